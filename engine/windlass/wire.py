@@ -1,0 +1,163 @@
+"""What crosses the door between the API and the engine, in the words of contract.md 1.4.
+
+Instants leave as text already formatted for the wire (`format_time`); variables stay raw JSON
+bytes (`msgspec.Raw`) end to end, so a value no step reads is never parsed twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+RawJson = msgspec.Raw
+
+EMPTY_OBJECT = msgspec.Raw(b"{}")
+
+
+def format_time(instant: datetime) -> str:
+    """RFC 3339 in UTC, up to six fraction digits, trailing zeros trimmed, suffix Z (contract 1.4)."""
+    text = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    micros = instant.microsecond
+    return f"{text}.{micros:06d}".rstrip("0") + "Z" if micros else text + "Z"
+
+
+class DefinitionSummary(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    id: str
+    version: int
+    name: str
+    uploaded_at: str
+    description: str | None = None
+
+
+class DefinitionPage(msgspec.Struct, frozen=True, rename="camel"):
+    items: Sequence[DefinitionSummary]
+    total: int
+    page: int
+    page_size: int
+
+
+class InstanceView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`completed_at`, `failure_reason`, `business_key` are omitted when unset."""
+
+    id: str
+    definition_id: str
+    definition_version: int
+    status: str
+    current_step_ids: Sequence[str]
+    variables: RawJson
+    started_at: str
+    completed_at: str | None = None
+    failure_reason: str | None = None
+    business_key: str | None = None
+
+
+class InstancePage(msgspec.Struct, frozen=True, rename="camel"):
+    items: Sequence[InstanceView]
+    total: int
+    page: int
+    page_size: int
+
+
+class StepExecutionView(msgspec.Struct, frozen=True, rename="camel"):
+    """A history row; the REST layer writes each key in both spellings (contract 1.4)."""
+
+    id: str
+    instance_id: str
+    step_id: str
+    step_type: str
+    attempt_number: int
+    status: str
+    started_at: str
+    ended_at: str | None
+    failure_reason: str | None
+    input_snapshot: RawJson | None
+    output_snapshot: RawJson | None
+
+
+class JobView(msgspec.Struct, frozen=True, rename="camel"):
+    """A polled job. `lease_token` is ours: optional for clients, new at each acquisition."""
+
+    id: str
+    instance_id: str
+    step_id: str
+    step_execution_id: str
+    job_type: str
+    status: str
+    worker_id: str
+    locked_at: str
+    lock_expires_at: str
+    retries_remaining: int
+    variables: RawJson
+    created_at: str
+    lease_token: str
+
+
+class Service(Protocol):
+    """Everything a door (REST now, gRPC beside it) may ask of the engine.
+
+    Every method raises `windlass.errors.EngineError` subclasses only; each is answered by
+    `api/faults.py`. A method that returns normally has been committed.
+    """
+
+    async def upload_definition(self, document: bytes) -> DefinitionSummary: ...
+    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage: ...
+    async def get_definition(self, definition_id: str, version: int | None) -> bytes:
+        """The stored document as JSON text, with its assigned version."""
+        ...
+
+    async def start_instance(
+        self, *, definition_id: str, version: int | None, variables: RawJson, business_key: str | None
+    ) -> InstanceView: ...
+    async def get_instance(self, instance_id: str) -> InstanceView: ...
+    async def list_instances(
+        self,
+        *,
+        definition_id: str | None,
+        status: str | None,
+        business_key: str | None,
+        page: int,
+        page_size: int,
+    ) -> InstancePage: ...
+    async def instance_history(self, instance_id: str) -> Sequence[StepExecutionView]: ...
+    async def cancel_instance(self, instance_id: str, *, reason: str) -> InstanceView: ...
+
+    async def poll_jobs(
+        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
+    ) -> Sequence[JobView]:
+        """Claims up to `max_jobs`; holds the call up to `wait_s` when nothing waits (0 = answer at once).
+
+        Cancelling the call (the client went away) returns what it was about to get.
+        """
+        ...
+
+    async def complete_job(
+        self, job_id: str, *, worker_id: str, lease_token: str | None, variables: RawJson
+    ) -> None: ...
+    async def fail_job(
+        self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
+    ) -> None: ...
+    async def complete_user_task(
+        self, instance_id: str, step_id: str, *, worker_id: str | None, variables: RawJson
+    ) -> None: ...
+    async def signal_wait(self, instance_id: str, step_id: str, *, variables: RawJson) -> None: ...
+
+    async def readiness(self) -> Readiness: ...
+    async def cluster_info(self) -> dict[str, object]:
+        """`{"nodes": [{"id", "role", "version", "dispatchMode", "startedAt", "lastSeenAt", "alive", "self"}], ...}`."""
+        ...
+
+    def details(self) -> dict[str, object]:
+        """The parts of /health/detailed that need no database: lanes, pool, wake mode, sweeps."""
+        ...
+
+
+class Readiness(msgspec.Struct, frozen=True, rename="camel"):
+    """`reasons` is empty exactly when the node may receive calls."""
+
+    ready: bool
+    reasons: Sequence[str]
+
+

@@ -1,0 +1,120 @@
+"""A cluster on trial, and what may be done to it.
+
+`Cluster` is what every backend has; each fault needs one of the small ability protocols below, and a drill
+that asks for an ability the backend lacks is refused before it starts (Jepsen's optional protocols).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+
+class ClusterError(Exception):
+    """The cluster could not be brought up or driven: names the thing, the value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """`name` is stable over restarts (replica-0, ...); the URLs are what clients use."""
+
+    name: str
+    rest_url: str
+    metrics_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSpec:
+    """What to bring up. `values` go into the chart as an operator's -f file would."""
+
+    replicas: int = 3
+    values: Mapping[str, object] = field(default_factory=dict)
+    #: replaces the rendered container command; same env, same ports (for mutants and other engines)
+    engine_command: str | None = None
+    folder: Path = Path()
+
+
+@runtime_checkable
+class Cluster(Protocol):
+    spec: ClusterSpec
+
+    async def up(self) -> None:
+        """Returns when every replica's readiness probe passes; raises ClusterError with the log's tail."""
+        ...
+
+    async def down(self) -> None:
+        """Heals every fault and removes everything that `up` made; safe to call twice and half-way."""
+        ...
+
+    def replicas(self) -> Sequence[Replica]: ...
+
+
+@runtime_checkable
+class Kill(Protocol):
+    async def kill(self, replica: str) -> None:
+        """SIGKILL; returns when the process is gone."""
+        ...
+
+    async def stop(self, replica: str) -> int:
+        """SIGTERM; returns the exit code."""
+        ...
+
+    async def start(self, replica: str, *, wait_ready: bool = True) -> None: ...
+
+
+@runtime_checkable
+class Pause(Protocol):
+    async def pause(self, replica: str) -> None:
+        """SIGSTOP; returns when the process is seen stopped."""
+        ...
+
+    async def resume(self, replica: str) -> None: ...
+
+
+CutMode = Literal["delay", "blackhole", "half-open", "refuse"]
+
+
+@runtime_checkable
+class Partition(Protocol):
+    """The network between one replica and the database."""
+
+    async def cut(self, replica: str, mode: CutMode, *, delay_s: float = 0.0) -> None:
+        """`delay` adds delay_s each way; `blackhole` drops all bytes both ways and accepts new connections
+        that never answer; `half-open` drops only what the database sends; `refuse` closes and refuses."""
+        ...
+
+    async def mend(self, replica: str) -> None: ...
+
+    def dropped_bytes(self, replica: str) -> int:
+        """What the cut has swallowed since `cut`: shows that it bit."""
+        ...
+
+
+@runtime_checkable
+class Database(Protocol):
+    def dsn(self) -> str:
+        """A direct connection (no proxy in the path), for observation and for faults."""
+        ...
+
+    async def crash_database(self) -> None:
+        """SIGKILL to the postmaster and all backends."""
+        ...
+
+    async def stop_database(self, mode: Literal["immediate", "fast"] = "immediate") -> None: ...
+
+    async def start_database(self) -> None:
+        """Returns when it answers a query (recovery done)."""
+        ...
+
+    async def terminate_sessions(self, replica: str) -> int:
+        """pg_terminate_backend on every session of that replica; returns how many there were."""
+        ...
+
+
+@runtime_checkable
+class Logs(Protocol):
+    def log_path(self, replica: str) -> Path:
+        """All the output of that replica since `up`, over restarts."""
+        ...

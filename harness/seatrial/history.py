@@ -1,0 +1,194 @@
+"""The history of a run: JSON lines, appended as things happen, judged later (Jepsen's vocabulary).
+
+One line is one `Op`. A call to the system is an `invoke` line followed, under the same `call`, by
+
+- `ok`    it happened (the engine answered success),
+- `fail`  it certainly did not happen (refused before any effect: 4xx, connection refused),
+- `info`  we do not know (time-out, connection lost mid-call, 5xx).
+
+Several processes append to one file; each line is one `write` to a descriptor opened with O_APPEND,
+so lines never interleave. `t_s` is CLOCK_MONOTONIC, which all processes of one machine share.
+
+Functions (`f`) and their values; ids are the engine's, times are the database's ISO 8601 text:
+
+| process    | f              | invoke value                                          | ok value |
+| ---------- | -------------- | ----------------------------------------------------- | -------- |
+| harness    | `run`          | info only: the run's header, see `RunHeader`          | |
+| client-*   | `upload`       | definition: the document                              | id, version |
+| client-*   | `start`        | definition_id, business_key, variables                | instance_id, status |
+| client-*   | `signal`       | instance_id, step_id, variables                       | |
+| client-*   | `user_task`    | instance_id, step_id, variables                       | |
+| client-*   | `cancel`       | instance_id, reason                                   | status |
+| client-*   | `get`          | path of any other read                                | depends |
+| worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
+| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran       | |
+| worker-*   | `complete`     | job_id, instance_id, worker_id, lease_token, variables| |
+| worker-*   | `fail_job`     | job_id, instance_id, worker_id, lease_token, retryable, error_message | |
+| fault-*    | fault's name   | invoke: target, parameters; ok: what showed that it bit; a `heal` pair ends it | |
+| probe-*    | `probe`        | node, path                                            | status, body |
+| harness    | `phase`        | info only: name in (load, fault, heal, drain, observe, end) | |
+| observer   | `instance`     | info only: a final row: id, definition_id, definition_version, status, current_step_ids, variables, failure_reason, business_key, started_at, completed_at | |
+| observer   | `step`         | info only: id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at, failure_reason | |
+| observer   | `job`          | info only: id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at, retries_remaining, created_at | |
+| observer   | `user_task`    | info only: id, instance_id, step_id, status           | |
+| observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fired | |
+| observer   | `audit`        | info only: kind, instance_id, detail, at               | |
+| observer   | `table_count`  | info only: table, rows                                | |
+| observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
+| observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
+
+A Job in a poll's answer: job_id, instance_id, step_id, step_execution_id, job_type, lease_token (None when
+the engine gives none), locked_at, lock_expires_at, retries_remaining.
+
+A worker marks every completion in the variables it sends with one key `done:<job_id>:<nonce>` (value true),
+the nonce drawn for each attempt: an accepted completion is visible in the instance's final variables for ever,
+so two accepted completions of one job show as two such keys.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+OpType = Literal["invoke", "ok", "fail", "info"]
+
+HISTORY_FILE = "history.jsonl"
+
+
+class Op(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line. `call` pairs an invoke with its end (unique per process); `node` is the replica asked."""
+
+    t_s: float
+    process: str
+    type: OpType
+    f: str
+    call: int = 0
+    node: str | None = None
+    value: dict[str, Any] = {}
+    error: dict[str, Any] | None = None
+    """code (stable kebab-case), status (HTTP, or 0), message."""
+    index: int = -1
+    """Line number from 0; set by the reader, never written."""
+
+
+class RunHeader(msgspec.Struct, frozen=True):
+    """What a judge needs besides the operations; written first, as the value of `run`."""
+
+    drill: str
+    seed: int
+    replicas: int
+    backend: str
+    engine_command: str
+    started_at: str
+    checks: tuple[str, ...]
+    parameters: dict[str, Any]
+    """Bounds and facts the checks read, units in the names: lease_s, lease_sweep_interval_s,
+    recovery_bound_s, duplicates_max, error_statuses_allowed, ..."""
+    schedule_hash: str = ""
+
+
+class BrokenHistory(Exception):
+    """The file cannot be judged: names the file, the line and the cause."""
+
+
+class Recorder:
+    """Appends ops to `folder/history.jsonl`; one per operating-system process, safe beside others."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._fd = os.open(folder / HISTORY_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._encoder = msgspec.json.Encoder()
+        self._calls = 0
+
+    def _write(self, op: Op) -> None:
+        os.write(self._fd, self._encoder.encode(op) + b"\n")
+
+    def invoke(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> int:
+        """Returns the call number that its end must carry."""
+        self._calls += 1
+        self._write(Op(time.monotonic(), process, "invoke", f, self._calls, node, dict(value)))
+        return self._calls
+
+    def end(
+        self,
+        process: str,
+        type_: OpType,
+        f: str,
+        call: int,
+        value: Mapping[str, Any] | None = None,
+        node: str | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._write(
+            Op(time.monotonic(), process, type_, f, call, node, dict(value or {}), dict(error) if error else None)
+        )
+
+    def info(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> None:
+        """A statement that is no call (call 0)."""
+        self._write(Op(time.monotonic(), process, "info", f, 0, node, dict(value)))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """An invoke with its end; `end` is None when the run stopped first (judge it as info)."""
+
+    invoke: Op
+    end: Op | None
+
+    @property
+    def outcome(self) -> OpType:
+        return self.end.type if self.end is not None else "info"
+
+
+class History:
+    """All ops of a run in file order, indexed, with the pairings the checks ask for."""
+
+    def __init__(self, ops: Iterable[Op]) -> None:
+        self.ops = tuple(msgspec.structs.replace(op, index=number) for number, op in enumerate(ops))
+        ends = {(op.process, op.f, op.call): op for op in self.ops if op.type != "invoke" and op.call}
+        self.calls = tuple(
+            Call(op, ends.get((op.process, op.f, op.call))) for op in self.ops if op.type == "invoke"
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> History:
+        """Raises BrokenHistory for a missing file, a line that is not an op, or an unfinished header."""
+        path = folder / HISTORY_FILE
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as err:
+            raise BrokenHistory(f"{path}: {err.strerror}; give the folder of one run") from err
+        decoder = msgspec.json.Decoder(Op)
+        ops = []
+        for number, line in enumerate(lines, 1):
+            try:
+                ops.append(decoder.decode(line))
+            except (msgspec.DecodeError, msgspec.ValidationError) as err:
+                raise BrokenHistory(f"{path}:{number}: not an operation: {err}") from err
+        history = cls(ops)
+        history.header  # noqa: B018  a history without its header cannot be judged: say so now
+        return history
+
+    @property
+    def header(self) -> RunHeader:
+        for op in self.ops:
+            if op.f == "run" and op.process == "harness":
+                try:
+                    return msgspec.convert(op.value, RunHeader)
+                except msgspec.ValidationError as err:
+                    raise BrokenHistory(f"{HISTORY_FILE}:{op.index + 1}: bad run header: {err}") from err
+        raise BrokenHistory(f"{HISTORY_FILE}: no run header; the run ended before it began")
+
+    def calls_of(self, f: str) -> Iterator[Call]:
+        return (call for call in self.calls if call.invoke.f == f)
+
+    def rows(self, f: str) -> Iterator[Op]:
+        """The observer's final rows of one kind (`instance`, `job`, `step`, ...)."""
+        return (op for op in self.ops if op.process == "observer" and op.f == f)

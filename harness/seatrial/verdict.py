@@ -1,0 +1,76 @@
+"""What a check says. Worst wins; only `pass` exits 0."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from seatrial.history import History
+
+
+class Outcome(StrEnum):
+    PASS = "pass"  # noqa: S105
+    VACUOUS = "vacuous"
+    """The interesting state was never reached, so nothing was shown."""
+    INVALID = "invalid"
+    """The fault did not bite, or the run could not be carried out."""
+    UNKNOWN = "unknown"
+    """The check itself died; its traceback is the summary."""
+    FAIL = "fail"
+    """The guarantee was broken; the witnesses name the ids."""
+
+
+_RANK = {
+    Outcome.PASS: 0,
+    Outcome.VACUOUS: 1,
+    Outcome.INVALID: 2,
+    Outcome.UNKNOWN: 3,
+    Outcome.FAIL: 4,
+}
+
+
+def worst(outcomes: Iterable[Outcome]) -> Outcome:
+    """PASS for none."""
+    return max(outcomes, key=_RANK.__getitem__, default=Outcome.PASS)
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """One violation: the ids at fault and the few ops around it (at most 20 are shown)."""
+
+    text: str
+    ids: tuple[str, ...] = ()
+    op_indexes: tuple[int, ...] = ()
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    check: str
+    """The check's id: NL, NP, LX, FN, S1x, DB, RT, LV, AV, BC, MP."""
+    guarantee: str
+    """The promise, in one sentence; a failure is this sentence broken."""
+    outcome: Outcome
+    summary: str
+    witnesses: tuple[Witness, ...] = ()
+    figures: dict[str, Any] = {}
+    """Numbers worth showing, units in the names (lost, duplicates, recovery_s)."""
+
+
+Check = Callable[[History], Verdict]
+"""Pure: a history in, a verdict out. Parameters are read from `history.header.parameters`."""
+
+
+class DrillResult(msgspec.Struct, frozen=True):
+    """One drill's end: what `report` draws and the exit code is made of."""
+
+    drill: str
+    title: str
+    promise: str
+    outcome: Outcome
+    seed: int
+    schedule_hash: str
+    duration_s: float
+    folder: str
+    verdicts: tuple[Verdict, ...]
+    notes: tuple[str, ...] = ()
