@@ -1,16 +1,16 @@
 """The engine's errors, as a tree. Each class has one stable, kebab-case code: the wire's word (contract 1.2).
 
-    EngineError
-    +-- Rejected              the caller's fault; nothing was written
-    |   +-- BadRequest            bad-request         unreadable or incomplete input, wrong step type
-    |   +-- InvalidDefinition     bad-request         every violated rule, one per line
-    |   +-- UnsupportedFormat     unsupported-format  an XML definition
-    |   +-- TooLarge              too-large           a body past the cap
-    |   +-- NotFound              not-found           definition, instance, user task, job
-    |   +-- Conflict              conflict            terminal instance, step not parked, job leased to another
-    |   +-- PollDisabled          poll path disabled  polling while jobs travel through a broker
-    +-- Unavailable           the database is away or the node is leaving; try again, here or elsewhere
-    +-- Defect                our bug; the command changed nothing
+EngineError
++-- Rejected              the caller's fault; nothing was written
+|   +-- BadRequest            bad-request         unreadable or incomplete input, wrong step type
+|   +-- InvalidDefinition     bad-request         every violated rule, one per line
+|   +-- UnsupportedFormat     unsupported-format  an XML definition
+|   +-- TooLarge              too-large           a body past the cap
+|   +-- NotFound              not-found           definition, instance, user task, job
+|   +-- Conflict              conflict            terminal instance, step not parked, job leased to another
+|   +-- PollDisabled          poll path disabled  polling while jobs travel through a broker
++-- Unavailable           the database is away or the node is leaving; try again, here or elsewhere
++-- Defect                our bug; the command changed nothing
 """
 
 from __future__ import annotations

@@ -159,5 +159,3 @@ class Readiness(msgspec.Struct, frozen=True, rename="camel"):
 
     ready: bool
     reasons: Sequence[str]
-
-

@@ -1,0 +1,56 @@
+"""Guarantees judged: one a file, pure, history in, verdict out."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+
+from seatrial.check.availability import availability
+from seatrial.check.boot_contract import boot_contract
+from seatrial.check.duplicate_budget import duplicate_budget
+from seatrial.check.fencing import fencing
+from seatrial.check.lease_exclusive import lease_exclusive
+from seatrial.check.liveness import liveness
+from seatrial.check.mode_purity import mode_purity
+from seatrial.check.no_loss import no_loss
+from seatrial.check.no_phantom import no_phantom
+from seatrial.check.recovery_time import recovery_time
+from seatrial.check.step_once import step_once
+from seatrial.history import History
+from seatrial.verdict import Check, Outcome, Verdict
+
+CHECKS: Mapping[str, Check] = {
+    "NL": no_loss,
+    "NP": no_phantom,
+    "LX": lease_exclusive,
+    "FN": fencing,
+    "S1x": step_once,
+    "DB": duplicate_budget,
+    "RT": recovery_time,
+    "LV": liveness,
+    "AV": availability,
+    "MP": mode_purity,
+    "BC": boot_contract,
+}
+
+
+def judge(history: History) -> tuple[Verdict, ...]:
+    """One verdict for each check that the header names, in its order. A check that dies is UNKNOWN, with its
+    traceback; so is one that does not exist. A header without checks shows nothing: one INVALID."""
+    names = history.header.checks
+    if not names:
+        return (
+            Verdict("-", "A drill names what it judges.", Outcome.INVALID, "the run header names no check"),
+        )
+    return tuple(_judged(name, history) for name in names)
+
+
+def _judged(name: str, history: History) -> Verdict:
+    check = CHECKS.get(name)
+    if check is None:
+        known = ", ".join(CHECKS)
+        return Verdict(name, "", Outcome.UNKNOWN, f"there is no check {name!r}; known are {known}")
+    try:
+        return check(history)
+    except Exception:
+        return Verdict(name, "", Outcome.UNKNOWN, traceback.format_exc())

@@ -91,6 +91,11 @@ class Partition(Protocol):
         """What the cut has swallowed since `cut`: shows that it bit."""
         ...
 
+    def cut_connections(self, replica: str) -> int:
+        """How many connections were open when `cut` began: with `refuse`, which swallows nothing, it shows
+        that it bit."""
+        ...
+
 
 @runtime_checkable
 class Database(Protocol):

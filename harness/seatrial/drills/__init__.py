@@ -1,0 +1,37 @@
+"""The catalogue: one drill a file, named here by hand so that nothing runs that nobody listed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from seatrial.drill import Drill
+from seatrial.drills import smoke
+from seatrial.yard import Misuse
+
+CATALOGUE: Mapping[str, Drill] = {drill.id: drill for drill in (smoke.DRILL,)}
+
+
+def select(names: Sequence[str], *, core: bool = False, everything: bool = False) -> list[Drill]:
+    """The named drills in their order, then the rest of the core or of the catalogue. Raises Misuse."""
+    unknown = [name for name in names if _find(name) is None]
+    if unknown:
+        raise Misuse("; ".join(_unknown(name) for name in unknown))
+    chosen = [drill for name in names if (drill := _find(name)) is not None]
+    if core or everything:
+        chosen += [
+            drill for drill in CATALOGUE.values() if (everything or drill.core) and drill not in chosen
+        ]
+    return list(dict.fromkeys(chosen))
+
+
+def _find(name: str) -> Drill | None:
+    """By id, whatever the case."""
+    return next((drill for id_, drill in CATALOGUE.items() if id_.lower() == name.lower()), None)
+
+
+def _unknown(name: str) -> str:
+    folded = {drill_id.lower(): drill_id for drill_id in CATALOGUE}
+    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3, cutoff=0.3)]
+    known = f"near it: {', '.join(near)}" if near else f"there are: {', '.join(CATALOGUE)}"
+    return f"no drill {name!r}; {known}"

@@ -1,0 +1,169 @@
+"""A fault is injected, seen to bite, held, and healed: six phases (CockroachDB's failure modes), recorded.
+
+A fault that did not bite proves nothing: `run_fault` raises FaultDidNotBite and the drill is invalid. Healing
+happens whatever else happens, a cancelled run included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Protocol
+
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.history import Recorder
+
+#: the targets of faults that are not one replica
+ALL_REPLICAS = "all"
+DATABASE = "database"
+
+HEAL_WITHIN_S = 120.0
+
+Evidence = dict[str, Any]
+
+
+class FaultError(Exception):
+    """The fault cannot be carried out: names the fault, the target and the remedy."""
+
+
+class FaultDidNotBite(FaultError):  # noqa: N818  says what happened
+    """It was injected and nothing showed it."""
+
+
+class NotHealed(FaultError):  # noqa: N818  says what happened
+    """What was broken is mended, but a replica did not become ready again."""
+
+
+class Fault(Protocol):
+    """`target` is a replica's name, ALL_REPLICAS or DATABASE; `parameters` are for the record, units in names."""
+
+    name: ClassVar[str]
+
+    @property
+    def target(self) -> str: ...
+
+    def parameters(self) -> Mapping[str, Any]: ...
+
+    async def setup(self, cluster: Cluster) -> None:
+        """Refuses, with FaultError, a cluster without the ability; changes nothing else that heals by itself."""
+        ...
+
+    async def inject(self, cluster: Cluster) -> None: ...
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        """What showed it, or FaultDidNotBite."""
+        ...
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Takes the fault away; harmless when it was never injected."""
+        ...
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """Returns when every touched replica is ready again, or raises NotHealed."""
+        ...
+
+    async def cleanup(self, cluster: Cluster) -> None:
+        """Gives back what `setup` made."""
+        ...
+
+
+class Bare:
+    """A fault whose setup makes nothing that would have to be given back."""
+
+    async def cleanup(self, cluster: Cluster) -> None:
+        """Nothing to do."""
+
+
+async def run_fault(
+    fault: Fault, cluster: Cluster, recorder: Recorder, hold_s: float = 0.0, *, process: str = "fault-0"
+) -> Evidence:
+    """Injects it, holds it for `hold_s` after it bit, heals it; returns the evidence."""
+    async with inflicted(fault, cluster, recorder, process=process) as evidence:
+        await asyncio.sleep(hold_s)
+    return evidence
+
+
+@asynccontextmanager
+async def inflicted(
+    fault: Fault, cluster: Cluster, recorder: Recorder, *, process: str = "fault-0"
+) -> AsyncIterator[Evidence]:
+    """The fault holds inside the block. Faults that overlap need processes of different names."""
+    known = [replica.name for replica in cluster.replicas()]
+    if fault.target not in {*known, ALL_REPLICAS, DATABASE}:
+        raise FaultError(f"{fault.name}: no replica {fault.target!r}; there are {', '.join(known)}")
+    await fault.setup(cluster)
+    targets = {"target": known if fault.target == ALL_REPLICAS else fault.target}
+    is_orderly = False
+    try:
+        evidence = await _inject(fault, cluster, recorder, process, targets)
+        yield evidence
+        is_orderly = True
+    finally:
+        await _to_the_end(_heal(fault, cluster, recorder, process, targets, wait=is_orderly))
+
+
+async def _inject(
+    fault: Fault, cluster: Cluster, recorder: Recorder, process: str, targets: Evidence
+) -> Evidence:
+    call = recorder.invoke(process, fault.name, {**targets, "parameters": dict(fault.parameters())})
+    try:
+        await fault.inject(cluster)
+        evidence = await fault.wait_until_it_bit(cluster)
+    except FaultDidNotBite as err:
+        recorder.end(process, "fail", fault.name, call, targets, error=_error("fault-did-not-bite", err))
+        raise
+    except BaseException as err:
+        recorder.end(process, "info", fault.name, call, targets, error=_error("fault-broke-off", err))
+        raise
+    recorder.end(process, "ok", fault.name, call, {**targets, **evidence})
+    return evidence
+
+
+async def _heal(
+    fault: Fault, cluster: Cluster, recorder: Recorder, process: str, targets: Evidence, *, wait: bool
+) -> None:
+    """The end that is recorded is the fault's, so that the engine's recovery can be timed from there."""
+    call = recorder.invoke(process, "heal", {**targets, "fault": fault.name})
+    try:
+        async with asyncio.timeout(HEAL_WITHIN_S):
+            await fault.heal(cluster)
+    except Exception as err:
+        recorder.end(process, "fail", "heal", call, targets, error=_error("heal-failed", err))
+        raise FaultError(f"{fault.name} of {fault.target} cannot be healed: {err}") from err
+    recorder.end(process, "ok", "heal", call, {**targets, "fault": fault.name})
+    try:
+        if wait:
+            await fault.wait_until_healed(cluster)
+    finally:
+        await fault.cleanup(cluster)
+
+
+def _error(code: str, err: BaseException) -> Mapping[str, Any]:
+    return {"code": code, "status": 0, "message": str(err) or type(err).__name__}
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Awaits it whole; a cancellation meanwhile is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as err:
+            cancelled = err
+    task.result()
+    if cancelled is not None:
+        raise cancelled
+
+
+def lacking(fault: Fault, cluster: Cluster, ability: str) -> FaultError:
+    """For `setup`: the cluster cannot do what the fault needs."""
+    return FaultError(
+        f"{fault.name} needs a cluster with the ability {ability}, which {type(cluster).__name__} lacks; "
+        "run this drill with --backend local"
+    )
+
+
+def not_healed(fault: Fault, err: ClusterError) -> NotHealed:
+    return NotHealed(f"{fault.name} of {fault.target} is healed, but {err}")

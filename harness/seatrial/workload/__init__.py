@@ -1,0 +1,85 @@
+"""What is run against a cluster: definitions, the starts drawn for them, how workers answer their jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+class Handler(msgspec.Struct, frozen=True):
+    """What a worker does with a job of one type; the defaults complete it at once."""
+
+    think_min_s: float = 0.0
+    think_max_s: float = 0.0
+    hold: bool = False
+    """Takes the job and never answers."""
+    fail_while_retries_above: int | None = None
+    """Fails retryably while the job has more retries left than this, whichever worker gets it."""
+    poison_variable: str | None = None
+    """Kills its own process (SIGKILL) when the job carries this variable as true."""
+    echo: dict[str, str] = {}
+    """Result variable -> the job's variable it is copied from."""
+
+
+class WorkerSpec(msgspec.Struct, frozen=True):
+    """How one worker process behaves. It polls for the types it has a handler for."""
+
+    handlers: dict[str, Handler]
+    slots: int = 16
+    """Jobs in hand at once."""
+    lease_s: float = 30.0
+    wait_s: float = 1.0
+    """Long poll; 0 asks for an immediate answer and then sleeps `idle_s`."""
+    idle_s: float = 0.2
+    give_up_s: float = 60.0
+    """How long one completion is tried again while its outcome is unknown."""
+    call_timeout_s: float = 5.0
+    send_token: bool = True
+    worker_id: str | None = None
+    """None: the worker's own name. A fixed one makes several processes look like one worker."""
+
+
+class Start(msgspec.Struct, frozen=True):
+    """One planned instance. `key` is its business key and its variable `key`, made unique per run."""
+
+    definition_id: str
+    key: str
+    variables: dict[str, Any]
+    at_s: float = 0.0
+    """Not before this long after the load began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Definitions in upload order, the handlers of their jobs, and the model: what a start must lead to."""
+
+    name: str
+    definitions: tuple[Mapping[str, Any], ...]
+    handlers: Mapping[str, Handler]
+    visits: Callable[[Start], Mapping[str, int]]
+    """Step id -> how often a fault-free run enters it, over the start and everything chained to it."""
+
+    def worker(self, **changes: Any) -> WorkerSpec:
+        """A spec that answers all of this workload's jobs; keyword arguments as WorkerSpec's fields."""
+        return WorkerSpec(**{"handlers": dict(self.handlers), **changes})
+
+    def jobs(self, start: Start) -> int:
+        """How many jobs the start leads to."""
+        service_tasks = {
+            step["id"]
+            for definition in self.definitions
+            for step in definition["steps"]
+            if step["type"] == "SERVICE_TASK"
+        }
+        return sum(count for step, count in self.visits(start).items() if step in service_tasks)
+
+
+def together(*workloads: Workload, **changes: Any) -> WorkerSpec:
+    """One worker that answers the jobs of several workloads."""
+    handlers = {
+        job_type: handler for workload in workloads for job_type, handler in workload.handlers.items()
+    }
+    return WorkerSpec(**{"handlers": handlers, **changes})

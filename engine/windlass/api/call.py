@@ -1,0 +1,98 @@
+"""A call and its answer as the server hands them over, the limits it keeps, and what it asks of a handler."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+JSON = b"application/json"
+TEXT = b"text/plain; charset=utf-8"
+
+#: Status of a call whose caller went away before the answer; it is logged and counted, never sent.
+STATUS_GONE = 499
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Seconds and bytes; the times are those of contract 1.3."""
+
+    request_s: float = 30.0
+    read_s: float = 30.0
+    write_s: float = 60.0
+    idle_s: float = 120.0
+    #: how long what a refused caller still sends is thrown away, so that it can read the refusal
+    discard_s: float = 2.0
+    head_bytes_max: int = 32 * 1024
+    body_bytes_max: int = 16 * 1024 * 1024
+    connections_max: int = 2000
+    #: calls of one connection read ahead of the one being answered
+    pipeline_max: int = 16
+
+    @property
+    def look_interval_s(self) -> float:
+        """How often deadlines are looked at; each is met up to this much late."""
+        shortest = min(self.request_s, self.read_s, self.write_s, self.idle_s, self.discard_s)
+        return min(1.0, max(0.02, shortest / 4))
+
+
+class Request:
+    """One call. Header names are lower case; of a repeated header the first value counts."""
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "peer", "query", "route", "started_ns")
+
+    def __init__(
+        self,
+        method: str,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        body: bytes = b"",
+        peer: str = "",
+        *,
+        keep_alive: bool = False,
+    ) -> None:
+        self.method = method
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.body = body
+        self.peer = peer
+        self.keep_alive = keep_alive
+        #: time.perf_counter_ns() when its turn came
+        self.started_ns = 0
+        #: the handler's own: which route it found
+        self.route: Any = None
+
+
+class Response:
+    """An answer. `headers` are ready lines, each ended by CRLF; no body means no content type."""
+
+    __slots__ = ("body", "close", "content_type", "headers", "status")
+
+    def __init__(
+        self,
+        status: int,
+        body: bytes = b"",
+        content_type: bytes = JSON,
+        headers: bytes = b"",
+        *,
+        close: bool = False,
+    ) -> None:
+        self.status = status
+        self.body = body
+        self.content_type = content_type if body else b""
+        self.headers = headers
+        self.close = close
+
+
+class Handler(Protocol):
+    """What is served. Nothing here may block."""
+
+    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]: ...
+
+    def refuse(self, status: int, reason: str) -> Response:
+        """Answer a call that never became one: malformed, too large, too slow."""
+        ...
+
+    def observe(self, request: Request, response: Response, duration_ns: int) -> None:
+        """Take note of an answered call; status 499 when the caller had gone."""
+        ...

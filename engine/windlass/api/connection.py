@@ -1,0 +1,357 @@
+"""One connection: bytes in, calls in order, bytes out, and the deadlines of each stage."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import inspect
+import time
+from collections import deque
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, cast
+
+import httptools
+
+from windlass.api.call import STATUS_GONE, Request, Response
+from windlass.observe import TRACEPARENT
+
+if TYPE_CHECKING:
+    from windlass.api.http import HttpServer
+
+#: Hop-by-hop words of an upgrade that is declined (some clients offer h2c with every first call).
+_UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings", b"expect"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TRACEPARENT_CHARS_MAX = 256
+
+
+class Connection(asyncio.Protocol):
+    """Stages of a call: head and body are read, it waits its turn, is served, and its answer is written."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._peer = ""
+        self.idle_since_s = server.now_s
+
+        self._url = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._chunks: list[bytes] = []
+        self._body_bytes = 0
+        self._chunk_bytes = 0
+        self._head_bytes = 0
+        self._in_head = False
+        #: loop time at which the message being read began; 0 = none is
+        self._message_since_s = 0.0
+        #: nothing more is read: the last call of this connection has come
+        self._deaf = False
+        #: ... and it was a refusal, so that the caller may still be sending
+        self._refused = False
+
+        #: calls read and not yet served; those refused come with their answer
+        self._waiting: deque[tuple[Request, Response | None]] = deque()
+        self._current: Request | None = None
+        self._current_since_s = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._work: Coroutine[Any, Any, Response] | None = None
+
+        self._read_paused = False
+        self._write_paused = False
+        #: loop time since which the caller has not taken our bytes, or our closing; 0 = it has
+        self._stuck_since_s = 0.0
+        self._ending = False
+        self._discard_until_s = 0.0
+
+    # asyncio's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self._peer = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        if not self._server.admit(self):
+            self._refuse(503, f"all {self._limits.connections_max} connections are busy; try again")
+            self._pump()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self._transport = None
+        self._parser = None
+        self._deaf = True
+        self._waiting.clear()
+        self._server.forget(self)
+        if self._current is not None:
+            self._note(self._current, Response(STATUS_GONE))
+            self._current = None
+        self._let_go()
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._chunk_bytes = len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserCallbackError:
+            raise
+        except httptools.HttpParserError as error:
+            self._refuse(400, f"malformed HTTP request: {error}")
+        if self._in_head and not self._deaf:
+            self._head_bytes += self._chunk_bytes
+            if self._head_bytes > self._limits.head_bytes_max:
+                self._refuse_head()
+        self._pump()
+
+    def pause_writing(self) -> None:
+        self._write_paused = True
+        self._stuck_since_s = self._server.now_s
+        self._steer_reading()
+
+    def resume_writing(self) -> None:
+        self._write_paused = False
+        self._stuck_since_s = self._server.now_s if self._ending else 0.0
+        self._pump()
+
+    # httptools' side
+
+    def on_message_begin(self) -> None:
+        self._url = b""
+        self._headers = {}
+        self._chunks = []
+        self._body_bytes = 0
+        self._head_bytes = 0
+        self._in_head = True
+        self._message_since_s = self._server.now_s
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.setdefault(name.lower(), value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if self._deaf:
+            return
+        headers = self._headers
+        if self._chunk_bytes > self._limits.head_bytes_max:
+            head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in headers.items())
+            if head_bytes > self._limits.head_bytes_max:
+                self._refuse_head()
+                return
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._limits.body_bytes_max:
+            self._refuse_body()
+            return
+        if b"expect" in headers and self._transport is not None:
+            # Behind other calls the word would come before their answers; the caller then sends unasked.
+            first = self._current is None and not self._waiting
+            if first and headers[b"expect"].lower() == b"100-continue":
+                self._transport.write(_CONTINUE)
+
+    def on_body(self, chunk: bytes) -> None:
+        if self._deaf:
+            return
+        self._body_bytes += len(chunk)
+        if self._body_bytes > self._limits.body_bytes_max:
+            self._refuse_body()
+            return
+        self._chunks.append(chunk)
+
+    def on_message_complete(self) -> None:
+        if self._deaf:
+            return
+        chunks = self._chunks
+        keep_alive = self._parser.should_keep_alive()
+        request = Request(
+            self._parser.get_method().decode("ascii"),
+            self._url,
+            self._headers,
+            chunks[0] if len(chunks) == 1 else b"".join(chunks),
+            self._peer,
+            keep_alive=keep_alive,
+        )
+        self._chunks = []
+        self._message_since_s = 0.0
+        self._deaf = not keep_alive
+        self._waiting.append((request, None))
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Read the call again as the plain HTTP/1.1 it also is; the parser stopped before its body."""
+        request, _ = self._waiting.pop()
+        self._deaf = False
+        if request.method == "CONNECT":
+            self._refuse(400, "this is no proxy: CONNECT is not served")
+            self._pump()
+            return
+        lines = [f"{request.method} ".encode() + self._url + b" HTTP/1.1"]
+        lines += [
+            name + b": " + value for name, value in request.headers.items() if name not in _UPGRADE_HEADERS
+        ]
+        if not request.keep_alive:
+            lines.append(b"connection: close")
+        self._parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _refuse_head(self) -> None:
+        self._refuse(431, f"the request's head is larger than {self._limits.head_bytes_max} bytes")
+
+    def _refuse_body(self) -> None:
+        self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Queue a last answer, in its turn; what else comes in is thrown away."""
+        if self._deaf:
+            return
+        self._deaf = self._refused = True
+        self._message_since_s = 0.0
+        self._chunks = []
+        method = self._parser.get_method().decode("ascii") if self._url else ""
+        response = self._server.handler.refuse(status, reason)
+        self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
+
+    # serving
+
+    def _pump(self) -> None:
+        """Serve what waits, in order, as far as that goes without waiting."""
+        while self._waiting and self._current is None and not self._write_paused and not self._ending:
+            request, response = self._waiting.popleft()
+            self._current = request
+            self._current_since_s = self._server.now_s
+            request.started_ns = time.perf_counter_ns()
+            if response is not None:
+                self._finish(request, response)
+                continue
+            traceparent = request.headers.get(b"traceparent")
+            if traceparent is None:
+                self._serve(request)
+            else:
+                # A context of its own: the task made inside it and all its lines carry the header.
+                text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
+                context = contextvars.copy_context()
+                context.run(TRACEPARENT.set, text)
+                context.run(self._serve, request)
+        if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
+            self._steer_reading()
+
+    def _serve(self, request: Request) -> None:
+        try:
+            outcome = self._server.handler.handle(request)
+        except Exception as error:
+            outcome = self._server.broke(request, error)
+        if isinstance(outcome, Response):
+            self._finish(request, outcome)
+            return
+        self._work = outcome
+        self._task = asyncio.Task(self._wait(request, outcome), loop=self._server.loop, name="call")
+
+    async def _wait(self, request: Request, work: Coroutine[Any, Any, Response]) -> None:
+        try:
+            response = await work
+        except asyncio.CancelledError:
+            # Not by us (then nobody listens any more): the engine under it is being taken down.
+            response = self._server.handler.refuse(503, "the node is leaving; try again")
+        except Exception as error:
+            response = self._server.broke(request, error)
+        if self._current is request:
+            self._task = self._work = None
+            self._finish(request, response)
+            self._pump()
+
+    def _finish(self, request: Request, response: Response) -> None:
+        self._current = None
+        self.idle_since_s = self._server.now_s
+        if self._message_since_s:
+            # The next call's time to arrive does not run while it could not be read.
+            self._message_since_s = self._server.now_s
+        if self._transport is None or self._transport.is_closing():
+            self._note(request, Response(STATUS_GONE))
+            return
+        keep = request.keep_alive and not response.close and not self._server.draining
+        self._transport.write(self._server.render(request, response, keep=keep))
+        self._note(request, response)
+        if not keep:
+            self._end()
+
+    def _note(self, request: Request, response: Response) -> None:
+        self._server.handler.observe(request, response, time.perf_counter_ns() - request.started_ns)
+
+    # ending
+
+    def _end(self) -> None:
+        """Close once the answer is out; linger for a caller that is still sending, or it would miss it."""
+        self._ending = self._deaf = True
+        self._waiting.clear()
+        self._stuck_since_s = self._server.now_s
+        if self._transport is None:
+            return
+        if self._refused and self._transport.can_write_eof():
+            self._transport.write_eof()
+            self._discard_until_s = self._server.loop.time() + self._limits.discard_s
+            self._steer_reading()
+        else:
+            self._transport.close()
+
+    def _let_go(self) -> None:
+        task, work = self._task, self._work
+        self._task = self._work = None
+        if task is None or work is None:
+            return
+        task.cancel()
+        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
+            work.close()
+        self._server.overdue.add(task)
+        task.add_done_callback(self._server.overdue.discard)
+
+    def _steer_reading(self) -> None:
+        """Read only while what comes can be taken in: answers flow, and few calls wait."""
+        want_pause = not self._ending and (
+            self._write_paused or len(self._waiting) >= self._limits.pipeline_max
+        )
+        if want_pause == self._read_paused or self._transport is None or self._transport.is_closing():
+            return
+        self._read_paused = want_pause
+        if want_pause:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is being read, waiting or served."""
+        return self._current is None and not self._waiting and not self._message_since_s and not self._ending
+
+    def close(self) -> None:
+        self._ending = True
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def meet_deadlines(self, now_s: float) -> None:
+        limits = self._limits
+        if self._discard_until_s:
+            if now_s > self._discard_until_s:
+                self.abort()
+        elif self._stuck_since_s:
+            if now_s - self._stuck_since_s > limits.write_s:
+                self.abort()
+        elif self._current is not None:
+            if now_s - self._current_since_s > limits.request_s:
+                self._give_up(self._current)
+        elif self._message_since_s:
+            if now_s - self._message_since_s > limits.read_s:
+                self._refuse(408, f"the request did not arrive within {limits.read_s:g} s")
+                self._pump()
+        elif self.idle and now_s > self._server.idle_deadline_s(self.idle_since_s):
+            self.close()
+
+    def _give_up(self, request: Request) -> None:
+        """Answer 504 with an empty body (contract 1.2) whatever the work still does."""
+        self._finish(request, Response(504))
+        self._let_go()
+        self._pump()

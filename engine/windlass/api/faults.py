@@ -1,0 +1,76 @@
+"""How each error is answered: one table from error class to HTTP status and gRPC status (contract 1.2, 2.4)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from windlass import errors
+from windlass.api.call import Response
+
+STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
+    errors.BadRequest: (400, "INVALID_ARGUMENT"),
+    errors.InvalidDefinition: (400, "INVALID_ARGUMENT"),
+    errors.Rejected: (400, "INVALID_ARGUMENT"),
+    errors.NotFound: (404, "NOT_FOUND"),
+    errors.Conflict: (409, "FAILED_PRECONDITION"),
+    errors.PollDisabled: (410, "FAILED_PRECONDITION"),
+    errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
+    errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),
+    errors.Unavailable: (503, "UNAVAILABLE"),
+    errors.BootRefused: (500, "INTERNAL"),
+    errors.Defect: (500, "INTERNAL"),
+    errors.EngineError: (500, "INTERNAL"),
+}
+
+#: Codes of the calls refused before they reach a route.
+_EARLY_CODES = {
+    400: "bad-request",
+    408: "timeout",
+    413: "too-large",
+    431: "head-too-large",
+    503: "unavailable",
+}
+
+#: Words for a fault whose cause is the engine's own business and stands in its log.
+INTERNAL_REASON = "internal error: the engine's log has the cause"
+
+_RETRY_SOON = b"Retry-After: 1\r\n"
+
+
+def status_of(error: errors.EngineError) -> tuple[int, str]:
+    """Return the HTTP status and the gRPC status name of the nearest class in the table."""
+    for kind in type(error).__mro__:
+        if kind in STATUSES:
+            return STATUSES[kind]
+    raise AssertionError("EngineError is in the table")
+
+
+def answer(error: errors.EngineError) -> Response:
+    """Answer a failed call with its code and reason; `message` repeats the reason for SDKs that read it."""
+    if isinstance(error, errors.PollDisabled):
+        return _poll_disabled(error)
+    status, _ = status_of(error)
+    reason = INTERNAL_REASON if status == 500 else error.reason
+    return error_response(status, error.code, reason)
+
+
+def early(status: int, reason: str) -> Response:
+    """Answer a call that never became one (malformed, too large, too slow)."""
+    return error_response(status, _EARLY_CODES[status], reason)
+
+
+def error_response(status: int, code: str, reason: str) -> Response:
+    body = msgspec.json.encode({"error": code, "reason": reason, "message": reason}) + b"\n"
+    return Response(status, body, headers=_RETRY_SOON if status == 503 else b"")
+
+
+def _poll_disabled(error: errors.PollDisabled) -> Response:
+    """Answer 410 with the three strings of contract 1.7."""
+    hint = "consume jobs from the topic workflow.jobs.<jobType>; complete and fail stay available here"
+    body = {
+        "error": error.code,
+        "dispatch_mode": "kafka_outbox",
+        "hint": hint,
+        "message": error.reason,
+    }
+    return Response(410, msgspec.json.encode(body) + b"\n")

@@ -1,0 +1,81 @@
+"""Whether the process lives, may receive calls, and how it feels (contract 1.8)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+
+import msgspec
+
+from windlass.api.call import Request, Response
+from windlass.config import Settings
+from windlass.errors import EngineError
+from windlass.wire import Readiness, Service
+
+#: A probe that gets no answer soon is worth less than one that says why.
+READINESS_WITHIN_S = 3.0
+
+DRAINING = "draining: the node is leaving"
+
+_encode = msgspec.json.Encoder(enc_hook=str).encode
+
+
+class Health:
+    """`draining` tells whether the node is leaving; `connections` how many callers it has."""
+
+    def __init__(
+        self,
+        service: Service,
+        settings: Settings,
+        *,
+        draining: Callable[[], bool],
+        connections: Callable[[], int],
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._draining = draining
+        self._connections = connections
+        self._since_s = time.monotonic()
+        self._version = version("windlass")
+
+    def healthz(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002 - a route's signature
+        return Response(200)
+
+    def alive(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
+        return _json(200, {"status": "alive", "version": self._version, "nodeName": self._settings.node_name})
+
+    async def ready(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
+        readiness = await self._readiness()
+        return _json(200 if readiness.ready else 503, readiness)
+
+    async def detailed(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
+        """Answer 200 whatever the state: this page is for people."""
+        readiness = await self._readiness()
+        state = {
+            "status": "ready" if readiness.ready else "not-ready",
+            "reasons": readiness.reasons,
+            "version": self._version,
+            "nodeName": self._settings.node_name,
+            "dispatchMode": self._settings.dispatch_mode,
+            "uptimeSeconds": round(time.monotonic() - self._since_s, 3),
+            "connections": self._connections(),
+        }
+        return _json(200, {**state, **self._service.details()})
+
+    async def _readiness(self) -> Readiness:
+        leaving = (DRAINING,) if self._draining() else ()
+        try:
+            async with asyncio.timeout(READINESS_WITHIN_S):
+                found = await self._service.readiness()
+        except TimeoutError:
+            reasons = (*leaving, f"the readiness check took longer than {READINESS_WITHIN_S:g} s")
+            return Readiness(ready=False, reasons=reasons)
+        except EngineError as error:
+            return Readiness(ready=False, reasons=(*leaving, error.reason))
+        return Readiness(ready=found.ready and not leaving, reasons=(*leaving, *found.reasons))
+
+
+def _json(status: int, value: object) -> Response:
+    return Response(status, _encode(value) + b"\n")

@@ -1,0 +1,175 @@
+"""A small HTTP/1.1 server on asyncio and httptools: one write per answer, one task per call that waits.
+
+It knows nothing of the engine. A handler takes a `Request` and returns a `Response`, or a coroutine of one
+when it has to wait; only then is a task made. Calls of one connection are answered in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from email.utils import formatdate
+from http import HTTPStatus
+
+from windlass.api.call import Handler, Limits, Request, Response
+from windlass.api.connection import Connection
+from windlass.errors import BootRefused
+from windlass.observe import Event, Log, stack_of
+
+#: Idle connections of a leaving server live on this long, so that their next call is still answered, with
+#: `Connection: close`, instead of meeting a closed socket.
+DRAIN_IDLE_S = 1.0
+DRAIN_LOOK_INTERVAL_S = 0.02
+BACKLOG = 1024
+
+
+class HttpServer:
+    """Listens on one port. `name` and `variable` are for the message when it cannot.
+
+    `headers` go out with every answer: ready lines, each ended by CRLF.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        log: Log,
+        limits: Limits,
+        *,
+        name: str,
+        variable: str,
+        headers: bytes = b"",
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.connections: set[Connection] = set()
+        self.draining = False
+        #: loop time, as fresh as the last look at the deadlines; cheap to read for every call
+        self.now_s = 0.0
+        #: calls already answered 504 whose work is still winding up
+        self.overdue: set[asyncio.Task[None]] = set()
+        self._log = log
+        self._name = name
+        self._variable = variable
+        self._headers = headers
+        self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
+        self._date_line = b""
+        self._drain_since_s = 0.0
+        self._listener: asyncio.Server | None = None
+        self._look_handle: asyncio.TimerHandle | None = None
+        self._empty = asyncio.Event()
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen, and return the port (the one asked for, unless that was 0). BootRefused names the cause."""
+        self.loop = asyncio.get_running_loop()
+        try:
+            self._listener = await self.loop.create_server(
+                lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=True
+            )
+        except OSError as error:
+            raise BootRefused(self._cannot_listen(host, port, error)) from error
+        self._look()
+        bound: int = self._listener.sockets[0].getsockname()[1]
+        return bound
+
+    def _cannot_listen(self, host: str, port: int, error: OSError) -> str:
+        where = f"{self._name} cannot listen on {host or '*'}:{port}"
+        if error.errno == errno.EADDRINUSE:
+            return f"{where}: the port is in use; stop what holds it or set {self._variable} to a free port"
+        if error.errno == errno.EACCES:
+            return f"{where}: not permitted; set {self._variable} to a port above 1023"
+        return f"{where}: {error.strerror or error}; set {self._variable} to a port that is free"
+
+    async def drain(self, grace_s: float) -> int:
+        """Answer what is under way, each with `Connection: close`, then close; nothing new is accepted.
+
+        Returns how many connections had to be cut because they outlived `grace_s`.
+        """
+        if self._listener is None:
+            return 0
+        self.draining = True
+        self._drain_since_s = self.loop.time()
+        self._listener.close()
+        self._stop_looking()
+        self._look()
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), grace_s)
+        cut = len(self.connections)
+        for connection in tuple(self.connections):
+            connection.abort()
+        self._stop_looking()
+        return cut
+
+    def _stop_looking(self) -> None:
+        if self._look_handle is not None:
+            self._look_handle.cancel()
+
+    def idle_deadline_s(self, idle_since_s: float) -> float:
+        """Return the loop time at which a connection idle since then is closed."""
+        if self.draining:
+            return max(idle_since_s, self._drain_since_s) + min(DRAIN_IDLE_S, self.limits.idle_s)
+        return idle_since_s + self.limits.idle_s
+
+    def admit(self, connection: Connection) -> bool:
+        """Make room by closing the longest idle connection; False when every one is busy."""
+        admitted = True
+        if len(self.connections) >= self.limits.connections_max:
+            idle = [other for other in self.connections if other.idle]
+            admitted = bool(idle)
+            if idle:
+                min(idle, key=lambda other: other.idle_since_s).close()
+        self.connections.add(connection)
+        return admitted
+
+    def forget(self, connection: Connection) -> None:
+        self.connections.discard(connection)
+        if self.draining and not self.connections:
+            self._empty.set()
+
+    def broke(self, request: Request, error: Exception) -> Response:
+        """Answer for a handler that raised: 500 and an empty body (contract 1.3); the process lives."""
+        self._log.error(
+            Event.REST_HANDLER_BROKE,
+            method=request.method,
+            path=request.path.decode("latin-1"),
+            err=error,
+            stack=stack_of(error),
+        )
+        return Response(500)
+
+    def render(self, request: Request, response: Response, *, keep: bool) -> bytes:
+        # HTTP/1.0 callers need to be told that it stays; those of 1.1 that said a word get one back.
+        stays = b"keep-alive" if b"connection" in request.headers else b""
+        connection = stays if keep else b"close"
+        key = (response.status, response.content_type, connection)
+        head = self._heads.get(key)
+        if head is None:
+            head = self._heads[key] = self._head(*key)
+        if response.status == 204:
+            return b"%b%b%b\r\n" % (head, self._date_line, response.headers)
+        body = b"" if request.method == "HEAD" else response.body
+        return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
+            head,
+            self._date_line,
+            response.headers,
+            len(response.body),
+            body,
+        )
+
+    def _head(self, status: int, content_type: bytes, connection: bytes) -> bytes:
+        lines = [b"HTTP/1.1 %d %b\r\n" % (status, HTTPStatus(status).phrase.encode()), self._headers]
+        if content_type:
+            lines.append(b"Content-Type: %b\r\n" % content_type)
+        if connection:
+            lines.append(b"Connection: %b\r\n" % connection)
+        return b"".join(lines)
+
+    def _look(self) -> None:
+        """Meet the deadlines of all connections, and come again."""
+        self.now_s = self.loop.time()
+        self._date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+        for connection in tuple(self.connections):
+            connection.meet_deadlines(self.now_s)
+        interval_s = DRAIN_LOOK_INTERVAL_S if self.draining else self.limits.look_interval_s
+        self._look_handle = self.loop.call_later(interval_s, self._look)

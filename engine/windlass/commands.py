@@ -1,0 +1,95 @@
+"""What a caller wants changed. A lane takes many of these at once; each gets its own answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from windlass.instance import Variables
+
+
+@dataclass(frozen=True, slots=True)
+class StartInstance:
+    definition_id: str
+    version: int | None
+    variables: Variables
+    business_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteJob:
+    job_id: str
+    worker_id: str
+    lease_token: str | None
+    variables: Variables
+
+
+@dataclass(frozen=True, slots=True)
+class FailJob:
+    job_id: str
+    worker_id: str
+    lease_token: str | None
+    error_message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExhaustJob:
+    """From the lease sweep: its lease lapsed too often, whoever held it."""
+
+    job_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteUserTask:
+    instance_id: str
+    step_id: str
+    worker_id: str | None
+    variables: Variables
+
+
+@dataclass(frozen=True, slots=True)
+class SignalWait:
+    instance_id: str
+    step_id: str
+    variables: Variables
+
+
+@dataclass(frozen=True, slots=True)
+class FireTimer:
+    timer_id: str
+    instance_id: str
+    execution_id: str
+    target_step_id: str
+    interrupting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelInstance:
+    instance_id: str
+    reason: str
+
+
+Command = (
+    StartInstance
+    | CompleteJob
+    | FailJob
+    | ExhaustJob
+    | CompleteUserTask
+    | SignalWait
+    | FireTimer
+    | CancelInstance
+)
+
+JobCommand = CompleteJob | FailJob | ExhaustJob
+
+
+def lane_key(command: Command) -> str:
+    """What chooses the lane: the instance where it is known, so that its commands meet in one batch."""
+    match command:
+        case StartInstance():
+            return command.business_key or ""
+        case CompleteJob() | FailJob() | ExhaustJob():
+            return command.job_id
+        case CompleteUserTask() | SignalWait() | FireTimer() | CancelInstance():
+            return command.instance_id

@@ -1,0 +1,410 @@
+"""The only reader of the environment. Every variable is declared once, on the field it fills.
+
+Environment beats `/etc/workflow/engine.yaml` beats defaults; an empty variable counts as unset (contract 7).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windlass.dsn import MASK, database_url, redact
+from windlass.variable import Reader, Variable, as_text, declare, integer_of
+
+YAML_PATH = Path("/etc/workflow/engine.yaml")
+
+
+class ConfigError(Exception):
+    """`problems`: everything that is wrong, one line each, in the order of contract 7.2."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+def _cpu_count() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _db_max_conns() -> int:
+    return max(4, 4 * _cpu_count())
+
+
+_KAFKA_MODE = "WE_DISPATCH_MODE=kafka_outbox"
+_SASL_MODE = "WE_KAFKA_TRANSPORT=sasl_scram_tls"
+_PORT: dict[str, Any] = {"minimum": 0, "maximum": 65535}
+_COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
+
+
+# In polling mode the broker's names are neither judged nor warned of: no log line may name it (contract 6.5).
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KafkaSettings:
+    """Read and judged only in mode kafka_outbox; the order is that of contract 7.2."""
+
+    seed_brokers: tuple[str, ...] = declare(
+        "WE_KAFKA_SEED_BROKERS",
+        "brokers to meet first, host:port, separated by commas",
+        yaml="kafka.seedBrokers",
+        required_when=_KAFKA_MODE,
+    )
+    transport: str = declare(
+        "WE_KAFKA_TRANSPORT",
+        "how to speak to the brokers; never falls back",
+        yaml="kafka.transport",
+        choices=("plaintext", "sasl_scram_tls"),
+        required_when=_KAFKA_MODE,
+    )
+    sasl_username: str | None = declare("WE_KAFKA_SASL_USERNAME", f"required with {_SASL_MODE}")
+    sasl_password: str | None = declare(
+        "WE_KAFKA_SASL_PASSWORD", f"required with {_SASL_MODE}; never logged", secret=True
+    )
+    sasl_mechanism: str = declare(
+        "WE_KAFKA_SASL_MECHANISM",
+        "how the user proves itself",
+        default="SCRAM-SHA-512",
+        yaml="kafka.saslMechanism",
+        choices=("SCRAM-SHA-256", "SCRAM-SHA-512"),
+    )
+    tls_ca_path: str | None = declare(
+        "WE_KAFKA_TLS_CA_PATH", "PEM file of trusted CAs; unset = the system's", yaml="kafka.tlsCAPath"
+    )
+    tls_server_name: str | None = declare(
+        "WE_KAFKA_TLS_SERVER_NAME",
+        "name the certificate must carry; unset = each broker's host",
+        yaml="kafka.tlsServerName",
+    )
+    outbox_batch_size: int = declare(
+        "WE_OUTBOX_BATCH_SIZE",
+        "outbox rows published at a time",
+        default=200,
+        yaml="kafka.outboxBatchSize",
+        **_COUNT,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the process was told. `_s` are seconds."""
+
+    postgres_dsn: str = declare(
+        "WE_POSTGRES_DSN",
+        "where PostgreSQL is: a URL, or a keyword string (kept here as a URL)",
+        yaml="postgresDSN",
+        required_when="always",
+        secret=True,
+    )
+    rest_port: int = declare(
+        "WE_REST_PORT", "port of the REST API; 0 = any free one", default=8080, yaml="restPort", **_PORT
+    )
+    grpc_port: int = declare(
+        "WE_GRPC_PORT", "port of the gRPC API; 0 = any free one", default=9090, yaml="grpcPort", **_PORT
+    )
+    metrics_port: int = declare(
+        "WE_METRICS_PORT", "port of /metrics; 0 = any free one", default=9091, yaml="metricsPort", **_PORT
+    )
+    log_level: str = declare(
+        "WE_LOG_LEVEL",
+        "least severe line to write; anything unknown counts as info",
+        default="info",
+        yaml="logLevel",
+        choices=("debug", "info", "warn", "error"),
+    )
+    audit_log_enabled: bool = declare(
+        "WE_AUDIT_LOG_ENABLED", "write audit_log rows", default=True, yaml="auditLogEnabled"
+    )
+    db_max_conns: int = declare(
+        "DB_MAX_CONNS",
+        "connections of the pool; the default is 4 for each CPU, at least 4",
+        default=_db_max_conns,
+        yaml="dbMaxConns",
+        minimum=1,
+        maximum=10_000,
+    )
+    db_min_conns: int = declare(
+        "DB_MIN_CONNS",
+        "connections kept open when idle, at most DB_MAX_CONNS",
+        default=0,
+        yaml="dbMinConns",
+        minimum=0,
+        maximum=10_000,
+    )
+    dispatch_mode: str = declare(
+        "WE_DISPATCH_MODE",
+        "how jobs reach workers",
+        default="polling",
+        yaml="dispatchMode",
+        choices=("polling", "kafka_outbox"),
+    )
+    kafka: KafkaSettings | None = None
+
+    lease_s: float = declare(
+        "WINDLASS_LEASE_SECONDS",
+        "how long a polled job is held when the worker asks for no time of its own",
+        default=30.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    lease_sweep_interval_s: float = declare(
+        "WINDLASS_LEASE_SWEEP_SECONDS",
+        "pause between two looks for expired leases",
+        default=15.0,
+        minimum=0.05,
+        maximum=3600,
+    )
+    timer_sweep_interval_s: float = declare(
+        "WINDLASS_TIMER_SWEEP_SECONDS",
+        "pause between two looks for due timers",
+        default=5.0,
+        minimum=0.05,
+        maximum=3600,
+    )
+    lease_expiries_max: int = declare(
+        "WINDLASS_LEASE_EXPIRIES_MAX",
+        "a job whose lease lapsed this often fails; 0 = no cap",
+        default=25,
+        minimum=0,
+        maximum=1_000_000,
+    )
+    shutdown_grace_s: float = declare(
+        "WINDLASS_SHUTDOWN_GRACE_SECONDS",
+        "how long calls under way may take after SIGTERM",
+        default=30.0,
+        minimum=0,
+        maximum=3600,
+    )
+    lanes: int = declare(
+        "WINDLASS_LANES", "transactions that commit commands side by side", default=2, minimum=1, maximum=64
+    )
+    lane_batch_max: int = declare(
+        "WINDLASS_LANE_BATCH_MAX",
+        "commands one transaction takes at most",
+        default=256,
+        minimum=1,
+        maximum=10_000,
+    )
+    body_bytes_max: int = declare(
+        "WINDLASS_BODY_BYTES_MAX",
+        "largest request body; larger ones get 413",
+        default=16 * 1024 * 1024,
+        minimum=1024,
+        maximum=1024 * 1024 * 1024,
+    )
+    long_poll_s_max: float = declare(
+        "WINDLASS_LONG_POLL_SECONDS_MAX",
+        "longest a poll with waitMs is held; below WINDLASS_REQUEST_TIMEOUT_SECONDS",
+        default=25.0,
+        minimum=0,
+        maximum=29,
+    )
+    wake_mode: str = declare(
+        "WINDLASS_WAKE_MODE",
+        "how waiting polls learn of jobs: notifications and polling, only the one, only the other",
+        default="hybrid",
+        choices=("hybrid", "event_driven", "polling"),
+    )
+    fallback_poll_interval_s: float = declare(
+        "WINDLASS_FALLBACK_POLL_SECONDS",
+        "pause between two looks for jobs while no notification comes",
+        default=0.5,
+        minimum=0.01,
+        maximum=60,
+    )
+    empty_poll_memory_s: float = declare(
+        "WINDLASS_EMPTY_POLL_MEMORY_SECONDS",
+        "how long an empty answer may be repeated from memory; 0 = never",
+        default=0.25,
+        minimum=0,
+        maximum=60,
+    )
+    request_timeout_s: float = declare(
+        "WINDLASS_REQUEST_TIMEOUT_SECONDS",
+        "longest a call may take before it is answered 504",
+        default=30.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    database_timeout_s: float = declare(
+        "WINDLASS_DATABASE_TIMEOUT_SECONDS",
+        "longest one statement or connection attempt may take",
+        default=10.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    node_name: str = declare(
+        "WINDLASS_NODE_NAME", "this replica's name; the default is the host's", default=socket.gethostname
+    )
+    migrate_on_start: bool = declare(
+        "WINDLASS_MIGRATE_ON_START", "bring the schema up to date before serving", default=True
+    )
+    node_heartbeat_interval_s: float = declare(
+        "WINDLASS_NODE_HEARTBEAT_SECONDS",
+        "pause between two signs of life in /cluster/info",
+        default=5.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    connections_max: int = declare(
+        "WINDLASS_CONNECTIONS_MAX",
+        "client connections kept; past it the longest idle one is closed",
+        default=2000,
+        **_COUNT,
+    )
+
+    #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names
+    unknown_variables: tuple[str, ...] = ()
+    #: sentences to log once at start, `unknown_variables` included
+    warnings: tuple[str, ...] = ()
+
+
+def variables() -> Sequence[Variable]:
+    """List every variable once, in the order of `Settings`, the broker's where its mode is chosen."""
+    return tuple(variable for _, variable in _declared(Settings))
+
+
+def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
+    for field in dataclasses.fields(kind):
+        if field.name == "kafka":
+            yield from _declared(KafkaSettings)
+        elif "variable" in field.metadata:
+            yield field.name, field.metadata["variable"]
+
+
+def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Settings:
+    """Read, judge and freeze everything; ConfigError carries all problems at once."""
+    reader = Reader(env, yaml_path)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(Settings):
+        if field.name == "kafka":
+            values["kafka"] = _kafka(reader) if values["dispatch_mode"] == "kafka_outbox" else None
+        elif "variable" in field.metadata:
+            values[field.name] = reader.read(field.metadata["variable"])
+        if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
+            values["postgres_dsn"] = _dsn(reader, values["postgres_dsn"])
+        elif field.name == "db_min_conns":
+            _judge_pool(reader, values)
+    _judge_ports(reader, values)
+    _judge_waits(reader, values)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    polling = values["kafka"] is None
+    known = [variable for variable in variables() if not (polling and "KAFKA" in variable.name)]
+    unknown = tuple(name for name in _unknown(env) if not (polling and "KAFKA" in name))
+    warnings = [
+        *reader.warnings,
+        *(_unknown_text(name, known) for name in unknown),
+        *reader.unknown_yaml_keys(variables(), silent_below="kafka." if polling else None),
+    ]
+    return Settings(**values, unknown_variables=unknown, warnings=tuple(warnings))
+
+
+def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
+    """Give each variable that applies with the value in force, passwords masked."""
+    for field, variable in _declared(Settings):
+        holder = settings if hasattr(settings, field) else settings.kafka
+        if holder is None:
+            continue
+        value = getattr(holder, field)
+        text = "" if value is None else as_text(value)
+        if variable.secret and text:
+            text = redact(text) if "://" in text else MASK
+        yield variable, text
+
+
+def _dsn(reader: Reader, dsn: str) -> str:
+    try:
+        database = database_url(dsn)
+    except ValueError as error:
+        reader.problems.append(
+            f"config: WE_POSTGRES_DSN {error}; write postgresql://user:password@host:5432/database, "
+            "or host=... user=... dbname=..."
+        )
+        return dsn
+    reader.warnings.extend(
+        f"WE_POSTGRES_DSN: {name} means nothing to this engine's driver and is ignored"
+        for name in database.ignored
+    )
+    return database.url
+
+
+def _kafka(reader: Reader) -> KafkaSettings:
+    values: dict[str, Any] = {}
+    for field, variable in _declared(KafkaSettings):
+        found = values[field] = reader.read(variable)
+        if field in {"sasl_username", "sasl_password"}:
+            if found is None and values["transport"] == "sasl_scram_tls":
+                reader.problem(variable, f"is required when {_SASL_MODE}", "set it from a Secret")
+        elif field == "tls_ca_path" and found is not None:
+            _judge_ca(reader, variable, found)
+        elif field == "seed_brokers" and found is not None:
+            values[field] = _brokers(reader, variable, found)
+    return KafkaSettings(**values)
+
+
+def _brokers(reader: Reader, variable: Variable, text: str) -> tuple[str, ...]:
+    brokers = tuple(part.strip() for part in text.split(",") if part.strip())
+    for broker in brokers or (text,):
+        host, _, port = broker.rpartition(":")
+        if not host or not 1 <= (integer_of(port) or 0) <= 65535:
+            reader.problem(
+                variable,
+                f"must be a comma list of host:port, got {broker!r}",
+                "write for example kafka-0:9092,kafka-1:9092",
+            )
+    return brokers
+
+
+def _judge_ca(reader: Reader, variable: Variable, path: str) -> None:
+    try:
+        pem = Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        reader.problem(variable, f"cannot read {path!r}: {cause}", "mount the file or unset it")
+        return
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        reader.problem(variable, f"no PEM certs found in {path!r}", "point it at a PEM bundle or unset it")
+
+
+def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["db_min_conns"] > values["db_max_conns"]:
+        reader.problems.append(
+            f"config: DB_MIN_CONNS must be <= DB_MAX_CONNS ({values['db_max_conns']}), "
+            f"got {values['db_min_conns']}; lower the one or raise the other"
+        )
+
+
+def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
+    names = {"rest_port": "WE_REST_PORT", "grpc_port": "WE_GRPC_PORT", "metrics_port": "WE_METRICS_PORT"}
+    taken: dict[int, str] = {}
+    for field, name in names.items():
+        port = values[field]
+        if port and port in taken:
+            reader.problems.append(
+                f"config: {name} is {port}, which {taken[port]} has already; give each its own port"
+            )
+        taken.setdefault(port, name)
+
+
+def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["long_poll_s_max"] >= values["request_timeout_s"]:
+        reader.problems.append(
+            f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
+            f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
+            "a longer poll would be answered 504: lower the one or raise the other"
+        )
+
+
+def _unknown(env: Mapping[str, str]) -> Iterator[str]:
+    known = {variable.name for variable in variables()}
+    return (name for name in sorted(env) if name.startswith(("WE_", "WINDLASS_")) and name not in known)
+
+
+def _unknown_text(name: str, known: Sequence[Variable]) -> str:
+    near = difflib.get_close_matches(name, [variable.name for variable in known], n=1, cutoff=0.8)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{name} is no variable of this engine and is ignored{hint}"

@@ -1,0 +1,365 @@
+"""Polling dispatch: who waits for which jobs, and how claims reach the database.
+
+Three things keep a poll cheap (design 2.4). A type known to be empty is answered from memory until a local insert, a
+NOTIFY or a short time says otherwise. Polls of the same types that arrive together are claimed together. And a poll
+that waits is given a job at its birth (`reserve`), so that the claim costs no write of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from windlass.errors import EngineError
+from windlass.store.apply import Birth
+from windlass.store.database import Database, Row
+from windlass.store.queries import sql
+from windlass.wire import JobView, RawJson, format_time
+
+CLAIM_JOBS_MAX = 256
+"""Jobs one claim statement may lease, over all the polls it answers."""
+
+
+@dataclass(slots=True, eq=False)
+class Poll:
+    """One call that wants jobs. `answer` ends it; what arrives after that is given back."""
+
+    worker_id: str
+    job_types: tuple[str, ...]
+    jobs_max: int
+    lease_s: float
+    waits: bool
+    answer: asyncio.Future[list[JobView]]
+    parked: bool = False
+    """In the lines of its types; else a claim in flight will settle it."""
+    reserved: int = 0
+    """Jobs being written for it right now."""
+    born: list[JobView] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class TypeMemory:
+    """What this node believes of one job type."""
+
+    generation: int = 0
+    """Grows whenever a job of this type may have become claimable."""
+    empty_until_s: float = 0.0
+    """Monotonic time until which a poll of it is answered without asking."""
+    parked: dict[Poll, None] = field(default_factory=dict)
+    """Polls that wait, longest first."""
+
+
+@dataclass(slots=True)
+class ClaimGroup:
+    """Polls of one set of types: at most one claim in flight, the rest gather."""
+
+    gathering: deque[Poll] = field(default_factory=deque)
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class PollingSettings:
+    empty_memory_s: float
+    recheck_s: float
+    """How often a waiting poll asks the database although nothing woke it."""
+
+
+class JobBoard:
+    """Implements `store.apply.Births`; owned by the composition root."""
+
+    def __init__(
+        self,
+        database: Database,
+        settings: PollingSettings,
+        *,
+        claimed: Callable[[Sequence[JobView], float, Sequence[float]], None],
+        refused: Callable[[Exception], None],
+    ) -> None:
+        self._database = database
+        self._settings = settings
+        self._claimed = claimed
+        self._refused = refused
+        self._types: dict[str, TypeMemory] = {}
+        self._groups: dict[tuple[str, ...], ClaimGroup] = {}
+        self._background: set[asyncio.Task[None]] = set()
+        self._recheck: asyncio.Task[None] | None = None
+        self._draining = False
+
+    def start(self) -> None:
+        self._recheck = asyncio.create_task(self._recheck_parked(), name="poll-recheck")
+
+    # -- polls
+
+    async def poll(
+        self, *, worker_id: str, job_types: Sequence[str], jobs_max: int, lease_s: float, wait_s: float
+    ) -> list[JobView]:
+        """Up to `jobs_max` leased jobs, oldest first; waits up to `wait_s` when there are none.
+
+        Cancelled by its caller, it gives back what it was about to get.
+        """
+        types = tuple(sorted(set(job_types)))
+        if self._draining or (wait_s <= 0 and self._known_empty(types)):
+            return []
+        poll = Poll(
+            worker_id, types, jobs_max, lease_s, wait_s > 0, asyncio.get_running_loop().create_future()
+        )
+        if wait_s > 0:
+            asyncio.get_running_loop().call_later(wait_s, self._give_up, poll)
+        if wait_s > 0 and self._known_empty(types):
+            self._park(poll)
+        else:
+            self._gather(poll)
+        try:
+            return await poll.answer
+        except asyncio.CancelledError:
+            self._unpark(poll)
+            if poll.answer.done() and not poll.answer.cancelled() and poll.answer.exception() is None:
+                self._release(poll.answer.result())
+            self._release(poll.born)
+            poll.born = []
+            raise
+
+    def wake(self, job_types: Iterable[str]) -> None:
+        """Jobs of these types may be claimable: from another node's hint, a sweep, or a lane here."""
+        for job_type in job_types:
+            memory = self._types.get(job_type)
+            if memory is None:
+                continue
+            memory.generation += 1
+            memory.empty_until_s = 0.0
+            for poll in tuple(memory.parked):
+                if not poll.reserved:
+                    self._unpark(poll)
+                    self._gather(poll)
+
+    def wake_all(self) -> None:
+        """Hints may have been missed."""
+        self.wake(tuple(self._types))
+
+    async def stop(self) -> None:
+        """Answers every waiting poll with nothing, and lets claims in flight end."""
+        self._draining = True
+        if self._recheck is not None:
+            self._recheck.cancel()
+        for memory in tuple(self._types.values()):
+            for poll in tuple(memory.parked):
+                if not poll.reserved:
+                    self._give_up(poll)
+        tasks = [g.task for g in self._groups.values() if g.task is not None]
+        await asyncio.gather(*tasks, *self._background, return_exceptions=True)
+
+    @property
+    def parked(self) -> int:
+        return len({id(poll) for memory in self._types.values() for poll in memory.parked})
+
+    # -- births: jobs written already leased
+
+    def reserve(self, job_type: str) -> Birth | None:
+        memory = self._types.get(job_type)
+        if memory is None or self._draining:
+            return None
+        for poll in memory.parked:
+            if poll.reserved < poll.jobs_max and not poll.answer.done():
+                poll.reserved += 1
+                # To the end of the line: the next job of this batch goes to another poll.
+                for name in poll.job_types:
+                    line = self._memory(name).parked
+                    line.pop(poll, None)
+                    line[poll] = None
+                return Birth(poll.worker_id, poll.lease_s, poll)
+        return None
+
+    def deliver(self, births: Sequence[tuple[Birth, JobView]]) -> None:
+        """After the commit: answers each poll with all it was given in this batch."""
+        polls: dict[Poll, None] = {}
+        for birth, job in births:
+            poll = birth.ticket
+            assert isinstance(poll, Poll)
+            poll.reserved -= 1
+            poll.born.append(job)
+            polls[poll] = None
+        for poll in polls:
+            if poll.reserved:
+                continue
+            jobs, poll.born = poll.born, []
+            self._unpark(poll)
+            if poll.answer.done():
+                self._release(jobs)
+            else:
+                self._claimed(jobs, 0.0, [0.0] * len(jobs))
+                poll.answer.set_result(jobs)
+
+    def abandon(self, births: Sequence[Birth]) -> None:
+        """The batch did not happen: the polls wait on."""
+        for birth in births:
+            poll = birth.ticket
+            assert isinstance(poll, Poll)
+            poll.reserved -= 1
+            if not poll.reserved and (self._draining or not poll.waits):
+                self._give_up(poll)
+
+    # -- claims
+
+    def _gather(self, poll: Poll) -> None:
+        group = self._groups.setdefault(poll.job_types, ClaimGroup())
+        group.gathering.append(poll)
+        if group.task is None:
+            group.task = asyncio.create_task(
+                self._claim_until_none_gather(poll.job_types, group), name="claim"
+            )
+
+    async def _claim_until_none_gather(self, types: tuple[str, ...], group: ClaimGroup) -> None:
+        try:
+            while group.gathering:
+                polls: list[Poll] = []
+                room = CLAIM_JOBS_MAX
+                while group.gathering and room > 0:
+                    poll = group.gathering.popleft()
+                    if not poll.answer.done():
+                        polls.append(poll)
+                        room -= poll.jobs_max
+                if polls:
+                    await self._claim(types, polls)
+        finally:
+            group.task = None
+            if not group.gathering:
+                self._groups.pop(types, None)
+
+    async def _claim(self, types: tuple[str, ...], polls: list[Poll]) -> None:
+        generations = [self._memory(name).generation for name in types]
+        slots = _deal(polls, CLAIM_JOBS_MAX)
+        began = time.monotonic()
+        try:
+            rows = await self._database.fetch(
+                sql("job_claim"),
+                list(types),
+                slots,
+                [p.worker_id for p in polls],
+                [p.lease_s for p in polls],
+            )
+        except EngineError as err:
+            self._refused(err)
+            for poll in polls:
+                if not poll.answer.done():
+                    poll.answer.set_exception(err)
+            return
+        elapsed_s = time.monotonic() - began
+        if len(rows) < len(slots):
+            self._remember_empty(types, generations)
+        given: list[list[Row]] = [[] for _ in polls]
+        for row in rows:
+            given[row["slot"] - 1].append(row)
+        for poll, share in zip(polls, given, strict=True):
+            self._settle(poll, share, elapsed_s)
+
+    def _settle(self, poll: Poll, rows: list[Row], elapsed_s: float) -> None:
+        if not rows and poll.waits and not poll.answer.done() and not self._draining:
+            self._park(poll)
+            return
+        rows.sort(key=lambda row: (row["created_at"], row["id"]))
+        jobs = [_view(row) for row in rows]
+        if poll.answer.done():
+            self._release(jobs)
+            return
+        ages_s = [max(0.0, (row["locked_at"] - row["created_at"]).total_seconds()) for row in rows]
+        self._claimed(jobs, elapsed_s, ages_s)
+        poll.answer.set_result(jobs)
+
+    # -- memory
+
+    def _memory(self, job_type: str) -> TypeMemory:
+        memory = self._types.get(job_type)
+        if memory is None:
+            memory = self._types[job_type] = TypeMemory()
+        return memory
+
+    def _known_empty(self, types: Iterable[str]) -> bool:
+        now_s = time.monotonic()
+        return all((m := self._types.get(t)) is not None and m.empty_until_s > now_s for t in types)
+
+    def _remember_empty(self, types: Sequence[str], generations: Sequence[int]) -> None:
+        """Not when a job may have appeared while the claim was under way."""
+        until_s = time.monotonic() + self._settings.empty_memory_s
+        for name, generation in zip(types, generations, strict=True):
+            memory = self._memory(name)
+            if memory.generation == generation:
+                memory.empty_until_s = until_s
+
+    def _park(self, poll: Poll) -> None:
+        poll.parked = True
+        for name in poll.job_types:
+            self._memory(name).parked[poll] = None
+        if any(self._memory(name).empty_until_s == 0.0 for name in poll.job_types):
+            # Something appeared between the claim's snapshot and now.
+            self._unpark(poll)
+            self._gather(poll)
+
+    def _unpark(self, poll: Poll) -> None:
+        poll.parked = False
+        for name in poll.job_types:
+            memory = self._types.get(name)
+            if memory is not None:
+                memory.parked.pop(poll, None)
+
+    def _give_up(self, poll: Poll) -> None:
+        """Its waiting time is over; jobs being written for it right now still reach it."""
+        poll.waits = False
+        if poll.parked and not poll.reserved:
+            self._unpark(poll)
+            if not poll.answer.done():
+                poll.answer.set_result([])
+
+    def _release(self, jobs: Sequence[JobView]) -> None:
+        """Gives leases back whose poll has gone."""
+        if jobs:
+            task = asyncio.create_task(self._give_back(list(jobs)), name="release")
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
+
+    async def _give_back(self, jobs: list[JobView]) -> None:
+        try:
+            rows = await self._database.fetch(
+                sql("job_release"), [job.id for job in jobs], [int(job.lease_token) for job in jobs]
+            )
+        except EngineError as err:
+            # Their leases lapse by themselves.
+            self._refused(err)
+            return
+        self.wake({row["job_type"] for row in rows})
+
+    async def _recheck_parked(self) -> None:
+        """The fallback behind every hint (design 2.8): waiting polls also ask."""
+        while True:
+            await asyncio.sleep(self._settings.recheck_s)
+            self.wake_all()
+            for name in [n for n, m in self._types.items() if not m.parked and m.empty_until_s == 0.0]:
+                del self._types[name]
+
+
+def _deal(polls: Sequence[Poll], most: int) -> list[int]:
+    """Slots in turn, one for each poll and round, so that a short queue is shared fairly. Numbers are from 1."""
+    rounds = max(poll.jobs_max for poll in polls)
+    order = (number for turn in range(rounds) for number, poll in enumerate(polls, 1) if turn < poll.jobs_max)
+    return list(itertools.islice(order, most))
+
+
+def _view(row: Row) -> JobView:
+    return JobView(
+        id=row["id"],
+        instance_id=row["instance_id"],
+        step_id=row["step_id"] or "",
+        step_execution_id=row["step_execution_id"],
+        job_type=row["job_type"],
+        status="LOCKED",
+        worker_id=row["worker_id"],
+        locked_at=format_time(row["locked_at"]),
+        lock_expires_at=format_time(row["lock_expires_at"]),
+        retries_remaining=row["retries_remaining"],
+        variables=RawJson(row["payload"].encode()),
+        created_at=format_time(row["created_at"]),
+        lease_token=str(row["lease_token"]),
+    )

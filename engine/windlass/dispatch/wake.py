@@ -1,0 +1,129 @@
+"""Wake-ups between nodes: LISTEN and NOTIFY on one connection of their own, as hints only (design 2.8).
+
+NOTIFY never rides in a hot transaction (it takes a global lock at commit) and is debounced; a node that is alone sends
+none. The listener asks its own session for an answer at intervals, so a half-open connection is noticed, and a metric
+says when a node runs on its fallback poll alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable
+
+import asyncpg
+import msgspec
+
+from windlass.errors import Unavailable
+from windlass.store.database import Connection, Database
+from windlass.store.queries import sql
+
+CHANNEL = "windlass_jobs"
+NOTIFY_INTERVAL_S = 0.01
+"""At most one NOTIFY in this time, naming all types that gathered."""
+HEARTBEAT_INTERVAL_S = 3.0
+HEARTBEAT_TIMEOUT_S = 2.0
+RECONNECT_DELAY_S = 0.5
+PAYLOAD_BYTES_MAX = 7_900
+"""PostgreSQL refuses 8000; a longer list is sent as "all"."""
+
+
+class Hint(msgspec.Struct, array_like=True):
+    node: str
+    job_types: list[str]
+    """Empty: any."""
+
+
+class WakeUps:
+    """`job_types_waiting` may be called from any place, at any rate; `woken` gets what other nodes said."""
+
+    def __init__(
+        self,
+        database: Database,
+        node: str,
+        *,
+        woken: Callable[[Iterable[str]], None],
+        woken_all: Callable[[], None],
+        degraded: Callable[[bool, str], None],
+        listens: bool,
+    ) -> None:
+        self._database = database
+        self._node = node
+        self._woken = woken
+        self._woken_all = woken_all
+        self._degraded = degraded
+        self._listens = listens
+        self._pending: dict[str, None] = {}
+        self._something = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.is_alone = False
+        """Set by the node heartbeat: nobody else would hear."""
+        self.is_listening = False
+
+    def start(self) -> None:
+        if self._listens:
+            self._task = asyncio.create_task(self._run(), name="wake-ups")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def job_types_waiting(self, job_types: Iterable[str]) -> None:
+        if self._listens and not self.is_alone:
+            self._pending.update(dict.fromkeys(job_types))
+            if self._pending:
+                self._something.set()
+
+    async def _run(self) -> None:
+        while True:
+            connection = None
+            try:
+                connection = await self._database.dedicated("wake")
+                await connection.add_listener(CHANNEL, self._heard)
+                self._set_listening(listening=True, cause="")
+                self._woken_all()
+                await self._converse(connection)
+            except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
+                self._set_listening(listening=False, cause=f"{type(err).__name__}: {err}")
+                await asyncio.sleep(RECONNECT_DELAY_S)
+            finally:
+                if connection is not None:
+                    connection.terminate()
+
+    async def _converse(self, connection: Connection) -> None:
+        """Sends gathered hints, and asks for a sign of life when there is nothing to say."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._something.wait(), HEARTBEAT_INTERVAL_S)
+            if self._pending:
+                names = list(self._pending)
+                self._pending.clear()
+                self._something.clear()
+                payload = msgspec.json.encode(Hint(self._node, names))
+                if len(payload) > PAYLOAD_BYTES_MAX:
+                    payload = msgspec.json.encode(Hint(self._node, []))
+                await connection.execute(
+                    sql("notify"), CHANNEL, payload.decode(), timeout=HEARTBEAT_TIMEOUT_S
+                )
+                await asyncio.sleep(NOTIFY_INTERVAL_S)
+            else:
+                self._something.clear()
+                await connection.fetchval(sql("ping"), timeout=HEARTBEAT_TIMEOUT_S)
+
+    def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+        try:
+            hint = msgspec.json.decode(payload, type=Hint)
+        except msgspec.DecodeError:
+            self._woken_all()
+            return
+        if hint.node != self._node:
+            if hint.job_types:
+                self._woken(hint.job_types)
+            else:
+                self._woken_all()
+
+    def _set_listening(self, *, listening: bool, cause: str) -> None:
+        if listening != self.is_listening or cause:
+            self.is_listening = listening
+            self._degraded(not listening, cause)

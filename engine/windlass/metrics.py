@@ -1,0 +1,173 @@
+"""Every metric of contract 8.1, and ours under `windlass_`, in a registry of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+
+OUTCOMES = ("completed", "failed", "cancelled")
+
+
+Child_co = TypeVar("Child_co", covariant=True)
+
+
+class Counts(Protocol):
+    def inc(self, amount: float = 1) -> None: ...
+
+
+class Observes(Protocol):
+    def observe(self, amount: float) -> None: ...
+
+
+class _Absent:
+    """Stands where this dispatch mode exposes no such series; feeding it does nothing."""
+
+    def inc(self, amount: float = 1) -> None:
+        """Count nothing."""
+
+    def observe(self, amount: float) -> None:
+        """Observe nothing."""
+
+
+class Children(Generic[Child_co]):
+    """A labelled family whose children are looked up once: `family("polling").inc()`, labels in order."""
+
+    def __init__(self, make: Callable[..., Child_co]) -> None:
+        self._make = make
+        self._made: dict[tuple[str, ...], Child_co] = {}
+
+    def __call__(self, *labels: str) -> Child_co:
+        child = self._made.get(labels)
+        if child is None:
+            child = self._made[labels] = self._make(*labels)
+        return child
+
+
+class Metrics:
+    """One attribute for each metric of the dispatch mode; what the other mode has is a silent stand-in.
+
+    Durations are observed in seconds.
+    """
+
+    def __init__(self, dispatch_mode: str) -> None:
+        # A switch of the whole library; contract 8.1 lists no *_created series.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._engine()
+        self._polling(dispatch_mode)
+        self._own(dispatch_mode)
+
+    def _engine(self) -> None:
+        self.definitions_uploaded: Counts = self._counter(
+            "workflow_definitions_uploaded_total", "Definition versions stored"
+        )
+        self.instances_started: Counts = self._counter(
+            "workflow_instances_started_total", "Instances started, chained ones too"
+        )
+        #: outcome: completed, failed, cancelled
+        self.instances_completed: Children[Counts] = Children(
+            self._counter("workflow_instances_completed_total", "Instances ended", "outcome").labels
+        )
+        for outcome in OUTCOMES:
+            self.instances_completed(outcome)
+        #: step_type
+        self.steps_executed: Children[Counts] = Children(
+            self._counter("workflow_steps_executed_total", "Steps entered", "step_type").labels
+        )
+        self.job_retries: Counts = self._counter(
+            "job_retries_total", "Jobs put back after a retryable failure"
+        )
+        self.job_failed: Counts = self._counter("workflow_job_failed_total", "Jobs failed for good")
+        self.job_timeouts: Counts = self._counter("engine_job_timeout_total", "Leases that expired")
+        #: method, path (pattern), status
+        self.http_duration: Children[Observes] = Children(
+            self._histogram(
+                "http_requests_duration_seconds", "REST calls", _BUCKETS_S, "method", "path", "status"
+            ).labels
+        )
+        #: method, code
+        self.grpc_duration: Children[Observes] = Children(
+            self._histogram(
+                "grpc_requests_duration_seconds", "gRPC calls", _BUCKETS_S, "method", "code"
+            ).labels
+        )
+        #: tx_type
+        self.db_transaction_duration: Children[Observes] = Children(
+            self._histogram(
+                "engine_db_transaction_duration_seconds", "Engine transactions", _BUCKETS_S, "tx_type"
+            ).labels
+        )
+        #: operation
+        self.db_lock_wait_duration: Children[Observes] = Children(
+            self._histogram(
+                "engine_db_lock_wait_duration_seconds", "Waits for row locks", _BUCKETS_S, "operation"
+            ).labels
+        )
+
+    def _polling(self, dispatch_mode: str) -> None:
+        self.job_poll_latency: Observes = _Absent()
+        self.job_lock_conflicts: Counts = _Absent()
+        self.job_pickup_latency: Observes = _Absent()
+        if dispatch_mode != "polling":
+            return
+        self.job_poll_latency = self._histogram(
+            "job_poll_latency_seconds", "From a job's creation to its first lease", _BUCKETS_S
+        )
+        self.job_lock_conflicts = self._counter("job_lock_conflicts_total", "Polls that returned nothing")
+        self.job_pickup_latency = self._histogram(
+            "engine_job_pickup_latency_seconds", "From a job's creation to its lease", _PICKUP_BUCKETS_S
+        )
+
+    def _own(self, dispatch_mode: str) -> None:
+        self.lane_batch_size: Observes = self._histogram(
+            "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
+        )
+        self.wake_degraded = Gauge(
+            "windlass_wake_degraded",
+            "1 while the node finds jobs by polling only, against its wake mode",
+            registry=self.registry,
+        )
+        #: job_type
+        self.jobs_waiting: Children[Gauge] = Children(
+            Gauge(
+                "windlass_jobs_waiting", "Jobs no worker holds", ("job_type",), registry=self.registry
+            ).labels
+        )
+        Gauge(
+            "windlass_build_info",
+            "1; the labels tell what runs",
+            ("version", "dispatch_mode"),
+            registry=self.registry,
+        ).labels(version("windlass"), dispatch_mode).set(1)
+
+    def http_observer(self, method: str, path: str, status: int) -> Callable[[float], None]:
+        """Return the one function that observes calls of this kind, seconds each; worth keeping."""
+        return self.http_duration(method, path, str(status)).observe
+
+    def exposition(self) -> bytes:
+        """Return all series in Prometheus text format."""
+        return generate_latest(self.registry)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, text, labels, buckets=buckets, registry=self.registry)

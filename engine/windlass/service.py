@@ -1,0 +1,233 @@
+"""The engine behind its doors: `wire.Service`, made of lanes (writes), the job board (polls) and reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from windlass import commands, wire
+from windlass.config import Settings
+from windlass.definition.document import parse_upload
+from windlass.dispatch.polling import JobBoard
+from windlass.dispatch.wake import WakeUps
+from windlass.errors import EngineError, NotFound, Unavailable
+from windlass.instance import decode_variables
+from windlass.metrics import Metrics
+from windlass.observe import Event, Log
+from windlass.store import migrate
+from windlass.store.catalog import Catalog
+from windlass.store.database import Database
+from windlass.store.lanes import Lanes
+from windlass.store.queries import sql
+from windlass.store.views import Views
+from windlass.sweep.nodes import NodeHeartbeat
+
+READINESS_KEPT_S = 0.5
+"""Probes of one moment share one look at the database."""
+VERSION_MAX = 2**31 - 1
+
+
+class Engine:
+    """See `wire.Service` for what each method promises."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        lanes: Lanes,
+        board: JobBoard,
+        wake_ups: WakeUps,
+        heartbeat: NodeHeartbeat,
+        metrics: Metrics,
+        log: Log,
+        node: str,
+        is_draining: Callable[[], bool],
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._lanes = lanes
+        self._board = board
+        self._wake_ups = wake_ups
+        self._heartbeat = heartbeat
+        self._metrics = metrics
+        self._log = log
+        self._node = node
+        self._is_draining = is_draining
+        self._catalog = Catalog(database)
+        self._views = Views(database)
+        self._readiness: tuple[float, wire.Readiness] | None = None
+
+    # -- definitions
+
+    async def upload_definition(self, document: bytes) -> wire.DefinitionSummary:
+        upload = parse_upload(document)
+        summary, is_new = await self._catalog.upload(
+            upload, _parsed_steps(upload.content), audit=self._settings.audit_log_enabled
+        )
+        if is_new:
+            self._metrics.definitions_uploaded.inc()
+        return summary
+
+    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
+        return await self._catalog.list_page(keyword=keyword, page=page, page_size=page_size)
+
+    async def get_definition(self, definition_id: str, version: int | None) -> bytes:
+        _refuse_impossible(definition_id, version)
+        return await self._catalog.get(definition_id, version)
+
+    # -- instances
+
+    async def start_instance(
+        self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None
+    ) -> wire.InstanceView:
+        _refuse_impossible(definition_id, version)
+        return await self._changed(
+            commands.StartInstance(
+                definition_id, version or None, decode_variables(variables), business_key or None
+            )
+        )
+
+    async def get_instance(self, instance_id: str) -> wire.InstanceView:
+        return await self._views.instance(instance_id)
+
+    async def list_instances(
+        self,
+        *,
+        definition_id: str | None,
+        status: str | None,
+        business_key: str | None,
+        page: int,
+        page_size: int,
+    ) -> wire.InstancePage:
+        return await self._views.instances(
+            definition_id=definition_id,
+            status=status,
+            business_key=business_key,
+            page=page,
+            page_size=page_size,
+        )
+
+    async def instance_history(self, instance_id: str) -> Sequence[wire.StepExecutionView]:
+        return await self._views.history(instance_id)
+
+    async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
+        return await self._changed(commands.CancelInstance(instance_id, reason))
+
+    # -- jobs
+
+    async def poll_jobs(
+        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
+    ) -> Sequence[wire.JobView]:
+        jobs = await self._board.poll(
+            worker_id=worker_id, job_types=job_types, jobs_max=max_jobs, lease_s=lease_s, wait_s=wait_s
+        )
+        if not jobs:
+            self._metrics.job_lock_conflicts.inc()
+        return jobs
+
+    async def complete_job(
+        self, job_id: str, *, worker_id: str, lease_token: str | None, variables: wire.RawJson
+    ) -> None:
+        await self._lanes.execute(
+            commands.CompleteJob(job_id, worker_id, lease_token, decode_variables(variables))
+        )
+
+    async def fail_job(
+        self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
+    ) -> None:
+        await self._lanes.execute(commands.FailJob(job_id, worker_id, lease_token, error_message, retryable))
+
+    async def complete_user_task(
+        self, instance_id: str, step_id: str, *, worker_id: str | None, variables: wire.RawJson
+    ) -> None:
+        await self._lanes.execute(
+            commands.CompleteUserTask(instance_id, step_id, worker_id, decode_variables(variables))
+        )
+
+    async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
+        await self._lanes.execute(commands.SignalWait(instance_id, step_id, decode_variables(variables)))
+
+    async def _changed(self, command: commands.StartInstance | commands.CancelInstance) -> wire.InstanceView:
+        answer = await self._lanes.execute(command)
+        assert isinstance(answer, wire.InstanceView)
+        return answer
+
+    # -- health
+
+    async def readiness(self) -> wire.Readiness:
+        """Looks at the database at most twice a second, however often it is asked."""
+        now_s = time.monotonic()
+        if self._readiness is not None and now_s - self._readiness[0] < READINESS_KEPT_S:
+            return self._readiness[1]
+        reasons = ["this node is draining"] if self._is_draining() else []
+        try:
+            if not (await self._database.fetch(sql("schema_has_table")))[0][0]:
+                version = 0
+            else:
+                version = (await self._database.fetch(sql("schema_version")))[0]["version"]
+            if version < migrate.newest():
+                reasons.append(
+                    f"migrations pending: the schema is at {version}, this release needs {migrate.newest()}; "
+                    "run windlass migrate"
+                )
+        except Unavailable as err:
+            reasons.append(str(err))
+        except EngineError as err:
+            reasons.append(f"the database answers with an error: {err}")
+        readiness = wire.Readiness(not reasons, reasons)
+        if self._readiness is None or self._readiness[1].ready != readiness.ready:
+            if readiness.ready:
+                self._log.info(Event.DATABASE_BACK)
+            elif not self._is_draining():
+                self._log.warn(Event.DATABASE_LOST, err="; ".join(reasons))
+        self._readiness = (time.monotonic(), readiness)
+        return readiness
+
+    async def cluster_info(self) -> dict[str, object]:
+        nodes = [
+            {
+                "id": row["id"],
+                "role": row["role"],
+                "version": row["version"],
+                "dispatchMode": row["dispatch_mode"],
+                "startedAt": wire.format_time(row["started_at"]),
+                "lastSeenAt": wire.format_time(row["last_seen_at"]),
+                "alive": row["alive"],
+                "self": row["id"] == self._node,
+            }
+            for row in await self._heartbeat.nodes()
+        ]
+        return {"node": self._node, "nodes": nodes, "alive": sum(bool(node["alive"]) for node in nodes)}
+
+    def details(self) -> dict[str, object]:
+        return {
+            "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
+            "polls": {"waiting": self._board.parked},
+            "pool": self._database.occupancy(),
+            "wake": {
+                "mode": self._settings.wake_mode,
+                "listening": self._wake_ups.is_listening,
+                "degraded": self._settings.wake_mode != "polling" and not self._wake_ups.is_listening,
+                "alone": self._wake_ups.is_alone,
+            },
+            "dispatchMode": self._settings.dispatch_mode,
+            "draining": self._is_draining(),
+        }
+
+
+def _refuse_impossible(definition_id: str, version: int | None) -> None:
+    """A version beyond an integer column cannot exist."""
+    if version is not None and version > VERSION_MAX:
+        raise NotFound(f"definition {definition_id} version {version} not found")
+
+
+def _parsed_steps(content: bytes) -> str:
+    """The steps with jobType filled in, as other tools read them (contract 9.1)."""
+    steps = msgspec.json.decode(content)["steps"]
+    for step in steps:
+        if step["type"] == "SERVICE_TASK":
+            step.setdefault("jobType", step["id"])
+    return msgspec.json.encode(steps).decode()

@@ -1,0 +1,535 @@
+"""One batch of commands, one transaction: read and lock, decide each, write sets, commit.
+
+A command that is refused changes nothing and does not touch its neighbours. The lease of a job is judged here
+(`judge_completion`, `judge_failure`) and compared once more in the statement that writes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from windlass import advance
+from windlass.commands import (
+    CancelInstance,
+    Command,
+    CompleteJob,
+    CompleteUserTask,
+    ExhaustJob,
+    FailJob,
+    FireTimer,
+    SignalWait,
+    StartInstance,
+)
+from windlass.definition.model import Definition, StepType
+from windlass.effects import ChainRequested, JobClosed, JobRequeued, Recorded
+from windlass.errors import BadRequest, Conflict, Defect, EngineError, NotFound
+from windlass.instance import Instance, decode_progress, decode_variables, encode_variables
+from windlass.states import InstanceStatus, JobStatus
+from windlass.store.database import Connection, Row
+from windlass.store.definitions import DefinitionCache
+from windlass.store.queries import sql
+from windlass.store.rows import NewJob, WriteSet
+from windlass.wire import InstanceView, JobView, RawJson, format_time
+
+CHAINED_STARTS_MAX = 25
+"""Definitions that chain into each other without ever waiting for work would never end."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+Answer = InstanceView | None | EngineError
+
+
+class Birth(NamedTuple):
+    """A poll that waits for just this kind of job: the job is written already leased to it."""
+
+    worker_id: str
+    lease_s: float
+    ticket: object
+
+
+class Births(Protocol):
+    """The waiting polls, as the batch sees them."""
+
+    def reserve(self, job_type: str) -> Birth | None: ...
+    def deliver(self, births: Sequence[tuple[Birth, JobView]]) -> None: ...
+    def abandon(self, births: Sequence[Birth]) -> None: ...
+
+
+@dataclass(slots=True)
+class JobRow:
+    id: str
+    instance_id: str
+    execution_id: str
+    status: JobStatus
+    worker_id: str | None
+    lease_token: int | None
+    retries_remaining: int
+    lease_is_live: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction knows and has decided so far."""
+
+    commands: Sequence[Command]
+    writes: WriteSet
+    instances: dict[str, Instance] = field(default_factory=dict)
+    started_at: dict[str, datetime] = field(default_factory=dict)
+    completed_at: dict[str, datetime | None] = field(default_factory=dict)
+    jobs: dict[str, JobRow] = field(default_factory=dict)
+    latest: dict[str, int | None] = field(default_factory=dict)
+    definitions: dict[tuple[str, int], Definition] = field(default_factory=dict)
+    chains: list[ChainRequested] = field(default_factory=list)
+    births: list[tuple[Birth, NewJob]] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+    stale_fails: list[FailJob] = field(default_factory=list)
+    chains_refused: list[ChainRequested] = field(default_factory=list)
+    retried: int = 0
+    now: datetime = _NEVER
+    lock_wait_s: float | None = None
+    committing: bool = False
+    """From here on a lost connection leaves the outcome unknown."""
+
+
+class Lease(Enum):
+    """What a worker's call may do to a job."""
+
+    HELD = auto()
+    OVER = auto()
+    """The job is closed: the call is a repeat and changes nothing."""
+    LOST = auto()
+    """Somebody else holds it, or the token is an older one."""
+
+
+def judge_completion(job: JobRow, worker_id: str, lease_token: str | None) -> Lease:
+    """Contract 1.6: the holder, or whoever comes first while nobody holds it; never an older token."""
+    if job.status not in {JobStatus.LOCKED, JobStatus.UNLOCKED}:
+        return Lease.OVER
+    if lease_token is not None and lease_token != str(job.lease_token):
+        return Lease.LOST
+    if job.status is JobStatus.LOCKED and job.worker_id != worker_id and job.lease_is_live:
+        return Lease.LOST
+    return Lease.HELD
+
+
+def judge_failure(job: JobRow, worker_id: str, lease_token: str | None, *, leased_by_poll: bool) -> Lease:
+    """Contract 1.6, 10.3: only the holder may fail a job; where polls lease jobs, a swept one is nobody's."""
+    verdict = judge_completion(job, worker_id, lease_token)
+    is_holder = job.status is JobStatus.LOCKED and job.worker_id == worker_id
+    if verdict is Lease.HELD and leased_by_poll and not is_holder:
+        return Lease.LOST
+    return verdict
+
+
+class Transactor:
+    """Runs batches. One object serves all lanes; it keeps no state of its own but the definitions."""
+
+    def __init__(
+        self,
+        definitions: DefinitionCache,
+        births: Births,
+        new_id: Callable[[], str],
+        *,
+        audit_enabled: bool,
+        leased_by_poll: bool,
+    ) -> None:
+        self._definitions = definitions
+        self._births = births
+        self._new_id = new_id
+        self._audit_enabled = audit_enabled
+        self._leased_by_poll = leased_by_poll
+
+    def batch(self, commands: Sequence[Command]) -> Batch:
+        return Batch(commands, WriteSet(self._audit_enabled))
+
+    async def run(self, connection: Connection, batch: Batch) -> None:
+        """Fills `batch.answers`, one for each command, after the commit.
+
+        Raises what the driver raises; then nothing is written, unless `batch.committing` is set.
+        """
+        transactional = any(not isinstance(command, StartInstance) for command in batch.commands)
+        try:
+            if transactional:
+                await connection.execute("BEGIN")
+            await self._read(connection, batch, locking=transactional)
+            around = advance.Surroundings(self._new_id, lambda: _whole_seconds(batch.now))
+            decided = [self._decide_one(command, batch, around) for command in batch.commands]
+            await self._chain(connection, batch, around)
+            self._lease_at_birth(batch)
+            if batch.writes.has_rare and not transactional:
+                await connection.execute("BEGIN")
+                transactional = True
+            await self._write(connection, batch, transactional=transactional)
+            if transactional:
+                batch.committing = True
+                await connection.execute("COMMIT")
+        except BaseException:
+            self._births.abandon([birth for birth, _ in batch.births])
+            raise
+        batch.answers = [self._answer(each, batch) for each in decided]
+        if batch.births:
+            self._births.deliver([(birth, self._job_view(birth, job, batch)) for birth, job in batch.births])
+
+    # -- reading
+
+    async def _read(self, connection: Connection, batch: Batch, *, locking: bool) -> None:
+        if locking:
+            await self._lock(connection, batch)
+        starts = [c for c in batch.commands if isinstance(c, StartInstance)]
+        if starts:
+            ids = list({c.definition_id for c in starts})
+            for row in await connection.fetch(sql("definition_latest_versions"), ids):
+                batch.latest[row["id"]] = row["version"]
+                batch.now = row["now"]
+        wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
+        for start in starts:
+            version = start.version or batch.latest[start.definition_id]
+            if version is not None:
+                wanted.add((start.definition_id, version))
+        batch.definitions.update(await self._definitions.load(connection, wanted))
+
+    async def _lock(self, connection: Connection, batch: Batch) -> None:
+        instance_ids, job_ids = set(), set()
+        for command in batch.commands:
+            match command:
+                case CompleteJob() | FailJob() | ExhaustJob():
+                    job_ids.add(command.job_id)
+                case CompleteUserTask() | SignalWait() | FireTimer() | CancelInstance():
+                    instance_ids.add(command.instance_id)
+                case StartInstance():
+                    pass
+        began = time.monotonic()
+        rows = await connection.fetch(sql("instance_read_for_commands"), list(instance_ids), list(job_ids))
+        batch.lock_wait_s = time.monotonic() - began
+        for row in rows:
+            batch.now = row["now"]
+            if row["kind"] == "job":
+                job = _job_row(row)
+                batch.jobs[job.id] = job
+            else:
+                batch.instances[row["id"]] = _instance(row)
+                batch.started_at[row["id"]] = row["started_at"]
+                batch.completed_at[row["id"]] = row["completed_at"]
+
+    # -- deciding
+
+    def _decide_one(
+        self, command: Command, batch: Batch, around: advance.Surroundings
+    ) -> EngineError | str | None:
+        """The error, or the id of the instance whose view answers the command, or nothing to show."""
+        try:
+            return self._decide(command, batch, around)
+        except EngineError as err:
+            return err
+        except Exception as err:
+            defect = Defect(f"internal error: {type(err).__name__}: {err}")
+            defect.__cause__ = err
+            return defect
+
+    def _decide(self, command: Command, batch: Batch, around: advance.Surroundings) -> str | None:
+        match command:
+            case StartInstance():
+                return self._start(command, batch, around)
+            case CompleteJob():
+                self._complete_job(command, batch, around)
+            case FailJob() | ExhaustJob():
+                self._fail_job(command, batch, around)
+            case CompleteUserTask():
+                self._complete_user_task(command, batch, around)
+            case SignalWait():
+                self._signal_wait(command, batch, around)
+            case FireTimer():
+                self._fire_timer(command, batch, around)
+            case CancelInstance():
+                return self._cancel(command, batch, around)
+        return None
+
+    def _start(self, command: StartInstance, batch: Batch, around: advance.Surroundings) -> str:
+        version = command.version or batch.latest.get(command.definition_id)
+        definition = batch.definitions.get((command.definition_id, version)) if version else None
+        if definition is None:
+            wanted = f" version {command.version}" if command.version else ""
+            raise NotFound(f"definition {command.definition_id}{wanted} not found; upload it first")
+        instance_id = self._new_id()
+        decision = advance.start(definition, instance_id, command.variables, command.business_key, around)
+        batch.instances[instance_id] = decision.instance
+        batch.writes.add_new(decision.instance)
+        batch.chains += batch.writes.add(decision.effects)
+        return instance_id
+
+    def _complete_job(self, command: CompleteJob, batch: Batch, around: advance.Surroundings) -> None:
+        job = _find_job(command.job_id, batch)
+        match judge_completion(job, command.worker_id, command.lease_token):
+            case Lease.OVER:
+                return
+            case Lease.LOST:
+                holder = (
+                    f"leased to worker {job.worker_id!r}" if job.worker_id else "waiting to be leased again"
+                )
+                raise Conflict(
+                    f"job {job.id} is {holder}; the lease of worker {command.worker_id!r} is over, nothing was "
+                    "changed: drop the result"
+                )
+            case Lease.HELD:
+                instance, definition = _of_job(job, batch)
+                if job.execution_id in instance.progress.open:
+                    decision = advance.complete_job(
+                        definition, instance, job.execution_id, command.worker_id, command.variables, around
+                    )
+                    self._keep(batch, instance, decision, job)
+
+    def _fail_job(self, command: FailJob | ExhaustJob, batch: Batch, around: advance.Surroundings) -> None:
+        job = _find_job(command.job_id, batch)
+        worker_id, message, retryable = "", "", False
+        if isinstance(command, FailJob):
+            worker_id, message, retryable = command.worker_id, command.error_message, command.retryable
+            verdict = judge_failure(job, worker_id, command.lease_token, leased_by_poll=self._leased_by_poll)
+            if verdict is not Lease.HELD:
+                if verdict is Lease.LOST:
+                    batch.stale_fails.append(command)
+                return
+        else:
+            message = command.reason
+            if job.status is not JobStatus.LOCKED or job.lease_is_live:
+                return
+        instance, definition = _of_job(job, batch)
+        if job.execution_id not in instance.progress.open:
+            return
+        decision = advance.fail_job(
+            definition,
+            instance,
+            job.execution_id,
+            worker_id,
+            message,
+            job.retries_remaining,
+            retryable=retryable,
+            around=around,
+        )
+        self._keep(batch, instance, decision, job)
+
+    def _complete_user_task(
+        self, command: CompleteUserTask, batch: Batch, around: advance.Surroundings
+    ) -> None:
+        instance, definition = _find_instance(command.instance_id, batch)
+        step = definition.steps.get(command.step_id)
+        if step is None:
+            raise NotFound(f"user task {command.step_id} is no step of definition {definition.id}")
+        if step.type is not StepType.USER_TASK:
+            raise BadRequest(f"step {command.step_id} is a {step.type}, not a USER_TASK")
+        _refuse_final(instance)
+        execution_id = instance.open_at(command.step_id)
+        if execution_id is None:
+            raise NotFound(f"user task {command.step_id} of instance {instance.id} is not open")
+        decision = advance.complete_user_task(
+            definition, instance, execution_id, command.worker_id, command.variables, around
+        )
+        self._keep(batch, instance, decision)
+
+    def _signal_wait(self, command: SignalWait, batch: Batch, around: advance.Surroundings) -> None:
+        instance, definition = _find_instance(command.instance_id, batch)
+        step = definition.steps.get(command.step_id)
+        if step is None:
+            raise Conflict(f"wait step {command.step_id} is no step of definition {definition.id}")
+        if step.type is not StepType.WAIT:
+            raise BadRequest(f"step {command.step_id} is a {step.type}, not a WAIT")
+        _refuse_final(instance)
+        execution_id = instance.open_at(command.step_id)
+        if execution_id is None:
+            raise Conflict(f"instance {instance.id} is not waiting at step {command.step_id}")
+        decision = advance.signal_wait(definition, instance, execution_id, command.variables, around)
+        self._keep(batch, instance, decision)
+
+    def _fire_timer(self, command: FireTimer, batch: Batch, around: advance.Surroundings) -> None:
+        instance, definition = _find_instance(command.instance_id, batch)
+        decision = advance.fire_timer(
+            definition,
+            instance,
+            command.execution_id,
+            command.timer_id,
+            command.target_step_id,
+            interrupting=command.interrupting,
+            around=around,
+        )
+        self._keep(batch, instance, decision)
+
+    def _cancel(self, command: CancelInstance, batch: Batch, around: advance.Surroundings) -> str:
+        instance, definition = _find_instance(command.instance_id, batch)
+        _refuse_final(instance)
+        self._keep(batch, instance, advance.cancel(definition, instance, command.reason, around))
+        return instance.id
+
+    def _keep(
+        self, batch: Batch, before: Instance, decision: advance.Decision, job: JobRow | None = None
+    ) -> None:
+        """The next command of this batch sees what this one decided."""
+        batch.instances[before.id] = decision.instance
+        batch.writes.add_changed(before, decision.instance)
+        batch.chains += batch.writes.add(decision.effects, job.lease_token if job else None)
+        for effect in decision.effects:
+            if isinstance(effect, JobClosed) and effect.job_id in batch.jobs:
+                batch.jobs[effect.job_id].status = effect.status
+            elif isinstance(effect, JobRequeued):
+                batch.retried += 1
+                row = batch.jobs[effect.job_id]
+                row.status, row.retries_remaining, row.worker_id = (
+                    JobStatus.UNLOCKED,
+                    effect.retries_remaining,
+                    None,
+                )
+
+    async def _chain(self, connection: Connection, batch: Batch, around: advance.Surroundings) -> None:
+        """Starts chained definitions in the same transaction; one that cannot start is recorded, not fatal."""
+        started = 0
+        while batch.chains:
+            chain = batch.chains.pop(0)
+            rows = await connection.fetch(sql("definition_latest_versions"), [chain.definition_id])
+            key = (chain.definition_id, rows[0]["version"] or 0)
+            definition = (await self._definitions.load(connection, [key])).get(key)
+            if definition is None or started >= CHAINED_STARTS_MAX * max(1, len(batch.commands)):
+                batch.chains_refused.append(chain)
+                detail: dict[str, str | int | None] = {"definition_id": chain.definition_id}
+                batch.writes.add([Recorded("chain-failed", advance.ENGINE, chain.parent_instance_id, detail)])
+                continue
+            started += 1
+            instance_id = self._new_id()
+            decision = advance.start(definition, instance_id, dict(chain.variables), None, around)
+            batch.instances[instance_id] = decision.instance
+            batch.writes.add_new(decision.instance)
+            batch.chains += batch.writes.add(decision.effects)
+
+    def _lease_at_birth(self, batch: Batch) -> None:
+        for job in batch.writes.new_jobs.values():
+            if job.status is JobStatus.UNLOCKED:
+                birth = self._births.reserve(job.created.job_type)
+                if birth is not None:
+                    job.status, job.worker_id, job.lease_s = JobStatus.LOCKED, birth.worker_id, birth.lease_s
+                    batch.births.append((birth, job))
+
+    # -- writing
+
+    async def _write(self, connection: Connection, batch: Batch, *, transactional: bool) -> None:
+        writes = batch.writes
+        if writes.is_empty:
+            return
+        if not transactional:
+            batch.committing = True
+        row = await connection.fetchrow(sql("apply_rows"), *writes.main_arguments())
+        batch.now = row["now"]
+        expected = (len(writes.changed_instances), len(writes.closed_steps), len(writes.closed_jobs))
+        touched = (row["instances"], row["steps"], row["jobs"])
+        if writes.has_rare:
+            rare = await connection.fetchrow(
+                sql("apply_tasks_and_timers"), batch.now, *writes.rare_arguments()
+            )
+            expected += (len(writes.closed_tasks), len(writes.requeued_jobs))
+            touched += (rare["tasks"], rare["requeued"])
+        if touched != expected:
+            raise Defect(
+                f"internal error: a guarded write touched {touched} rows instead of {expected}; rolled back"
+            )
+
+    # -- answering
+
+    def _answer(self, decided: EngineError | str | None, batch: Batch) -> Answer:
+        if not isinstance(decided, str):
+            return decided
+        instance = batch.instances[decided]
+        return instance_view(
+            instance,
+            batch.started_at.get(decided, batch.now),
+            (batch.completed_at.get(decided) or batch.now) if instance.is_final else None,
+        )
+
+    def _job_view(self, birth: Birth, job: NewJob, batch: Batch) -> JobView:
+        created = job.created
+        at = format_time(batch.now)
+        return JobView(
+            id=created.job_id,
+            instance_id=created.instance_id,
+            step_id=created.step_id,
+            step_execution_id=created.execution_id,
+            job_type=created.job_type,
+            status=JobStatus.LOCKED,
+            worker_id=birth.worker_id,
+            locked_at=at,
+            lock_expires_at=format_time(batch.now + timedelta(seconds=birth.lease_s)),
+            retries_remaining=created.retries_remaining,
+            variables=RawJson(created.payload),
+            created_at=at,
+            lease_token="1",  # noqa: S106  the first acquisition of this job
+        )
+
+
+def instance_view(instance: Instance, started_at: datetime, completed_at: datetime | None) -> InstanceView:
+    return InstanceView(
+        id=instance.id,
+        definition_id=instance.definition_id,
+        definition_version=instance.definition_version,
+        status=instance.status,
+        current_step_ids=instance.current_step_ids,
+        variables=RawJson(encode_variables(instance.variables)),
+        started_at=format_time(started_at),
+        completed_at=format_time(completed_at) if completed_at else None,
+        failure_reason=instance.failure_reason,
+        business_key=instance.business_key,
+    )
+
+
+def _whole_seconds(instant: datetime) -> str:
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _find_job(job_id: str, batch: Batch) -> JobRow:
+    job = batch.jobs.get(job_id)
+    if job is None or job.instance_id not in batch.instances:
+        raise NotFound(f"job {job_id} not found")
+    return job
+
+
+def _of_job(job: JobRow, batch: Batch) -> tuple[Instance, Definition]:
+    return _find_instance(job.instance_id, batch)
+
+
+def _find_instance(instance_id: str, batch: Batch) -> tuple[Instance, Definition]:
+    instance = batch.instances.get(instance_id)
+    if instance is None:
+        raise NotFound(f"instance {instance_id} not found")
+    definitions: Mapping[tuple[str, int], Definition] = batch.definitions
+    return instance, definitions[instance.definition_id, instance.definition_version]
+
+
+def _refuse_final(instance: Instance) -> None:
+    if instance.is_final:
+        raise Conflict(f"instance {instance.id} is {instance.status} and takes no more changes")
+
+
+def _instance(row: Row) -> Instance:
+    return Instance(
+        row["id"],
+        row["definition_id"],
+        row["version"],
+        InstanceStatus(row["status"]),
+        tuple(row["current_step_ids"]),
+        decode_variables(row["variables"]),
+        decode_progress(row["progress"] or "{}"),
+        row["business_key"],
+        row["failure_reason"],
+    )
+
+
+def _job_row(row: Row) -> JobRow:
+    return JobRow(
+        row["id"],
+        row["instance_id"],
+        row["step_execution_id"],
+        JobStatus(row["status"]),
+        row["worker_id"],
+        row["lease_token"],
+        row["retries_remaining"],
+        bool(row["lease_is_live"]),
+    )

@@ -1,0 +1,88 @@
+"""Definitions as the API asks for them: upload, list, get (contract 3.6, 1.5)."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from windlass.definition.document import Upload, with_version
+from windlass.errors import EngineError, InvalidDefinition, NotFound
+from windlass.store.database import Connection, Database, Row, translate
+from windlass.store.queries import sql
+from windlass.store.views import PAGE_MAX
+from windlass.wire import DefinitionPage, DefinitionSummary, format_time
+
+
+class Catalog:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def upload(
+        self, upload: Upload, parsed_steps: str, *, audit: bool
+    ) -> tuple[DefinitionSummary, bool]:
+        """The stored version, and whether it is new; content equal to any stored version is that version.
+
+        Uploads of one id wait for each other, so two at once both get their answer.
+        """
+        try:
+            async with self._database.connection() as connection, connection.transaction():
+                await connection.execute(sql("definition_lock_id"), upload.definition_id)
+                content = upload.content.decode()
+                row = await connection.fetchrow(sql("definition_find_equal"), upload.definition_id, content)
+                if row is not None:
+                    return _summary(upload.definition_id, row), False
+                summary = await self._insert(connection, upload, content, parsed_steps)
+                if audit:
+                    await connection.execute(sql("definition_audit"), upload.definition_id, summary.version)
+                return summary, True
+        except asyncpg.DataError as err:
+            raise InvalidDefinition([f"the database cannot store this: {str(err).splitlines()[0]}"]) from err
+        except EngineError:
+            raise
+        except Exception as err:
+            raise translate(err) from err
+
+    async def _insert(
+        self, connection: Connection, upload: Upload, content: str, parsed_steps: str
+    ) -> DefinitionSummary:
+        row = await connection.fetchrow(
+            sql("definition_insert"),
+            upload.definition_id,
+            upload.name,
+            upload.description or None,
+            content,
+            parsed_steps,
+            upload.chained_definition_id,
+            content,
+        )
+        return _summary(upload.definition_id, row)
+
+    async def get(self, definition_id: str, version: int | None) -> bytes:
+        if version is None:
+            rows = await self._database.fetch(sql("definition_get_latest"), definition_id)
+        else:
+            rows = await self._database.fetch(sql("definition_get"), definition_id, version)
+        if not rows:
+            wanted = "" if version is None else f" version {version}"
+            raise NotFound(f"definition {definition_id}{wanted} not found")
+        return with_version(rows[0]["source"].encode(), rows[0]["version"])
+
+    async def list_page(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage:
+        pattern = f"%{_escaped(keyword)}%" if keyword else None
+        page = min(page, PAGE_MAX)
+        rows = await self._database.fetch(sql("definition_list"), pattern, page_size, page * page_size)
+        total = rows[0]["total"] if rows else await self._count(pattern)
+        return DefinitionPage([_summary(row["id"], row) for row in rows], total, page, page_size)
+
+    async def _count(self, pattern: str | None) -> int:
+        return int((await self._database.fetch(sql("definition_count"), pattern))[0][0])
+
+
+def _escaped(keyword: str) -> str:
+    """For LIKE: a percent sign or underscore the user typed means itself."""
+    return keyword.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _summary(definition_id: str, row: Row) -> DefinitionSummary:
+    return DefinitionSummary(
+        definition_id, row["version"], row["name"], format_time(row["uploaded_at"]), row["description"]
+    )

@@ -1,0 +1,154 @@
+"""The one way to PostgreSQL: a pool, the driver's errors in our words, and connections for special use.
+
+asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost about a third of the CPU
+they cost through psycopg's asynchronous connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncpg
+
+from windlass.config import Settings
+from windlass.errors import BadRequest, BootRefused, Defect, EngineError, Unavailable
+
+Connection = asyncpg.Connection
+Row = asyncpg.Record
+
+SESSION_SETTINGS = {
+    # Prepared statements with array parameters: planning each batch anew costs more than it can win.
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "timezone": "UTC",
+    # A session that hangs in a transaction holds row locks of a lane; the server ends it.
+    "idle_in_transaction_session_timeout": "15000",
+}
+
+#: The connection is gone, or must be dropped: the server leaves, or is a standby by now (drills.md C rows 14, 16).
+_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
+
+
+class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+    """Nothing to reset between users: the engine sets no session state on pooled connections."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def is_connection_loss(err: BaseException) -> bool:
+    if isinstance(err, asyncpg.PostgresError):
+        state = str(err.sqlstate or "")
+        return state in _CONNECTION_STATES or state.startswith("08")
+    return isinstance(err, (OSError, asyncpg.InterfaceError, TimeoutError, asyncio.IncompleteReadError))
+
+
+def translate(err: BaseException) -> EngineError:
+    """A driver's error in the engine's words; the cause is kept by `raise ... from`."""
+    if isinstance(err, EngineError):
+        return err
+    if is_connection_loss(err):
+        return Unavailable(f"the database is away ({_describe(err)}); try again")
+    if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
+        return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
+    return Defect(f"internal error: {_describe(err)}")
+
+
+def _describe(err: BaseException) -> str:
+    return f"{type(err).__name__}: {err}".splitlines()[0][:300]
+
+
+class Database:
+    """Owned by the composition root: `open` before use, `close` at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._url = settings.postgres_dsn
+        self._pool: Any = None
+
+    async def open(self) -> None:
+        """Raises BootRefused naming the cause when the database cannot be reached."""
+        try:
+            self._pool = await asyncpg.create_pool(
+                self._url,
+                min_size=self._settings.db_min_conns,
+                max_size=self._settings.db_max_conns,
+                connection_class=_PooledConnection,
+                command_timeout=self._settings.database_timeout_s,
+                timeout=self._settings.database_timeout_s,
+                max_inactive_connection_lifetime=300.0,
+                server_settings=self._server_settings("engine"),
+            )
+            async with self.connection() as connection:
+                await connection.execute("SELECT 1")
+        except Unavailable as err:
+            raise BootRefused(str(err)) from err
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as err:
+            raise BootRefused(
+                f"database: cannot connect ({_describe(err)}); check WE_POSTGRES_DSN and that PostgreSQL accepts it"
+            ) from err
+
+    def _server_settings(self, purpose: str) -> dict[str, str]:
+        name = f"windlass/{self._settings.node_name}/{purpose}"
+        return SESSION_SETTINGS | {"application_name": name[:63]}
+
+    async def dedicated(self, purpose: str) -> Connection:
+        """A connection outside the pool (LISTEN, migrations); the caller closes it. Raises Unavailable."""
+        try:
+            return await asyncpg.connect(
+                self._url,
+                timeout=self._settings.database_timeout_s,
+                command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
+                server_settings=self._server_settings(purpose),
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
+            raise Unavailable(f"the database is away ({_describe(err)}); try again") from err
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A pooled connection. Raises Unavailable when none can be had in `database_timeout_s`."""
+        try:
+            connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
+            raise Unavailable(f"the database is away ({_describe(err)}); try again") from err
+        try:
+            yield connection
+        except BaseException as err:
+            if is_connection_loss(err) or not isinstance(err, Exception):
+                # Do not hand on a connection whose protocol state is unknown.
+                connection.terminate()
+            raise
+        finally:
+            with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
+                await self._pool.release(connection)
+
+    async def fetch(self, text: str, *arguments: object) -> list[Row]:
+        """One statement of its own; driver errors arrive translated."""
+        try:
+            async with self.connection() as connection:
+                rows: list[Row] = await connection.fetch(text, *arguments)
+                return rows
+        except EngineError:
+            raise
+        except Exception as err:
+            raise translate(err) from err
+
+    def occupancy(self) -> dict[str, int]:
+        if self._pool is None:
+            return {"size": 0, "idle": 0, "max": self._settings.db_max_conns}
+        return {
+            "size": self._pool.get_size(),
+            "idle": self._pool.get_idle_size(),
+            "max": self._pool.get_max_size(),
+        }
+
+    async def close(self) -> None:
+        if self._pool is not None:
+            try:
+                await asyncio.wait_for(self._pool.close(), 5.0)
+            except TimeoutError:
+                self._pool.terminate()
+            self._pool = None

@@ -1,0 +1,178 @@
+"""Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay (design 1).
+
+A lane is a queue and one task. A batch that fails before its commit is sent is tried again on a fresh connection while
+the database recovers; one that a single command spoils is split, so that only this command is refused. A connection
+lost while the commit was in flight leaves the outcome unknown, and the callers are told so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from zlib import crc32
+
+from windlass.commands import Command, lane_key
+from windlass.errors import EngineError, Unavailable
+from windlass.store.apply import Answer, Batch, Transactor
+from windlass.store.database import Database, is_connection_loss, translate
+
+RETRY_DELAY_FIRST_S = 0.05
+RETRY_DELAY_MAX_S = 0.5
+
+#: Deadlock and serialisation failure: the same batch, again.
+_TRY_AGAIN_STATES = frozenset({"40001", "40P01"})
+
+Pending = tuple[Command, "asyncio.Future[Answer]"]
+
+
+class Lane:
+    def __init__(
+        self,
+        database: Database,
+        transactor: Transactor,
+        observe: Callable[[Batch, float], None],
+        *,
+        batch_max: int,
+        give_up_s: float,
+    ) -> None:
+        self._database = database
+        self._transactor = transactor
+        self._observe = observe
+        self._batch_max = batch_max
+        self._give_up_s = give_up_s
+        self._queue: deque[Pending] = deque()
+        self._gathered = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="lane")
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def submit(self, command: Command) -> asyncio.Future[Answer]:
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._queue.append((command, future))
+        self._idle.clear()
+        self._gathered.set()
+        return future
+
+    async def drain(self) -> None:
+        """Returns when every command taken so far is answered."""
+        await self._idle.wait()
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for _, future in self._queue:
+            if not future.done():
+                future.set_result(Unavailable("this node is stopping; try another"))
+        self._queue.clear()
+
+    async def _run(self) -> None:
+        while True:
+            await self._gathered.wait()
+            pending = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
+            if not self._queue:
+                self._gathered.clear()
+            # A caller that has gone away before its turn asks for nothing any more.
+            pending = [(command, future) for command, future in pending if not future.done()]
+            if pending:
+                await self._settle(pending)
+            if not self._queue:
+                self._idle.set()
+
+    async def _settle(self, pending: list[Pending]) -> None:
+        """Answers all of `pending`, whatever happens."""
+        try:
+            answers = await self._execute([command for command, _ in pending])
+        except asyncio.CancelledError:
+            for _, future in pending:
+                if not future.done():
+                    future.set_result(
+                        Unavailable("this node stopped while the call was in flight; look before retrying")
+                    )
+            raise
+        except Exception as err:
+            if len(pending) > 1 and not is_connection_loss(err) and not isinstance(err, Unavailable):
+                for one in pending:
+                    await self._settle([one])
+                return
+            answers = [translate(err)] * len(pending)
+        for (_, future), answer in zip(pending, answers, strict=True):
+            if not future.done():
+                future.set_result(answer)
+
+    async def _execute(self, commands: list[Command]) -> list[Answer]:
+        began = time.monotonic()
+        delay_s = RETRY_DELAY_FIRST_S
+        while True:
+            batch = self._transactor.batch(commands)
+            try:
+                await self._attempt(batch)
+            except Exception as err:
+                lost = is_connection_loss(err) or isinstance(err, Unavailable)
+                if batch.committing and lost:
+                    raise Unavailable(
+                        "the connection was lost while the commit was in flight: it may have happened; look first"
+                    ) from err
+                again = lost or str(getattr(err, "sqlstate", "")) in _TRY_AGAIN_STATES
+                if not again or time.monotonic() - began + delay_s > self._give_up_s:
+                    raise
+                await asyncio.sleep(delay_s)
+                delay_s = min(delay_s * 2, RETRY_DELAY_MAX_S)
+            else:
+                self._observe(batch, time.monotonic() - began)
+                return batch.answers
+
+    async def _attempt(self, batch: Batch) -> None:
+        async with self._database.connection() as connection:
+            try:
+                await self._transactor.run(connection, batch)
+            except Exception:
+                if not connection.is_closed() and connection.is_in_transaction():
+                    await connection.execute("ROLLBACK")
+                raise
+
+
+class Lanes:
+    """Chooses a lane by what the command is about, so that calls on one instance meet in one batch."""
+
+    def __init__(self, lanes: list[Lane]) -> None:
+        self._lanes = lanes
+        self._turn = 0
+
+    def start(self) -> None:
+        for lane in self._lanes:
+            lane.start()
+
+    async def execute(self, command: Command) -> Answer:
+        """The committed answer; raises the EngineError that refused it."""
+        key = lane_key(command)
+        if key:
+            number = crc32(key.encode())
+        else:
+            self._turn += 1
+            number = self._turn
+        answer = await self._lanes[number % len(self._lanes)].submit(command)
+        if isinstance(answer, EngineError):
+            raise answer
+        return answer
+
+    @property
+    def waiting(self) -> int:
+        return sum(lane.waiting for lane in self._lanes)
+
+    async def drain(self) -> None:
+        for lane in self._lanes:
+            await lane.drain()
+
+    async def stop(self) -> None:
+        for lane in self._lanes:
+            await lane.stop()

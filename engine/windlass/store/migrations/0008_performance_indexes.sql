@@ -1,0 +1,14 @@
+CREATE INDEX idx_instance_definition_status ON workflow_instance (definition_id, status);
+CREATE INDEX idx_instance_business_key ON workflow_instance (business_key);
+CREATE INDEX idx_instance_started_at ON workflow_instance (started_at DESC);
+CREATE INDEX idx_step_execution_instance ON step_execution (instance_id, started_at);
+CREATE INDEX idx_step_execution_attempt ON step_execution (instance_id, step_id, attempt_number);
+CREATE INDEX idx_job_unlocked_by_type ON job (status, job_type) WHERE status = 'UNLOCKED';
+CREATE INDEX idx_job_lock_expires ON job (lock_expires_at) WHERE status = 'LOCKED';
+CREATE INDEX idx_job_status_locked_at ON job (status, locked_at);
+CREATE INDEX idx_job_status_lock_expires ON job (status, lock_expires_at);
+CREATE INDEX idx_user_task_instance ON user_task (instance_id);
+CREATE INDEX idx_user_task_open ON user_task (status) WHERE status = 'OPEN';
+CREATE INDEX idx_boundary_event_due ON boundary_event_schedule (fire_at) WHERE NOT fired;
+CREATE INDEX idx_audit_log_instance ON audit_log (instance_id) WHERE instance_id IS NOT NULL;
+CREATE INDEX idx_audit_log_kind ON audit_log (kind, at DESC);

@@ -1,0 +1,69 @@
+-- name: definition_lock_id
+-- Serialises uploads of one id until the transaction ends; the number is a name space of our own.
+SELECT pg_advisory_xact_lock(hashtextextended($1, 4893219751932018000));
+
+-- name: definition_find_equal
+-- The version whose content equals this one as JSON values, whatever the key order (contract 3.6).
+SELECT version, name, description, uploaded_at
+FROM workflow_definition
+WHERE id = $1 AND raw_json - 'version' = $2::jsonb
+ORDER BY version
+LIMIT 1;
+
+-- name: definition_insert
+-- A new version, one above the newest; called under definition_lock_id.
+INSERT INTO workflow_definition
+    (id, version, name, description, raw_json, parsed_steps, auto_start_next_workflow_id, uploaded_at, source)
+SELECT $1, coalesce(max(version), 0) + 1, $2, $3, $4::jsonb, $5::jsonb, $6, clock_timestamp(), $7
+FROM workflow_definition
+WHERE id = $1
+RETURNING version, name, description, uploaded_at;
+
+-- name: definition_audit
+-- A new version was stored (contract 8.3).
+INSERT INTO audit_log (at, actor, kind, detail)
+VALUES (clock_timestamp(), 'engine', 'definition-uploaded',
+        jsonb_build_object('definition_id', $1::text, 'version', $2::integer));
+
+-- name: definition_get
+-- One version's text; rows stored by others have no source and fall back to raw_json.
+SELECT id, version, coalesce(source, raw_json::text) AS source
+FROM workflow_definition
+WHERE id = $1 AND version = $2;
+
+-- name: definition_get_latest
+-- The newest version's text.
+SELECT id, version, coalesce(source, raw_json::text) AS source
+FROM workflow_definition
+WHERE id = $1
+ORDER BY version DESC
+LIMIT 1;
+
+-- name: definition_latest_versions
+-- The newest version of each id, null where there is none, with the database's time for the batch that asks.
+SELECT w.id, d.version, clock_timestamp() AS now
+FROM unnest($1::text[]) AS w (id)
+LEFT JOIN LATERAL (
+    SELECT version FROM workflow_definition WHERE id = w.id ORDER BY version DESC LIMIT 1
+) AS d ON true;
+
+-- name: definition_list
+-- A page of the newest version of each id; $1 is an escaped LIKE pattern or null (contract 1.5).
+WITH newest AS (
+    SELECT DISTINCT ON (id) id, version, name, description, uploaded_at
+    FROM workflow_definition
+    ORDER BY id, version DESC
+), matching AS (
+    SELECT * FROM newest WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1
+)
+SELECT m.*, (SELECT count(*) FROM matching) AS total
+FROM matching AS m
+ORDER BY m.id
+LIMIT $2 OFFSET $3;
+
+-- name: definition_count
+-- The total of definition_list, for a page past the end.
+SELECT count(*) FROM (
+    SELECT DISTINCT ON (id) id, name FROM workflow_definition ORDER BY id, version DESC
+) AS newest
+WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1;

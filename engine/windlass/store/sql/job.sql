@@ -1,0 +1,66 @@
+-- name: job_claim
+-- Leases the oldest claimable jobs of some types to waiting polls; nobody else can get the same ones. The inner query is
+-- a materialised list, so the planner cannot run it twice and overshoot; idx_job_claimable keeps it flat. $2 is the
+-- slots in the order they are to be filled (indexes into $3, $4 from 1); its length is the most that may be claimed.
+WITH picked AS MATERIALIZED (
+    SELECT c.id, c.queued_at
+    FROM unnest($1::text[]) AS w (job_type)
+    CROSS JOIN LATERAL (
+        SELECT j.id, coalesce(j.requeued_at, j.created_at) AS queued_at
+        FROM job AS j
+        WHERE j.status = 'UNLOCKED' AND j.job_type = w.job_type
+        ORDER BY coalesce(j.requeued_at, j.created_at), j.id
+        LIMIT cardinality($2::integer[])
+        FOR UPDATE SKIP LOCKED
+    ) AS c
+), chosen AS MATERIALIZED (
+    SELECT id, row_number() OVER (ORDER BY queued_at, id) AS place
+    FROM picked
+    ORDER BY queued_at, id
+    LIMIT cardinality($2::integer[])
+), t AS MATERIALIZED (
+    SELECT clock_timestamp() AS now
+)
+UPDATE job AS j
+SET status = 'LOCKED', worker_id = ($3::text[])[($2::integer[])[c.place]], locked_at = t.now,
+    lock_expires_at = t.now + ($4::float8[])[($2::integer[])[c.place]] * interval '1 second',
+    lease_token = coalesce(j.lease_token, 0) + 1
+FROM chosen AS c, t
+WHERE j.id = c.id AND j.status = 'UNLOCKED'
+RETURNING ($2::integer[])[c.place] AS slot, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
+          j.worker_id, j.locked_at, j.lock_expires_at, j.retries_remaining, j.payload::text AS payload,
+          j.created_at, j.lease_token;
+
+-- name: job_release
+-- Gives leases back unharmed: their poll went away before it was answered. Guarded by the token.
+UPDATE job AS j
+SET status = 'UNLOCKED', worker_id = NULL, locked_at = NULL, lock_expires_at = NULL
+FROM unnest($1::text[], $2::bigint[]) AS u (id, lease_token)
+WHERE j.id = u.id AND j.status = 'LOCKED' AND j.lease_token = u.lease_token
+RETURNING j.job_type;
+
+-- name: job_expire_leases
+-- Frees jobs whose lease lapsed on the database's clock, at most $1, skipping rows in use; retries are untouched
+-- (contract 5.5). A job whose lease lapsed $2 times (0 = no cap) is only reported, for `fail_job`.
+WITH due AS MATERIALIZED (
+    SELECT id, coalesce(lease_expiries, 0) + 1 AS expiries
+    FROM job
+    WHERE status = 'LOCKED' AND lock_expires_at < clock_timestamp()
+    ORDER BY lock_expires_at
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+), freed AS (
+    UPDATE job AS j
+    SET status = 'UNLOCKED', worker_id = NULL, locked_at = NULL, lock_expires_at = NULL, lease_expiries = due.expiries
+    FROM due
+    WHERE j.id = due.id AND ($2::integer = 0 OR due.expiries < $2::integer)
+    RETURNING j.id, j.instance_id, j.job_type
+), written_audit AS (
+    INSERT INTO audit_log (actor, kind, instance_id, detail)
+    SELECT 'engine', 'job-lease-expired', f.instance_id, jsonb_build_object('job_id', f.id)
+    FROM freed AS f
+    WHERE $3::boolean
+)
+SELECT f.id, f.job_type, false AS exhausted FROM freed AS f
+UNION ALL
+SELECT due.id, NULL, true FROM due WHERE $2::integer <> 0 AND due.expiries >= $2::integer;

@@ -1,0 +1,29 @@
+-- name: node_beat
+-- This node lives: its row on the database's clock, and rows of nodes gone for an hour removed.
+WITH gone AS (
+    DELETE FROM windlass_node WHERE last_seen_at < clock_timestamp() - interval '1 hour' AND id <> $1
+)
+INSERT INTO windlass_node (id, role, version, dispatch_mode, started_at, last_seen_at)
+VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+ON CONFLICT (id) DO UPDATE
+SET role = $2, version = $3, dispatch_mode = $4, last_seen_at = clock_timestamp(),
+    started_at = CASE WHEN $5 THEN clock_timestamp() ELSE windlass_node.started_at END;
+
+-- name: node_list
+-- All nodes; alive means seen within $1 seconds.
+SELECT id, role, version, dispatch_mode, started_at, last_seen_at,
+       last_seen_at > clock_timestamp() - $1::float8 * interval '1 second' AS alive
+FROM windlass_node
+ORDER BY id;
+
+-- name: node_leave
+-- A node that stops in good order takes its row with it.
+DELETE FROM windlass_node WHERE id = $1;
+
+-- name: notify
+-- A hint to other nodes, from a connection of its own and never inside a hot transaction (design 2.8).
+SELECT pg_notify($1, $2);
+
+-- name: ping
+-- Does the database answer?
+SELECT 1;

@@ -1,0 +1,56 @@
+"""Frees jobs whose worker went silent (contract 5.5). Any number of nodes may sweep: rows in use are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from windlass.commands import ExhaustJob
+from windlass.errors import NotFound
+from windlass.store.database import Database
+from windlass.store.queries import sql
+
+BATCH_ROWS_MAX = 500
+
+
+class LeaseSweep:
+    def __init__(
+        self,
+        database: Database,
+        execute: Callable[[ExhaustJob], Awaitable[object]],
+        *,
+        expiries_max: int,
+        audit_enabled: bool,
+        reclaimed: Callable[[int, Iterable[str]], None],
+    ) -> None:
+        self._database = database
+        self._execute = execute
+        self._expiries_max = expiries_max
+        self._audit_enabled = audit_enabled
+        self._reclaimed = reclaimed
+
+    async def sweep(self) -> None:
+        """Until none is due. A job whose lease lapsed too often fails, so that a poison job ends (drills.md C 24)."""
+        freed: list[str] = []
+        while True:
+            rows = await self._database.fetch(
+                sql("job_expire_leases"), BATCH_ROWS_MAX, self._expiries_max, self._audit_enabled
+            )
+            freed += [row["job_type"] for row in rows if not row["exhausted"]]
+            for job_id in [row["id"] for row in rows if row["exhausted"]]:
+                await self._exhaust(job_id)
+            if len(rows) < BATCH_ROWS_MAX:
+                break
+        if freed:
+            self._reclaimed(len(freed), set(freed))
+
+    async def _exhaust(self, job_id: str) -> None:
+        try:
+            await self._execute(
+                ExhaustJob(
+                    job_id,
+                    f"the lease of job {job_id} lapsed {self._expiries_max} times and no worker ever answered: "
+                    "the job kills or hangs its workers (WINDLASS_LEASE_EXPIRIES_MAX)",
+                )
+            )
+        except NotFound:
+            return

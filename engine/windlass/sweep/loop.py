@@ -1,0 +1,42 @@
+"""The one shape of every repairer: a task, an interval, a body that may fail without ending the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+
+class Sweep:
+    """Runs `body` every `interval_s`, first after one interval; a failure is reported and the next turn comes."""
+
+    def __init__(
+        self,
+        name: str,
+        interval_s: float,
+        body: Callable[[], Awaitable[None]],
+        failed: Callable[[str, Exception], None],
+    ) -> None:
+        self.name = name
+        self._interval_s = interval_s
+        self._body = body
+        self._failed = failed
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name=f"sweep-{self.name}")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        # Replicas that boot together would otherwise sweep together for ever.
+        await asyncio.sleep(self._interval_s * random.uniform(0.9, 1.0))
+        while True:
+            try:
+                await self._body()
+            except Exception as err:
+                self._failed(self.name, err)
+            await asyncio.sleep(self._interval_s)

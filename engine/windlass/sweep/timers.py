@@ -1,0 +1,54 @@
+"""Fires due boundary timers (contract 5.6).
+
+Each is decided under its instance's lock, in the transaction of its effect, so a crash loses none and two nodes that find the same timer fire it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from windlass.commands import FireTimer
+from windlass.store.database import Database
+from windlass.store.queries import sql
+
+BATCH_ROWS_MAX = 500
+
+
+class TimerSweep:
+    def __init__(
+        self,
+        database: Database,
+        execute: Callable[[FireTimer], Awaitable[object]],
+        *,
+        fired: Callable[[FireTimer], None],
+        failed: Callable[[FireTimer, BaseException], None],
+    ) -> None:
+        self._database = database
+        self._execute = execute
+        self._fired = fired
+        self._failed = failed
+
+    async def sweep(self) -> None:
+        while True:
+            rows = await self._database.fetch(sql("timer_due"), BATCH_ROWS_MAX)
+            timers = [
+                FireTimer(
+                    row["id"],
+                    row["instance_id"],
+                    row["step_execution_id"],
+                    row["target_step_id"],
+                    row["interrupting"],
+                )
+                for row in rows
+            ]
+            outcomes = await asyncio.gather(*map(self._execute, timers), return_exceptions=True)
+            failures = 0
+            for timer, outcome in zip(timers, outcomes, strict=True):
+                if isinstance(outcome, BaseException):
+                    failures += 1
+                    self._failed(timer, outcome)
+                else:
+                    self._fired(timer)
+            if len(rows) < BATCH_ROWS_MAX or failures:
+                return

@@ -1,0 +1,245 @@
+"""One environment variable: how it is declared, and how its text becomes a value or a named problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from windlass.dsn import redact
+
+Kind = Literal["string", "integer", "seconds", "boolean"]
+
+_TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
+_FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+#: Digits past which no limit of ours can be met; also keeps int() away from Python's own digit cap.
+_INTEGER_DIGITS_MAX = 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """As an operator sees it. `yaml_key` is a dotted path; None = environment only."""
+
+    name: str
+    yaml_key: str | None
+    kind: Kind
+    description: str
+    default: str | int | float | bool | None
+    required_when: str | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+
+    @property
+    def default_text(self) -> str:
+        """As it is written in the environment; empty when there is none."""
+        return "" if self.default is None else as_text(self.default)
+
+    @property
+    def limits(self) -> str:
+        """The allowed values in words; empty when anything goes."""
+        if self.choices:
+            return ", ".join(self.choices)
+        if self.minimum is not None and self.maximum is not None:
+            return f"{as_text(self.minimum)}..{as_text(self.maximum)}"
+        if self.minimum is not None:
+            return f">= {as_text(self.minimum)}"
+        return ""
+
+
+def declare(
+    name: str,
+    description: str,
+    *,
+    default: str | float | bool | Callable[[], str | int] | None = None,
+    yaml: str | None = None,
+    kind: Kind | None = None,
+    **rest: Any,
+) -> Any:
+    """Make a dataclass field that knows its variable. A callable default is asked once, at import."""
+    value = default() if callable(default) else default
+    kinds: dict[type, Kind] = {bool: "boolean", int: "integer", float: "seconds"}
+    variable = Variable(
+        name=name,
+        yaml_key=yaml,
+        kind=kind or kinds.get(type(value), "string"),
+        description=description,
+        default=value,
+        **rest,
+    )
+    metadata = {"variable": variable}
+    if variable.required_when is not None:
+        return dataclasses.field(metadata=metadata, repr=not variable.secret)
+    return dataclasses.field(default=value, metadata=metadata, repr=not variable.secret)
+
+
+class Reader:
+    """Looks a variable up, judges it, and writes down what is wrong instead of stopping."""
+
+    def __init__(self, env: Mapping[str, str], yaml_path: Path) -> None:
+        self.problems: list[str] = []
+        self.warnings: list[str] = []
+        self._env = env
+        self._yaml_path = yaml_path
+        self._yaml = _flat(self._load(yaml_path))
+
+    def unknown_yaml_keys(self, known: Iterable[Variable], silent_below: str | None) -> Iterator[str]:
+        """One sentence for each key of the file that fills nothing."""
+        keys = {variable.yaml_key for variable in known}
+        for key in self._yaml:
+            if key not in keys and not (silent_below and key.startswith(silent_below)):
+                yield f"{self._yaml_path}: {key} is no setting of this engine and is ignored"
+
+    def _load(self, path: Path) -> Mapping[Any, Any]:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return {}
+        except (OSError, UnicodeDecodeError) as error:
+            self.problems.append(f"config: cannot read {path}: {error}; mend or remove the file")
+            return {}
+        import yaml
+
+        try:
+            loaded = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            cause = redact(" ".join(str(error).split()))
+            self.problems.append(f"config: {path} is not readable YAML: {cause}; mend or remove the file")
+            return {}
+        if loaded is None:
+            return {}
+        if not isinstance(loaded, dict):
+            self.problems.append(
+                f"config: {path} must hold a mapping, not a {type(loaded).__name__}; mend or remove the file"
+            )
+            return {}
+        return loaded
+
+    def problem(self, variable: Variable, fault: str, remedy: str) -> None:
+        self.problems.append(f"config: {variable.name} {fault}; {remedy}")
+
+    def find(self, variable: Variable) -> object:
+        """Return the value as written, None when it is set nowhere."""
+        text = self._env.get(variable.name, "")
+        if text:
+            return text
+        value = self._yaml.get(variable.yaml_key) if variable.yaml_key else None
+        return None if value == "" else value
+
+    def read(self, variable: Variable) -> Any:
+        """Return the typed value; the default when unset, and when it is bad (which is then written down)."""
+        found = self.find(variable)
+        if found is None:
+            if variable.required_when == "always":
+                self.problem(
+                    variable,
+                    "is required (not set and not in yaml)",
+                    f"set it, or {variable.yaml_key} in {self._yaml_path}",
+                )
+            elif variable.required_when is not None:
+                self.problem(variable, f"is required when {variable.required_when}", "set it")
+            return variable.default
+        if variable.kind == "boolean":
+            return self._boolean(variable, found)
+        if variable.kind != "string":
+            return self._number(variable, found)
+        return self._string(variable, found)
+
+    def _string(self, variable: Variable, found: object) -> Any:
+        if isinstance(found, list) and all(isinstance(item, str) for item in found):
+            found = ",".join(found)
+        if not isinstance(found, str):
+            self.problem(variable, f"must be text, got {type(found).__name__}", "put it in quotes")
+            return variable.default
+        if not variable.choices or found in variable.choices:
+            return found
+        if variable.name == "WE_LOG_LEVEL":
+            if found.lower() in variable.choices:
+                return found.lower()
+            self.warnings.append(f"WE_LOG_LEVEL {found!r} is unknown and counts as info ({variable.limits})")
+        elif variable.name == "WE_KAFKA_SASL_MECHANISM":
+            self.problem(
+                variable, f"must be {' or '.join(variable.choices)}, got {found!r}", "set one of the two"
+            )
+        else:
+            want = "|".join(variable.choices)
+            self.problem(variable, f"unknown {found!r} (want {want})", "set one of these")
+        return variable.default
+
+    def _boolean(self, variable: Variable, found: object) -> bool | None:
+        if isinstance(found, bool):
+            return found
+        if str(found) in _TRUE:
+            return True
+        if str(found) in _FALSE:
+            return False
+        self.problem(variable, f"must be true/false, got {str(found)!r}", "set true or false")
+        return bool(variable.default)
+
+    def _number(self, variable: Variable, found: object) -> Any:
+        remedy = f"set {variable.limits} or unset it for the default {variable.default_text}"
+        number: int | float | None
+        if variable.kind == "integer":
+            number = integer_of(found)
+            if number is None:
+                self.problem(variable, f"must be an integer, got {_shown(found)}", remedy)
+                return variable.default
+        else:
+            number = _seconds(found)
+            if number is None:
+                self.problem(variable, f"must be a number of seconds, got {_shown(found)}", remedy)
+                return variable.default
+        if variable.minimum is not None and number < variable.minimum:
+            self.problem(variable, f"must be >= {as_text(variable.minimum)}, got {_shown(found)}", remedy)
+        elif variable.maximum is not None and number > variable.maximum:
+            self.problem(variable, f"must be <= {as_text(variable.maximum)}, got {_shown(found)}", remedy)
+        else:
+            return number
+        return variable.default
+
+
+def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def integer_of(found: object) -> int | None:
+    if isinstance(found, int) and not isinstance(found, bool):
+        return found
+    if isinstance(found, str) and _INTEGER.fullmatch(found) and len(found) <= _INTEGER_DIGITS_MAX:
+        return int(found)
+    return None
+
+
+def _seconds(found: object) -> float | None:
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        return None
+    try:
+        number = float(found)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _shown(found: object) -> str:
+    return repr(found if len(str(found)) <= 80 else str(found)[:80] + "...")
+
+
+def as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,110 @@
+"""What must hold before a verdict means anything (etcd's "assumptions first").
+
+A check names its assumptions. When an `essential` one is broken the check is not run and the verdict is INVALID;
+when another one is broken a violation still stands (the promise was broken, whatever the fault did), but pass and
+vacuous become INVALID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+
+import msgspec
+
+from seatrial.check.facts import Facts, facts_of
+from seatrial.history import Call, History
+from seatrial.verdict import Check, Outcome, Verdict
+
+
+class Assumption(msgspec.Struct, frozen=True):
+    broken: Callable[[Facts], str | None]
+    """Why it does not hold, or None."""
+    essential: bool = False
+
+
+def assuming(check: str, guarantee: str, *assumptions: Assumption) -> Callable[[Check], Check]:
+    def under(judge: Check) -> Check:
+        @wraps(judge)
+        def judged(history: History) -> Verdict:
+            facts = facts_of(history)
+            for assumption in assumptions:
+                if assumption.essential and (reason := assumption.broken(facts)):
+                    return Verdict(check, guarantee, Outcome.INVALID, reason)
+            verdict = judge(history)
+            if verdict.outcome not in {Outcome.PASS, Outcome.VACUOUS}:
+                return verdict
+            reasons = [reason for each in assumptions if (reason := each.broken(facts))]
+            if not reasons:
+                return verdict
+            summary = f"{'; '.join(reasons)} (otherwise {verdict.outcome}: {verdict.summary})"
+            return msgspec.structs.replace(verdict, outcome=Outcome.INVALID, summary=summary)
+
+        return judged
+
+    return under
+
+
+def _not_bitten(facts: Facts) -> str | None:
+    for fault in facts.faults:
+        if fault.bit_s is None:
+            return f"the fault {fault} did not bite: {_why(fault.call)}"
+    for heal in facts.heals:
+        if heal.outcome != "ok":
+            return f"a heal by {heal.invoke.process} did not succeed: {_why(heal)}"
+    wanted = int(facts.number("faults_min", 0))
+    if len(facts.faults) < wanted:
+        return f"{len(facts.faults)} faults were injected, {wanted} were to be"
+    return None
+
+
+def _not_loaded(facts: Facts) -> str | None:
+    done = sum(call.outcome == "ok" for f in ("start", "complete") for call in facts.calls_of(f))
+    wanted = int(facts.number("ops_min", 1))
+    return f"{done} starts and completes succeeded, at least {wanted} were to" if done < wanted else None
+
+
+def _not_observed(facts: Facts) -> str | None:
+    if not facts.rows("instance"):
+        return "the end state was not observed: no instance row"
+    names = [name for _, name in facts.phases]
+    if "observe" in names and "end" not in names:
+        return "the observation was not finished: phase `observe` without phase `end`"
+    return None
+
+
+def _no_step_rows(facts: Facts) -> str | None:
+    if not facts.rows("step"):
+        return "the end state was not observed: no step row"
+    serves = any(op.value["step_type"] == "SERVICE_TASK" for op in facts.rows("step"))
+    if serves and not facts.rows("job"):
+        return "the end state was not observed: service steps but no job row"
+    return None
+
+
+def _mispaired(facts: Facts) -> str | None:
+    seen = set()
+    for call in facts.calls:
+        key = (call.invoke.process, call.invoke.f, call.invoke.call)
+        if key in seen:
+            return f"{key[0]} used call number {key[2]} twice for {key[1]}: its answers cannot be told apart"
+        seen.add(key)
+    return None
+
+
+def _why(call: Call) -> str:
+    if call.end is None:
+        return "it was never answered"
+    return str((call.end.error or {}).get("message") or f"answered {call.outcome}")
+
+
+PAIRED = Assumption(_mispaired, essential=True)
+"""Every answer belongs to exactly one call."""
+OBSERVED = Assumption(_not_observed, essential=True)
+"""The end state was read, to the end."""
+STEPS_OBSERVED = Assumption(_no_step_rows, essential=True)
+"""... with its step executions and jobs."""
+BITTEN = Assumption(_not_bitten)
+"""Every fault was seen to bite, every heal to heal (parameter `faults_min`: how many there must be)."""
+LOADED = Assumption(_not_loaded)
+"""At least `ops_min` (1) starts and completes succeeded."""

@@ -1,0 +1,120 @@
+"""DB: handlers run again only as often as the fault explains."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import msgspec
+
+from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.facts import Facts, Lease, facts_of, happened, token_of
+from seatrial.check.finding import Findings
+from seatrial.history import History, Op
+from seatrial.verdict import Verdict
+
+GUARANTEE = (
+    "Handlers run at least once and rarely twice: each further execution of a job follows a lease that expired, was "
+    "given back, or was held by a worker that a fault stopped."
+)
+_IDS_MAX = 200
+
+
+class Budget(msgspec.Struct, frozen=True):
+    """One job's executions, counted."""
+
+    executions: int
+    retries: int
+    """Leases given back by a retryable fail: the next execution is wanted, no duplicate."""
+    explained: int
+    """Leases that expired or whose holder was stopped."""
+
+    @property
+    def duplicates(self) -> int:
+        return max(0, self.executions - 1 - self.retries)
+
+    @property
+    def unexplained(self) -> int:
+        return max(0, self.duplicates - self.explained)
+
+
+@assuming("DB", GUARANTEE, PAIRED, BITTEN, LOADED)
+def duplicate_budget(history: History) -> Verdict:
+    """Parameter `duplicates_max`: judges the number of duplicates instead of asking for an explanation of each."""
+    facts = facts_of(history)
+    findings = Findings(facts)
+    executions: dict[str, list[Op]] = defaultdict(list)
+    for op in facts.ops:
+        if op.f == "execute" and op.process.startswith("worker-"):
+            executions[op.value["job_id"]].append(op)
+    budgets = {job_id: _budget(facts, job_id, ops) for job_id, ops in executions.items() if len(ops) > 1}
+    repeated = [job_id for job_id, budget in budgets.items() if budget.duplicates]
+    duplicates = sum(budget.duplicates for budget in budgets.values())
+    unexplained = sum(budget.unexplained for budget in budgets.values())
+    if not facts.has("duplicates_max"):
+        for job_id in repeated:
+            if budgets[job_id].unexplained:
+                text = (
+                    f"job {job_id} was executed {budgets[job_id].executions} times, "
+                    f"{budgets[job_id].unexplained} of them without a lease that ended"
+                )
+                findings.add(text, job_id, at=[op.index for op in executions[job_id]])
+    elif duplicates > facts.number("duplicates_max"):
+        for job_id in repeated:
+            text = f"job {job_id} was executed {budgets[job_id].executions} times"
+            findings.add(text, job_id, at=[op.index for op in executions[job_id]])
+    count = sum(map(len, executions.values()))
+    figures = {
+        "executions": count,
+        "jobs_executed": len(executions),
+        "duplicates": duplicates,
+        "duplicates_unexplained": unexplained,
+        "retries": sum(budget.retries for budget in budgets.values()),
+        "duplicate_job_ids": sorted(repeated)[:_IDS_MAX],
+    }
+    summary = (
+        f"{count} executions of {len(executions)} jobs, {duplicates} duplicates, {unexplained} unexplained"
+    )
+    if facts.has("duplicates_max"):
+        summary += f", at most {facts.number('duplicates_max'):g} allowed"
+    return findings.verdict(
+        "DB", GUARANTEE, summary, figures, vacuous=None if count else "no handler ever ran"
+    )
+
+
+def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
+    """Every lease but the last may explain the execution that came after it, once, if its holder did run."""
+    tokens = {token_of(op.value) for op in executions}
+    leases = facts.leases.get(job_id, [])
+    retries = explained = 0
+    for lease, later in zip(leases, leases[1:], strict=False):
+        if lease.token is not None and lease.token not in tokens:
+            continue
+        if _given_back(facts, lease, later):
+            retries += 1
+        elif later.locked_us >= lease.expires_us or _stopped(facts, lease):
+            explained += 1
+    return Budget(len(executions), min(retries, len(executions) - 1), explained)
+
+
+def _given_back(facts: Facts, lease: Lease, later: Lease) -> bool:
+    for call in facts.fails_of.get(lease.job_id, ()):
+        token = token_of(call.invoke.value)
+        same = (
+            token == lease.token
+            if token is not None
+            else call.invoke.value.get("worker_id") == lease.worker_id
+        )
+        in_time = lease.answered_s <= call.invoke.t_s < later.answered_s
+        if same and in_time and happened(call) and call.invoke.value.get("retryable", True):
+            return True
+    return False
+
+
+def _stopped(facts: Facts, lease: Lease) -> bool:
+    """A fault hit its worker while the lease was held or about to be."""
+    holders = {lease.worker_id, lease.poll.invoke.process}
+    return any(
+        fault.bit_s is not None and fault.bit_s >= lease.poll.invoke.t_s and holders & set(fault.targets)
+        for fault in facts.faults
+    )

@@ -1,0 +1,106 @@
+"""LV: nothing is stuck after the drain."""
+
+from __future__ import annotations
+
+from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of, instant_us
+from seatrial.check.finding import Findings
+from seatrial.history import History, Op
+from seatrial.verdict import Verdict
+
+GUARANTEE = (
+    "Nothing is stuck: after heal and drain every instance is terminal or waits for an outside call, no job waits "
+    "and no lease outlives its expiry and the sweep."
+)
+
+
+@assuming("LV", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+def liveness(history: History) -> Verdict:
+    """Parameters: `parked_allowed` ([]): step types in which an instance may rest; `lease_sweep_interval_s` (15)."""
+    facts = facts_of(history)
+    findings = Findings(facts)
+    parked_allowed = facts.words("parked_allowed")
+    parked = 0
+    for row in facts.instances.values():
+        if row.value["status"] not in TERMINAL:
+            stuck = _why_stuck(facts, row, parked_allowed)
+            parked += stuck is None
+            if stuck is not None:
+                findings.add(stuck, str(row.value["id"]), at=(row.index,))
+    unfinished = _judge_jobs(facts, findings, waiting_allowed="SERVICE_TASK" in parked_allowed)
+    figures = {
+        "instances": len(facts.instances),
+        "instances_parked": parked,
+        "jobs_unfinished": unfinished,
+        "stuck": findings.count,
+    }
+    summary = f"{len(facts.instances)} instances, {parked} parked as allowed, {unfinished} jobs unfinished"
+    return findings.verdict("LV", GUARANTEE, summary, figures)
+
+
+def database_clock_us(facts: Facts) -> int | None:
+    """The database's clock was at least here when the end state was read: a lease cannot be younger than the answer
+    that brought it, and both clocks run alike. None when no poll brought a job."""
+    observed_s = next((t_s for t_s, name in reversed(facts.phases) if name == "observe"), None)
+    if observed_s is None:
+        observed_s = max((op.t_s for op in facts.ops if op.process != "observer"), default=0.0)
+    return max(
+        (
+            lease.locked_us + int((observed_s - lease.answered_s) * 1e6)
+            for leases in facts.leases.values()
+            for lease in leases
+        ),
+        default=None,
+    )
+
+
+def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | None:
+    """None when each running step rests in an allowed type and still has what will move it."""
+    instance_id, status = str(row.value["id"]), row.value["status"]
+    running = [step for step in facts.steps_of.get(instance_id, ()) if step.value["status"] == "RUNNING"]
+    if not running:
+        return f"instance {instance_id} is {status} with no running step: nothing will ever move it"
+    for step in running:
+        value = step.value
+        if value["step_type"] not in parked_allowed:
+            return f"instance {instance_id} is {status} in {value['step_type']} {value['step_id']}"
+        if value["step_type"] == "SERVICE_TASK":
+            jobs = facts.jobs_of_step.get(value["id"], ())
+            has_mover = any(job.value["status"] in OPEN_JOB for job in jobs)
+        elif value["step_type"] == "USER_TASK":
+            tasks = facts.user_tasks_of.get(instance_id, ())
+            has_mover = any(
+                task.value["step_id"] == value["step_id"] and task.value["status"] == "OPEN" for task in tasks
+            )
+        else:
+            has_mover = value["step_id"] in (row.value.get("current_step_ids") or ())
+        if not has_mover:
+            return f"instance {instance_id} rests in {value['step_type']} {value['step_id']}, which nothing can end"
+    return None
+
+
+def _judge_jobs(facts: Facts, findings: Findings, *, waiting_allowed: bool) -> int:
+    """Returns the number of open jobs."""
+    sweep_us = int(facts.number("lease_sweep_interval_s", 15.0) * 1e6)
+    now_us = database_clock_us(facts)
+    unfinished = 0
+    for job_id, row in facts.jobs.items():
+        value = row.value
+        if value["status"] not in OPEN_JOB:
+            continue
+        unfinished += 1
+        ids = (job_id, str(value["instance_id"]))
+        if value["status"] == "UNLOCKED":
+            if not waiting_allowed:
+                findings.add(
+                    f"job {job_id} ({value['job_type']}) still waits after the drain", *ids, at=(row.index,)
+                )
+        elif not value.get("lock_expires_at"):
+            findings.add(
+                f"job {job_id} is LOCKED without an expiry: no sweep will free it", *ids, at=(row.index,)
+            )
+        elif now_us is not None and now_us > instant_us(value["lock_expires_at"]) + sweep_us:
+            late_s = (now_us - instant_us(value["lock_expires_at"])) / 1e6
+            text = f"job {job_id} is still LOCKED {late_s:.1f} s after its lease expired"
+            findings.add(text, *ids, at=(row.index,))
+    return unfinished

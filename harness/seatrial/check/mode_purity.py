@@ -1,0 +1,64 @@
+"""MP: an engine in polling mode has no trace of the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, Assumption, assuming
+from seatrial.check.facts import Facts, facts_of
+from seatrial.check.finding import Findings
+from seatrial.history import History, Op
+from seatrial.verdict import Verdict
+
+GUARANTEE = "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, and no log line speaks of Kafka."
+OUTBOX = "dispatch_outbox"
+FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
+
+
+def _outbox_rows(facts: Facts) -> Sequence[Op]:
+    return [op for op in facts.rows("table_count") if op.value["table"].rpartition(".")[2] == OUTBOX]
+
+
+def _kafka_scans(facts: Facts) -> Sequence[Op]:
+    return [op for op in facts.rows("log_scan") if "kafka" in str(op.value["pattern"]).lower()]
+
+
+def _node(op: Op) -> str:
+    return str(op.value.get("node") or op.node)
+
+
+def _unseen(facts: Facts) -> str | None:
+    """Purity is shown only where it was looked for: the outbox, and every replica's metrics and log."""
+    if not _outbox_rows(facts):
+        return f"the rows of {OUTBOX} were not counted"
+    filled = {_node(op) for op in facts.rows("metrics") if op.value["series"]}
+    scanned = {_node(op) for op in _kafka_scans(facts)}
+    for what, nodes in (("metrics were read", filled), ("logs were searched for kafka", scanned)):
+        if len(nodes) < facts.header.replicas:
+            return f"the {what} on {len(nodes)} of {facts.header.replicas} replicas only"
+    return None
+
+
+@assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
+def mode_purity(history: History) -> Verdict:
+    facts = facts_of(history)
+    findings = Findings(facts)
+    outbox_rows = 0
+    for op in _outbox_rows(facts):
+        outbox_rows = max(outbox_rows, int(op.value["rows"]))
+        if op.value["rows"]:
+            findings.add(f"{OUTBOX} holds {op.value['rows']} rows", at=(op.index,))
+    series = 0
+    for op in facts.rows("metrics"):
+        for name in op.value["series"]:
+            series += 1
+            if name.startswith(FORBIDDEN_SERIES):
+                findings.add(f"{_node(op)} exposes {name}", at=(op.index,))
+    lines = 0
+    for op in _kafka_scans(facts):
+        for line in op.value["matches"]:
+            lines += 1
+            findings.add(f"{_node(op)} logged {str(line)[:300]}", at=(op.index,))
+    figures = {"outbox_rows": outbox_rows, "series_seen": series, "log_lines_matched": lines}
+    summary = f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines speak of Kafka"
+    return findings.verdict("MP", GUARANTEE, summary, figures)

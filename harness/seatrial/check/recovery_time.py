@@ -1,0 +1,151 @@
+"""RT: how long clients got nothing done (the gap between two successes, as CloudNativePG measures it)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.facts import Facts, Fault, error_status, facts_of
+from seatrial.check.finding import Findings
+from seatrial.history import Call, History
+from seatrial.verdict import Verdict
+
+GUARANTEE = (
+    "Clients get through again in time: under load no gap between two successful calls exceeds the bound."
+)
+
+KINDS = ("start", "complete", "poll")
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Monotonic times between which no start or complete succeeded."""
+
+    from_s: float
+    to_s: float
+
+    @property
+    def length_s(self) -> float:
+        return self.to_s - self.from_s
+
+
+@assuming("RT", GUARANTEE, PAIRED, BITTEN, LOADED)
+def recovery_time(history: History) -> Verdict:
+    """Parameter `recovery_bound_s`. The window is the time under load: the phases from `load` up to `drain`."""
+    facts = facts_of(history)
+    findings = Findings(facts)
+    bound_s = facts.number("recovery_bound_s")
+    gap = longest_gap(facts)
+    recoveries = [
+        _recovery(facts, fault, bound_s, findings) for fault in facts.faults if fault.bit_s is not None
+    ]
+    if gap is not None and gap.length_s > bound_s:
+        text = f"no start or complete succeeded for {gap.length_s:.3f} s, the bound is {bound_s:g} s"
+        findings.add(text, at=_ops_in(facts, gap))
+    figures: dict[str, Any] = {
+        "recovery_bound_s": bound_s,
+        "longest_gap_s": round(gap.length_s, 3) if gap is not None else None,
+        "longest_gap_from_s": gap.from_s if gap is not None else None,
+        "faults": recoveries,
+    }
+    longest = f"{gap.length_s:.3f} s" if gap is not None else "none"
+    summary = f"longest gap {longest} of at most {bound_s:g} s over {len(recoveries)} faults"
+    vacuous = None
+    if not recoveries:
+        vacuous = "no fault was injected"
+    elif gap is None or not any(_under_load(facts, fault, bound_s) for fault in facts.faults):
+        vacuous = "no call was attempted while a fault could be felt"
+    return findings.verdict("RT", GUARANTEE, summary, figures, vacuous=vacuous)
+
+
+def longest_gap(facts: Facts) -> Gap | None:
+    """Between neighbouring successes, from the first success or fault to the end of the window, during which some
+    client tried; None when there is none."""
+    begun_s, ended_s = facts.load_window_s
+    successes = sorted(
+        call.end.t_s
+        for f in ("start", "complete")
+        for call in facts.calls_of(f)
+        if call.end is not None and call.outcome == "ok" and begun_s <= call.end.t_s <= ended_s
+    )
+    faults = [fault.invoked_s for fault in facts.faults if begun_s <= fault.invoked_s <= ended_s]
+    marks = sorted(
+        {*successes, *(faults[:1] if not successes or faults[0:1] < successes[:1] else ()), ended_s}
+    )
+    attempts = sorted(call.invoke.t_s for call in _attempts(facts))
+    longest: Gap | None = None
+    for from_s, to_s in zip(marks, marks[1:], strict=False):
+        tried = bisect_right(attempts, to_s) - bisect_left(attempts, from_s)
+        if tried and (longest is None or to_s - from_s > longest.length_s):
+            longest = Gap(from_s, to_s)
+    return longest
+
+
+def _attempts(facts: Facts) -> list[Call]:
+    """Starts and completes, and the polls that were not answered: a worker that cannot poll completes nothing."""
+    calls = [call for f in ("start", "complete") for call in facts.calls_of(f)]
+    return calls + [call for call in facts.calls_of("poll") if call.outcome != "ok"]
+
+
+def _under_load(facts: Facts, fault: Fault, bound_s: float) -> bool:
+    ended_s = facts.load_window_s[1]
+    until_s = min(ended_s, (fault.bit_s or fault.invoked_s) + bound_s)
+    return any(fault.invoked_s <= call.invoke.t_s <= until_s for call in _attempts(facts))
+
+
+def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) -> dict[str, Any]:
+    """Seconds from the bite to the first later success of each kind of call that the fault made fail."""
+    bit_s = fault.bit_s if fault.bit_s is not None else fault.invoked_s
+    ended_s = facts.load_window_s[1]
+    recovered: dict[str, float | None] = {}
+    for kind in KINDS:
+        calls = facts.calls_of(kind)
+        broken = [
+            call for call in calls if _is_broken(call) and fault.invoked_s <= call.invoke.t_s <= ended_s
+        ]
+        if not broken:
+            continue
+        first_s = min(call.invoke.t_s for call in broken)
+        success_s = _first_success_s(calls, first_s)
+        recovered[kind] = round(max(0.0, success_s - bit_s), 3) if success_s is not None else None
+        late = [
+            call
+            for call in broken
+            if call.invoke.t_s > bit_s + bound_s and (success_s is None or call.invoke.t_s < success_s)
+        ]
+        if late:
+            text = f"{kind} still failed {late[-1].invoke.t_s - bit_s:.3f} s after {fault}, the bound is {bound_s:g} s"
+            findings.add(text, at=(fault.call.invoke.index, *(call.invoke.index for call in late[-10:])))
+    return {"fault": str(fault), "bit_at_s": bit_s, "recovery_s": recovered}
+
+
+def _is_broken(call: Call) -> bool:
+    """Not answered, or answered that the system is at fault; a refusal (4xx) is an answer."""
+    status = error_status(call)
+    return status is not None and (status == 0 or status >= 500)
+
+
+def _first_success_s(calls: Sequence[Call], after_s: float) -> float | None:
+    return min(
+        (
+            call.end.t_s
+            for call in calls
+            if call.end is not None and call.outcome == "ok" and call.end.t_s > after_s
+        ),
+        default=None,
+    )
+
+
+def _ops_in(facts: Facts, gap: Gap) -> list[int]:
+    """The last success before, a few attempts inside, the first success after."""
+    inside = [call for call in _attempts(facts) if gap.from_s <= call.invoke.t_s <= gap.to_s]
+    edges = [
+        call.end.index
+        for f in ("start", "complete")
+        for call in facts.calls_of(f)
+        if call.end is not None and call.end.t_s in {gap.from_s, gap.to_s}
+    ]
+    return [*edges, *(call.invoke.index for call in inside[:10])]

@@ -1,0 +1,150 @@
+"""Which entries into which steps a definition justifies, given what was completed (contract 5).
+
+Every entry into a step has exactly one source: the start, a completed predecessor, a fired join or a boundary timer.
+A source that leads to one of several steps (a DECISION) counts for one of them. So the visits of an instance are
+right exactly when every entry can be given a source of its own, and every source that must have led somewhere can be
+given an entry of its own: two bipartite flows, and when each has a solution both have one together (Mendelsohn and
+Dulmage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from seatrial.check.blueprint import Blueprint, Step
+from seatrial.check.flow import unmet
+
+_AUTOMATIC = frozenset({"DECISION", "TRANSFORMATION", "PARALLEL_GATEWAY", "JOIN_GATEWAY"})
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """The step executions of one step in one instance, counted."""
+
+    entered: int = 0
+    completed: int = 0
+    interrupted: int = 0
+    """FAILED by an interrupting boundary timer."""
+    failed_unexplained: int = 0
+    """FAILED without any reason given: it may have been a timer."""
+    fired_beside: tuple[tuple[str, int], ...] = ()
+    """(target, count) of non-interrupting timers that fired while the step still runs."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    text: str
+    targets: tuple[str, ...]
+    most: int
+    """So many entries it may have caused."""
+    least: int
+    """So many entries it must have caused."""
+
+
+class Imbalance(msgspec.Struct, frozen=True):
+    text: str
+    step_id: str
+
+
+def imbalances(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> Sequence[Imbalance]:
+    """Everything wrong with the visits of one instance; empty when a run of the definition explains them all."""
+    found = _judge_ends(blueprint, status, tallies)
+    sources = sources_of(blueprint, status, tallies)
+    entered = [step_id for step_id, tally in tallies.items() if tally.entered]
+    position = {step_id: number for number, step_id in enumerate(entered)}
+    served = [{position[target] for target in source.targets if target in position} for source in sources]
+    entries = [tallies[step_id].entered for step_id in entered]
+    unjustified = unmet(entries, [source.most for source in sources], served)
+    for step_id, surplus in zip(entered, unjustified, strict=True):
+        if surplus:
+            total = tallies[step_id].entered
+            text = f"step {step_id} was entered {total} times, {total - surplus} of them justified"
+            found.append(Imbalance(text, step_id))
+    reached_by: list[set[int]] = [set() for _ in entered]
+    for number, steps in enumerate(served):
+        for step in steps:
+            reached_by[step].add(number)
+    lost = unmet([source.least for source in sources], entries, reached_by)
+    for source, missing in zip(sources, lost, strict=True):
+        if missing:
+            text = f"{source.text} and {missing} of its entries into {' or '.join(source.targets)} is missing"
+            found.append(Imbalance(text, source.targets[0]))
+    return found
+
+
+def sources_of(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> list[Source]:
+    sources = [Source("the instance started", (blueprint.first,), 1, 1)]
+    none = Tally()
+    for step in blueprint.steps.values():
+        tally = tallies.get(step.id, none)
+        if step.type == "JOIN_GATEWAY":
+            sources.append(_join(blueprint, step, tally, tallies, status))
+        elif step.type == "PARALLEL_GATEWAY":
+            least = 0 if _cut_short(blueprint, step, status) else tally.completed
+            text = f"gateway {step.id} completed {tally.completed} times"
+            sources.extend(Source(text, (target,), tally.completed, least) for target in step.targets)
+        elif step.targets:
+            least = 0 if _cut_short(blueprint, step, status) else tally.completed
+            text = f"step {step.id} completed {tally.completed} times"
+            sources.append(Source(text, step.targets, tally.completed, least))
+        sources.extend(_timers(step, tally))
+    return sources
+
+
+def _judge_ends(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> list[Imbalance]:
+    """The first END entered completes the instance, and nothing is entered afterwards."""
+    ends = [step.id for step in blueprint.steps.values() if step.type == "END"]
+    entered = sum(tallies[step_id].entered for step_id in ends if step_id in tallies)
+    expected = 1 if status == "COMPLETED" else 0
+    if entered == expected:
+        return []
+    return [
+        Imbalance(
+            f"a {status} instance has {entered} END entries instead of {expected}", ends[0] if ends else ""
+        )
+    ]
+
+
+def _cut_short(blueprint: Blueprint, step: Step, status: str) -> bool:
+    """Whether a completed step may rightly have led nowhere: its chain met the end of the instance first. That is
+    one transaction, so only a failed expression or another branch of the same fork can have done it."""
+    if status == "FAILED" and step.conditional:
+        return True
+    return status in {"COMPLETED", "FAILED"} and blueprint.forks and step.type in _AUTOMATIC
+
+
+def _join(
+    blueprint: Blueprint, step: Step, tally: Tally, tallies: Mapping[str, Tally], status: str
+) -> Source:
+    """A join fires once for each activation of its gateway whose branches have all arrived (contract 5.7)."""
+    join = blueprint.joins.get(step.id)
+    arrived = tally.completed
+    text = f"{arrived} arrivals at join {step.id}"
+    if join is None:
+        return Source(text, step.targets, 0, 0)
+    if join.shared:
+        gateways = (each for each in blueprint.steps.values() if each.type == "PARALLEL_GATEWAY")
+        activations = sum(tallies[each.id].completed for each in gateways if each.id in tallies)
+        return Source(text, step.targets, min(arrived, activations), 0)
+    activations = tallies.get(join.gateway, Tally()).completed
+    most = min(activations, arrived // join.branches)
+    # Each activation that has not fired waits with one branch less than all: more arrivals than that mean firings.
+    fired = min(most, max(0, arrived - activations * (join.branches - 1)))
+    exact = not _cut_short(blueprint, step, status) and not blueprint.has_boundaries
+    return Source(text, step.targets, most, fired if exact else 0)
+
+
+def _timers(step: Step, tally: Tally) -> list[Source]:
+    sources = []
+    interrupting = tuple(dict.fromkeys(each.target for each in step.boundaries if each.interrupting))
+    if interrupting:
+        most = tally.interrupted + tally.failed_unexplained
+        text = f"a timer interrupted step {step.id} {tally.interrupted} times"
+        sources.append(Source(text, interrupting, most, tally.interrupted))
+    fired_beside = dict(tally.fired_beside)
+    for target in dict.fromkeys(each.target for each in step.boundaries if not each.interrupting):
+        events = sum(not each.interrupting and each.target == target for each in step.boundaries)
+        fired = fired_beside.get(target, 0)
+        text = f"{fired} timers fired beside step {step.id}"
+        sources.append(Source(text, (target,), tally.entered * events, fired))
+    return sources

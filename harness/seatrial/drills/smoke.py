@@ -1,0 +1,61 @@
+"""Everything once, with nothing broken: what must pass before any fault is worth injecting."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload import together
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.workload.loan import loan, loan_starts
+from seatrial.yard import environment
+
+LINEAR = linear(3)
+LOAN = loan()
+LINEAR_STARTS = 200
+LOAN_STARTS = 40
+LOAD_S = 4.0
+WORKERS = 2
+SLOTS = 16
+LEASE_S = 30
+DRAIN_S = 40.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 3, LINEAR_STARTS, over_s=LOAD_S),
+        "loan": loan_starts(rng, LOAN_STARTS, over_s=LOAD_S),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(LINEAR, LOAN)
+    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    stage.people()
+    stage.phase("load")
+    await stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan"))
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="smoke",
+    title="All workloads, no fault",
+    promise="Three replicas run every step type to its end, whichever replica each call reaches.",
+    checks=("NL", "NP", "LX", "S1x", "DB", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "duplicates_max": 0,
+        "error_statuses_allowed": [],
+        "ops_min": LINEAR_STARTS,
+    },
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    core=True,
+    bound_s=90.0,
+)

@@ -1,0 +1,48 @@
+"""Whether a replica answers, asked from outside as a client would."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import aiohttp
+
+from seatrial.cluster import Cluster, ClusterError, Kill, Replica
+
+#: the one health path that every engine of this wire has; it never asks the database
+_HEALTH_PATH = "/healthz"
+_LOOK_INTERVAL_S = 0.05
+
+
+async def silence(cluster: Cluster, name: str, *, answer_within_s: float, give_up_after_s: float) -> str | None:
+    """How the replica fails to answer, once it does; None when it still answers after `give_up_after_s`."""
+    replica = find(cluster, name)
+    give_up_at_s = time.monotonic() + give_up_after_s
+    async with aiohttp.ClientSession() as session:
+        while (cause := await _no_answer(session, replica, answer_within_s)) is None:
+            if time.monotonic() > give_up_at_s:
+                return None
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+    return cause
+
+
+def find(cluster: Cluster, name: str) -> Replica:
+    return next(replica for replica in cluster.replicas() if replica.name == name)
+
+
+async def until_ready(cluster: Cluster, name: str) -> None:
+    """Returns when the readiness probe passes; raises ClusterError when it does not in the cluster's time."""
+    if not isinstance(cluster, Kill):
+        raise ClusterError(f"{type(cluster).__name__} cannot tell whether {name} is ready")
+    await cluster.start(name, wait_ready=True)
+
+
+async def _no_answer(session: aiohttp.ClientSession, replica: Replica, within_s: float) -> str | None:
+    timeout = aiohttp.ClientTimeout(total=within_s)
+    try:
+        async with session.get(replica.rest_url + _HEALTH_PATH, timeout=timeout, headers={"Connection": "close"}):
+            return None
+    except TimeoutError:
+        return f"no answer in {within_s:g} s"
+    except aiohttp.ClientError as err:
+        return str(err) or type(err).__name__

@@ -1,0 +1,191 @@
+"""What the system looks like when the dust has settled, written into the history for the checks to read.
+
+From the database where the backend has one (the tables of contract 9.1), else over REST; then each node's
+metrics, and the log lines that match the drill's patterns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import aiohttp
+import psycopg
+from psycopg.rows import dict_row
+
+from seatrial.client import RecordingClient
+from seatrial.cluster import Cluster, Database, Logs, Replica
+from seatrial.history import Recorder
+
+OBSERVER = "observer"
+MATCHES_MAX = 20
+_SCRAPE_TIMEOUT_S = 5.0
+_BATCH_ROWS = 1000
+
+_ROWS: Mapping[str, str] = {
+    "instance": """SELECT id, definition_id, definition_version, status, current_step_ids, variables,
+        failure_reason, business_key, started_at, completed_at FROM workflow_instance ORDER BY id""",
+    "step": """SELECT id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at,
+        failure_reason FROM step_execution ORDER BY id""",
+    "job": """SELECT id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at,
+        retries_remaining, created_at FROM job ORDER BY id""",
+    "user_task": "SELECT id, instance_id, step_id, status FROM user_task ORDER BY id",
+    "timer": """SELECT id, instance_id, step_execution_id, target_step_id, fired
+        FROM boundary_event_schedule ORDER BY id""",
+    "audit": "SELECT kind, instance_id, detail, at FROM audit_log ORDER BY id",
+}
+_COUNTED = (
+    "workflow_definition",
+    "workflow_instance",
+    "step_execution",
+    "job",
+    "user_task",
+    "boundary_event_schedule",
+    "audit_log",
+    "dispatch_outbox",
+)
+
+
+async def observe(
+    cluster: Cluster,
+    recorder: Recorder,
+    client: RecordingClient,
+    *,
+    key_prefix: str,
+    log_patterns: Sequence[str],
+) -> None:
+    """Raises psycopg.Error or ObservationFailed when the final state cannot be read."""
+    if isinstance(cluster, Database):
+        await observe_database(cluster.dsn(), recorder)
+    else:
+        await observe_rest(client, recorder, key_prefix)
+    await observe_metrics(cluster.replicas(), recorder)
+    if isinstance(cluster, Logs):
+        for replica in cluster.replicas():
+            scan_log(cluster, replica.name, log_patterns, recorder)
+
+
+class ObservationFailed(Exception):
+    """The final state cannot be read, so nothing can be judged."""
+
+
+async def observe_database(dsn: str, recorder: Recorder) -> None:
+    """One consistent snapshot of every table, streamed."""
+    async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
+        for f, query in _ROWS.items():
+            async with connection.cursor(name=f"observe_{f}") as cursor:
+                cursor.itersize = _BATCH_ROWS
+                await cursor.execute(query)
+                async for row in cursor:
+                    recorder.info(OBSERVER, f, {name: _plain(value) for name, value in row.items()})
+        for table in _COUNTED:
+            cursor_ = await connection.execute(
+                psycopg.sql.SQL("SELECT count(*) AS rows FROM {}").format(psycopg.sql.Identifier(table))
+            )
+            counted = await cursor_.fetchone()
+            recorder.info(OBSERVER, "table_count", {"table": table, **(counted or {})})
+
+
+def _plain(value: Any) -> Any:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value
+
+
+async def observe_rest(client: RecordingClient, recorder: Recorder, key_prefix: str) -> None:
+    """Writes this run's instances (by their variable `key`) and their steps; jobs do not show over REST."""
+    page = 0
+    while True:
+        answer = await client.list_instances(page=page)
+        if not answer.ok:
+            raise ObservationFailed(f"the instance list cannot be read at {answer.node}: {answer.message}")
+        items = answer.body["items"] or []
+        for item in items:
+            if str(item["variables"].get("key", "")).startswith(key_prefix):
+                recorder.info(OBSERVER, "instance", _instance_row(item))
+                await _observe_steps(client, recorder, item["id"])
+        if not items:
+            return
+        page += 1
+
+
+async def _observe_steps(client: RecordingClient, recorder: Recorder, instance_id: str) -> None:
+    answer = await client.history(instance_id)
+    if not answer.ok:
+        raise ObservationFailed(
+            f"the history of {instance_id} cannot be read at {answer.node}: {answer.message}"
+        )
+    for item in answer.body["items"] or []:
+        recorder.info(OBSERVER, "step", _step_row(item))
+
+
+def _instance_row(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": item["id"],
+        "definition_id": item["definitionId"],
+        "definition_version": item["definitionVersion"],
+        "status": item["status"],
+        "current_step_ids": item.get("currentStepIds") or [],
+        "variables": item.get("variables") or {},
+        "failure_reason": item.get("failureReason"),
+        "business_key": item.get("businessKey"),
+        "started_at": item["startedAt"],
+        "completed_at": item.get("completedAt"),
+    }
+
+
+def _step_row(item: Mapping[str, Any]) -> dict[str, Any]:
+    """Reads either spelling of the keys (contract 1.4)."""
+    either = {name.lower(): value for name, value in item.items()}
+    wire = {
+        "id": "id",
+        "instance_id": "instanceid",
+        "step_id": "stepid",
+        "step_type": "steptype",
+        "attempt_number": "attemptnumber",
+        "status": "status",
+        "started_at": "startedat",
+        "ended_at": "endedat",
+        "failure_reason": "failurereason",
+    }
+    return {name: either.get(spelling) for name, spelling in wire.items()}
+
+
+async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:
+    """A node that does not answer leaves no row: whether that is a fault is for the checks to say."""
+    timeout = aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        for replica in replicas:
+            if replica.metrics_url is None:
+                continue
+            try:
+                async with session.get(replica.metrics_url) as response:
+                    text = await response.text()
+            except (aiohttp.ClientError, TimeoutError):
+                continue
+            recorder.info(OBSERVER, "metrics", {"node": replica.name, "series": parse_metrics(text)})
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Prometheus text format: `name{labels}` -> value."""
+    series = {}
+    for line in text.splitlines():
+        if not line or line.startswith("#"):
+            continue
+        match = re.match(r"^([^\s{]+(?:\{.*\})?)\s+(\S+)", line)
+        if match:
+            series[match.group(1)] = float(match.group(2))
+    return {name: value for name, value in series.items() if value == value and abs(value) != float("inf")}  # noqa: PLR0124
+
+
+def scan_log(cluster: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
+    """Records the first lines that match each pattern; an empty list is a statement too."""
+    for pattern in patterns:
+        expression = re.compile(pattern)
+        with cluster.log_path(node).open(errors="replace") as lines:
+            matches = list(
+                islice((line.rstrip("\n") for line in lines if expression.search(line)), MATCHES_MAX)
+            )
+        recorder.info(OBSERVER, "log_scan", {"node": node, "pattern": pattern, "matches": matches})

@@ -1,0 +1,115 @@
+"""What every kind of report says alike: words and signs for outcomes, figures with their units, the way to re-run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from seatrial.history import RunHeader
+from seatrial.verdict import DrillResult, Outcome
+
+SIGN: Mapping[Outcome, str] = {
+    Outcome.PASS: "✓",
+    Outcome.FAIL: "✗",
+    Outcome.VACUOUS: "∅",
+    Outcome.INVALID: "!",
+    Outcome.UNKNOWN: "?",
+}
+MEANING: Mapping[Outcome, str] = {
+    Outcome.PASS: "the state of interest was reached and every guarantee held",
+    Outcome.FAIL: "a guarantee was broken; the witnesses name the ids",
+    Outcome.VACUOUS: "the state of interest was never reached, so nothing was shown",
+    Outcome.INVALID: "the fault did not bite, or the run could not be carried out",
+    Outcome.UNKNOWN: "a check died before it could judge",
+}
+_UNITS = {"_per_s": "/s", "_s": " s", "_ms": " ms", "_bytes": " B", "_ratio": "", "_percent": " %"}
+
+
+def tally(results: Sequence[DrillResult]) -> str:
+    """One sentence for headings: `13 of 14 drills passed; 1 fail`."""
+    passed = sum(result.outcome is Outcome.PASS for result in results)
+    others = [
+        f"{count} {outcome.value}"
+        for outcome in (Outcome.FAIL, Outcome.UNKNOWN, Outcome.INVALID, Outcome.VACUOUS)
+        if (count := sum(result.outcome is outcome for result in results))
+    ]
+    noun = "drill" if len(results) == 1 else "drills"
+    return "; ".join((f"{passed} of {len(results)} {noun} passed", *others))
+
+
+def recovery_s(result: DrillResult) -> float | None:
+    """The longest recovery any check measured, in seconds; None when none did."""
+    measured = [
+        float(value)
+        for verdict in result.verdicts
+        for name, value in verdict.figures.items()
+        if name.startswith("recovery") and name.endswith("_s") and "bound" not in name and _is_number(value)
+    ]
+    return max(measured, default=None)
+
+
+def seconds(value_s: float | None) -> str:
+    if value_s is None:
+        return "–"
+    if value_s < 1:
+        return f"{value_s * 1000:.0f} ms"
+    if value_s < 60:
+        return f"{value_s:.1f} s"
+    return f"{int(value_s // 60)} min {value_s % 60:02.0f} s"
+
+
+def instant(text: str) -> str:
+    """ISO 8601 as people read it; whatever else it is, unchanged."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return text
+
+
+def figure(name: str, value: Any) -> tuple[str, str]:
+    """A figure's label and its value with the unit its name ends in: `recovery_s`, 3.21 -> recovery, 3.21 s."""
+    for ending, unit in _UNITS.items():
+        if name.endswith(ending) and _is_number(value):
+            return name.removesuffix(ending).replace("_", " "), number(value) + unit
+    return name.replace("_", " "), number(value) if _is_number(value) else str(value)
+
+
+def number(value: float) -> str:
+    if isinstance(value, int) or value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def key_figures(result: DrillResult, most: int = 4) -> list[tuple[str, str]]:
+    """The first few figures of the checks, the worst outcome's first, recovery apart (it has its own column)."""
+    verdicts = sorted(result.verdicts, key=lambda verdict: verdict.outcome is Outcome.PASS)
+    chosen: dict[str, str] = {}
+    for verdict in verdicts:
+        for name, value in _numbers(verdict.figures):
+            if not name.startswith("recovery"):
+                chosen.setdefault(*figure(name, value))
+    return list(chosen.items())[:most]
+
+
+def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
+    """The exact command that draws the same schedule again; addresses of an attached cluster are not kept."""
+    words = ["seatrial", "run", result.drill]
+    if header is not None:
+        if header.backend == "attach":
+            words += ["--attach", ",".join(["URL"] * header.replicas)]
+        else:
+            words += ["--backend", header.backend, "--replicas", str(header.replicas)]
+        if header.engine_command:
+            words += ["--engine-command", header.engine_command]
+    return shlex.join([*words, "--seed", str(result.seed)])
+
+
+def _numbers(figures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    return ((name, value) for name, value in figures.items() if _is_number(value))
+
+
+def _is_number(value: object) -> bool:
+    # A figure that is not finite (a file edited by hand) is shown as text rather than computed with.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

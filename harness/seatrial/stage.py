@@ -1,0 +1,290 @@
+"""What a scenario acts on: the cluster, its clients and workers, the drawn schedule, and the faults."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, LiteralString, Self, TypeVar
+
+import psycopg
+
+from seatrial.client import CallFailed, RecordingClient
+from seatrial.cluster import Cluster, ClusterError, Database, Replica
+from seatrial.fault import Fault, run_fault
+from seatrial.history import Recorder
+from seatrial.workload import Start, Workload
+from seatrial.workload.actor import Actor
+from seatrial.workload.pool import WorkerPool
+
+Result = TypeVar("Result")
+Phase = Literal["load", "fault", "heal", "drain", "observe", "end"]
+
+_LOOK_INTERVAL_S = 0.05
+_STARTS_IN_FLIGHT_MAX = 64
+_START_AGAIN_S = 0.05
+_OPEN_STATUSES = ("ACTIVE", "WAITING")
+_HTTP_LOOK_INTERVAL_S = 0.25
+
+
+class NotReached(Exception):
+    """A state the scenario needs did not come in time; the drill is then invalid."""
+
+
+class Stage:
+    """Everything a scripted scenario needs; all of it is recorded, and all of it ends with the scenario.
+
+    A scenario reads like its story:
+
+        async def scenario(stage: Stage) -> None:
+            await stage.upload(LINEAR)                              # definitions, at any replica
+            stage.workers.start(LINEAR.worker(lease_s=5), 2)        # two real processes
+            load = stage.spawn(stage.load(stage.schedule["starts"]))  # paced by each start's at_s
+            stage.phase("fault")
+            await stage.at(3.0)                                     # 3 s after the load began
+            await stage.fault(KillReplica("replica-0"), hold_s=2.0) # setup, bite, hold, heal
+            await load
+            stage.phase("drain")
+            await stage.drain(30.0)                                 # False when it is not empty in time
+
+    Scripted calls, with nothing left to chance:
+
+        a, b, c = stage.names                                   # replica names
+        zombie = stage.worker_client("zombie")                  # speaks as worker-zombie from this process
+        jobs = (await zombie.poll("worker-zombie", ["linear-step-1"], replica=a, lease_s=5)).jobs
+        await zombie.complete(jobs[0], "worker-zombie", replica=b)
+        answers = await stage.race(racers[i].complete(job, "w", replica=name) for i, name in enumerate(...))
+        await stage.workers.pause(0); ...; await stage.workers.resume(0)      # SIGSTOP, SIGCONT of a process
+        await stage.workers.kill(0); stage.workers.restart(0)                 # SIGKILL of a process
+        rows = await stage.query("SELECT count(*) FROM job WHERE status = %s", "LOCKED")   # needs Database
+        await stage.eventually(lambda: lease_expired(stage), within_s=20, what="the lease expires")
+        await stage.client().probe(a, "/ready")                 # any status is an answer
+
+    `schedule` is what the drill's `plan` drew from the seed; draw everything random there. `random(label)`
+    gives further seeded generators. An exception that leaves the scenario makes the drill invalid; a broken
+    promise is not an exception: record what happened and let the checks judge it.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        recorder: Recorder,
+        *,
+        folder: Path,
+        seed: str,
+        run_key: str,
+        schedule: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+    ) -> None:
+        self.cluster = cluster
+        self.recorder = recorder
+        self.folder = folder
+        self.schedule = schedule
+        self.parameters = parameters
+        self.run_key = run_key
+        """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
+        self.workers = WorkerPool(folder, cluster.replicas(), recorder, f"{seed}:workers")
+        self._seed = seed
+        self._clients: list[RecordingClient] = []
+        self._looker: RecordingClient | None = None
+        self._group = asyncio.TaskGroup()
+        self._spawned: set[asyncio.Task[Any]] = set()
+        self._definition_ids: list[str] = []
+        self._zero_s = time.monotonic()
+
+    async def __aenter__(self) -> Self:
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stops everything: a worker that died of a bug, or a spawned task that failed, is raised here."""
+        try:
+            for task in self._spawned:
+                task.cancel()
+            if error is None:
+                await self.workers.stop_all()
+        finally:
+            await self.workers.close()
+            try:
+                await self._group.__aexit__(kind, error, trace)
+            finally:
+                await asyncio.gather(*(client.close() for client in self._clients))
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        return self.cluster.replicas()
+
+    @property
+    def names(self) -> Sequence[str]:
+        return [replica.name for replica in self.cluster.replicas()]
+
+    def random(self, label: str) -> random.Random:
+        """A generator of its own for `label`: the same for the same seed, whatever else was drawn."""
+        return random.Random(f"{self._seed}:{label}")
+
+    def client(self, *, timeout_s: float = 10.0) -> RecordingClient:
+        """A fresh logical process `client-<n>`."""
+        return self._client(f"client-{len(self._clients)}", send_token=True, timeout_s=timeout_s)
+
+    def clients(self, count: int, *, timeout_s: float = 10.0) -> list[RecordingClient]:
+        return [self.client(timeout_s=timeout_s) for _ in range(count)]
+
+    def worker_client(
+        self, name: str, *, send_token: bool = True, timeout_s: float = 10.0
+    ) -> RecordingClient:
+        """Speaks as `worker-<name>` from this process, for scripted polls and completions."""
+        return self._client(f"worker-{name}", send_token=send_token, timeout_s=timeout_s)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        """Runs it beside the scenario, which fails with it; cancelled at the scenario's end."""
+        task = self._group.create_task(coroutine)
+        self._spawned.add(task)
+        task.add_done_callback(self._spawned.discard)
+        return task
+
+    def phase(self, name: Phase) -> None:
+        """Marks the history. `load` also sets the zero of `at` and of every start's `at_s`."""
+        self.recorder.info("harness", "phase", {"name": name})
+        if name == "load":
+            self._zero_s = time.monotonic()
+
+    async def at(self, at_s: float) -> None:
+        """Returns `at_s` after the phase `load` (or the stage) began; at once when that is past."""
+        await asyncio.sleep(max(0.0, self._zero_s + at_s - time.monotonic()))
+
+    async def fault(self, fault: Fault, hold_s: float = 0.0) -> None:
+        """Injects, waits until it bit, holds, heals, waits until healed; raises FaultError if it did not bite."""
+        await run_fault(fault, self.cluster, self.recorder, hold_s)
+
+    async def upload(self, *workloads: Workload) -> None:
+        """Raises CallFailed when a definition is not accepted."""
+        client = self.client()
+        for workload in workloads:
+            for definition in workload.definitions:
+                answer = await client.upload(definition)
+                if not answer.ok:
+                    raise CallFailed(answer)
+                self._definition_ids.append(answer.id)
+
+    async def load(
+        self, starts: Iterable[Start], *, in_flight_max: int = _STARTS_IN_FLIGHT_MAX, give_up_s: float = 30.0
+    ) -> list[str]:
+        """Makes each start at its `at_s` (late ones at once); returns the ids of the acknowledged ones.
+
+        A refused connection is tried again at another replica for `give_up_s`; a start of unknown outcome
+        is not repeated, since it may have happened.
+        """
+        clients = self.clients(4)
+        room = asyncio.Semaphore(in_flight_max)
+        acknowledged: list[str] = []
+
+        async def make(number: int, start: Start) -> None:
+            key = f"{self.run_key}/{start.key}"
+            try:
+                give_up_at_s = time.monotonic() + give_up_s
+                while True:
+                    answer = await clients[number % len(clients)].start(
+                        start.definition_id, {**start.variables, "key": key}, business_key=key
+                    )
+                    if not answer.refused or time.monotonic() > give_up_at_s:
+                        break
+                    await asyncio.sleep(_START_AGAIN_S)
+                if answer.ok:
+                    acknowledged.append(answer.id)
+            finally:
+                room.release()
+
+        async with asyncio.TaskGroup() as group:
+            for number, start in enumerate(starts):
+                await self.at(start.at_s)
+                await room.acquire()
+                group.create_task(make(number, start))
+        return acknowledged
+
+    def people(self) -> asyncio.Task[None]:
+        """The loans' reviewers and signatories, from now until the scenario's end."""
+        return self.spawn(Actor(self.client(), self.run_key).run())
+
+    async def race(self, calls: Iterable[Awaitable[Result]]) -> list[Result]:
+        """All at once; the answers in the order of the calls."""
+        return list(await asyncio.gather(*calls))
+
+    async def drain(self, within_s: float) -> bool:
+        """Waits until no instance of this run is open; False when some are left (the checks say which)."""
+        every_s = _LOOK_INTERVAL_S if isinstance(self.cluster, Database) else _HTTP_LOOK_INTERVAL_S
+        return await self.reached(self._is_empty, within_s, every_s=every_s)
+
+    async def reached(
+        self,
+        predicate: Callable[[], bool | Awaitable[bool]],
+        within_s: float,
+        *,
+        every_s: float = _LOOK_INTERVAL_S,
+    ) -> bool:
+        """Asks until it is true or the time is over; a database that is away or a failed call means not yet."""
+        deadline_s = time.monotonic() + within_s
+        while True:
+            try:
+                asked = predicate()
+                if asked if isinstance(asked, bool) else await asked:
+                    return True
+            except (psycopg.OperationalError, CallFailed):
+                pass
+            if time.monotonic() > deadline_s:
+                return False
+            await asyncio.sleep(every_s)
+
+    async def eventually(
+        self, predicate: Callable[[], bool | Awaitable[bool]], within_s: float, what: str
+    ) -> None:
+        """As `reached`; raises NotReached naming `what`."""
+        if not await self.reached(predicate, within_s):
+            raise NotReached(f"not within {within_s:g} s: {what}")
+
+    async def query(self, sql: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
+        """One statement on the database, past every proxy; [] when it returns no rows."""
+        if not isinstance(self.cluster, Database):
+            raise ClusterError(
+                f"{type(self.cluster).__name__} shows no database; add Database to the drill's needs"
+            )
+        async with await psycopg.AsyncConnection.connect(
+            self.cluster.dsn(), autocommit=True, connect_timeout=5
+        ) as connection:
+            cursor = await connection.execute(sql, parameters or None)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def _is_empty(self) -> bool:
+        if isinstance(self.cluster, Database):
+            rows = await self.query(
+                "SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')"
+            )
+            return bool(rows[0][0] == 0)
+        self._looker = self._looker or self.client()
+        for definition_id in self._definition_ids:
+            for status in _OPEN_STATUSES:
+                answer = await self._looker.list_instances(definition_id=definition_id, status=status)
+                if not answer.ok:
+                    raise CallFailed(answer)
+                if any(self.is_ours(item["variables"]) for item in answer.body["items"] or []):
+                    return False
+        return True
+
+    def is_ours(self, variables: Mapping[str, Any]) -> bool:
+        return str(variables.get("key", "")).startswith(self.run_key)
+
+    def _client(self, process: str, *, send_token: bool, timeout_s: float) -> RecordingClient:
+        client = RecordingClient(
+            process,
+            self.cluster.replicas(),
+            self.recorder,
+            self.random(f"{process}:{len(self._clients)}"),
+            send_token=send_token,
+            timeout_s=timeout_s,
+        )
+        self._clients.append(client)
+        return client

@@ -1,0 +1,126 @@
+"""Where clusters are built: one backend per run, and the one PostgreSQL server its drills share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from seatrial.cluster import Cluster, ClusterSpec
+
+
+class Misuse(Exception):
+    """What was asked for cannot be done: names the thing, the value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run's choices; `replicas` None takes each drill's own number."""
+
+    seed: int
+    report_dir: Path
+    backend: str = "local"
+    replicas: int | None = None
+    engine_command: str | None = None
+    attach: tuple[str, ...] = ()
+    chart: Path | None = None
+    values: tuple[Path, ...] = ()
+
+
+class Yard:
+    """`async with Yard(options) as yard`: clusters come from it, and the shared server goes with it."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._values = read_values(options.values)
+        self._stack = AsyncExitStack()
+        self._postgres: Any = None
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._postgres = None
+        await self._stack.__aexit__(kind, error, trace)
+
+    @property
+    def backend_class(self) -> type:
+        """The class of the clusters, whose methods tell what may be done to them."""
+        if self.options.attach:
+            from seatrial.cluster.attach import AttachedCluster
+
+            return AttachedCluster
+        from seatrial.cluster.local import LocalCluster
+
+        return LocalCluster
+
+    def lacks(self, needs: Sequence[type]) -> list[str]:
+        """The names of the abilities that this backend has not."""
+        return [need.__name__ for need in needs if not issubclass(self.backend_class, need)]
+
+    async def cluster(self, *, replicas: int, values: Mapping[str, Any], folder: Path) -> Cluster:
+        """Not yet up. The drill's `values` win over the run's values files. Raises ClusterError."""
+        if self.options.attach:
+            from seatrial.cluster.attach import AttachedCluster
+
+            return AttachedCluster(self.options.attach)
+        from seatrial.cluster.local import LocalCluster
+
+        spec = ClusterSpec(
+            replicas=self.options.replicas or replicas,
+            values=merge(self._values, values),
+            engine_command=self.options.engine_command,
+            folder=folder,
+        )
+        return LocalCluster(spec, postgres=await self._server())
+
+    async def _server(self) -> Any:
+        if self._postgres is None:
+            from seatrial.cluster.postgres import PostgresServer
+
+            log_path = self.options.report_dir / "postgres.log"
+            self._postgres = await self._stack.enter_async_context(PostgresServer(log_path))
+        return self._postgres
+
+
+def environment(**variables: float | str) -> dict[str, Any]:
+    """Chart values that set engine variables: `environment(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
+    return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
+
+
+def read_values(files: Sequence[Path]) -> dict[str, Any]:
+    """As helm's -f, given several times. Raises Misuse for a file that is not a YAML mapping."""
+    merged: dict[str, Any] = {}
+    for path in files:
+        try:
+            found = yaml.safe_load(path.read_text())
+        except OSError as err:
+            raise Misuse(f"--values {path}: {err.strerror}; give a readable YAML file") from err
+        except yaml.YAMLError as err:
+            raise Misuse(f"--values {path}: not YAML: {' '.join(str(err).split())}") from err
+        if not isinstance(found, dict | None):
+            raise Misuse(f"--values {path}: holds a {type(found).__name__}; a values file is a mapping")
+        merged = merge(merged, found or {})
+    return merged
+
+
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Helm's rule (maps merge, all else is replaced by `upper`), but `extraEnv` joins by variable name."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        beneath = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(beneath, Mapping):
+            merged[name] = merge(beneath, value)
+        elif name == "extraEnv" and isinstance(beneath, list):
+            merged[name] = list({entry["name"]: entry for entry in [*beneath, *value]}.values())
+        else:
+            merged[name] = value
+    return merged
