@@ -1,2 +1,115 @@
-def main() -> int:
+"""The command: `windlass` alone serves; the other words migrate, judge the configuration or say the version."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from windlass.config import Settings
+
+USAGE = """\
+windlass: a minimal workflow engine on PostgreSQL
+
+usage: windlass [COMMAND]
+
+commands:
+  serve          API, dispatch and sweeps in one process (the default)
+  api            API and dispatch only
+  scheduler      sweeps and health pages only; any number may run
+  migrate        bring the schema up to date, then exit
+  check-config   print the settings in force, passwords masked, or everything wrong with them
+  version        print the version
+
+Everything is configured by environment variables and, optionally, /etc/workflow/engine.yaml;
+`windlass check-config` lists them all.
+
+examples:
+  WE_POSTGRES_DSN=postgresql://windlass:secret@localhost:5432/windlass windlass
+  WE_POSTGRES_DSN=... windlass migrate && WE_POSTGRES_DSN=... WINDLASS_MIGRATE_ON_START=false windlass serve
+  WE_POSTGRES_DSN=... WE_LOG_LEVEL=debug windlass check-config
+"""
+
+EXIT_FAILED, EXIT_MISUSED = 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit code: 0 done, 1 failed and said why, 2 no such command."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help", "help"} & set(words):
+        sys.stdout.write(USAGE)
+        return 0
+    command = words[0] if words else "serve"
+    if command in {"version", "--version"} and len(words) == 1:
+        sys.stdout.write(f"windlass {version('windlass')}\n")
+        return 0
+    act = _COMMANDS.get(command)
+    if act is None or len(words) > 1:
+        unknown = command if act is None else words[1]
+        known = ", ".join([*_COMMANDS, "version"])
+        sys.stderr.write(
+            f"windlass: unknown command or argument {unknown!r}; use one of {known}, or --help\n"
+        )
+        return EXIT_MISUSED
+    return _with_settings(command, act)
+
+
+def _with_settings(command: str, act: Callable[[str, Settings], int]) -> int:
+    from windlass.config import ConfigError, settings_from_env
+
+    try:
+        settings = settings_from_env(os.environ)
+    except ConfigError as error:
+        if command == "check-config":
+            sys.stderr.write(f"{error}\n")
+        else:
+            _fatal(str(error))
+        return EXIT_FAILED
+    return act(command, settings)
+
+
+def _fatal(text: str) -> None:
+    """One JSON line on standard output and the same text on standard error (contract 8.4)."""
+    from windlass.observe import Event, Log
+
+    Log("info", sys.stdout.buffer).error(Event.FATAL, err=text)
+    sys.stderr.write(f"{text}\n")
+
+
+def _run(role: str, settings: Settings) -> int:
+    from windlass import app
+
+    return app.run(role, settings)
+
+
+def _migrate(_: str, settings: Settings) -> int:
+    from windlass import app
+
+    return app.migrate(settings)
+
+
+def _check_config(_: str, settings: Settings) -> int:
+    from windlass.config import resolved
+
+    for variable, value in resolved(settings):
+        origin = "" if value != variable.default_text else "  (default)"
+        sys.stdout.write(f"{variable.name}={value}{origin}\n")
+    for warning in settings.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
     return 0
+
+
+_COMMANDS: dict[str, Callable[[str, Settings], int]] = {
+    "serve": _run,
+    "api": _run,
+    "scheduler": _run,
+    "migrate": _migrate,
+    "check-config": _check_config,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -48,7 +48,7 @@ class Event:
     # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack.
     REST_REQUEST: Final = "rest request"
     REST_HANDLER_BROKE: Final = "rest: handler broke"
-    REST_DRAINED: Final = "rest: drained"  # connections, aborted
+    REST_CUT: Final = "rest: calls outlived the grace and were cut"  # connections
     GRPC_REQUEST: Final = "grpc request"
 
     # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,
@@ -104,10 +104,12 @@ class Log:
         if self._threshold <= INFO:
             self._line("INFO", msg, attrs)
 
-    def warn(self, msg: str, **attrs: Any) -> None:
+    def warning(self, msg: str, **attrs: Any) -> None:
         if self._threshold <= WARN:
             self._line("WARN", msg, attrs)
             self.flush()
+
+    warn = warning
 
     def error(self, msg: str, **attrs: Any) -> None:
         self._line("ERROR", msg, attrs)
@@ -181,7 +183,7 @@ class _Bridge(logging.Handler):
         if record.exc_info and record.exc_info[1] is not None:
             attrs["err"] = record.exc_info[1]
             attrs["stack"] = stack_of(record.exc_info[1])
-        write = self._log.error if record.levelno >= logging.ERROR else self._log.warn
+        write = self._log.error if record.levelno >= logging.ERROR else self._log.warning
         write(Event.LIBRARY, **attrs)
 
 

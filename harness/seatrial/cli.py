@@ -1,2 +1,246 @@
+"""The command line. Exit codes: 0 all pass, 1 some verdict is not pass, 2 usage or broken input, 130 interrupted."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from seatrial.playground import State
+    from seatrial.yard import Options
+
+PASSED, NOT_PASSED, BROKEN, INTERRUPTED = 0, 1, 2, 130
+UP_FOLDER = Path("reports/up")
+
+app = typer.Typer(
+    name="seatrial",
+    help="Puts a workflow engine's deployment on trial: load, faults, and a verdict job by job.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Replicas = Annotated[
+    int | None, typer.Option(min=1, max=64, help="How many; default: what each drill asks for.")
+]
+Seed = Annotated[
+    int | None, typer.Option(min=0, help="Draws the schedule; drawn and printed when not given.")
+]
+EngineCommand = Annotated[
+    str | None,
+    typer.Option(metavar="CMD", help="Runs instead of the chart's command: same environment, same ports."),
+]
+Chart = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="The chart to run; default: charts/windlass.")
+]
+Values = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", help="A values file, as helm's -f; may be given several times."),
+]
+
+
+@app.command()
+def run(
+    drills: Annotated[
+        list[str] | None, typer.Argument(metavar="[DRILL]...", help="Ids, see `seatrial list`.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="The whole catalogue.")] = False,
+    core: Annotated[
+        bool, typer.Option("--core", help="The core set; the default when no drill is named.")
+    ] = False,
+    backend: Annotated[str, typer.Option(help="Where the cluster runs: local.")] = "local",
+    replicas: Replicas = None,
+    seed: Seed = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Default: reports/TIME-SEED. Holds histories and the report."),
+    ] = None,
+    engine_command: EngineCommand = None,
+    attach: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."
+        ),
+    ] = None,
+    chart: Chart = None,
+    values: Values = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Hold the cluster of a single drill, observed but not judged, until Ctrl-C."
+        ),
+    ] = False,
+) -> None:
+    """Runs drills, judges them and writes the report.
+
+    `seatrial run`  the core set on three local replicas
+
+    `seatrial run L5 --seed 7 --report out`  one drill, the same schedule each time
+
+    `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
+
+    `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
+    """
+    from seatrial.trial import carry_out, new_options
+
+    with _plainly():
+        options = new_options(
+            backend=backend,
+            replicas=replicas,
+            seed=seed,
+            report_dir=report,
+            engine_command=engine_command,
+            attach=attach,
+            chart=chart,
+            values=values or (),
+        )
+        names = drills or []
+        command = _command_with_seed(options.seed)
+        passed = carry_out(options, names, core=core or not (names or everything), everything=everything,
+                           keep=keep, command=command)  # fmt: skip
+    raise typer.Exit(PASSED if passed else NOT_PASSED)
+
+
+@app.command("list")
+def list_drills() -> None:
+    """Lists the catalogue: what each drill promises and what judges it.
+
+    `seatrial list`
+    """
+    from seatrial.drills import CATALOGUE
+
+    width = max(map(len, CATALOGUE))
+    for drill in CATALOGUE.values():
+        typer.echo(
+            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.title}  [{' '.join(drill.checks)}]"
+        )
+        typer.echo(f"{'':<{width}}        {drill.promise}")
+
+
+@app.command()
+def judge(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A report's folder, or one drill's below it.")
+    ],
+    report: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="Also write the report anew, into OUT.")
+    ] = None,
+) -> None:
+    """Judges saved histories again; the exit code is the one of the run.
+
+    `seatrial judge reports/20260101-120000-7`
+
+    `seatrial judge out/L5 --report again`
+    """
+    from seatrial.trial import judge_again
+
+    with _plainly():
+        passed = judge_again(folder, report, command=shlex.join(["seatrial", *sys.argv[1:]]))
+    raise typer.Exit(PASSED if passed else NOT_PASSED)
+
+
+@app.command()
+def up(
+    replicas: Replicas = None,
+    engine_command: EngineCommand = None,
+    chart: Chart = None,
+    values: Values = None,
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Holds its state and its logs.")] = UP_FOLDER,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay here; Ctrl-C ends it.")] = False,
+) -> None:
+    """Brings up a cluster to play with and prints its addresses.
+
+    `seatrial up`  three replicas in the background, until `seatrial down`
+
+    `seatrial up --foreground --replicas 1 --values mine.yaml`
+    """
+    from seatrial import loop, playground
+    from seatrial.trial import new_options
+    from seatrial.yard import Yard
+
+    with _plainly():
+        options = new_options(replicas=replicas, engine_command=engine_command, chart=chart, values=values or (),
+                              report_dir=folder)  # fmt: skip
+        if not foreground:
+            _print_state(playground.launch(folder, _words(options)), f"seatrial down --folder {folder}")
+            return
+
+        async def stay() -> None:
+            async with Yard(options) as yard:
+                await playground.serve(yard, folder, lambda state: _print_state(state, "Ctrl-C"))
+
+        loop.run(stay())
+
+
+@app.command()
+def down(
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="The one that `up` was given.")] = UP_FOLDER,
+) -> None:
+    """Ends the cluster that `seatrial up` brought up; returns when it is gone.
+
+    `seatrial down`
+    """
+    from seatrial import playground
+
+    with _plainly():
+        playground.end(folder)
+    typer.echo("down")
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """One line on stderr for what the caller can mend; 130 when interrupted."""
+    import asyncio
+
+    from seatrial.cluster import ClusterError
+    from seatrial.drill import describe
+    from seatrial.history import BrokenHistory
+    from seatrial.render import RenderError
+    from seatrial.report.store import BrokenResult
+    from seatrial.yard import Misuse
+
+    try:
+        yield
+    except (Misuse, ClusterError, BrokenHistory, BrokenResult, RenderError) as err:
+        typer.echo(f"seatrial: {describe(err)}", err=True)
+        raise typer.Exit(BROKEN) from err
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        typer.echo("seatrial: interrupted; everything is healed and removed", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _print_state(state: State, ended_by: str) -> None:
+    for replica in state.replicas:
+        typer.echo(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+    typer.echo(f"database   {state.dsn}")
+    typer.echo(f"ends with  {ended_by}")
+    sys.stdout.flush()
+
+
+def _words(options: Options) -> Sequence[str]:
+    """The options of `up`, to be given to another process."""
+    words = [] if options.replicas is None else ["--replicas", str(options.replicas)]
+    words += [] if options.engine_command is None else ["--engine-command", options.engine_command]
+    words += [] if options.chart is None else ["--chart", str(options.chart)]
+    return [*words, *(word for path in options.values for word in ("--values", str(path)))]
+
+
+def _command_with_seed(seed: int) -> str:
+    """What draws the same run again."""
+    words = ["seatrial", *sys.argv[1:]]
+    return shlex.join(
+        words if any(word.startswith("--seed") for word in words) else [*words, "--seed", str(seed)]
+    )
+
+
 def main() -> int:
-    return 0
+    app()
+    return PASSED

@@ -7,7 +7,6 @@ happened), a time-out, a lost connection and 5xx are `info` (nobody knows).
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
@@ -377,17 +376,13 @@ class RecordingClient:
         timeout_s: float | None = None,
         keep: Callable[[Any], dict[str, Any]] | None = None,
     ) -> Answer:
-        """One exchange between its invoke and its end; a cancelled call ends as info."""
+        """One exchange between its invoke and its end; a cancelled call has no end, which is judged as info."""
         node = self._pick(replica)
         call = self._recorder.invoke(self.process, f, value, node.name)
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         try:
             answer = await self._exchange(node, f, method, path, body, limit_s)
             kept = _kept(f, answer, keep)
-        except asyncio.CancelledError:
-            error = {"code": "cancelled", "status": 0, "message": "the caller gave up"}
-            self._recorder.end(self.process, "info", f, call, node=node.name, error=error)
-            raise
         except (KeyError, TypeError, msgspec.ValidationError) as err:
             answer = Answer(
                 "info", node.name, 200, code="unreadable-answer", message=f"{type(err).__name__}: {err}"

@@ -24,6 +24,8 @@ from seatrial.stage import Stage
 from seatrial.verdict import DrillResult, Outcome, worst
 from seatrial.yard import Misuse, Yard
 
+#: begins the note of a drill that never had its cluster
+NOT_UP = "the cluster did not come up"
 LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"')
 
 
@@ -31,7 +33,7 @@ def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:
     return {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Drill:
     """`promise` is one sentence, from the seed that made it. Times in seconds.
 
@@ -52,6 +54,8 @@ class Drill:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values; `yard.environment(...)` sets engine variables."""
     replicas: int = 3
+    restart: bool = False
+    """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
@@ -97,8 +101,12 @@ async def run(
     cluster: Cluster | None = None
     cause: str | None = "interrupted"
     try:
-        cluster = await yard.cluster(replicas=drill.replicas, values=drill.values, folder=folder)
+        cause = NOT_UP
+        cluster = await yard.cluster(
+            folder, replicas=drill.replicas, values=drill.values, restart=drill.restart
+        )
         await cluster.up()
+        cause = "interrupted"
         run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
         stage = Stage(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
@@ -112,7 +120,7 @@ async def run(
             await observe(cluster, recorder, client, key_prefix=run_key, log_patterns=drill.log_patterns)
         cause = None
     except Exception as err:
-        cause = describe(err)
+        cause = f"{NOT_UP}: {describe(err)}" if cause == NOT_UP else describe(err)
         (folder / "harness-error.txt").write_text("".join(traceback.format_exception(err)))
     finally:
         try:
@@ -123,7 +131,7 @@ async def run(
         finally:
             recorder.info("harness", "phase", {"name": "end", "invalid": cause})
             recorder.close()
-    result = await asyncio.to_thread(judge_folder, folder, drill)
+    result = await asyncio.to_thread(judge_folder, folder, {drill.id: drill})
     write_result(folder, result)
     return result
 
@@ -140,18 +148,17 @@ async def _act(drill: Drill, stage: Stage) -> None:
         raise TimeoutError(f"the scenario took longer than its bound of {drill.bound_s:g} s") from err
 
 
-def judge_folder(folder: Path, drill: Drill | None = None) -> DrillResult:
+def judge_folder(folder: Path, catalogue: Mapping[str, Drill]) -> DrillResult:
     """The verdicts from what the folder's history says, and nothing else. Raises BrokenHistory.
 
-    `drill` gives title and promise; the checks and their bounds are the header's, as they were when it ran.
+    The catalogue gives title and promise; the checks and their bounds are the header's, as they were when it ran.
     """
     history = History.load(folder)
     header = history.header
+    drill = catalogue.get(header.drill)
     ends = [op.value for op in history.ops if op.f == "phase" and op.value.get("name") == "end"]
     cause = ends[-1].get("invalid") if ends else "the run was cut short: its history has no end"
     verdicts = () if cause else judge(history)
-    if not cause and not verdicts:
-        cause = "the drill names no check, so nothing was shown"
     times = [op.t_s for op in history.ops]
     return DrillResult(
         drill=header.drill,
@@ -168,10 +175,14 @@ def judge_folder(folder: Path, drill: Drill | None = None) -> DrillResult:
 
 
 def describe(error: BaseException) -> str:
-    """One line that names the cause: the first leaf of a group, its type when its text alone says little."""
+    """One line that names the cause: the first leaf of a group, its type when its text alone says little.
+
+    Of a text with a log's tail, the first and the last line are kept.
+    """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = str(error).strip()
+    lines = str(error).strip().splitlines()
+    text = " ".join(lines[:1] + lines[1:][-1:])
     named = type(error).__name__
     is_ours = type(error).__module__.startswith("seatrial") or (isinstance(error, TimeoutError) and text)
     return text if is_ours and text else f"{named}: {text}" if text else named

@@ -36,9 +36,13 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `table_count`  | info only: table, rows                                | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
+| observer   | `boot`         | info only: case, exit_code, stderr, expected, duration_s, bound_s, processes_left | |
 
 A Job in a poll's answer: job_id, instance_id, step_id, step_execution_id, job_type, lease_token (None when
 the engine gives none), locked_at, lock_expires_at, retries_remaining.
+
+A boot row is one start that must be refused: exit_code is None when it still ran at its bound, expected is the text
+(or texts) that stderr must hold, processes_left counts what it left running.
 
 A worker marks every completion in the variables it sends with one key `done:<job_id>:<nonce>` (value true),
 the nonce drawn for each attempt: an accepted completion is visible in the instance's final variables for ever,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
@@ -10,9 +11,19 @@ Result = TypeVar("Result")
 
 
 def run(main: Coroutine[object, object, Result]) -> Result:
-    """As asyncio.run: the first Ctrl-C cancels `main`, which then cleans up."""
+    """As asyncio.run: the first Ctrl-C cancels `main`, which then cleans up; SIGTERM does the same.
+
+    Raises KeyboardInterrupt or CancelledError afterwards.
+    """
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(main)
+        return runner.run(_terminable(main))
+
+
+async def _terminable(main: Coroutine[object, object, Result]) -> Result:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await main
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

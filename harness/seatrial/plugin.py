@@ -1,0 +1,232 @@
+"""The pytest plugin: `--seatrial-drills` collects drills as tests; `windlass_cluster` is a cluster for yours.
+
+It is loaded in every pytest run of the environment, so it imports nothing until one of the two is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pytest
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from seatrial.cluster.local import LocalCluster
+    from seatrial.drill import Drill
+    from seatrial.verdict import DrillResult
+    from seatrial.yard import Options, Yard
+
+Result = TypeVar("Result")
+
+_DRILLS = "--seatrial-drills"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("seatrial", "drills on a workflow engine's deployment")
+    group.addoption(_DRILLS, metavar="core|all|ID,ID", help="run these drills as tests")
+    group.addoption(
+        "--seatrial-replicas", type=int, metavar="N", help="replicas; default: what each drill asks for"
+    )
+    group.addoption(
+        "--seatrial-seed", type=int, metavar="N", help="draws the schedules; default: drawn and shown"
+    )
+    group.addoption("--seatrial-report", type=Path, metavar="DIR", help="default: reports/TIME-SEED")
+    group.addoption("--seatrial-engine-command", metavar="CMD", help="runs instead of the chart's command")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    if not config.getoption(_DRILLS):
+        return None
+    options = _theatre(config).options
+    return f"seatrial: seed {options.seed}, report {options.report_dir}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """First, so that -k and -m choose among the drills as among all tests."""
+    asked: str | None = config.getoption(_DRILLS)
+    if not asked:
+        return
+    from seatrial.drills import select
+    from seatrial.yard import Misuse
+
+    names = [] if asked in {"core", "all"} else [name.strip() for name in asked.split(",") if name.strip()]
+    try:
+        drills = select(names, core=asked == "core", everything=asked == "all")
+    except Misuse as err:
+        raise pytest.UsageError(f"{_DRILLS}: {err}") from err
+    items.extend(
+        DrillItem.from_parent(session, name=drill.id, nodeid=f"seatrial::{drill.id}", drill=drill)
+        for drill in drills
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    theatre = session.config.stash.get(_THEATRE, None)
+    if theatre is not None:
+        theatre.close()
+
+
+class DrillFailed(Exception):
+    """The drill's outcome is not pass."""
+
+    def __init__(self, result: DrillResult) -> None:
+        lines = [
+            f"{result.drill} {result.outcome.value}: {result.title} (seed {result.seed}, {result.folder})"
+        ]
+        lines += result.notes
+        for verdict in result.verdicts:
+            if verdict.outcome.value != "pass":
+                lines.append(
+                    f"{verdict.check} {verdict.outcome.value}: {verdict.guarantee} {verdict.summary}"
+                )
+                lines += [f"    {witness.text}" for witness in verdict.witnesses[:20]]
+        super().__init__("\n".join(lines))
+
+
+class DrillItem(pytest.Item):
+    """One drill as one test."""
+
+    def __init__(self, *, drill: Drill, **known: Any) -> None:
+        super().__init__(**known)
+        self._drill = drill
+
+    def runtest(self) -> None:
+        result = _theatre(self.config).run(self._drill)
+        if result.outcome.value != "pass":
+            raise DrillFailed(result)
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Shows what the drill found; a traceback says something only about other errors."""
+        if isinstance(excinfo.value, DrillFailed):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return Path(__file__), None, f"seatrial::{self.name}"
+
+
+class Theatre:
+    """One event loop and one yard for all drills of the session; the report is written at its end."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self._runner: asyncio.Runner | None = None
+        self._yard: Yard | None = None
+        self._results: list[DrillResult] = []
+
+    def run(self, drill: Drill) -> DrillResult:
+        import asyncio
+
+        from seatrial.drill import run
+        from seatrial.yard import Yard
+
+        if self._runner is None or self._yard is None:
+            self._runner = asyncio.Runner()
+            self._yard = Yard(self.options)
+            self._runner.run(self._yard.__aenter__())
+        result = self._runner.run(run(drill, self._yard))
+        self._results.append(result)
+        return result
+
+    def close(self) -> None:
+        from seatrial import report
+
+        if self._runner is not None and self._yard is not None:
+            self._runner.run(self._yard.__aexit__(None, None, None))
+            self._runner.close()
+        if self._results:
+            report.write(self.options.report_dir, self._results, "pytest")
+
+
+_THEATRE = pytest.StashKey[Theatre]()
+
+
+def _theatre(config: pytest.Config) -> Theatre:
+    if _THEATRE not in config.stash:
+        config.stash[_THEATRE] = Theatre(_options(config))
+    return config.stash[_THEATRE]
+
+
+def _options(config: pytest.Config) -> Options:
+    from seatrial.render import RenderError
+    from seatrial.trial import new_options
+    from seatrial.yard import Misuse
+
+    try:
+        return new_options(
+            replicas=config.getoption("--seatrial-replicas"),
+            seed=config.getoption("--seatrial-seed"),
+            report_dir=config.getoption("--seatrial-report"),
+            engine_command=config.getoption("--seatrial-engine-command"),
+        )
+    except (Misuse, RenderError) as err:
+        raise pytest.UsageError(f"seatrial: {err}") from err
+
+
+class RunningCluster:
+    """A cluster on an event loop of its own, for tests that have none or another."""
+
+    def __init__(self, cluster: LocalCluster, loop: asyncio.AbstractEventLoop) -> None:
+        self.cluster = cluster
+        self._loop = loop
+
+    @property
+    def rest_urls(self) -> list[str]:
+        return [replica.rest_url for replica in self.cluster.replicas()]
+
+    @property
+    def dsn(self) -> str:
+        return self.cluster.dsn()
+
+    def do(self, ability: Coroutine[Any, Any, Result]) -> Result:
+        """Carries out one of the cluster's abilities: `running.do(running.cluster.kill("replica-0"))`."""
+        import asyncio
+
+        return asyncio.run_coroutine_threadsafe(ability, self._loop).result()
+
+
+@pytest.fixture(scope="session")
+def windlass_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningCluster]:
+    """A running local cluster (`--seatrial-replicas`, default 3); gone when the session ends."""
+    import asyncio
+    import threading
+    from dataclasses import replace
+
+    from seatrial.cluster.local import LocalCluster
+    from seatrial.yard import Yard
+
+    folder = tmp_path_factory.mktemp("windlass-cluster")
+    yard = Yard(replace(_options(request.config), report_dir=folder))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="windlass-cluster", daemon=True)
+    thread.start()
+
+    async def bring_up() -> RunningCluster:
+        await yard.__aenter__()
+        cluster = await yard.cluster(folder, replicas=yard.options.replicas or 3, values={})
+        assert isinstance(cluster, LocalCluster)
+        await cluster.up()
+        return RunningCluster(cluster, loop)
+
+    async def take_down(running: RunningCluster | None) -> None:
+        if running is not None:
+            await running.cluster.down()
+        await yard.__aexit__(None, None, None)
+
+    running: RunningCluster | None = None
+    try:
+        running = asyncio.run_coroutine_threadsafe(bring_up(), loop).result()
+        yield running
+    finally:
+        asyncio.run_coroutine_threadsafe(take_down(running), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

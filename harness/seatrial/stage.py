@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, LiteralString, Self, TypeVar
@@ -14,7 +15,7 @@ import psycopg
 
 from seatrial.client import CallFailed, RecordingClient
 from seatrial.cluster import Cluster, ClusterError, Database, Replica
-from seatrial.fault import Fault, run_fault
+from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
@@ -93,6 +94,7 @@ class Stage:
         self._group = asyncio.TaskGroup()
         self._spawned: set[asyncio.Task[Any]] = set()
         self._definition_ids: list[str] = []
+        self._faults = 0
         self._zero_s = time.monotonic()
 
     async def __aenter__(self) -> Self:
@@ -157,9 +159,16 @@ class Stage:
         """Returns `at_s` after the phase `load` (or the stage) began; at once when that is past."""
         await asyncio.sleep(max(0.0, self._zero_s + at_s - time.monotonic()))
 
-    async def fault(self, fault: Fault, hold_s: float = 0.0) -> None:
-        """Injects, waits until it bit, holds, heals, waits until healed; raises FaultError if it did not bite."""
-        await run_fault(fault, self.cluster, self.recorder, hold_s)
+    async def fault(self, fault: Fault, hold_s: float = 0.0) -> Evidence:
+        """Injects, waits until it bit, holds, heals, waits until healed; raises FaultError if it did not."""
+        async with self.inflicted(fault) as evidence:
+            await asyncio.sleep(hold_s)
+        return evidence
+
+    def inflicted(self, fault: Fault) -> AbstractAsyncContextManager[Evidence]:
+        """The fault holds inside the block: `async with stage.inflicted(PauseReplica(a)): ...`."""
+        self._faults += 1
+        return inflicted(fault, self.cluster, self.recorder, process=f"fault-{self._faults}")
 
     async def upload(self, *workloads: Workload) -> None:
         """Raises CallFailed when a definition is not accepted."""

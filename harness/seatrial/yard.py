@@ -7,11 +7,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
 from seatrial.cluster import Cluster, ClusterSpec
+
+if TYPE_CHECKING:
+    from seatrial.cluster.postgres import PostgresServer
 
 
 class Misuse(Exception):
@@ -39,7 +42,7 @@ class Yard:
         self.options = options
         self._values = read_values(options.values)
         self._stack = AsyncExitStack()
-        self._postgres: Any = None
+        self._postgres: PostgresServer | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -66,12 +69,14 @@ class Yard:
         """The names of the abilities that this backend has not."""
         return [need.__name__ for need in needs if not issubclass(self.backend_class, need)]
 
-    async def cluster(self, *, replicas: int, values: Mapping[str, Any], folder: Path) -> Cluster:
-        """Not yet up. The drill's `values` win over the run's values files. Raises ClusterError."""
+    async def cluster(
+        self, folder: Path, *, replicas: int, values: Mapping[str, Any], restart: bool = False
+    ) -> Cluster:
+        """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError."""
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
-            return AttachedCluster(self.options.attach)
+            return AttachedCluster(self.options.attach, folder=folder)
         from seatrial.cluster.local import LocalCluster
 
         spec = ClusterSpec(
@@ -80,9 +85,10 @@ class Yard:
             engine_command=self.options.engine_command,
             folder=folder,
         )
-        return LocalCluster(spec, postgres=await self._server())
+        server = await self._server()
+        return LocalCluster(spec, postgres=server, chart=self.options.chart, restart=restart)
 
-    async def _server(self) -> Any:
+    async def _server(self) -> PostgresServer:
         if self._postgres is None:
             from seatrial.cluster.postgres import PostgresServer
 

@@ -105,7 +105,9 @@ def assert_valid(found: Object, minor: str) -> None:
 @functools.cache
 def _assert_valid(text: str, minor: str) -> None:
     found = json.loads(text)
-    error = jsonschema.exceptions.best_match(_validator(found["kind"], found["apiVersion"], minor).iter_errors(found))
+    error = jsonschema.exceptions.best_match(
+        _validator(found["kind"], found["apiVersion"], minor).iter_errors(found)
+    )
     assert error is None, f"Kubernetes {minor}, {found['kind']} {found['metadata']['name']}: {error}"
 
 

@@ -57,7 +57,9 @@ def test_the_selector_is_the_one_of_the_first_release() -> None:
 def test_a_version_changes_labels_and_no_selector(tmp_path: Path, version: str) -> None:
     shutil.copytree(CHART, tmp_path / "windlass")
     described = yaml.safe_load((CHART / "Chart.yaml").read_text())
-    (tmp_path / "windlass" / "Chart.yaml").write_text(yaml.safe_dump(described | {"version": version, "appVersion": version}))
+    (tmp_path / "windlass" / "Chart.yaml").write_text(
+        yaml.safe_dump(described | {"version": version, "appVersion": version})
+    )
     result = render_chart(tmp_path / "windlass", FULL | {"image": {"tag": "1"}}, "rel", "ns")
     assert deployment(result)["spec"]["selector"]["matchLabels"] == SELECTOR
     for found in [*result.objects, *pods(result)]:
@@ -96,7 +98,9 @@ def test_names_are_strings_that_kubernetes_takes(release: str, values: Values) -
     for found in rendered(merged(FULL, values), release=release).objects:
         name = found["metadata"]["name"]
         assert isinstance(name, str)
-        pattern = r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?" if found["kind"] == "Service" else r"[a-z0-9][-a-z0-9]{0,62}"
+        pattern = (
+            r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?" if found["kind"] == "Service" else r"[a-z0-9][-a-z0-9]{0,62}"
+        )
         assert re.fullmatch(pattern, name), (found["kind"], name)
     assert all(found["metadata"]["namespace"] == "123" for found in rendered(FULL, namespace="123").objects)
 
@@ -128,7 +132,9 @@ def test_a_credential_is_in_no_object_but_the_secret() -> None:
 
 def test_existing_secrets_need_none_of_the_charts() -> None:
     assert rendered(OUTSIDE).of_kind("Secret") == []
-    assert "checksum/secret" not in deployment(rendered(OUTSIDE))["spec"]["template"]["metadata"]["annotations"]
+    assert (
+        "checksum/secret" not in deployment(rendered(OUTSIDE))["spec"]["template"]["metadata"]["annotations"]
+    )
 
 
 def test_the_pods_restart_when_the_charts_secret_changes_and_only_then() -> None:
@@ -137,14 +143,18 @@ def test_the_pods_restart_when_the_charts_secret_changes_and_only_then() -> None
 
     assert template({"postgresql": {"dsn": "postgres://u:other@db/one"}}) != template({})
     assert template({"kafka": {"saslPassword": "other"}}) != template({})
-    assert template({"service": {"annotations": {"a": "b"}}, "autoscaling": {"maxReplicas": 7}}) == template({})
+    assert template({"service": {"annotations": {"a": "b"}}, "autoscaling": {"maxReplicas": 7}}) == template(
+        {}
+    )
 
 
 def test_hooks_refer_to_nothing_that_is_not_there_yet() -> None:
     """Everything a hook's pod names is a hook of lower weight, or not the chart's."""
     result = rendered(merged(FULL, {"serviceAccount": {"name": "own"}}))
     weights = {
-        (found["kind"], found["metadata"]["name"]): int(found["metadata"]["annotations"]["helm.sh/hook-weight"])
+        (found["kind"], found["metadata"]["name"]): int(
+            found["metadata"]["annotations"]["helm.sh/hook-weight"]
+        )
         for found in result.objects
         if "helm.sh/hook" in found["metadata"].get("annotations", {})
     }
@@ -175,7 +185,10 @@ def test_a_failed_migration_keeps_its_log() -> None:
 
 def test_a_rollout_never_takes_a_ready_pod_first_and_lets_it_drain() -> None:
     spec = deployment(rendered(DATABASE))["spec"]
-    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+    assert spec["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+    }
     pre_stop_s = int(engine(rendered(DATABASE))["lifecycle"]["preStop"]["exec"]["command"][1])
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= pre_stop_s + 30 + 5
 

@@ -20,7 +20,9 @@ def read(path: Path) -> Values:
 
 def command_of(path: Path) -> tuple[list[str], Values]:
     """The -f files and --set values of the command in an overlay's head, as helm would read them."""
-    head = "".join(line.removeprefix("#") for line in path.read_text().splitlines(keepends=True) if line.startswith("#"))
+    head = "".join(
+        line.removeprefix("#") for line in path.read_text().splitlines(keepends=True) if line.startswith("#")
+    )
     files = re.findall(r"-f (\S+)", head)
     pairs = [quoted or bare for quoted, bare in re.findall(r"--set (?:'([^']+)'|(\S+))", head)]
     return files, merged(*(helm_python.parse_set_string(pair) for pair in pairs))
@@ -49,7 +51,9 @@ def test_an_overlay_names_the_same_objects_under_another_release() -> None:
     files, given = command_of(REPOSITORY / "values" / "mixed.yaml")
     second = rendered(merged(*(read(REPOSITORY / file) for file in files), given), release="windlass-outbox")
     first = rendered(DATABASE, release="windlass")
-    names = [{(found["kind"], found["metadata"]["name"]) for found in result.objects} for result in (first, second)]
+    names = [
+        {(found["kind"], found["metadata"]["name"]) for found in result.objects} for result in (first, second)
+    ]
     assert not names[0] & names[1]
 
 
@@ -63,7 +67,9 @@ def test_all_mistakes_are_named_at_once() -> None:
 
 
 def test_a_release_name_that_no_service_can_have_is_refused() -> None:
-    assert "gives the Service name 1st-windlass, which must begin with a letter" in refusal_of(DATABASE, "1st")
+    assert "gives the Service name 1st-windlass, which must begin with a letter" in refusal_of(
+        DATABASE, "1st"
+    )
     assert refusal_of(merged(DATABASE, {"fullnameOverride": "first"}), "1st") == ""
 
 

@@ -52,7 +52,9 @@ def secret(key: str) -> Getter:
 
 def service_port(name: str) -> Getter:
     return lambda result: {
-        port["name"]: port["port"] for service in result.of_kind("Service") for port in service["spec"]["ports"]
+        port["name"]: port["port"]
+        for service in result.of_kind("Service")
+        for port in service["spec"]["ports"]
     }[name]
 
 
@@ -86,6 +88,8 @@ AFFINITY: Values = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringE
 VOLUME: Values = {"name": "ca", "configMap": {"name": "company-ca"}}
 MOUNT: Values = {"name": "ca", "mountPath": "/etc/company-ca"}
 
+# one line a case; a table reads better than code
+# fmt: off
 CASES = [
     Case("nameOverride", "orders", first("Deployment", "metadata", "name"), "rel-orders"),
     Case("fullnameOverride", "orders", first("Deployment", "metadata", "name"), "orders"),
@@ -174,7 +178,8 @@ CASES = [
     Case("extraEnvFrom", [{"secretRef": {"name": "s"}}], container("envFrom"), [{"secretRef": {"name": "s"}}]),
     Case("extraVolumes", [VOLUME], pod("spec", "volumes", "1"), VOLUME),
     Case("extraVolumeMounts", [MOUNT], container("volumeMounts", "1"), MOUNT, merged(DATABASE, {"extraVolumes": [VOLUME]})),
-]  # fmt: skip
+]
+# fmt: on
 
 
 def nested(key: str, value: Any) -> Values:
@@ -210,14 +215,24 @@ def test_the_default_environment_is_the_contract() -> None:
 
 
 def test_polling_knows_nothing_of_kafka() -> None:
-    result = rendered(merged(kafka(tls={"existingSecret": "kafka-ca"}), {"engine": {"dispatchMode": "polling"}}))
+    result = rendered(
+        merged(kafka(tls={"existingSecret": "kafka-ca"}), {"engine": {"dispatchMode": "polling"}})
+    )
     assert "kafka" not in str(deployment(result)).lower()
     assert result.of_kind("Secret") == []
 
 
 @pytest.mark.parametrize(
     ("written", "expected"),
-    [(True, "true"), ("T", "true"), (1, "true"), ("1", "true"), (False, "false"), ("False", "false"), (0, "false")],
+    [
+        (True, "true"),
+        ("T", "true"),
+        (1, "true"),
+        ("1", "true"),
+        (False, "false"),
+        ("False", "false"),
+        (0, "false"),
+    ],
 )
 def test_the_audit_switch_is_one_whether_string_or_boolean(written: object, expected: str) -> None:
     result = rendered(merged(DATABASE, {"engine": {"auditLogEnabled": written}}))

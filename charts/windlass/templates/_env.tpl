@@ -98,7 +98,7 @@
 {{- range .Values.extraEnv }}
 - name: {{ .name | quote }}
   {{- if hasKey . "valueFrom" }}
-  valueFrom: {{- toYaml .valueFrom | nindent 4 }}
+  valueFrom: {{ toJson .valueFrom }}
   {{- else }}
   value: {{ include "windlass.scalar" .value | quote }}
   {{- end }}

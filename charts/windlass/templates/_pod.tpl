@@ -12,13 +12,13 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 {{- with .Values.imagePullSecrets }}
-imagePullSecrets: {{- toYaml . | nindent 2 }}
+imagePullSecrets: {{ toJson . }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- include "windlass.stringMap" . | nindent 2 }}
 {{- end }}
 {{- with .Values.tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
+tolerations: {{ toJson . }}
 {{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
@@ -27,8 +27,8 @@ volumes:
   - name: tmp
     emptyDir:
       sizeLimit: 64Mi
-  {{- with .Values.extraVolumes }}
-  {{- toYaml . | nindent 2 }}
+  {{- range .Values.extraVolumes }}
+  - {{ toJson . }}
   {{- end }}
 {{- end -}}
 
@@ -37,7 +37,7 @@ image: {{ include "windlass.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: ["windlass"]
 {{- with .Values.extraEnvFrom }}
-envFrom: {{- toYaml . | nindent 2 }}
+envFrom: {{ toJson . }}
 {{- end }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -48,12 +48,12 @@ securityContext:
   seccompProfile:
     type: RuntimeDefault
 {{- with .Values.resources }}
-resources: {{- toYaml . | nindent 2 }}
+resources: {{ toJson . }}
 {{- end }}
 volumeMounts:
   - name: tmp
     mountPath: /tmp
-  {{- with .Values.extraVolumeMounts }}
-  {{- toYaml . | nindent 2 }}
+  {{- range .Values.extraVolumeMounts }}
+  - {{ toJson . }}
   {{- end }}
 {{- end -}}

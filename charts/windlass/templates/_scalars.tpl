@@ -7,12 +7,14 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Not by toYaml, here and for whole objects: on a character that YAML cannot show it prints nothing and says nothing,
+     and it writes 2000000 as 2e+06, which Kubernetes takes for no integer. JSON is YAML, too. */}}
 {{- define "windlass.stringMap" -}}
-{{- $strings := dict -}}
+{{- $lines := list -}}
 {{- range $key, $value := . -}}
-{{- $_ := set $strings $key (include "windlass.scalar" $value) -}}
+{{- $lines = append $lines (printf "%q: %q" $key (include "windlass.scalar" $value)) -}}
 {{- end -}}
-{{- toYaml $strings -}}
+{{- join "\n" $lines -}}
 {{- end -}}
 
 {{- define "windlass.isTrue" -}}

@@ -65,16 +65,17 @@ class Health:
         return _json(200, {**state, **self._service.details()})
 
     async def _readiness(self) -> Readiness:
-        leaving = (DRAINING,) if self._draining() else ()
         try:
             async with asyncio.timeout(READINESS_WITHIN_S):
                 found = await self._service.readiness()
         except TimeoutError:
-            reasons = (*leaving, f"the readiness check took longer than {READINESS_WITHIN_S:g} s")
-            return Readiness(ready=False, reasons=reasons)
+            reason = f"the readiness check took longer than {READINESS_WITHIN_S:g} s"
+            return Readiness(ready=False, reasons=(reason,))
         except EngineError as error:
-            return Readiness(ready=False, reasons=(*leaving, error.reason))
-        return Readiness(ready=found.ready and not leaving, reasons=(*leaving, *found.reasons))
+            return Readiness(ready=False, reasons=(error.reason,))
+        if found.ready and self._draining():
+            return Readiness(ready=False, reasons=(DRAINING,))
+        return found
 
 
 def _json(status: int, value: object) -> Response:

@@ -1,6 +1,6 @@
 """What may be stored as variables: a JSON object that PostgreSQL and every SDK can hold, or a named cause.
 
-The bytes pass through untouched unless they hold a number with a fraction or an exponent: those are doubles
+The bytes pass through untouched unless they may hold a number with a fraction or an exponent: those are doubles
 on this wire, and an integral double is written as an integer (contract 1.4).
 """
 
@@ -38,7 +38,7 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
         raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
     if b"\\u0000" in data and _holds_nul(value):
         raise _bad(name, "holds the character U+0000, which cannot be stored; remove it")
-    if _MAYBE_DOUBLE.search(data) and _holds_double(value):
+    if _MAYBE_DOUBLE.search(data):
         return msgspec.Raw(_encode(_with_integers(value)))
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
 
@@ -94,15 +94,12 @@ def _holds_nul(value: object) -> bool:
     return any(_holds_nul(child) for child in _children(value))
 
 
-def _holds_double(value: object) -> bool:
-    return isinstance(value, float) or any(_holds_double(child) for child in _children(value))
-
-
 def _with_integers(value: Any) -> Any:
-    if isinstance(value, float):
+    kind = type(value)
+    if kind is float:
         return int(value) if value.is_integer() and abs(value) < _INTEGRAL_BELOW else value
-    if isinstance(value, dict):
+    if kind is dict:
         return {key: _with_integers(child) for key, child in value.items()}
-    if isinstance(value, list):
+    if kind is list:
         return [_with_integers(child) for child in value]
     return value

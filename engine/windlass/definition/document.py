@@ -272,24 +272,13 @@ class _Form:
 
     def __init__(self, problems: _Problems) -> None:
         self.problems = problems
-
-    def document(self, value: Any) -> dict[str, Any]:
-        fields: Fields = {
-            "id": self.text,
-            "version": self.integer,
-            "name": self.text,
-            "description": self.text,
-            "autoStartNextWorkflow": self.flag,
-            "nextWorkflowId": self.text,
-            "steps": self.array_of(self.step),
-            "metadata": self.free,
+        self.boundary_event_fields: Fields = {
+            "type": self.text,
+            "duration": self.text,
+            "interrupting": self.flag,
+            "targetStepId": self.text,
         }
-        document = self.fields(value, "", fields)
-        document.pop("version", None)
-        return document
-
-    def step(self, value: Any, path: str) -> dict[str, Any]:
-        fields: Fields = {
+        self.step_fields: Fields = {
             "id": self.text,
             "name": self.text,
             "type": self.text,
@@ -304,19 +293,28 @@ class _Form:
             "retryCount": self.integer,
             "boundaryEvents": self.array_of(self.boundary_event),
         }
-        return self.fields(value, path, fields)
+        self.document_fields: Fields = {
+            "id": self.text,
+            "version": self.integer,
+            "name": self.text,
+            "description": self.text,
+            "autoStartNextWorkflow": self.flag,
+            "nextWorkflowId": self.text,
+            "steps": self.array_of(self.step),
+            "metadata": self.free,
+        }
+
+    def document(self, value: Any) -> dict[str, Any]:
+        document = self.fields(value, "", self.document_fields)
+        document.pop("version", None)
+        return document
+
+    def step(self, value: Any, path: str) -> dict[str, Any]:
+        return self.fields(value, path, self.step_fields)
 
     def boundary_event(self, value: Any, path: str) -> dict[str, Any]:
-        fields: Fields = {
-            "type": self.text,
-            "duration": self.text,
-            "interrupting": self.flag,
-            "targetStepId": self.text,
-        }
-        event = self.fields(value, path, fields)
-        if event.get("interrupting"):
-            return event
-        return event | {"interrupting": False}
+        event = self.fields(value, path, self.boundary_event_fields)
+        return event if event.get("interrupting") else event | {"interrupting": False}
 
     def fields(self, value: Any, path: str, fields: Fields) -> dict[str, Any]:
         found = {}

@@ -19,7 +19,7 @@ _UNITS_S = (604_800.0, 86_400.0, 3_600.0, 60.0, 1.0)
 _SHOWN_CHARS_MAX = 80
 
 
-class BadDuration(ValueError):  # noqa: N818 - named as errors.py names its tree
+class BadDuration(ValueError):
     """The text is no duration the engine can keep; the message names the text and the remedy."""
 
 

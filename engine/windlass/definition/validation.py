@@ -30,12 +30,13 @@ Step = Mapping[str, Any]
 def violations(document: Document) -> list[str]:
     """List every rule the document breaks, in rule order, naming the step; empty when it may be stored.
 
-    Past VIOLATIONS_SHOWN_MAX lines the rest is a number, so that no document can ask for an endless answer.
+    The list ends after VIOLATIONS_SHOWN_MAX and says so: no document may ask for an endless answer.
     """
     found = _all(document)
     shown = list(islice(found, VIOLATIONS_SHOWN_MAX))
-    more = sum(1 for _ in found)
-    return [*shown, f"and {more} more violations"] if more else shown
+    if next(found, None) is not None:
+        shown.append(f"and more; these are the first {VIOLATIONS_SHOWN_MAX} violations")
+    return shown
 
 
 def _all(document: Document) -> Iterator[str]:

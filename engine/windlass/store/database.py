@@ -22,6 +22,10 @@ Row = asyncpg.Record
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch anew costs more than it can win.
     "plan_cache_mode": "force_generic_plan",
+    # Every hot statement goes by index, also one whose plan was made while its table was still empty.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "jit": "off",
     "timezone": "UTC",
     # A session that hangs in a transaction holds row locks of a lane; the server ends it.

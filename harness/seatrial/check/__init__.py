@@ -35,8 +35,10 @@ CHECKS: Mapping[str, Check] = {
 
 
 def judge(history: History) -> tuple[Verdict, ...]:
-    """One verdict for each check that the header names, in its order. A check that dies is UNKNOWN, with its
-    traceback; so is one that does not exist. A header without checks shows nothing: one INVALID."""
+    """One verdict for each check that the header names, in its order; none for a header that names none.
+
+    A check that dies is UNKNOWN, with its traceback; so is one that does not exist.
+    """
     names = history.header.checks
     if not names:
         return (

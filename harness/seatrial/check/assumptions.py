@@ -77,7 +77,7 @@ def _no_step_rows(facts: Facts) -> str | None:
     if not facts.rows("step"):
         return "the end state was not observed: no step row"
     serves = any(op.value["step_type"] == "SERVICE_TASK" for op in facts.rows("step"))
-    if serves and not facts.rows("job"):
+    if serves and facts.tables_observed and not facts.rows("job"):
         return "the end state was not observed: service steps but no job row"
     return None
 
@@ -103,7 +103,7 @@ PAIRED = Assumption(_mispaired, essential=True)
 OBSERVED = Assumption(_not_observed, essential=True)
 """The end state was read, to the end."""
 STEPS_OBSERVED = Assumption(_no_step_rows, essential=True)
-"""... with its step executions and jobs."""
+"""... with its step executions, and its jobs where the tables could be read."""
 BITTEN = Assumption(_not_bitten)
 """Every fault was seen to bite, every heal to heal (parameter `faults_min`: how many there must be)."""
 LOADED = Assumption(_not_loaded)

@@ -17,7 +17,8 @@ GUARANTEE = "Clients see no error but the allowed ones, and those only while a f
 @assuming("AV", GUARANTEE, PAIRED, BITTEN, LOADED)
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
-    `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed)."""
+    `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed).
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     statuses = facts.numbers("error_statuses_allowed")
@@ -75,7 +76,8 @@ def _why_not(
 
 def _windows(facts: Facts) -> list[tuple[float, float]]:
     """From each fault's invoke to its heal plus the recovery bound; a fault that nothing healed lasts until the
-    drain."""
+    drain.
+    """
     bound_s = facts.number("recovery_bound_s")
     drain_s = next((t_s for t_s, name in facts.phases if name in {"drain", "observe", "end"}), float("inf"))
     windows = []

@@ -7,10 +7,13 @@ from typing import Any
 from seatrial.check.assumptions import PAIRED, assuming
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
-from seatrial.history import History, Op
+from seatrial.history import History
 from seatrial.verdict import Verdict
 
-GUARANTEE = "A boot that cannot keep its promise exits non-zero within its bound, names the cause, and leaves nothing running."
+GUARANTEE = (
+    "A boot that cannot keep its promise exits non-zero within its bound, names the cause, "
+    "and leaves nothing running."
+)
 
 
 @assuming("BC", GUARANTEE, PAIRED)
@@ -40,9 +43,9 @@ def _faults(boot: dict[str, Any]) -> list[str]:
     if boot["duration_s"] > boot["bound_s"]:
         found.append(f"it took {boot['duration_s']:.2f} s, the bound is {boot['bound_s']:g} s")
     expected = boot["expected"]
-    for text in [expected] if isinstance(expected, str) else expected:
-        if text not in stderr:
-            found.append(f"its message does not name {text!r}: {stderr.strip()[-300:] or 'it said nothing'}")
+    said = stderr.strip()[-300:] or "it said nothing"
+    texts = [expected] if isinstance(expected, str) else expected
+    found += [f"its message does not name {text!r}: {said}" for text in texts if text not in stderr]
     if boot["processes_left"]:
         found.append(f"it left {boot['processes_left']} processes running")
     return found

@@ -13,7 +13,8 @@ from seatrial.history import Op
 
 def judge_chains(facts: Facts, blueprints: Blueprints, findings: Findings) -> int:
     """Returns the number of parents. With the parameter `chain_key`, the name of a variable that differs from parent
-    to parent and is copied to the child, each parent is matched with its own child; without it they are counted."""
+    to parent and is copied to the child, each parent is matched with its own child; without it they are counted.
+    """
     parents: dict[str, list[Op]] = defaultdict(list)
     for row in facts.instances.values():
         plan = blueprints.of(row.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -87,7 +88,7 @@ def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
     tokens = {token_of(op.value) for op in executions}
     leases = facts.leases.get(job_id, [])
     retries = explained = 0
-    for lease, later in zip(leases, leases[1:], strict=False):
+    for lease, later in pairwise(leases):
         if lease.token is not None and lease.token not in tokens:
             continue
         if _given_back(facts, lease, later):

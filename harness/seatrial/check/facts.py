@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -15,6 +15,10 @@ from seatrial.history import Call, History, Op, RunHeader
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 OPEN_JOB = frozenset({"UNLOCKED", "LOCKED"})
 DONE_PREFIX = "done:"
+CANCELLED_CODE = "cancelled"
+"""The caller took its call back (a client that is being closed)."""
+
+Value = TypeVar("Value")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -50,11 +54,14 @@ def happened(call: Call) -> bool:
 
 
 def error_status(call: Call) -> int | None:
-    """HTTP status of a call's error, 0 for a lost connection or a time-out, None for a call that was answered ok
-    or whose answer the run did not live to see."""
+    """HTTP status of a call's error, 0 for a lost connection or a time-out; None when no client saw an error.
+
+    That is a call answered ok, one whose answer the run did not live to see, or one whose caller gave up itself.
+    """
     if call.end is None or call.outcome == "ok":
         return None
-    return int((call.end.error or {}).get("status") or 0)
+    error = call.end.error or {}
+    return None if error.get("code") == CANCELLED_CODE else int(error.get("status") or 0)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -142,10 +149,10 @@ class Facts:
     def has(self, name: str) -> bool:
         return self.header.parameters.get(name) is not None
 
-    def _parameter(self, name: str, wanted: Any, default: Any) -> Any:
+    def _parameter(self, name: str, wanted: type[Value], default: Value | None) -> Value:
         value = self.header.parameters.get(name)
-        if value is None:
-            value = default
+        if value is None and default is not None:
+            return default
         if value is None:
             raise MissingParameter(f"parameter {name} is missing from the run header; the drill must set it")
         try:
@@ -186,6 +193,11 @@ class Facts:
     def timers_of(self) -> dict[str, list[Op]]:
         """Timer rows by instance id."""
         return _grouped({op.value["id"]: op for op in self.rows("timer")}.values(), "instance_id")
+
+    @cached_property
+    def tables_observed(self) -> bool:
+        """Jobs, user tasks and timers were read too; over REST alone only instances and steps can be."""
+        return any(self.rows(f) for f in ("job", "user_task", "timer", "table_count"))
 
     def variables(self, instance_id: str) -> Mapping[str, Any]:
         row = self.instances.get(instance_id)
@@ -263,7 +275,8 @@ class Facts:
     @cached_property
     def load_window_s(self) -> tuple[float, float]:
         """From the start of the phase `load` to the start of `drain` (monotonic): the time under load. Without
-        phases, from the first start or complete to the last."""
+        phases, from the first start or complete to the last.
+        """
         begun = next((t_s for t_s, name in self.phases if name == "load"), None)
         ended = next((t_s for t_s, name in self.phases if name in _WINDOW_END), None)
         attempts = [call.invoke.t_s for f in ("start", "complete") for call in self.calls_of(f)]
@@ -327,11 +340,12 @@ def _targets(call: Call) -> tuple[str, ...]:
 
 
 def _healed_s(fault: Call, heals: Iterable[Call]) -> float | None:
-    """A heal ends the fault injected before it by the same process, on the same target when it names one."""
+    """A heal ends the fault injected before it by the same process; it may name fault and target."""
     wanted = set(_targets(fault))
     for heal in heals:
         named = set(_targets(heal))
         fits = not wanted or not named or bool(wanted & named)
+        fits = fits and heal.invoke.value.get("fault", fault.invoke.f) == fault.invoke.f
         later = heal.invoke.t_s >= fault.invoke.t_s
         if heal.invoke.process == fault.invoke.process and later and fits and heal.outcome == "ok":
             return heal.end.t_s if heal.end is not None else None

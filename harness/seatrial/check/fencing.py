@@ -52,7 +52,8 @@ def fencing(history: History) -> Verdict:
 
 def superseder(call: Call, leases: Sequence[Lease]) -> Lease | None:
     """The acquisition that took the job from the caller, answered before the call was sent (real time); the latest
-    one. Leases are in the order of the database's clock."""
+    one. Leases are in the order of the database's clock.
+    """
     token = token_of(call.invoke.value)
     worker_id = str(call.invoke.value.get("worker_id"))
     mine = [
@@ -80,7 +81,7 @@ def _judge_complete(
         at.append(successor.poll.end.index)
     taken = marks & facts.done_keys.get(job_id, set())
     if taken:
-        text = f"completion {sorted(taken)[0]} took effect after {successor.name} had superseded its lease"
+        text = f"completion {min(taken)} took effect after {successor.name} had superseded its lease"
         findings.add(text, job_id, successor.instance_id, at=at)
     elif call.outcome == "ok" and certainly_live and _finished_later(facts, call, job_id):
         text = f"a stale complete of job {job_id} was answered ok while {successor.name} held it"
@@ -89,7 +90,8 @@ def _judge_complete(
 
 def _live_throughout(facts: Facts, call: Call, lease: Lease) -> bool:
     """The lease cannot have ended before the call was answered: it began after its poll was sent, so it lasts at
-    least its length from then, and nobody else touched the job meanwhile."""
+    least its length from then, and nobody else touched the job meanwhile.
+    """
     if call.end is None:
         return False
     lasts_until_s = lease.poll.invoke.t_s + (lease.expires_us - lease.locked_us) / 1e6
@@ -116,8 +118,10 @@ def _finished_later(facts: Facts, call: Call, job_id: str) -> bool:
 
 
 def _judge_fails(facts: Facts, job_id: str, stale: Sequence[Call], findings: Findings) -> None:
-    """A stale fail shows in the job's end when the job is FAILED with its message and no rightful fail gave it. (One
-    that only freed the job shows as an overlap of leases: LX.)"""
+    """A stale fail shows in the job's end when the job is FAILED with its message and no rightful fail gave it.
+
+    One that only freed the job shows as an overlap of leases (LX).
+    """
     job = facts.jobs.get(job_id)
     if job is None or job.value["status"] != "FAILED":
         return

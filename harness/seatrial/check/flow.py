@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 
 def unmet(needs: Sequence[int], offers: Sequence[int], serves: Sequence[Collection[int]]) -> list[int]:
     """How much of each need stays unmet when the offers are spread best. `serves[o]`: the needs that offer o can
-    meet, by index. By augmenting paths (Ford and Fulkerson)."""
+    meet, by index. By augmenting paths (Ford and Fulkerson).
+    """
     spare = list(offers)
     moved: list[Counter[int]] = [Counter() for _ in offers]
     givers = [[offer for offer, served in enumerate(serves) if need in served] for need in range(len(needs))]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
+from math import inf
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.facts import Facts, Lease, facts_of, happened, instant_us, token_of
@@ -19,7 +21,8 @@ GUARANTEE = (
 @assuming("LX", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
 def lease_exclusive(history: History) -> Verdict:
     """Parameter `lease_tokens_ordered` (false): tokens are integers that rise with each acquisition. Without tokens
-    (None) a lease is known by its worker and `locked_at` alone."""
+    (None) a lease is known by its worker and `locked_at` alone.
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     ordered = facts.flag("lease_tokens_ordered", default=False)
@@ -63,32 +66,33 @@ def _judge_tokens(leases: Sequence[Lease], findings: Findings, *, ordered: bool)
 
 
 def _judge_overlaps(facts: Facts, leases: Sequence[Lease], findings: Findings) -> None:
-    """In order of `locked_at`; the holder is the lease that ends last so far."""
-    holder: Lease | None = None
-    for lease in leases:
-        if (
-            holder is not None
-            and lease.locked_us < holder.expires_us
-            and not _given_back(facts, holder, lease)
-        ):
+    """In order of `locked_at`. Of the leases that still run, the one given back last (or never) is the holder."""
+    running: list[tuple[float, int, Lease]] = []
+    for number, lease in enumerate(leases):
+        while running and running[0][2].expires_us <= lease.locked_us:
+            heappop(running)
+        if running and -running[0][0] >= lease.answered_s:
+            holder = running[0][2]
             overlap_s = (min(holder.expires_us, lease.expires_us) - lease.locked_us) / 1e6
             text = (
                 f"job {lease.job_id}: {holder.name} and {lease.name} held it together for {overlap_s:.3f} s"
             )
             findings.add(text, lease.job_id, at=(*_shown(holder), *_shown(lease)))
-            holder = max(holder, lease, key=lambda each: each.expires_us)
-        else:
-            holder = lease
+        heappush(running, (-_given_back_s(facts, lease), number, lease))
 
 
-def _given_back(facts: Facts, lease: Lease, later: Lease) -> bool:
-    """A `fail_job` of that lease's holder, made before the later lease was answered, ended it early."""
-    return any(
-        happened(call)
-        and call.invoke.value.get("retryable", True)
-        and _is_of(call, lease)
-        and lease.answered_s <= call.invoke.t_s < later.answered_s
-        for call in facts.fails_of.get(lease.job_id, ())
+def _given_back_s(facts: Facts, lease: Lease) -> float:
+    """When its holder first sent a retryable fail, which ends a lease early (monotonic); infinite when it did not."""
+    return min(
+        (
+            call.invoke.t_s
+            for call in facts.fails_of.get(lease.job_id, ())
+            if call.invoke.t_s >= lease.answered_s
+            and happened(call)
+            and call.invoke.value.get("retryable", True)
+            and _is_of(call, lease)
+        ),
+        default=inf,
     )
 
 

@@ -40,7 +40,8 @@ def liveness(history: History) -> Verdict:
 
 def database_clock_us(facts: Facts) -> int | None:
     """The database's clock was at least here when the end state was read: a lease cannot be younger than the answer
-    that brought it, and both clocks run alike. None when no poll brought a job."""
+    that brought it, and both clocks run alike. None when no poll brought a job.
+    """
     observed_s = next((t_s for t_s, name in reversed(facts.phases) if name == "observe"), None)
     if observed_s is None:
         observed_s = max((op.t_s for op in facts.ops if op.process != "observer"), default=0.0)
@@ -64,7 +65,9 @@ def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | N
         value = step.value
         if value["step_type"] not in parked_allowed:
             return f"instance {instance_id} is {status} in {value['step_type']} {value['step_id']}"
-        if value["step_type"] == "SERVICE_TASK":
+        if value["step_type"] in {"SERVICE_TASK", "USER_TASK"} and not facts.tables_observed:
+            has_mover = True
+        elif value["step_type"] == "SERVICE_TASK":
             jobs = facts.jobs_of_step.get(value["id"], ())
             has_mover = any(job.value["status"] in OPEN_JOB for job in jobs)
         elif value["step_type"] == "USER_TASK":

@@ -10,7 +10,10 @@ from seatrial.check.finding import Findings
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
-GUARANTEE = "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, and no log line speaks of Kafka."
+GUARANTEE = (
+    "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, "
+    "and no log line speaks of Kafka."
+)
 OUTBOX = "dispatch_outbox"
 FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
 

@@ -43,7 +43,8 @@ def no_phantom(history: History) -> Verdict:
 
 def _judge_instances(facts: Facts, blueprints: Blueprints, findings: Findings) -> int:
     """Returns how many are children of a chain. An unanswered start explains one instance of its definition with its
-    business key; a COMPLETED parent explains one child without a key."""
+    business key; a COMPLETED parent explains one child without a key.
+    """
     known = {
         str(call.end.value["instance_id"]): call
         for call in facts.calls_of("start")
@@ -61,7 +62,8 @@ def _judge_instances(facts: Facts, blueprints: Blueprints, findings: Findings) -
         key = _row_key(row)
         if instance_id in known:
             if _start_key(known[instance_id]) != key:
-                text = f"instance {instance_id} is {_described(key)}; its start asked for {_described(_start_key(known[instance_id]))}"
+                asked = _described(_start_key(known[instance_id]))
+                text = f"instance {instance_id} is {_described(key)}; its start asked for {asked}"
                 findings.add(text, instance_id, at=(row.index,))
         elif unanswered[key] > 0:
             unanswered[key] -= 1
@@ -118,7 +120,8 @@ def _judge_marks(facts: Facts, blueprints: Blueprints, findings: Findings) -> No
                 text = f"{key} is in instance {instance_id}; the call that sent it was refused"
                 findings.add(text, job_id, instance_id, at=(sent.invoke.index, row.index))
             elif not _may_hold(facts, blueprints, row, str(sent.invoke.value.get("instance_id"))):
-                text = f"{key} is in instance {instance_id}; it was sent for instance {sent.invoke.value.get('instance_id')}"
+                sent_for = sent.invoke.value.get("instance_id")
+                text = f"{key} is in instance {instance_id}; it was sent for instance {sent_for}"
                 findings.add(text, job_id, instance_id, at=(sent.invoke.index, row.index))
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -47,10 +48,16 @@ def recovery_time(history: History) -> Verdict:
         findings.add(text, at=_ops_in(facts, gap))
     figures: dict[str, Any] = {
         "recovery_bound_s": bound_s,
-        "longest_gap_s": round(gap.length_s, 3) if gap is not None else None,
-        "longest_gap_from_s": gap.from_s if gap is not None else None,
+        "recovery_s": round(gap.length_s, 3) if gap is not None else None,
+        "gap_from_s": gap.from_s if gap is not None else None,
         "faults": recoveries,
     }
+    for kind in KINDS:
+        measured = [
+            each["recovery_s"][kind] for each in recoveries if each["recovery_s"].get(kind) is not None
+        ]
+        if measured:
+            figures[f"recovery_{kind}_s"] = max(measured)
     longest = f"{gap.length_s:.3f} s" if gap is not None else "none"
     summary = f"longest gap {longest} of at most {bound_s:g} s over {len(recoveries)} faults"
     vacuous = None
@@ -62,8 +69,11 @@ def recovery_time(history: History) -> Verdict:
 
 
 def longest_gap(facts: Facts) -> Gap | None:
-    """Between neighbouring successes, from the first success or fault to the end of the window, during which some
-    client tried; None when there is none."""
+    """The longest wait for a success that some client was trying for, inside the window; None without one.
+
+    It runs from a success (or from the first attempt after it, when nobody was trying just then) to the next one, or
+    to the end of the window. Nothing counts before the first success or fault.
+    """
     begun_s, ended_s = facts.load_window_s
     successes = sorted(
         call.end.t_s
@@ -72,22 +82,31 @@ def longest_gap(facts: Facts) -> Gap | None:
         if call.end is not None and call.outcome == "ok" and begun_s <= call.end.t_s <= ended_s
     )
     faults = [fault.invoked_s for fault in facts.faults if begun_s <= fault.invoked_s <= ended_s]
-    marks = sorted(
-        {*successes, *(faults[:1] if not successes or faults[0:1] < successes[:1] else ()), ended_s}
-    )
-    attempts = sorted(call.invoke.t_s for call in _attempts(facts))
+    opening_s = min([*successes[:1], *faults], default=None)
+    if opening_s is None:
+        return None
+    attempts = _attempts(facts)
+    invoked = sorted(call.invoke.t_s for call in attempts)
+    answered = sorted(call.end.t_s if call.end is not None else call.invoke.t_s for call in attempts)
     longest: Gap | None = None
-    for from_s, to_s in zip(marks, marks[1:], strict=False):
-        tried = bisect_right(attempts, to_s) - bisect_left(attempts, from_s)
-        if tried and (longest is None or to_s - from_s > longest.length_s):
+    for before_s, to_s in pairwise([opening_s, *(at_s for at_s in successes if at_s > opening_s), ended_s]):
+        next_attempt = bisect_right(invoked, before_s)
+        in_flight = next_attempt - bisect_right(answered, before_s)
+        if in_flight:
+            from_s = before_s
+        elif next_attempt < len(invoked) and invoked[next_attempt] <= to_s:
+            from_s = invoked[next_attempt]
+        else:
+            continue
+        if longest is None or to_s - from_s > longest.length_s:
             longest = Gap(from_s, to_s)
     return longest
 
 
 def _attempts(facts: Facts) -> list[Call]:
-    """Starts and completes, and the polls that were not answered: a worker that cannot poll completes nothing."""
+    """Starts and completes, and the polls that failed: a worker that cannot poll completes nothing."""
     calls = [call for f in ("start", "complete") for call in facts.calls_of(f)]
-    return calls + [call for call in facts.calls_of("poll") if call.outcome != "ok"]
+    return calls + [call for call in facts.calls_of("poll") if _is_broken(call)]
 
 
 def _under_load(facts: Facts, fault: Fault, bound_s: float) -> bool:

@@ -39,6 +39,8 @@ class Source(msgspec.Struct, frozen=True):
     """So many entries it may have caused."""
     least: int
     """So many entries it must have caused."""
+    step_id: str | None = None
+    """The step it comes from; None for the start."""
 
 
 class Imbalance(msgspec.Struct, frozen=True):
@@ -60,6 +62,7 @@ def imbalances(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) 
             total = tallies[step_id].entered
             text = f"step {step_id} was entered {total} times, {total - surplus} of them justified"
             found.append(Imbalance(text, step_id))
+    found += _detached(blueprint, entered, sources)
     reached_by: list[set[int]] = [set() for _ in entered]
     for number, steps in enumerate(served):
         for step in steps:
@@ -72,6 +75,23 @@ def imbalances(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) 
     return found
 
 
+def _detached(blueprint: Blueprint, entered: Sequence[str], sources: Sequence[Source]) -> list[Imbalance]:
+    """Steps of a loop that justify each other, though nothing led into the loop."""
+    leads: dict[str, set[str]] = {}
+    for source in sources:
+        if source.most and source.step_id is not None:
+            leads.setdefault(source.step_id, set()).update(source.targets)
+    reached, fresh = {blueprint.first}, [blueprint.first]
+    while fresh:
+        fresh = [target for step_id in fresh for target in leads.get(step_id, ()) if target not in reached]
+        reached.update(fresh)
+    lost = [step_id for step_id in entered if step_id not in reached]
+    return [
+        Imbalance(f"step {step_id} was entered, and no step that was leads to it", step_id)
+        for step_id in lost
+    ]
+
+
 def sources_of(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> list[Source]:
     sources = [Source("the instance started", (blueprint.first,), 1, 1)]
     none = Tally()
@@ -82,11 +102,13 @@ def sources_of(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) 
         elif step.type == "PARALLEL_GATEWAY":
             least = 0 if _cut_short(blueprint, step, status) else tally.completed
             text = f"gateway {step.id} completed {tally.completed} times"
-            sources.extend(Source(text, (target,), tally.completed, least) for target in step.targets)
+            sources.extend(
+                Source(text, (target,), tally.completed, least, step.id) for target in step.targets
+            )
         elif step.targets:
             least = 0 if _cut_short(blueprint, step, status) else tally.completed
             text = f"step {step.id} completed {tally.completed} times"
-            sources.append(Source(text, step.targets, tally.completed, least))
+            sources.append(Source(text, step.targets, tally.completed, least, step.id))
         sources.extend(_timers(step, tally))
     return sources
 
@@ -107,7 +129,8 @@ def _judge_ends(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally])
 
 def _cut_short(blueprint: Blueprint, step: Step, status: str) -> bool:
     """Whether a completed step may rightly have led nowhere: its chain met the end of the instance first. That is
-    one transaction, so only a failed expression or another branch of the same fork can have done it."""
+    one transaction, so only a failed expression or another branch of the same fork can have done it.
+    """
     if status == "FAILED" and step.conditional:
         return True
     return status in {"COMPLETED", "FAILED"} and blueprint.forks and step.type in _AUTOMATIC
@@ -121,17 +144,17 @@ def _join(
     arrived = tally.completed
     text = f"{arrived} arrivals at join {step.id}"
     if join is None:
-        return Source(text, step.targets, 0, 0)
+        return Source(text, step.targets, 0, 0, step.id)
     if join.shared:
         gateways = (each for each in blueprint.steps.values() if each.type == "PARALLEL_GATEWAY")
         activations = sum(tallies[each.id].completed for each in gateways if each.id in tallies)
-        return Source(text, step.targets, min(arrived, activations), 0)
+        return Source(text, step.targets, min(arrived, activations), 0, step.id)
     activations = tallies.get(join.gateway, Tally()).completed
     most = min(activations, arrived // join.branches)
     # Each activation that has not fired waits with one branch less than all: more arrivals than that mean firings.
     fired = min(most, max(0, arrived - activations * (join.branches - 1)))
     exact = not _cut_short(blueprint, step, status) and not blueprint.has_boundaries
-    return Source(text, step.targets, most, fired if exact else 0)
+    return Source(text, step.targets, most, fired if exact else 0, step.id)
 
 
 def _timers(step: Step, tally: Tally) -> list[Source]:
@@ -140,11 +163,11 @@ def _timers(step: Step, tally: Tally) -> list[Source]:
     if interrupting:
         most = tally.interrupted + tally.failed_unexplained
         text = f"a timer interrupted step {step.id} {tally.interrupted} times"
-        sources.append(Source(text, interrupting, most, tally.interrupted))
+        sources.append(Source(text, interrupting, most, tally.interrupted, step.id))
     fired_beside = dict(tally.fired_beside)
     for target in dict.fromkeys(each.target for each in step.boundaries if not each.interrupting):
         events = sum(not each.interrupting and each.target == target for each in step.boundaries)
         fired = fired_beside.get(target, 0)
         text = f"{fired} timers fired beside step {step.id}"
-        sources.append(Source(text, (target,), tally.entered * events, fired))
+        sources.append(Source(text, (target,), tally.entered * events, fired, step.id))
     return sources

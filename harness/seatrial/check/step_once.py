@@ -31,7 +31,10 @@ _JOB_FITS_STEP = {
 
 @assuming("S1x", GUARANTEE, PAIRED, OBSERVED, STEPS_OBSERVED, BITTEN, LOADED)
 def step_once(history: History) -> Verdict:
-    """The observer reads all rows in one snapshot. Parameter `chain_key`: see `chain.judge_chains`."""
+    """All rows are of one snapshot. Without the tables (REST alone) only visits and chains are judged.
+
+    Parameter `chain_key`: see `chain.judge_chains`.
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     blueprints = Blueprints(facts)
@@ -40,7 +43,8 @@ def step_once(history: History) -> Verdict:
     for instance_id, row in facts.instances.items():
         steps = facts.steps_of.get(instance_id, [])
         _judge_attempts(steps, findings)
-        _judge_dispatch(facts, instance_id, steps, findings)
+        if facts.tables_observed:
+            _judge_dispatch(facts, instance_id, steps, findings)
         if row.value["status"] in TERMINAL:
             _judge_terminal(facts, row, steps, findings)
         plan = blueprints.of(row.value)
@@ -57,6 +61,8 @@ def step_once(history: History) -> Verdict:
         "violations": findings.count,
     }
     summary = f"{len(facts.steps)} step visits of {replayed} instances replayed, {parents} chained parents"
+    if not facts.tables_observed:
+        summary += "; jobs, tasks and timers were not observed"
     return findings.verdict(
         "S1x",
         GUARANTEE,
@@ -96,7 +102,8 @@ def _judge_dispatch(facts: Facts, instance_id: str, steps: Sequence[Op], finding
     visits = Counter(row.value["step_id"] for row in steps if row.value["step_type"] == "USER_TASK")
     for step_id in dict.fromkeys([*visits, *tasks]):
         if visits[step_id] != tasks[step_id]:
-            text = f"USER_TASK {step_id} of instance {instance_id}: {visits[step_id]} visits, {tasks[step_id]} user tasks"
+            counts = f"{visits[step_id]} visits, {tasks[step_id]} user tasks"
+            text = f"USER_TASK {step_id} of instance {instance_id}: {counts}"
             findings.add(text, instance_id)
 
 
@@ -159,7 +166,8 @@ def _replay(
     known = [each for each in steps if _fits(plan, each)]
     for each in steps:
         if not _fits(plan, each):
-            text = f"instance {instance_id} entered {each.value['step_type']} {each.value['step_id']}, not in its definition"
+            named = f"{each.value['step_type']} {each.value['step_id']}"
+            text = f"instance {instance_id} entered {named}, which its definition has not"
             findings.add(text, instance_id, str(each.value["id"]), at=(each.index,))
     tallies = _tallies(known, facts.timers_of.get(instance_id, ()), plan)
     version = row.value.get("definition_version")

@@ -82,7 +82,8 @@ class Partition(Protocol):
 
     async def cut(self, replica: str, mode: CutMode, *, delay_s: float = 0.0) -> None:
         """`delay` adds delay_s each way; `blackhole` drops all bytes both ways and accepts new connections
-        that never answer; `half-open` drops only what the database sends; `refuse` closes and refuses."""
+        that never answer; `half-open` drops only what the database sends; `refuse` closes and refuses.
+        """
         ...
 
     async def mend(self, replica: str) -> None: ...
@@ -93,7 +94,8 @@ class Partition(Protocol):
 
     def cut_connections(self, replica: str) -> int:
         """How many connections were open when `cut` began: with `refuse`, which swallows nothing, it shows
-        that it bit."""
+        that it bit.
+        """
         ...
 
 

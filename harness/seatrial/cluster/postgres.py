@@ -126,12 +126,17 @@ class PostgresServer:
         """Its sessions are ended first; nothing happens when there is none of that name."""
         await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The data's and the socket's, while there are any."""
+        return self._folders
+
     def dsn(self, database: str = "postgres") -> str:
         """The superuser's, over the Unix socket; holds no secret."""
         where = urlencode({"host": str(self._socket_folder()), "port": self.port}, quote_via=quote)
         return f"postgresql://postgres@/{quote(database)}?{where}"
 
-    def engine_dsn(self, database: str, port: int | None = None) -> str:
+    def engine_dsn(self, database: str = "postgres", port: int | None = None) -> str:
         """The engine role's, over TCP; `port` is a proxy's. Holds the password: never log it."""
         who, where = f"{ENGINE_ROLE}:{quote(self._password)}", f"127.0.0.1:{port or self.port}"
         return f"postgresql://{who}@{where}/{quote(database)}?sslmode=disable"

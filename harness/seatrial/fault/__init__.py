@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Protocol
 
-from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster import Cluster
 from seatrial.history import Recorder
 
 #: the targets of faults that are not one replica
@@ -27,11 +27,11 @@ class FaultError(Exception):
     """The fault cannot be carried out: names the fault, the target and the remedy."""
 
 
-class FaultDidNotBite(FaultError):  # noqa: N818  says what happened
+class FaultDidNotBite(FaultError):
     """It was injected and nothing showed it."""
 
 
-class NotHealed(FaultError):  # noqa: N818  says what happened
+class NotHealed(FaultError):
     """What was broken is mended, but a replica did not become ready again."""
 
 
@@ -157,13 +157,9 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
         raise cancelled
 
 
-def lacking(fault: Fault, cluster: Cluster, ability: str) -> FaultError:
+def lacking(cluster: Cluster, fault: str, ability: str) -> FaultError:
     """For `setup`: the cluster cannot do what the fault needs."""
     return FaultError(
-        f"{fault.name} needs a cluster with the ability {ability}, which {type(cluster).__name__} lacks; "
+        f"{fault} needs a cluster with the ability {ability}, which {type(cluster).__name__} lacks; "
         "run this drill with --backend local"
     )
-
-
-def not_healed(fault: Fault, err: ClusterError) -> NotHealed:
-    return NotHealed(f"{fault.name} of {fault.target} is healed, but {err}")

@@ -3,94 +3,122 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, ClusterError, Kill
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, Fault, FaultDidNotBite, lacking, not_healed
-from seatrial.fault.liveness import silence, until_ready
+from seatrial.cluster import Cluster, Kill
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault.liveness import all_ready, names, silence
 
 _ANSWER_WITHIN_S = 1.0
 _GONE_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
-class KillReplica(Bare):
-    """SIGKILL; healed by starting it again."""
+class _ReplicaGoesAway(Bare):
+    """Healed by starting it again."""
+
+    name: ClassVar[str]
+    signal: ClassVar[str]
+    target: str
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"signal": self.signal}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_kill(cluster, self.name)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        return {"silence": await _silence(cluster, self.target, self.name)}
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _can_kill(cluster, self.name).start(self.target, wait_ready=False)
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, [self.target], self.name)
+
+
+@dataclass(frozen=True)
+class KillReplica(_ReplicaGoesAway):
+    """SIGKILL."""
 
     name: ClassVar[str] = "kill_replica"
-    target: str
+    signal: ClassVar[str] = "SIGKILL"
+
+    async def inject(self, cluster: Cluster) -> None:
+        await _can_kill(cluster, self.name).kill(self.target)
+
+
+@dataclass(frozen=True)
+class StopReplica(_ReplicaGoesAway):
+    """SIGTERM: a graceful stop."""
+
+    name: ClassVar[str] = "stop_replica"
+    signal: ClassVar[str] = "SIGTERM"
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen["exit_code"] = await _can_kill(cluster, self.name).stop(self.target)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        return {**self._seen, **await super().wait_until_it_bit(cluster)}
+
+
+@dataclass(frozen=True)
+class RestartReplica(_ReplicaGoesAway):
+    """SIGTERM, and a new start as soon as it is gone, as in a rollout."""
+
+    name: ClassVar[str] = "restart_replica"
+    signal: ClassVar[str] = "SIGTERM"
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    async def inject(self, cluster: Cluster) -> None:
+        replicas = _can_kill(cluster, self.name)
+        self._seen["exit_code"] = await replicas.stop(self.target)
+        await replicas.start(self.target, wait_ready=False)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        """The exit code is the proof: the old process has ended."""
+        return dict(self._seen)
+
+
+@dataclass(frozen=True)
+class KillAllReplicas(Bare):
+    """SIGKILL to all at once; healed by starting all at once."""
+
+    name: ClassVar[str] = "kill_all_replicas"
+    target: str = ALL_REPLICAS
 
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": "SIGKILL"}
 
     async def setup(self, cluster: Cluster) -> None:
-        _can_kill(self, cluster)
+        _can_kill(cluster, self.name)
 
     async def inject(self, cluster: Cluster) -> None:
-        await _can_kill(self, cluster).kill(self.target)
+        replicas = _can_kill(cluster, self.name)
+        await asyncio.gather(*(replicas.kill(name) for name in names(cluster)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {"silence": await _silence(self, cluster, self.target)}
+        return {"silence": {name: await _silence(cluster, name, self.name) for name in names(cluster)}}
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_kill(self, cluster).start(self.target, wait_ready=False)
+        replicas = _can_kill(cluster, self.name)
+        await asyncio.gather(*(replicas.start(name, wait_ready=False) for name in names(cluster)))
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
-        await _all_ready(self, cluster, [self.target])
+        await all_ready(cluster, names(cluster), self.name)
 
 
-@dataclass(frozen=True)
-class StopReplica(Bare):
-    """SIGTERM, a graceful stop; healed by starting it again."""
-
-    name: ClassVar[str] = "stop_replica"
-    target: str
-    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def parameters(self) -> Mapping[str, Any]:
-        return {"signal": "SIGTERM"}
-
-    async def setup(self, cluster: Cluster) -> None:
-        _can_kill(self, cluster)
-
-    async def inject(self, cluster: Cluster) -> None:
-        self._seen["exit_code"] = await _can_kill(self, cluster).stop(self.target)
-
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {**self._seen, "silence": await _silence(self, cluster, self.target)}
-
-    async def heal(self, cluster: Cluster) -> None:
-        await _can_kill(self, cluster).start(self.target, wait_ready=False)
-
-    async def wait_until_healed(self, cluster: Cluster) -> None:
-        await _all_ready(self, cluster, [self.target])
+async def _silence(cluster: Cluster, replica: str, fault: str) -> str:
+    cause = await silence(cluster, replica, answer_within_s=_ANSWER_WITHIN_S, give_up_after_s=_GONE_WITHIN_S)
+    if cause is None:
+        raise FaultDidNotBite(f"{fault}: {replica} still answers {_GONE_WITHIN_S:g} s after it")
+    return cause
 
 
-@dataclass(frozen=True)
-class RestartReplica(Bare):
-    """SIGTERM and a new start right after it, as in a rollout; the fault ends when the new one is ready."""
-
-    name: ClassVar[str] = "restart_replica"
-    target: str
-    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def parameters(self) -> Mapping[str, Any]:
-        return {"signal": "SIGTERM"}
-
-    async def setup(self, cluster: Cluster) -> None:
-        _can_kill(self, cluster)
-
-    async def inject(self, cluster: Cluster) -> None:
-        self._seen["exit_code"] = await _can_kill(self, cluster).stop(self.target)
-
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        """It was gone: the cluster has its exit code, and nothing answers until `heal` starts the new one."""
-        return {**self._seen, "silence": await _silence(self, cluster, self.target)}
-
-    async def heal(self, cluster: Cluster) -> None:
-        await _can_kill(self, cluster).start(self.target, wait_ready=True)
-
-    async def wait_until_healed(self, cluster: Cluster) -> None:
-        await _all_ready(self, cluster, [self.target])
+def _can_kill(cluster: Cluster, fault: str) -> Kill:
+    if not isinstance(cluster, Kill):
+        raise lacking(cluster, fault, "Kill")
+    return cluster

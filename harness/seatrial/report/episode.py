@@ -21,7 +21,7 @@ _STATES: tuple[tuple[str, State], ...] = (
     ("terminate", "cut"),
     ("partition", "cut"),
 )
-_HEAL = "-heal"
+_HEALS = ("-heal", "_heal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class Episode:
     bit_s: float | None
     end_s: float
     healed: bool
+    detail: str
+    """Its parameters."""
     evidence: str
 
 
@@ -52,7 +54,7 @@ def episodes(history: History, zero_s: float, end_s: float) -> tuple[Episode, ..
 
 def _episode(call: Call, heal: Call | None, zero_s: float, run_end_s: float) -> Episode:
     name = call.invoke.f
-    state = next((state for word, state in _STATES if name.startswith(word)), "fault")
+    state: State = next((state for word, state in _STATES if name.startswith(word)), "fault")
     targets = _targets(call.invoke.value)
     start_s = call.invoke.t_s - zero_s
     ok = call.end if call.end is not None and call.end.type == "ok" else None
@@ -73,12 +75,13 @@ def _episode(call: Call, heal: Call | None, zero_s: float, run_end_s: float) -> 
         bit_s=bit_s,
         end_s=max(start_s, min(ended_s, run_end_s)),
         healed=heal is not None,
+        detail=_said(_mapping(call.invoke.value.get("parameters"))),
         evidence=_evidence(call),
     )
 
 
 def _is_heal(call: Call) -> bool:
-    return call.invoke.f == "heal" or call.invoke.f.endswith(_HEAL)
+    return call.invoke.f == "heal" or call.invoke.f.endswith(_HEALS)
 
 
 def _ends(heal: Call, fault: Call) -> bool:
@@ -86,9 +89,10 @@ def _ends(heal: Call, fault: Call) -> bool:
     if heal.invoke.index < fault.invoke.index or heal.outcome != "ok":
         return False
     if heal.invoke.f == "heal":
-        if heal.invoke.process != fault.invoke.process:
+        named = heal.invoke.value.get("fault", fault.invoke.f)
+        if heal.invoke.process != fault.invoke.process or named != fault.invoke.f:
             return False
-    elif heal.invoke.f.removesuffix(_HEAL) != fault.invoke.f:
+    elif heal.invoke.f not in {fault.invoke.f + ending for ending in _HEALS}:
         return False
     healed, hit = set(_targets(heal.invoke.value)), set(_targets(fault.invoke.value))
     return not healed or not hit or bool(healed & hit)
@@ -109,8 +113,18 @@ def _evidence(call: Call) -> str:
     if call.end.type != "ok":
         return "did not bite: " + str((call.end.error or {}).get("message") or call.end.type)
     said = {name: value for name, value in call.end.value.items() if name not in {"target", "targets"}}
-    return ", ".join(f"{name} {_brief(value)}" for name, value in said.items()) or "done"
+    return _said(said) or "done"
+
+
+def _said(value: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_brief(inner)}" for name, inner in value.items())
 
 
 def _brief(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"({_said(value)})"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

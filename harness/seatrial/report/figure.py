@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import plotly.graph_objects as go
 
@@ -57,11 +58,12 @@ _NAME_MAX = 18
 _SILENCE_MIN_S = 0.2
 
 
-def figure(timeline: Timeline) -> go.Figure:
+def figure(timeline: Timeline, recovery: tuple[float, float] | None = None) -> go.Figure:
+    """`recovery`: the gap in service to mark, in seconds since the run began; silences of other faults besides."""
     canvas = _Canvas(timeline)
     canvas.lanes()
     canvas.strips()
-    canvas.faults()
+    canvas.faults(recovery)
     canvas.layout()
     return canvas.figure
 
@@ -82,7 +84,13 @@ class _Canvas:
     def lanes(self) -> None:
         timeline = self.timeline
         if timeline.phases:
-            self._bars(timeline.phases, self._lane("phase"), GREY, alpha=0.22, texts=[bar.text for bar in timeline.phases])
+            self._bars(
+                timeline.phases,
+                self._lane("phase"),
+                GREY,
+                alpha=0.22,
+                texts=[bar.text for bar in timeline.phases],
+            )
         self._fault_rows()
         self._rule()
         y = self._lane("database")
@@ -95,7 +103,12 @@ class _Canvas:
             self._heat_lanes(timeline.workers, GREEN, "jobs reported")
         if any(timeline.leases_held):
             self._rule()
-            self._heat(Lane("leases held", timeline.leases_held), PURPLE, max(timeline.leases_held), "%{z:.1f} leases held")
+            self._heat(
+                Lane("leases held", timeline.leases_held),
+                PURPLE,
+                max(timeline.leases_held),
+                "%{z:.1f} leases held",
+            )
             self._lease_rows()
 
     def strips(self) -> None:
@@ -127,7 +140,7 @@ class _Canvas:
                 hovertemplate="%{y:.1f} ms at %{x:.1f} s",
             )
 
-    def faults(self) -> None:
+    def faults(self, recovery: tuple[float, float] | None) -> None:
         """Bands through all rows, and the recovery as a bracket in the throughput strip."""
         for impact in self.timeline.impacts:
             episode = impact.episode
@@ -146,8 +159,11 @@ class _Canvas:
             )
         if not self._strips:
             return
-        silences = {impact.silence for impact in self.timeline.impacts if impact.silence}
-        for left_s, right_s in silences:
+        gaps = [recovery] if recovery else []
+        for silence in {impact.silence for impact in self.timeline.impacts if impact.silence}:
+            if all(silence[1] <= left_s or silence[0] >= right_s for left_s, right_s in gaps):
+                gaps.append(silence)
+        for left_s, right_s in gaps:
             if right_s - left_s >= max(_SILENCE_MIN_S, self.timeline.duration_s / 500):
                 self._recovery(left_s, right_s)
 
@@ -185,7 +201,13 @@ class _Canvas:
         if self._strips:
             domain = [strip + gap, 2 * strip + gap]
             axes["yaxis2"] = {**plain, "domain": domain, "range": [0, top_per_s], "nticks": 5}
-            axes["yaxis3"] = {**plain, "domain": [0, strip], "type": "log", "dtick": 1, "exponentformat": "none"}
+            axes["yaxis3"] = {
+                **plain,
+                "domain": [0, strip],
+                "type": "log",
+                "dtick": 1,
+                "exponentformat": "none",
+            }
         self.figure.update_layout(
             template=go.layout.Template(),
             height=inner_px + _TOP_PX + _BOTTOM_PX,
@@ -245,8 +267,9 @@ class _Canvas:
             for impact in self.timeline.impacts
         ]
         rows: dict[int, list[Bar]] = {}
-        for row, bar in packed(faults, _FAULT_ROWS_MAX):
-            rows.setdefault(row, []).append(bar)
+        with_text = {replace(bar, end_s=bar.end_s + self._text_s(bar)): bar for bar in faults}
+        for row, bar in packed(with_text, _FAULT_ROWS_MAX):
+            rows.setdefault(row, []).append(with_text[bar])
         for row in sorted(rows):
             y = self._lane("" if row else "faults")
             texts = [bar.text for bar in rows[row]]
@@ -254,16 +277,18 @@ class _Canvas:
 
     def _places(self, bars: Sequence[Bar]) -> list[str]:
         """Where each text of a row goes: into its bar, else beside it if it ends before the next one begins."""
-        px_per_s = _PLOT_PX / self.timeline.duration_s
         nexts_s = [bar.start_s for bar in bars[1:]] + [self.timeline.duration_s]
         places = []
         for bar, next_s in zip(bars, nexts_s, strict=True):
-            wanted_s = len(bar.text) * _CHARACTER_PX / px_per_s
-            if wanted_s <= bar.end_s - bar.start_s:
+            if self._text_s(bar) <= bar.end_s - bar.start_s:
                 places.append("inside")
             else:
-                places.append("outside" if wanted_s <= next_s - bar.end_s else "none")
+                places.append("outside" if self._text_s(bar) <= next_s - bar.end_s else "none")
         return places
+
+    def _text_s(self, bar: Bar) -> float:
+        """How much of the time axis its text would cover."""
+        return len(bar.text) * _CHARACTER_PX / _PLOT_PX * self.timeline.duration_s
 
     def _heat_lanes(self, lanes: Sequence[Lane], colour: Colour, what: str) -> None:
         most = max((max(lane.heat, default=0.0) for lane in lanes), default=0.0)
@@ -358,7 +383,11 @@ class _Canvas:
 
     def _recovery(self, left_s: float, right_s: float) -> None:
         line = {"color": _rgba(VERMILION), "width": 2}
-        for x0, x1, y0, y1 in ((left_s, right_s, 0.9, 0.9), (left_s, left_s, 0.82, 0.98), (right_s, right_s, 0.0, 0.98)):
+        for x0, x1, y0, y1 in (
+            (left_s, right_s, 0.9, 0.9),
+            (left_s, left_s, 0.82, 0.98),
+            (right_s, right_s, 0.0, 0.98),
+        ):
             self._shapes.append(
                 {"type": "line", "x0": x0, "x1": x1, "yref": "y2 domain", "y0": y0, "y1": y1, "line": line}
             )

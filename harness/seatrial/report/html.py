@@ -57,7 +57,13 @@ def _study(result: DrillResult, folder: Path) -> Study:
         return Study(result, folder, None, None, None, 0.0, str(err))
     zero_s = min(op.t_s for op in history.ops)
     return Study(
-        result, folder, history.header, timeline(history), Events(history, result.verdicts), zero_s, problem=""
+        result,
+        folder,
+        history.header,
+        timeline(history),
+        Events(history, result.verdicts),
+        zero_s,
+        problem="",
     )
 
 
@@ -78,7 +84,7 @@ def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str)
         el("link", rel="icon", href=_ICON),
         el("style", _asset("page.css")),
     )
-    yield "<!doctype html>\n<html lang=\"en\">\n"
+    yield '<!doctype html>\n<html lang="en">\n'
     yield head
     yield "\n<body>\n"
     yield _header(studies, command_line)
@@ -90,7 +96,12 @@ def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str)
         yield one
         yield "\n"
     yield "</main>\n"
-    yield el("footer", "Seatrial judges from the history alone: ", el("code", "seatrial judge DIR"), " gives the same verdicts again.")
+    yield el(
+        "footer",
+        "Seatrial judges from the history alone: ",
+        el("code", "seatrial judge DIR"),
+        " gives the same verdicts again.",
+    )
     # Not run until the first figure comes into view, so that the verdicts are on screen at once.
     yield el("script", Html(get_plotlyjs()), type="text/plain", id="plotly")
     yield el("script", _asset("page.js"))
@@ -133,15 +144,29 @@ def _tiles(studies: Sequence[Study]) -> Html:
     passed = sum(result.outcome is Outcome.PASS for result in results)
     held = sum(verdict.outcome is Outcome.PASS for verdict in verdicts)
     slowest = max(
-        ((recovered_s, result.drill) for result in results if (recovered_s := wording.recovery_s(result)) is not None),
+        (
+            (recovered_s, result.drill)
+            for result in results
+            if (recovered_s := wording.recovery_s(result)) is not None
+        ),
         default=None,
     )
     tiles = (
         ("drills passed", f"{passed}", f"of {len(results)}", passed == len(results)),
         ("guarantees held", f"{held}", f"of {len(verdicts)}", held == len(verdicts)),
         ("operations judged", f"{sum(line.operations for line in lines):,}", "", None),
-        ("faults injected", f"{len(impacts)}", ("all bit" if bit == len(impacts) else f"only {bit} bit") if impacts else "", None if bit == len(impacts) else False),
-        ("worst recovery", wording.seconds(slowest[0]) if slowest else "–", slowest[1] if slowest else "", None),
+        (
+            "faults injected",
+            f"{len(impacts)}",
+            ("all bit" if bit == len(impacts) else f"only {bit} bit") if impacts else "",
+            None if bit == len(impacts) else False,
+        ),
+        (
+            "worst recovery",
+            wording.seconds(slowest[0]) if slowest else "—",
+            slowest[1] if slowest else "",
+            None,
+        ),
     )
     return el(
         "section",
@@ -191,7 +216,12 @@ def _row(study: Study) -> Html:
             el("span", result.promise, class_="promise"),
             command(wording.rerun_command(result, study.header)),
         ),
-        el("td", *(join(pill(v.outcome, v.check), " ") for v in result.verdicts), class_="checks", data_label="checks"),
+        el(
+            "td",
+            *(join(pill(v.outcome, v.check), " ") for v in result.verdicts),
+            class_="checks",
+            data_label="checks",
+        ),
         el("td", wording.seconds(wording.recovery_s(result)), class_="number", data_label="recovery"),
         el("td", figures(pairs), data_label="key figures"),
         el("td", str(result.seed), class_="number", data_label="seed"),

@@ -26,7 +26,9 @@ def write(report_dir: Path, results: Sequence[DrillResult]) -> Path:
 
 
 def _suite(result: DrillResult) -> ET.Element:
-    suite = ET.Element("testsuite", name=clean(f"{result.drill} {result.title}"), time=f"{result.duration_s:.3f}")
+    suite = ET.Element(
+        "testsuite", name=clean(f"{result.drill} {result.title}"), time=f"{result.duration_s:.3f}"
+    )
     properties = ET.SubElement(suite, "properties")
     for name, value in (
         ("outcome", result.outcome.value),
@@ -64,7 +66,8 @@ def _case(result: DrillResult, verdict: Verdict) -> ET.Element:
     element = ET.SubElement(case, red, type=verdict.outcome.value, message=clean(first_line))
     lines = [verdict.guarantee, verdict.summary]
     lines += [
-        f"- {witness.text}{' [' + ', '.join(witness.ids) + ']' if witness.ids else ''}" for witness in verdict.witnesses
+        f"- {witness.text}{' [' + ', '.join(witness.ids) + ']' if witness.ids else ''}"
+        for witness in verdict.witnesses
     ]
     lines.append(f"history: {result.folder}  seed: {result.seed}")
     element.text = clean("\n".join(lines))

@@ -16,7 +16,8 @@ _ACCEPTED: Mapping[str, State] = {"complete": "completed", "fail_job": "failed"}
 @dataclass(frozen=True, slots=True)
 class Lease:
     """`completed` and `failed` were reported by the worker in time and accepted; `refused` means the engine
-    said no; `expired` that nobody came back in time; `open` that the run ended or the answer was lost."""
+    said no; `expired` that nobody came back in time; `open` that the run ended or the answer was lost.
+    """
 
     worker: str
     start_s: float
@@ -66,7 +67,9 @@ def _lease(poll: Call, job: Mapping[str, Any], report: Call | None, zero_s: floa
     answer = report.end if report is not None else None
     if report is None or answer is None:
         if expiry_s < end_s:
-            return Lease(poll.invoke.process, start_s, expiry_s, "expired", f"{about} · never reported, expired")
+            return Lease(
+                poll.invoke.process, start_s, expiry_s, "expired", f"{about} · never reported, expired"
+            )
         return Lease(poll.invoke.process, start_s, end_s, "open", f"{about} · still held at the end")
     answered_s = max(start_s, answer.t_s - zero_s)
     if answer.type == "ok":

@@ -35,7 +35,9 @@ def write(report_dir: Path, results: Sequence[DrillResult], command: str) -> Pat
 
 
 def _row(result: DrillResult) -> str:
-    checks = " ".join(f"{wording.SIGN[verdict.outcome]} {_text(verdict.check)}" for verdict in result.verdicts)
+    checks = " ".join(
+        f"{wording.SIGN[verdict.outcome]} {_text(verdict.check)}" for verdict in result.verdicts
+    )
     figures = ", ".join(f"{_text(label)} {_text(value)}" for label, value in wording.key_figures(result))
     cells = (
         f"**{_text(result.drill)}** {_text(result.title)}",
@@ -43,14 +45,17 @@ def _row(result: DrillResult) -> str:
         f"{wording.SIGN[result.outcome]} {result.outcome.value}",
         checks or "none",
         wording.seconds(wording.recovery_s(result)),
-        figures or "–",
+        figures or "—",
         str(result.seed),
     )
     return f"| {' | '.join(cells)} |"
 
 
 def _not_passed(result: DrillResult) -> list[str]:
-    lines = [f"### {wording.SIGN[result.outcome]} {_text(result.drill)} {_text(result.title)}: {result.outcome.value}", ""]
+    lines = [
+        f"### {wording.SIGN[result.outcome]} {_text(result.drill)} {_text(result.title)}: {result.outcome.value}",
+        "",
+    ]
     lines += [f"- {_text(note)}" for note in result.notes]
     for verdict in result.verdicts:
         if verdict.outcome is Outcome.PASS:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import html
 import re
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]"
+)
 _VOID = frozenset({"meta", "link", "br", "hr"})
 
 
@@ -25,7 +27,8 @@ Attribute = str | int | bool | None
 
 def clean(text: str) -> str:
     """The text without what neither XML, HTML nor a terminal may be given: control characters, lone
-    surrogates and direction overrides become U+FFFD."""
+    surrogates and direction overrides become U+FFFD.
+    """
     return _CONTROL.sub("\ufffd", text)
 
 

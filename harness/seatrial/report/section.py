@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from seatrial.history import History, Op, RunHeader
+from seatrial.history import Op, RunHeader
 from seatrial.report import store, wording
 from seatrial.report.figure import figure, legend
 from seatrial.report.markup import Html, el, join
@@ -70,7 +71,9 @@ def section(study: Study, *, is_open: bool) -> Html:
         "summary",
         pill(result.outcome),
         el("h2", el("span", result.drill, class_="id"), " ", result.title),
-        el("span", "recovery ", el("b", wording.seconds(recovery_s)), class_="aside") if recovery_s is not None else None,
+        el("span", "recovery ", el("b", wording.seconds(recovery_s)), class_="aside")
+        if recovery_s is not None
+        else None,
         el("span", wording.seconds(result.duration_s), class_="aside"),
     )
     body = el(
@@ -79,7 +82,7 @@ def section(study: Study, *, is_open: bool) -> Html:
         _facts(study),
         el("ul", *(el("li", note) for note in result.notes), class_="notes") if result.notes else None,
         el("h3", "Guarantees"),
-        _guarantees(result.verdicts),
+        _guarantees(result.verdicts, study.zero_s),
         _figure(study),
         _faults(study),
         _witnesses(study),
@@ -95,7 +98,11 @@ def _facts(study: Study) -> Html:
     if result.schedule_hash:
         pairs.append(("schedule", el("code", result.schedule_hash[:16])))
     if header is not None:
-        pairs += [("backend", header.backend), ("replicas", str(header.replicas)), ("started", wording.instant(header.started_at))]
+        pairs += [
+            ("backend", header.backend),
+            ("replicas", str(header.replicas)),
+            ("started", wording.instant(header.started_at)),
+        ]
     if study.timeline is not None:
         pairs += [
             ("operations", f"{study.timeline.operations:,}"),
@@ -106,7 +113,7 @@ def _facts(study: Study) -> Html:
     return el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in pairs), class_="facts")
 
 
-def _guarantees(verdicts: Sequence[Verdict]) -> Html:
+def _guarantees(verdicts: Sequence[Verdict], zero_s: float) -> Html:
     if not verdicts:
         return el("p", "No check was run: the drill ended before it could be judged.", class_="none")
     rows = [
@@ -114,13 +121,35 @@ def _guarantees(verdicts: Sequence[Verdict]) -> Html:
             "tr",
             el("td", pill(verdict.outcome), data_label="outcome"),
             el("td", el("b", verdict.check), data_label="check"),
-            el("td", el("span", verdict.guarantee, class_="guarantee"), el("span", verdict.summary, class_="summary")),
-            el("td", figures(wording.figure(*item) for item in verdict.figures.items()), data_label="figures"),
+            el(
+                "td",
+                el("span", verdict.guarantee, class_="guarantee"),
+                el("span", verdict.summary, class_="summary"),
+            ),
+            el("td", _figures_of(verdict, zero_s), data_label="figures"),
         )
         for verdict in verdicts
     ]
     head = el("tr", *(el("th", name) for name in ("Outcome", "Check", "Guarantee and finding", "Figures")))
     return el("table", el("thead", head), el("tbody", *rows), class_="guarantees")
+
+
+def _figures_of(verdict: Verdict, zero_s: float) -> Html:
+    pairs = (wording.figure(name, _since(name, value, zero_s)) for name, value in verdict.figures.items())
+    return figures(
+        (label, value if len(value) <= _VALUE_MAX else value[: _VALUE_MAX - 1] + "…")
+        for label, value in pairs
+    )
+
+
+def _since(name: str, value: Any, zero_s: float) -> Any:
+    """Instants on CLOCK_MONOTONIC (their names end in _from_s and _at_s) as seconds since the run began."""
+    if isinstance(value, Mapping):
+        return {key: _since(str(key), inner, zero_s) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_since(name, inner, zero_s) for inner in value]
+    is_instant = name.endswith(("_from_s", "_at_s")) and isinstance(value, int | float)
+    return round(value - zero_s, 3) if is_instant else value
 
 
 def figures(pairs: Iterable[tuple[str, str]]) -> Html:
@@ -184,7 +213,9 @@ def _event(op: Op, zero_s: float, ids: frozenset[str], *, is_named: bool) -> Htm
     said = dict(op.value)
     if isinstance(jobs := said.get("jobs"), list) and len(jobs) > 1:
         # One poll may bring many jobs; the reader looks for one.
-        wanted = [job for job in jobs if isinstance(job, dict) and ids & {str(value) for value in job.values()}]
+        wanted = [
+            job for job in jobs if isinstance(job, dict) and ids & {str(value) for value in job.values()}
+        ]
         said["jobs"] = [*wanted, f"and {len(jobs) - len(wanted)} more"]
     if op.error:
         said["error"] = op.error
@@ -197,7 +228,13 @@ def _event(op: Op, zero_s: float, ids: frozenset[str], *, is_named: bool) -> Htm
         el("td", f"{op.t_s - zero_s:.3f} s"),
         el("td", op.process),
         el("td", op.node or ""),
-        el("td", el("span", op.type, class_=f"type {op.type}"), " ", op.f, f" #{op.call}" if op.call else None),
+        el(
+            "td",
+            el("span", op.type, class_=f"type {op.type}"),
+            " ",
+            op.f,
+            f" #{op.call}" if op.call else None,
+        ),
         el("td", el("code", value)),
         class_="named" if is_named else None,
     )
@@ -206,7 +243,14 @@ def _event(op: Op, zero_s: float, ids: frozenset[str], *, is_named: bool) -> Htm
 def _faults(study: Study) -> Html | None:
     if study.timeline is None or not study.timeline.impacts:
         return None
-    names = ("Fault", "At", "Lasted", "What showed that it bit", "Completions/s before → during", "Longest silence")
+    names = (
+        "Fault",
+        "At",
+        "Lasted",
+        "What showed that it bit",
+        "Completions/s before → during",
+        "Longest silence",
+    )
     return join(
         el("h3", "Faults"),
         el(
@@ -220,14 +264,28 @@ def _faults(study: Study) -> Html | None:
 
 def _fault(impact: Impact) -> Html:
     episode = impact.episode
-    rates = " → ".join("–" if rate is None else f"{rate:.1f}" for rate in (impact.before_per_s, impact.during_per_s))
-    silence = wording.seconds(impact.silence[1] - impact.silence[0]) if impact.silence else "–"
+    rates = " → ".join(
+        "—" if rate is None else f"{rate:.1f}" for rate in (impact.before_per_s, impact.during_per_s)
+    )
+    silence = wording.seconds(impact.silence[1] - impact.silence[0]) if impact.silence else "—"
     lasted = wording.seconds(episode.end_s - episode.start_s)
     return el(
         "tr",
-        el("td", el("b", episode.name), " ", ", ".join(episode.targets), data_label="fault"),
+        el(
+            "td",
+            el("b", episode.name),
+            " ",
+            ", ".join(episode.targets),
+            el("span", episode.detail, class_="summary"),
+            data_label="fault",
+        ),
         el("td", f"{episode.start_s:.1f} s", class_="labelled", data_label="at"),
-        el("td", lasted if episode.healed else f"{lasted}, not healed", class_="labelled", data_label="lasted"),
+        el(
+            "td",
+            lasted if episode.healed else f"{lasted}, not healed",
+            class_="labelled",
+            data_label="lasted",
+        ),
         el("td", episode.evidence[:_VALUE_MAX], class_="labelled", data_label="what showed that it bit"),
         el("td", rates, class_="labelled", data_label="completions/s before → during"),
         el("td", silence, class_="labelled", data_label="longest silence"),
@@ -237,9 +295,11 @@ def _fault(impact: Impact) -> Html:
 def _figure(study: Study) -> Html:
     if study.timeline is None:
         return join(el("h3", "Timeline"), el("p", f"No timeline: {study.problem}", class_="none"))
-    drawn = figure(study.timeline)
+    drawn = figure(study.timeline, _recovery(study))
     # JSON holds no markup once "<" is written as an escape; only then may it stand inside <script>.
-    spec = Html(drawn.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
+    spec = Html(
+        drawn.to_json().replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    )
     keys = (
         el(
             "span",
@@ -270,6 +330,15 @@ def _figure(study: Study) -> Html:
         ),
         el("script", spec, type="application/json", id=f"{study.anchor}-figure"),
     )
+
+
+def _recovery(study: Study) -> tuple[float, float] | None:
+    """The gap that RT judged, in seconds since the run began: what the page calls the recovery time."""
+    for verdict in study.result.verdicts:
+        from_s, length_s = verdict.figures.get("gap_from_s"), verdict.figures.get("recovery_s")
+        if isinstance(from_s, int | float) and isinstance(length_s, int | float):
+            return from_s - study.zero_s, from_s - study.zero_s + length_s
+    return None
 
 
 def _logs(study: Study) -> Html | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections import deque
@@ -72,10 +73,19 @@ class Progress:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._console = Console(file=stream or sys.stdout, highlight=False)
-        if not self._console.is_terminal:
-            self._console = Console(file=stream or sys.stdout, highlight=False, width=_PLAIN_WIDTH, no_color=True)
-        self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        target = stream or sys.stdout
+        if isinstance(target, io.TextIOWrapper):
+            # A log in plain ASCII is worth more than a run that dies of a check mark.
+            target.reconfigure(errors="replace")
+        is_terminal = target.isatty()
+        self._console = Console(
+            file=target,
+            highlight=False,
+            force_terminal=is_terminal,
+            width=None if is_terminal else _PLAIN_WIDTH,
+            no_color=None if is_terminal else True,
+        )
+        self._is_live = is_terminal and not self._console.is_dumb_terminal
         self._live: Live | None = None
         self._spinner = Spinner("dots", style="cyan")
         self._current: _Current | None = None
@@ -86,7 +96,9 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._is_live:
-            self._live = Live(get_renderable=self._display, console=self._console, refresh_per_second=8, transient=True)
+            self._live = Live(
+                get_renderable=self._display, console=self._console, refresh_per_second=8, transient=True
+            )
             self._live.start()
         return self
 
@@ -104,7 +116,7 @@ class Progress:
         """`index` counts from 1."""
         self._total = total
         self._current = _Current(id, title, index, time.monotonic())
-        self._log(f"[{index}/{total}] {id} {title}", only_plain=True)
+        self._log(f"{title} [{index}/{total}]", only_plain=True)
 
     def phase(self, name: str) -> None:
         if self._current is not None:
@@ -223,7 +235,8 @@ def _findings(result: DrillResult) -> list[Text]:
 def _verdict_table(results: Sequence[DrillResult]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for name in ("drill", "", "outcome", "checks", "recovery", "took", "seed"):
-        table.add_column(name, justify="right" if name in {"recovery", "took", "seed"} else "left")
+        is_number = name in {"recovery", "took", "seed"}
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name not in {"", "checks"})
     for result in results:
         checks = Text(" ").join(
             Text(f"{wording.SIGN[verdict.outcome]}{clean(verdict.check)}", style=_STYLES[verdict.outcome])

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from seatrial.history import Call, History, Op
@@ -18,7 +19,24 @@ from seatrial.report.lease import Lease, leases
 BINS_MAX = 160
 LANES_MAX = 16
 BARS_MAX = 2_000
-_BIN_WIDTHS_S = (0.05, 0.1, 0.2, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
+_BIN_WIDTHS_S = (
+    0.05,
+    0.1,
+    0.2,
+    0.25,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    15.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    600.0,
+    1800.0,
+)
 _COUNTED = frozenset({"start", "complete", "fail_job", "signal", "user_task", "cancel", "upload"})
 
 
@@ -42,7 +60,8 @@ class Lane:
 @dataclass(frozen=True, slots=True)
 class Impact:
     """What clients saw of one fault: accepted completions per second before and during it, and the longest
-    silence (no call accepted) that touches it; None where the history does not tell."""
+    silence (no call accepted) that touches it; None where the history does not tell.
+    """
 
     episode: Episode
     before_per_s: float | None
@@ -78,7 +97,9 @@ def timeline(history: History) -> Timeline:
     faults = episodes(history, clock.zero_s, clock.duration_s)
     held = leases(history, clock.zero_s, clock.duration_s)
     phases = _phases(history, clock)
-    accepted = {f: [call for call in history.calls_of(f) if call.outcome == "ok"] for f in ("start", "complete")}
+    accepted = {
+        f: [call for call in history.calls_of(f) if call.outcome == "ok"] for f in ("start", "complete")
+    }
     bars, omitted = _lease_bars(held)
     return Timeline(
         duration_s=clock.duration_s,
@@ -146,26 +167,34 @@ def _impacts(
     completes = sorted(clock.at(call.end) for call in accepted["complete"] if call.end)
     answers = sorted(completes + [clock.at(call.end) for call in accepted["start"] if call.end])
     # Once nothing is sent any more, silence says nothing about the fault.
-    load_end_s = next((bar.start_s for bar in phases if bar.state == "phase" and bar.text == "drain"), clock.duration_s)
+    load_end_s = next(
+        (bar.start_s for bar in phases if bar.state == "phase" and bar.text == "drain"), clock.duration_s
+    )
     load_start_s = next((bar.start_s for bar in phases if bar.text == "load"), 0.0)
     return tuple(_impact(fault, completes, answers, load_start_s, load_end_s) for fault in faults)
 
 
 def _impact(
-    fault: Episode, completes: Sequence[float], answers: Sequence[float], load_start_s: float, load_end_s: float
+    fault: Episode,
+    completes: Sequence[float],
+    answers: Sequence[float],
+    load_start_s: float,
+    load_end_s: float,
 ) -> Impact:
     end_s = min(fault.end_s, load_end_s)
     before_s = max(load_start_s, fault.start_s - 10.0)
     silence = max(
         (
             (left, right)
-            for left, right in zip(answers, answers[1:], strict=False)
+            for left, right in pairwise(answers)
             if right > fault.start_s and left < max(end_s, fault.start_s + 0.001)
         ),
         key=lambda gap: gap[1] - gap[0],
         default=None,
     )
-    return Impact(fault, _rate(completes, before_s, fault.start_s), _rate(completes, fault.start_s, end_s), silence)
+    return Impact(
+        fault, _rate(completes, before_s, fault.start_s), _rate(completes, fault.start_s, end_s), silence
+    )
 
 
 def _rate(times: Sequence[float], start_s: float, end_s: float) -> float | None:
@@ -176,14 +205,16 @@ def _rate(times: Sequence[float], start_s: float, end_s: float) -> float | None:
 
 def _state_bars(faults: Iterable[Episode], lane: str) -> tuple[Bar, ...]:
     return tuple(
-        Bar(fault.bit_s if fault.bit_s is not None else fault.start_s, fault.end_s, fault.state, fault.name)
+        Bar(fault.start_s, fault.end_s, fault.state, fault.name)
         for fault in faults
-        if lane in fault.lanes
+        if lane in fault.lanes and fault.bit_s is not None
     )
 
 
 def _replicas(history: History, faults: Sequence[Episode], clock: _Clock) -> tuple[Lane, ...]:
-    answered: dict[str, list[Op]] = {f"replica-{number}": [] for number in range(min(history.header.replicas, 64))}
+    answered: dict[str, list[Op]] = {
+        f"replica-{number}": [] for number in range(min(history.header.replicas, 64))
+    }
     for call in history.calls:
         node = call.invoke.node
         if node is not None and not call.invoke.process.startswith(("fault", "probe")):
@@ -242,7 +273,9 @@ def _rates(
     history: History, accepted: Mapping[str, Sequence[Call]], clock: _Clock
 ) -> Mapping[str, tuple[float, ...]]:
     refused = (
-        call.end or call.invoke for call in history.calls if call.invoke.f in _COUNTED and call.outcome != "ok"
+        call.end or call.invoke
+        for call in history.calls
+        if call.invoke.f in _COUNTED and call.outcome != "ok"
     )
     return {
         "starts": clock.per_s(call.end for call in accepted["start"] if call.end),
@@ -251,9 +284,7 @@ def _rates(
     }
 
 
-def _latency(
-    accepted: Mapping[str, Sequence[Call]], clock: _Clock
-) -> Mapping[str, tuple[float | None, ...]]:
+def _latency(accepted: Mapping[str, Sequence[Call]], clock: _Clock) -> Mapping[str, tuple[float | None, ...]]:
     taken: list[list[float]] = [[] for _ in range(clock.bins)]
     for calls in accepted.values():
         for call in calls:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from seatrial.history import RunHeader
 from seatrial.verdict import DrillResult, Outcome
@@ -25,6 +25,17 @@ MEANING: Mapping[Outcome, str] = {
     Outcome.UNKNOWN: "a check died before it could judge",
 }
 _UNITS = {"_per_s": "/s", "_s": " s", "_ms": " ms", "_bytes": " B", "_ratio": "", "_percent": " %"}
+_TELLING = (
+    "lost",
+    "lost_starts",
+    "duplicates",
+    "leased_again",
+    "stale_completes_refused",
+    "stuck",
+    "errors",
+    "slowest_s",
+)
+_NOT_TELLING = ("_bound_s", "_bound", "_max", "_min", "_from_s", "_at_s", "violations")
 
 
 def tally(results: Sequence[DrillResult]) -> str:
@@ -41,18 +52,13 @@ def tally(results: Sequence[DrillResult]) -> str:
 
 def recovery_s(result: DrillResult) -> float | None:
     """The longest recovery any check measured, in seconds; None when none did."""
-    measured = [
-        float(value)
-        for verdict in result.verdicts
-        for name, value in verdict.figures.items()
-        if name.startswith("recovery") and name.endswith("_s") and "bound" not in name and _is_number(value)
-    ]
-    return max(measured, default=None)
+    measured = (verdict.figures.get("recovery_s") for verdict in result.verdicts)
+    return max((float(value) for value in measured if _is_number(value)), default=None)
 
 
 def seconds(value_s: float | None) -> str:
     if value_s is None:
-        return "–"
+        return "—"
     if value_s < 1:
         return f"{value_s * 1000:.0f} ms"
     if value_s < 60:
@@ -70,10 +76,25 @@ def instant(text: str) -> str:
 
 def figure(name: str, value: Any) -> tuple[str, str]:
     """A figure's label and its value with the unit its name ends in: `recovery_s`, 3.21 -> recovery, 3.21 s."""
-    for ending, unit in _UNITS.items():
-        if name.endswith(ending) and _is_number(value):
-            return name.removesuffix(ending).replace("_", " "), number(value) + unit
-    return name.replace("_", " "), number(value) if _is_number(value) else str(value)
+    if _is_number(value):
+        for ending, unit in _UNITS.items():
+            if name.endswith(ending):
+                return name.removesuffix(ending).replace("_", " "), number(value) + unit
+    return name.replace("_", " "), _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if _is_number(value):
+        return number(value)
+    if isinstance(value, Mapping):
+        return ", ".join(" ".join(figure(str(name), inner)) for name, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return "; ".join(_plain(inner) for inner in value) or "none"
+    return str(value)
 
 
 def number(value: float) -> str:
@@ -83,14 +104,16 @@ def number(value: float) -> str:
 
 
 def key_figures(result: DrillResult, most: int = 4) -> list[tuple[str, str]]:
-    """The first few figures of the checks, the worst outcome's first, recovery apart (it has its own column)."""
-    verdicts = sorted(result.verdicts, key=lambda verdict: verdict.outcome is Outcome.PASS)
-    chosen: dict[str, str] = {}
-    for verdict in verdicts:
-        for name, value in _numbers(verdict.figures):
-            if not name.startswith("recovery"):
-                chosen.setdefault(*figure(name, value))
-    return list(chosen.items())[:most]
+    """The few figures that say most: those of _TELLING, then the rest in the checks' order. Recovery has a
+    column of its own, and bounds are what a figure is held against, not what was found.
+    """
+    found: dict[str, Any] = {}
+    for verdict in result.verdicts:
+        for name, value in verdict.figures.items():
+            if _is_number(value) and not name.startswith("recovery") and not name.endswith(_NOT_TELLING):
+                found.setdefault(name, value)
+    ordered = sorted(found, key=lambda name: _TELLING.index(name) if name in _TELLING else len(_TELLING))
+    return [figure(name, found[name]) for name in ordered[:most]]
 
 
 def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
@@ -106,10 +129,6 @@ def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
     return shlex.join([*words, "--seed", str(result.seed)])
 
 
-def _numbers(figures: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    return ((name, value) for name, value in figures.items() if _is_number(value))
-
-
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     # A figure that is not finite (a file edited by hand) is shown as text rather than computed with.
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -20,7 +20,6 @@ import msgspec
 from seatrial.client import Answer, Job, RecordingClient
 from seatrial.cluster import Replica
 from seatrial.history import Recorder
-from seatrial.loop import run
 from seatrial.workload import Handler, WorkerSpec
 
 _RETRY_MIN_S = 0.1
@@ -151,7 +150,7 @@ async def _serve(config: WorkerConfig) -> None:
 
 def main() -> None:
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
-    run(_serve(config))
+    asyncio.run(_serve(config))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ class SmallEngine:
     def _answer(self, request: web.Request, body: Any) -> web.Response:
         parts = request.path.strip("/").split("/")
         if parts[-1] == "poll":
-            return web.json_response({"jobs": [self._lease(job, body["workerId"]) for job in self._take(body)]})
+            return web.json_response(
+                {"jobs": [self._lease(job, body["workerId"]) for job in self._take(body)]}
+            )
         if parts[:2] == ["v1", "jobs"] and parts[-1] == "complete":
             self.completed.append((parts[2], body))
             return web.Response(status=204)

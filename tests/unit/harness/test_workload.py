@@ -1,4 +1,4 @@
-"""Worker processes are real and do what their config says; the drawn starts and the models agree with the definitions."""
+"""Worker processes are real and do what their config says; the models agree with the definitions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ WITHIN_S = 20.0
 
 
 def ops(folder: Path) -> list[Op]:
-    return [msgspec.json.decode(line, type=Op) for line in (folder / "history.jsonl").read_bytes().splitlines()]
+    return [
+        msgspec.json.decode(line, type=Op) for line in (folder / "history.jsonl").read_bytes().splitlines()
+    ]
 
 
 async def until(predicate: Callable[[], object]) -> None:
@@ -87,7 +89,9 @@ async def test_a_job_in_hand_is_finished_before_leaving(pool: WorkerPool, engine
     assert [job_id for job_id, _ in engine.completed] == ["j1"]
 
 
-async def test_a_full_worker_asks_for_no_more_than_its_free_slots(pool: WorkerPool, engine: SmallEngine) -> None:
+async def test_a_full_worker_asks_for_no_more_than_its_free_slots(
+    pool: WorkerPool, engine: SmallEngine
+) -> None:
     for number in range(5):
         engine.add_job(f"j{number}", "pay")
     spec = msgspec.structs.replace(pay(hold=True), slots=3)
@@ -155,7 +159,11 @@ async def test_a_paused_worker_polls_no_more_until_it_is_resumed(
     await pool.resume(0)
     await until(lambda: engine.completed)
 
-    faults = [(op.process, op.type, op.f, op.value.get("target")) for op in ops(tmp_path) if op.f.startswith(("pa", "he"))]
+    faults = [
+        (op.process, op.type, op.f, op.value.get("target"))
+        for op in ops(tmp_path)
+        if op.f.startswith(("pa", "he"))
+    ]
     assert faults == [
         ("fault-worker-0", "invoke", "pause_worker", "worker-0"),
         ("fault-worker-0", "ok", "pause_worker", None),
@@ -178,7 +186,9 @@ async def test_a_killed_worker_is_gone_and_its_restart_is_a_new_process_of_the_s
     assert (pool[0].name, pool[0].process_name, pool[0].worker_id) == ("worker-0", "worker-0.2", "worker-0")
 
 
-async def test_a_worker_that_dies_of_a_bug_is_reported_with_its_log(pool: WorkerPool, engine: SmallEngine) -> None:
+async def test_a_worker_that_dies_of_a_bug_is_reported_with_its_log(
+    pool: WorkerPool, engine: SmallEngine
+) -> None:
     engine.add_job("j1", "pay")
     pool.start(pay(echo={"score": "not there"}))
     await until(lambda: not pool[0].alive)
@@ -220,7 +230,9 @@ async def test_people_answer_each_waiting_instance_once_and_leave_others_alone(
         await asyncio.gather(people, return_exceptions=True)
     recorder.close()
 
-    assert [(path, body.get("variables", body)) for method, path, body in engine.requests if method == "POST"] == [
+    assert [
+        (path, body.get("variables", body)) for method, path, body in engine.requests if method == "POST"
+    ] == [
         ("/v1/instances/i1/user-tasks/manual-review/complete", {"review": "yes"}),
         ("/v1/instances/i4/signals/signature", {"signed_by": "ann"}),
     ]

@@ -82,7 +82,11 @@ class Synthetic:
                 answered_s - at_s,
                 f"client-{number % 4}",
                 "start",
-                {"definition_id": "linear", "business_key": f"order-{number}", "variables": {"amount": number}},
+                {
+                    "definition_id": "linear",
+                    "business_key": f"order-{number}",
+                    "variables": {"amount": number},
+                },
                 {"instance_id": instance, "status": "ACTIVE"},
                 node=self.node(at_s),
             )
@@ -129,7 +133,11 @@ class Synthetic:
             job,
             f"tok-{number}-a",
             end="fail",
-            error={"code": "lease-lost", "status": 409, "message": f"job {job['job_id']} is leased by another"},
+            error={
+                "code": "lease-lost",
+                "status": 409,
+                "message": f"job {job['job_id']} is leased by another",
+            },
         )
         return self.paused[1] + 0.1
 
@@ -146,11 +154,20 @@ class Synthetic:
             "retries_remaining": 3,
         }
         sent = {"worker_id": f"w{worker}", "job_types": ["charge-card"], "max_jobs": 1, "lease_s": LEASE_S}
-        self.call(at_s - 0.003, 0.003, f"worker-{worker}", "poll", sent, {"jobs": [job]}, node=self.node(at_s))
+        self.call(
+            at_s - 0.003, 0.003, f"worker-{worker}", "poll", sent, {"jobs": [job]}, node=self.node(at_s)
+        )
         return job
 
-    def complete(self, at_s: float, took_s: float, worker: int, job: dict[str, Any], token: str, **rest: Any) -> None:
-        sent = {"job_id": job["job_id"], "instance_id": job["instance_id"], "worker_id": f"w{worker}", "lease_token": token}
+    def complete(
+        self, at_s: float, took_s: float, worker: int, job: dict[str, Any], token: str, **rest: Any
+    ) -> None:
+        sent = {
+            "job_id": job["job_id"],
+            "instance_id": job["instance_id"],
+            "worker_id": f"w{worker}",
+            "lease_token": token,
+        }
         self.call(at_s, took_s, f"worker-{worker}", "complete", sent, node=self.node(at_s), **rest)
 
     def faults(self) -> None:
@@ -165,7 +182,12 @@ class Synthetic:
             self.call(self.paused[1], 0.01, "fault-pause", "heal", target, {"state": "S"})
 
     def phases(self) -> None:
-        marks = [(0.5, "load"), (self.duration_s - 5, "drain"), (self.duration_s - 1, "observe"), (self.duration_s, "end")]
+        marks = [
+            (0.5, "load"),
+            (self.duration_s - 5, "drain"),
+            (self.duration_s - 1, "observe"),
+            (self.duration_s, "end"),
+        ]
         if self.killed:
             marks += [(self.killed[0], "fault"), (self.killed[1], "heal")]
         for at_s, name in marks:
@@ -173,7 +195,15 @@ class Synthetic:
 
     def write(self, folder: Path) -> None:
         header = RunHeader(
-            self.drill, self.seed, 3, "local", "", STARTED.isoformat(), ("NL", "LX", "FN", "RT"), {"lease_s": LEASE_S}, "9f2c41d07be8a35c"
+            self.drill,
+            self.seed,
+            3,
+            "local",
+            "",
+            STARTED.isoformat(),
+            ("NL", "LX", "FN", "RT"),
+            {"lease_s": LEASE_S},
+            "9f2c41d07be8a35c",
         )
         self.add(0.0, "harness", "info", "run", msgspec.to_builtins(header))
         self.phases()
@@ -208,8 +238,22 @@ def passing(report_dir: Path, drill: str = "F8", **options: Any) -> DrillResult:
             duration_s=run.duration_s,
             folder=str(report_dir / drill),
             verdicts=(
-                Verdict("NL", "Nothing that was accepted is lost.", Outcome.PASS, "2,160 starts, all terminal", (), {"lost": 0, "starts": 2160}),
-                Verdict("RT", "Clients are served again within the bound.", Outcome.PASS, "one gap", (), {"recovery_s": 2.41, "recovery_bound_s": 10}),
+                Verdict(
+                    "NL",
+                    "Nothing that was accepted is lost.",
+                    Outcome.PASS,
+                    "2,160 starts, all terminal",
+                    (),
+                    {"lost": 0, "starts": 2160},
+                ),
+                Verdict(
+                    "RT",
+                    "Clients are served again within the bound.",
+                    Outcome.PASS,
+                    "one gap",
+                    (),
+                    {"recovery_s": 2.41, "recovery_bound_s": 10},
+                ),
             ),
         ),
     )
@@ -222,32 +266,77 @@ def failing(report_dir: Path, **options: Any) -> DrillResult:
     logs = report_dir / run.drill / store.LOGS_FOLDER
     logs.mkdir(exist_ok=True)
     for number in range(3):
-        lines = (f'{{"level":"INFO","msg":"lease.expired","job":"job-{line:06d}","replica":{number}}}\n' for line in range(60))
+        lines = (
+            f'{{"level":"INFO","msg":"lease.expired","job":"job-{line:06d}","replica":{number}}}\n'
+            for line in range(60)
+        )
         (logs / f"replica-{number}.log").write_text("".join(lines))
     lost = ("job-000820", "inst-000820")
     witness = Witness(
         f"job {lost[0]} was completed and acknowledged, yet instance {lost[1]} is still ACTIVE",
         lost,
-        (run.index_of(type="invoke", f="complete", job_id=lost[0]), run.index_of(type="invoke", f="complete", job_id=lost[0]) + 1),
+        (
+            run.index_of(type="invoke", f="complete", job_id=lost[0]),
+            run.index_of(type="invoke", f="complete", job_id=lost[0]) + 1,
+        ),
     )
-    second = Witness("job job-001200 was completed twice", ("job-001200",), (run.index_of(type="invoke", f="complete", job_id="job-001200"),))
+    second = Witness(
+        "job job-001200 was completed twice",
+        ("job-001200",),
+        (run.index_of(type="invoke", f="complete", job_id="job-001200"),),
+    )
     return _saved(
         report_dir,
         DrillResult(
             drill=run.drill,
             title="non-sticky lease under a replica kill",
-            promise="A job leased through one replica can be completed through any other, whatever happens to the first.",
+            promise="A job leased through one replica can be completed through any other.",
             outcome=Outcome.FAIL,
             seed=run.seed,
             schedule_hash="9f2c41d07be8a35c",
             duration_s=run.duration_s,
             folder=str(report_dir / run.drill),
             verdicts=(
-                Verdict("NL", "Nothing that was accepted is lost.", Outcome.FAIL, "1 of 2,160 accepted completions is not in its instance", (witness, second), {"lost": 1, "starts": 2160}),
-                Verdict("LX", "A job has one holder at a time.", Outcome.PASS, "2,166 leases, no overlap", (), {"leases": 2166, "overlaps": 0}),
-                Verdict("FN", "A stale lease is refused and has no effect.", Outcome.PASS, "1 stale completion, refused", (), {"stale_refused": 1}),
-                Verdict("AV", "Only allowed errors reach clients.", Outcome.VACUOUS, "no call failed while the replica was down", (), {"calls": 6498, "p95_ms": 17.25}),
-                Verdict("RT", "Clients are served again within the bound.", Outcome.PASS, "longest gap 2.4 s", (), {"recovery_s": 2.412, "recovery_bound_s": 10}),
+                Verdict(
+                    "NL",
+                    "Nothing that was accepted is lost.",
+                    Outcome.FAIL,
+                    "1 of 2,160 accepted completions is not in its instance",
+                    (witness, second),
+                    {"lost": 1, "starts": 2160},
+                ),
+                Verdict(
+                    "LX",
+                    "A job has one holder at a time.",
+                    Outcome.PASS,
+                    "2,166 leases, no overlap",
+                    (),
+                    {"leases": 2166, "overlaps": 0},
+                ),
+                Verdict(
+                    "FN",
+                    "A stale lease is refused and has no effect.",
+                    Outcome.PASS,
+                    "1 stale completion, refused",
+                    (),
+                    {"stale_refused": 1},
+                ),
+                Verdict(
+                    "AV",
+                    "Only allowed errors reach clients.",
+                    Outcome.VACUOUS,
+                    "no call failed while the replica was down",
+                    (),
+                    {"calls": 6498, "p95_ms": 17.25},
+                ),
+                Verdict(
+                    "RT",
+                    "Clients are served again within the bound.",
+                    Outcome.PASS,
+                    "longest gap 2.4 s",
+                    (),
+                    {"recovery_s": 2.412, "recovery_bound_s": 10},
+                ),
             ),
             notes=("one worker was paused beyond its lease on purpose",),
         ),

@@ -7,16 +7,15 @@ from windlass.api.call import TEXT, Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.config import Settings
 from windlass.metrics import CONTENT_TYPE, Metrics
-from windlass.observe import Event, Log
+from windlass.observe import Log
 
 _BODY_BYTES_MAX = 64 * 1024
 _CONNECTIONS_MAX = 100
 
 
-class MetricsEndpoint:
-    def __init__(self, settings: Settings, metrics: Metrics, log: Log) -> None:
+class MetricsApp:
+    def __init__(self, metrics: Metrics, settings: Settings, log: Log) -> None:
         self._metrics = metrics
-        self._log = log
         limits = Limits(
             request_s=settings.request_timeout_s,
             body_bytes_max=_BODY_BYTES_MAX,
@@ -26,9 +25,8 @@ class MetricsEndpoint:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listen; BootRefused names the cause when that fails."""
+        """Listens, on `self.port`; BootRefused names the cause when that fails."""
         self.port = await self._server.start(host, port)
-        self._log.info(Event.METRICS_LISTENING, addr=f"{host}:{self.port}")
 
     async def drain(self, grace_s: float) -> None:
         await self._server.drain(grace_s)

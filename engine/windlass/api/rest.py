@@ -1,0 +1,444 @@
+"""The REST door (contract 1): routes, what each takes from a call, how each answers, and the access log.
+
+A route decodes and judges its call at once; only what asks the engine becomes a task.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from windlass import wire
+from windlass.api import bodies, faults
+from windlass.api.call import STATUS_GONE, Limits, Request, Response
+from windlass.api.health import Health
+from windlass.api.http import HttpServer
+from windlass.api.payload import variables_of
+from windlass.api.router import Outcome, Route, Router
+from windlass.config import Settings
+from windlass.errors import (
+    BadRequest,
+    Defect,
+    EngineError,
+    NotFound,
+    PollDisabled,
+    Unavailable,
+    UnsupportedFormat,
+)
+from windlass.metrics import Metrics
+from windlass.observe import Event, Log, stack_of
+
+PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_MAX = 20, 200, 2**31 - 1
+JOBS_DEFAULT, JOBS_MAX = 10, 1000
+LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
+
+ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
+PREFLIGHT = Response(
+    200,
+    headers=b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
+    b"Access-Control-Allow-Headers: Accept, Authorization, Content-Type\r\n"
+    b"Access-Control-Max-Age: 300\r\n",
+)
+NO_CONTENT = Response(204)
+NO_JOBS = Response(200, b'{"jobs":[]}\n')
+
+_ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
+_ADDRESS_CHARS_MAX = 64
+_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
+_encode = msgspec.json.Encoder().encode
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class RestApp:
+    """Serves `service` on one port. With `serves_api` false only the health pages answer."""
+
+    def __init__(
+        self,
+        service: wire.Service,
+        settings: Settings,
+        metrics: Metrics,
+        log: Log,
+        *,
+        serves_api: bool = True,
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._metrics = metrics
+        self._log = log
+        limits = Limits(
+            request_s=settings.request_timeout_s,
+            body_bytes_max=settings.body_bytes_max,
+            connections_max=settings.connections_max,
+        )
+        self._server = HttpServer(self, log, limits, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY)
+        self._router = Router()
+        self._serves_api = serves_api
+        self._add_routes()
+        #: the port listened on, once started
+        self.port = 0
+
+    @property
+    def draining(self) -> bool:
+        return self._server.draining
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens, on `self.port`; BootRefused names the cause when that fails."""
+        self.port = await self._server.start(host, port)
+
+    async def drain(self, grace_s: float) -> None:
+        """Answers what is under way, then closes; calls that outlive `grace_s` are cut and counted in the log."""
+        cut = await self._server.drain(grace_s)
+        if cut:
+            self._log.warning(Event.REST_CUT, connections=cut)
+
+    def _add_routes(self) -> None:
+        health = Health(
+            self._service,
+            self._settings,
+            draining=lambda: self.draining,
+            connections=lambda: len(self._server.connections),
+        )
+        add = self._router.add
+        add("GET", "/healthz", health.healthz)
+        add("GET", "/health", health.alive)
+        add("GET", "/ready", health.ready)
+        add("GET", "/readyz", health.ready)
+        add("GET", "/health/detailed", health.detailed)
+        add("GET", "/cluster/info", self._cluster_info)
+        add("POST", "/v1/definitions", self._upload)
+        add("GET", "/v1/definitions", self._definitions)
+        add("GET", "/v1/definitions/{id}", self._definition)
+        add("GET", "/v1/definitions/{id}/versions/{version}", self._definition)
+        add("GET", "/v1/instances", self._instances)
+        add("POST", "/v1/instances", self._start)
+        add("GET", "/v1/instances/{id}", self._instance)
+        add("GET", "/v1/instances/{id}/history", self._history)
+        add("POST", "/v1/instances/{id}/cancel", self._cancel)
+        add("POST", "/v1/jobs/poll", self._poll, quiet=True)
+        add("POST", "/v1/jobs/{id}/complete", self._complete)
+        add("POST", "/v1/jobs/{id}/fail", self._fail)
+        add("POST", "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete", self._user_task)
+        add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal)
+
+    # -- the server's side
+
+    def handle(self, request: Request) -> Outcome:
+        try:
+            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+                return PREFLIGHT
+            route, ids = self._router.find(request)
+            request.route = route
+            if not self._serves_api and request.path.startswith(b"/v1/"):
+                raise Unavailable(
+                    "this node runs as scheduler and takes no API calls; call an api or serve node"
+                )
+            if request.method == "POST" and request.path.startswith(b"/v1/definitions"):
+                _refuse_xml(request)
+            return route.endpoint(request, ids)
+        except EngineError as error:
+            return self._fault(request, error)
+
+    def refuse(self, status: int, reason: str) -> Response:
+        return faults.early(status, reason)
+
+    def observe(self, request: Request, response: Response, duration_ns: int) -> None:
+        """Feeds the metrics and writes the access line: all calls but preflights and polls below 400."""
+        if response is PREFLIGHT:
+            return
+        status = response.status
+        route: Route = request.route or self._router.unmatched
+        observer = route.observers.get((request.method, status))
+        if observer is None:
+            observer = self._metrics.http_observer(request.method, route.pattern, status)
+            route.observers[request.method, status] = observer
+        observer(duration_ns / 1e9)
+        if route.quiet and (status < 400 or status == STATUS_GONE):
+            return
+        failed = self._log.error if status >= 500 else self._log.warning
+        write = self._log.info if status < 400 else failed
+        write(
+            Event.REST_REQUEST,
+            method=request.method,
+            path=route.pattern,
+            status=status,
+            bytes=len(response.body),
+            duration=duration_ns,
+            remote=_client_address(request),
+        )
+
+    def _fault(self, request: Request, error: Exception) -> Response:
+        """Answers an error; one that is our own doing is told in full to the log and in brief to the caller."""
+        if not isinstance(error, EngineError):
+            error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+        if faults.status_of(error)[0] == 500:
+            path = request.route.pattern if request.route else ""
+            self._log.error(
+                Event.REST_HANDLER_BROKE,
+                method=request.method,
+                path=path,
+                err=error.reason,
+                stack=stack_of(error),
+            )
+        return faults.answer(error)
+
+    async def _ask(
+        self,
+        request: Request,
+        render: Callable[[T], Response],
+        method: Callable[P, Awaitable[T]],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Response:
+        """Asks the engine and renders what it says, errors too."""
+        try:
+            return render(await method(*args, **kwargs))
+        except Exception as error:
+            return self._fault(request, error)
+
+    # -- definitions
+
+    def _upload(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002 - a route's signature
+        return self._ask(request, _created, self._service.upload_definition, request.body)
+
+    def _definitions(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        query = _query(request)
+        page, page_size = _paging(query)
+        return self._ask(
+            request,
+            _ok,
+            self._service.list_definitions,
+            keyword=query.get("keyword", ""),
+            page=page,
+            page_size=page_size,
+        )
+
+    def _definition(self, request: Request, ids: list[str]) -> Outcome:
+        version = None
+        if len(ids) == 2:
+            if not _INTEGER.fullmatch(ids[1]):
+                raise BadRequest(f"version must be an integer, got {ids[1]!r}")
+            version = int(ids[1])
+            if version < 1:
+                raise NotFound(f"definition {ids[0]} has no version {version}; versions count from 1")
+        return self._ask(request, _document, self._service.get_definition, ids[0], version)
+
+    # -- instances
+
+    def _start(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        body = _read_start(request.body)
+        definition_id = bodies.text(body.definition_id, "definitionId")
+        if not definition_id:
+            raise BadRequest("definitionId is required")
+        version = body.definition_version
+        return self._ask(
+            request,
+            _created,
+            self._service.start_instance,
+            definition_id=definition_id,
+            version=version if version is not None and version > 0 else None,
+            variables=variables_of(body.variables),
+            business_key=bodies.text(body.business_key, "businessKey") or None,
+        )
+
+    def _instance(self, request: Request, ids: list[str]) -> Outcome:
+        return self._ask(request, _ok, self._service.get_instance, ids[0])
+
+    def _instances(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        query = _query(request)
+        page, page_size = _paging(query)
+        return self._ask(
+            request,
+            _ok,
+            self._service.list_instances,
+            definition_id=query.get("definitionId") or None,
+            status=query.get("status") or None,
+            business_key=query.get("businessKey") or None,
+            page=page,
+            page_size=page_size,
+        )
+
+    def _history(self, request: Request, ids: list[str]) -> Outcome:
+        return self._ask(request, _both_spellings, self._service.instance_history, ids[0])
+
+    def _cancel(self, request: Request, ids: list[str]) -> Outcome:
+        reason = bodies.note(_read_cancel(request.body).reason) if request.body.strip() else ""
+        return self._ask(request, _ok, self._service.cancel_instance, ids[0], reason=reason)
+
+    # -- jobs
+
+    def _poll(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        if self._settings.dispatch_mode == "kafka_outbox":
+            raise PollDisabled("jobs travel through the broker in mode kafka_outbox; polling is off")
+        body = _read_poll(request.body)
+        worker_id = bodies.text(body.worker_id, "workerId")
+        if not worker_id:
+            raise BadRequest("workerId is required")
+        if not body.job_types:
+            raise BadRequest("jobTypes must not be empty")
+        wanted, lease_s, wait_ms = body.max_jobs, body.lease_seconds, body.wait_ms
+        return self._ask(
+            request,
+            _jobs,
+            self._service.poll_jobs,
+            worker_id=worker_id,
+            job_types=[bodies.text(job_type, "jobTypes") for job_type in body.job_types],
+            max_jobs=min(wanted, JOBS_MAX) if wanted is not None and wanted > 0 else JOBS_DEFAULT,
+            lease_s=self._lease_s(lease_s),
+            wait_s=min(wait_ms / 1000, self._settings.long_poll_s_max)
+            if wait_ms is not None and wait_ms > 0 and not self.draining
+            else 0.0,
+        )
+
+    def _lease_s(self, asked_s: float | None) -> float:
+        if asked_s is None or asked_s <= 0:
+            return self._settings.lease_s
+        return min(max(asked_s, LEASE_S_MIN), LEASE_S_MAX)
+
+    def _complete(self, request: Request, ids: list[str]) -> Outcome:
+        body = _read_complete(request.body)
+        return self._ask(
+            request,
+            _no_content,
+            self._service.complete_job,
+            ids[0],
+            worker_id=bodies.text(body.worker_id, "workerId"),
+            lease_token=body.lease_token or None,
+            variables=variables_of(body.variables),
+        )
+
+    def _fail(self, request: Request, ids: list[str]) -> Outcome:
+        body = _read_fail(request.body)
+        return self._ask(
+            request,
+            _no_content,
+            self._service.fail_job,
+            ids[0],
+            worker_id=bodies.text(body.worker_id, "workerId"),
+            lease_token=body.lease_token or None,
+            error_message=bodies.note(body.error_message),
+            retryable=bool(body.retryable),
+        )
+
+    # -- parked steps
+
+    def _user_task(self, request: Request, ids: list[str]) -> Outcome:
+        body = _read_user_task(request.body) if request.body.strip() else bodies.UserTaskBody()
+        given = body.result if bytes(body.variables) == b"null" else body.variables
+        return self._ask(
+            request,
+            _no_content,
+            self._service.complete_user_task,
+            ids[0],
+            ids[1],
+            worker_id=bodies.text(body.worker_id or body.completed_by, "workerId") or None,
+            variables=variables_of(given),
+        )
+
+    def _signal(self, request: Request, ids: list[str]) -> Outcome:
+        variables = variables_of(request.body, name="signal") if request.body.strip() else wire.EMPTY_OBJECT
+        return self._ask(request, _no_content, self._service.signal_wait, ids[0], ids[1], variables=variables)
+
+    def _cluster_info(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        return self._ask(request, _ok, self._service.cluster_info)
+
+
+_read_start = bodies.reader(bodies.StartBody)
+_read_cancel = bodies.reader(bodies.CancelBody)
+_read_poll = bodies.reader(bodies.PollBody)
+_read_complete = bodies.reader(bodies.CompleteBody)
+_read_fail = bodies.reader(bodies.FailBody)
+_read_user_task = bodies.reader(bodies.UserTaskBody)
+
+
+def _refuse_xml(request: Request) -> None:
+    content_type = request.headers.get(b"content-type", b"").lower()
+    if b"application/xml" in content_type or b"text/xml" in content_type:
+        raise UnsupportedFormat(
+            f"definitions are JSON, got Content-Type {content_type.decode('latin-1')!r}; send application/json"
+        )
+
+
+def _query(request: Request) -> dict[str, str]:
+    """The parameters, the first of a repeated name; BadRequest when one is no text."""
+    query: dict[str, str] = {}
+    try:
+        pairs = parse_qsl(request.query.decode("utf-8"), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError:
+        raise BadRequest("the query is not valid UTF-8") from None
+    for name, value in pairs:
+        if "\x00" in value:
+            raise BadRequest(f"the query parameter {name} holds the character U+0000; remove it")
+        query.setdefault(name, value)
+    return query
+
+
+def _paging(query: dict[str, str]) -> tuple[int, int]:
+    """Page and page size by the clamps of contract 1.5."""
+    page, page_size = query.get("page", ""), query.get("pageSize", "")
+    number = int(page) if _INTEGER.fullmatch(page) else 0
+    size = int(page_size) if _INTEGER.fullmatch(page_size) else 0
+    return min(max(number, 0), PAGE_MAX), min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
+
+
+def _client_address(request: Request) -> str:
+    for name in _ADDRESS_HEADERS:
+        value = request.headers.get(name)
+        if value:
+            address = value.partition(b",")[0].strip()
+            if address:
+                return address[:_ADDRESS_CHARS_MAX].decode("latin-1")
+    return request.peer
+
+
+def _ok(value: object) -> Response:
+    return Response(200, _encode(value) + b"\n")
+
+
+def _created(value: object) -> Response:
+    return Response(201, _encode(value) + b"\n")
+
+
+def _no_content(_: None) -> Response:
+    return NO_CONTENT
+
+
+def _document(text: bytes) -> Response:
+    return Response(200, text if text.endswith(b"\n") else text + b"\n")
+
+
+def _jobs(jobs: Sequence[wire.JobView]) -> Response:
+    return Response(200, b'{"jobs":%b}\n' % _encode(jobs)) if jobs else NO_JOBS
+
+
+def _both_spellings(rows: Sequence[wire.StepExecutionView]) -> Response:
+    """History with every key twice: as the documents spell it and as scripts against C read it (contract 1.4)."""
+    return _ok({"items": [_spelled_twice(row) for row in rows]})
+
+
+def _spelled_twice(row: wire.StepExecutionView) -> dict[str, Any]:
+    camel = {
+        "id": row.id,
+        "instanceId": row.instance_id,
+        "stepId": row.step_id,
+        "stepType": row.step_type,
+        "attemptNumber": row.attempt_number,
+        "status": row.status,
+        "startedAt": row.started_at,
+        "endedAt": row.ended_at,
+        "failureReason": row.failure_reason,
+        "inputSnapshot": row.input_snapshot,
+        "outputSnapshot": row.output_snapshot,
+    }
+    pascal = {_pascal(key): value for key, value in camel.items()}
+    return {**camel, **pascal}
+
+
+def _pascal(key: str) -> str:
+    name = key[0].upper() + key[1:]
+    return name[:-2] + "ID" if name.endswith("Id") else name

@@ -1,0 +1,87 @@
+"""What happens to the database itself: it crashes, it stops, it ends a replica's sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import psycopg
+
+from seatrial.cluster import Cluster, Database
+from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault.liveness import all_ready, names
+
+_CONNECT_TIMEOUT_S = 2
+
+
+@dataclass(frozen=True)
+class CrashDatabase(Bare):
+    """`how`: SIGKILL to every process of it, or one of PostgreSQL's own ways to stop; healed by its recovery."""
+
+    name: ClassVar[str] = "crash_database"
+    how: Literal["kill", "immediate", "fast"] = "kill"
+    target: str = DATABASE
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"how": self.how}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_reach_database(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        database = _can_reach_database(cluster, self.name)
+        if self.how == "kill":
+            await database.crash_database()
+        else:
+            await database.stop_database(self.how)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        dsn = _can_reach_database(cluster, self.name).dsn()
+        try:
+            async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_S):
+                pass
+        except psycopg.OperationalError as err:
+            return {"connect": str(err).splitlines()[0]}
+        raise FaultDidNotBite(f"{self.name}: the database still accepts connections")
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _can_reach_database(cluster, self.name).start_database()
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, names(cluster), self.name)
+
+
+@dataclass(frozen=True)
+class TerminateSessions(Bare):
+    """pg_terminate_backend on every session of one replica; over at once, so there is nothing to take away."""
+
+    name: ClassVar[str] = "terminate_sessions"
+    target: str
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_reach_database(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen["sessions"] = await _can_reach_database(cluster, self.name).terminate_sessions(self.target)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        if not self._seen.get("sessions"):
+            raise FaultDidNotBite(f"{self.name}: {self.target} had no session")
+        return dict(self._seen)
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, [self.target], self.name)
+
+
+def _can_reach_database(cluster: Cluster, fault: str) -> Database:
+    if not isinstance(cluster, Database):
+        raise lacking(cluster, fault, "Database")
+    return cluster

@@ -1,0 +1,64 @@
+"""A cut in the network between one replica and the database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from seatrial.cluster import Cluster, CutMode, Partition
+from seatrial.fault import Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault.liveness import all_ready
+
+_LOOK_INTERVAL_S = 0.02
+
+
+@dataclass(frozen=True)
+class CutNetwork(Bare):
+    """Bites when the cut has swallowed bytes, or with `refuse` has closed connections; healed by mending it.
+
+    `bite_within_s` must be longer than the replica's longest silence towards the database.
+    """
+
+    name: ClassVar[str] = "cut_network"
+    target: str
+    mode: CutMode
+    delay_s: float = 0.0
+    bite_within_s: float = 30.0
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"mode": self.mode, "delay_s": self.delay_s}
+
+    async def setup(self, cluster: Cluster) -> None:
+        self._can_cut(cluster)
+
+    async def inject(self, cluster: Cluster) -> None:
+        await self._can_cut(cluster).cut(self.target, self.mode, delay_s=self.delay_s)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        network = self._can_cut(cluster)
+        if self.mode == "refuse":
+            if not (closed := network.cut_connections(self.target)):
+                raise FaultDidNotBite(f"{self.name}: {self.target} had no connection that could be refused")
+            return {"closed_connections": closed}
+        give_up_at_s = time.monotonic() + self.bite_within_s
+        while not (dropped := network.dropped_bytes(self.target)):
+            if time.monotonic() > give_up_at_s:
+                raise FaultDidNotBite(
+                    f"{self.name}: {self.target} exchanged no byte with the database in {self.bite_within_s:g} s"
+                )
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+        return {"dropped_bytes": dropped}
+
+    async def heal(self, cluster: Cluster) -> None:
+        await self._can_cut(cluster).mend(self.target)
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, [self.target], self.name)
+
+    def _can_cut(self, cluster: Cluster) -> Partition:
+        if not isinstance(cluster, Partition):
+            raise lacking(cluster, self.name, "Partition")
+        return cluster

@@ -1,0 +1,175 @@
+"""A whole run: the drills one after the other on one yard, the progress, the report."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from seatrial import loop, report
+from seatrial.cluster import Cluster
+from seatrial.cluster.attach import AttachedCluster
+from seatrial.drill import NOT_UP, Drill, judge_folder, run
+from seatrial.drills import CATALOGUE, select
+from seatrial.follow import follow
+from seatrial.history import HISTORY_FILE, BrokenHistory
+from seatrial.render import default_chart, render_chart
+from seatrial.report.terminal import Progress
+from seatrial.verdict import DrillResult, Outcome
+from seatrial.yard import Misuse, Options, Yard, read_values
+
+BACKENDS = ("local",)
+_SEED_MAX = 1 << 31
+
+
+def new_options(
+    *,
+    backend: str = "local",
+    replicas: int | None = None,
+    seed: int | None = None,
+    report_dir: Path | None = None,
+    engine_command: str | None = None,
+    attach: str | None = None,
+    chart: Path | None = None,
+    values: Sequence[Path] = (),
+) -> Options:
+    """What can be checked before anything starts, is: raises Misuse or RenderError."""
+    if backend not in BACKENDS:
+        raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
+    chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
+    urls = tuple(url.strip() for url in (attach or "").split(",") if url.strip())
+    if attach is not None and not urls:
+        raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
+    if urls and (engine_command or chart or values or replicas):
+        raise Misuse(
+            "--attach takes a cluster as it is; leave out --replicas, --engine-command, --chart and --values"
+        )
+    if not urls:
+        _check_chart(chart, values)
+    name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{chosen}"
+    return Options(
+        seed=chosen,
+        report_dir=report_dir or Path("reports") / name,
+        backend=backend,
+        replicas=replicas,
+        engine_command=engine_command,
+        attach=urls,
+        chart=chart,
+        values=tuple(values),
+    )
+
+
+def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
+    if chart is not None and not (chart / "Chart.yaml").is_file():
+        raise Misuse(f"--chart {chart}: no Chart.yaml there; give the chart's folder")
+    found = read_values(values)
+    database = found.get("postgresql") or {}
+    render_chart(chart or default_chart(), {**found, "postgresql": {**database, "dsn": "postgresql://x/x"}})
+
+
+def carry_out(
+    options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
+) -> bool:
+    """Runs, reports, and tells whether every drill passed. Raises Misuse."""
+    drills = _able(options, select(names, core=core, everything=everything), names)
+    if keep and len(drills) != 1:
+        raise Misuse(f"--keep holds the cluster of one drill, and {len(drills)} are to run; name one")
+    for drill in drills:
+        if (options.report_dir / drill.id / HISTORY_FILE).exists():
+            raise Misuse(
+                f"{options.report_dir} holds a run of {drill.id}; give another --report, or remove it"
+            )
+    with Progress() as progress:
+        progress.note(f"seed {options.seed}")
+        progress.start([drill.id for drill in drills])
+        results = loop.run(_run_all(options, drills, progress, keep=keep))
+        path = report.write(options.report_dir, results, command)
+        progress.finish(results, path)
+    return all(result.outcome is Outcome.PASS for result in results)
+
+
+def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> list[Drill]:
+    """Without those of a set that the backend cannot run; one that was named is refused."""
+    yard = Yard(options)
+    named = {name.lower() for name in names}
+    for drill in drills:
+        if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
+            raise Misuse(
+                f"drill {drill.id} needs {', '.join(lacking)}, which an attached cluster has not; "
+                "run it on --backend local"
+            )
+    able = [drill for drill in drills if not yard.lacks(drill.needs)]
+    if not able:
+        raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
+    return able
+
+
+async def _run_all(
+    options: Options, drills: Sequence[Drill], progress: Progress, *, keep: bool
+) -> list[DrillResult]:
+    """Stops after the first drill when it got no cluster, since no other would."""
+    if options.attach:
+        await AttachedCluster(options.attach).up()
+    results: list[DrillResult] = []
+
+    async def hold(cluster: Cluster) -> None:
+        if keep:
+            await _hold(cluster, progress)
+
+    async with Yard(options) as yard:
+        for number, drill in enumerate(drills, 1):
+            progress.drill_started(drill.id, drill.title, number, len(drills))
+            follower = asyncio.create_task(follow(options.report_dir / drill.id, progress))
+            try:
+                result = await run(drill, yard, after=hold)
+            finally:
+                follower.cancel()
+                with suppress(asyncio.CancelledError):
+                    await follower
+            results.append(result)
+            progress.drill_finished(result)
+            if number == 1 and len(drills) > 1 and any(note.startswith(NOT_UP) for note in result.notes):
+                progress.note(f"the other {len(drills) - 1} drills were not tried")
+                break
+    return results
+
+
+async def _hold(cluster: Cluster, progress: Progress) -> None:
+    """Until Ctrl-C, which for once does not interrupt the run."""
+    for replica in cluster.replicas():
+        progress.note(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+    progress.note("held until Ctrl-C")
+    released = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, released.set)
+    try:
+        await released.wait()
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
+
+
+def judge_again(folder: Path, report_dir: Path | None, *, command: str) -> bool:
+    """Prints the verdicts of every history in `folder` or one below; raises BrokenHistory when there is none."""
+    folders = (
+        [folder]
+        if (folder / HISTORY_FILE).exists()
+        else sorted(p.parent for p in folder.glob(f"*/{HISTORY_FILE}"))
+    )
+    if not folders:
+        raise BrokenHistory(f"{folder}: no {HISTORY_FILE} here or one folder below; give a report's folder")
+    results = []
+    with Progress() as progress:
+        for each in folders:
+            result = judge_folder(each, CATALOGUE)
+            results.append(result)
+            progress.drill_finished(result)
+            for verdict in result.verdicts:
+                progress.note(
+                    f"{verdict.check:<4} {verdict.outcome.value:<8} {verdict.summary.splitlines()[0]}"
+                )
+        if report_dir is not None:
+            progress.finish(results, report.write(report_dir, results, command))
+    return all(result.outcome is Outcome.PASS for result in results)

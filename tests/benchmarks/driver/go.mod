@@ -1,0 +1,3 @@
+module windlass-bench-driver
+
+go 1.22

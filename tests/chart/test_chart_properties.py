@@ -1,0 +1,200 @@
+"""Random values from the chart's own schema: legal ones never fail, and every rule of rendering.py holds for them."""
+
+import re
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rendering import EVERYTHING, KAFKA, Object, Values, merged, rendered
+from values_table import schema
+
+ROOT = schema()
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+SPECIAL = {
+    "postgresql.dsn": st.sampled_from(
+        ["", "postgres://u:p@db:5432/one?sslmode=require", "host=db dbname=one"]
+    ),
+    "enabled": st.booleans(),
+}
+
+
+def resolved(node: Object) -> Object:
+    if "$ref" in node:
+        target = ROOT
+        for part in node["$ref"].removeprefix("#/").split("/"):
+            target = target[part]
+        return target
+    return node
+
+
+def legal(node: Object, path: str = "") -> st.SearchStrategy[Any]:
+    """What the schema allows at this node, as far as it says; objects without keys of their own stay empty."""
+    node = resolved(node)
+    if path in SPECIAL:
+        return SPECIAL[path]
+    if "enum" in node:
+        return st.sampled_from(node["enum"])
+    if "anyOf" in node:
+        return st.one_of(*(legal(option) for option in node["anyOf"]))
+    if isinstance(node.get("type"), list):
+        return st.one_of(*(legal({"type": option}) for option in node["type"]))
+    return {"object": _object, "array": _array}.get(node["type"], _scalar)(node, path)
+
+
+def _object(node: Object, path: str) -> st.SearchStrategy[Any]:
+    if "properties" in node:
+        keys = {key: legal(child, f"{path}.{key}".strip(".")) for key, child in node["properties"].items()}
+        alternatives = [option["required"] for option in node.get("oneOf", [{"required": []}])]
+        excluded = {key for option in alternatives for key in option}
+        # the root and the sections are laid over the defaults, so their `required` is met already
+        needed = set(node.get("required", ())) if path.startswith("[]") else set()
+        return st.one_of(
+            *(
+                st.fixed_dictionaries(
+                    {key: keys[key] for key in keys if key in needed | set(option)},
+                    optional={key: keys[key] for key in keys if key not in needed | excluded},
+                )
+                for option in alternatives
+            )
+        )
+    if isinstance(node.get("additionalProperties"), dict):
+        pattern = resolved(node.get("propertyNames", {"pattern": "^[a-z]{1,9}$"}))["pattern"]
+        return st.dictionaries(
+            st.from_regex(pattern, fullmatch=True), legal(node["additionalProperties"]), max_size=3
+        )
+    return st.just({})
+
+
+def _array(node: Object, _path: str) -> st.SearchStrategy[Any]:
+    return st.lists(legal(node["items"], "[]"), max_size=3)
+
+
+def _scalar(node: Object, _path: str) -> st.SearchStrategy[Any]:
+    if node["type"] == "boolean":
+        return st.booleans()
+    if node["type"] == "integer":
+        return st.integers(node.get("minimum", 0), node.get("maximum", 10**9))
+    if node["type"] == "number":
+        return st.one_of(st.integers(0, 10**12), st.floats(0, 10**6, allow_nan=False))
+    return st.from_regex(node["pattern"], fullmatch=True) if "pattern" in node else TEXT
+
+
+def consistent(values: Values) -> Values:
+    """The nearest values that break none of the rules across keys."""
+    values = merged(values)
+    postgresql = values["postgresql"] = {"existingSecret": "", **values.get("postgresql", {})}
+    if postgresql["existingSecret"]:
+        postgresql["dsn"] = ""
+    else:
+        postgresql["dsn"] = postgresql.get("dsn") or "host=db"
+    _engine(values.setdefault("engine", {}))
+    if values["engine"].get("dispatchMode") == "kafka_outbox":
+        _kafka(values.setdefault("kafka", {}))
+    _replicas(values)
+    _pod(values)
+    return values
+
+
+def _engine(engine: Values) -> None:
+    ports = [
+        engine.get(name, {}).get("port", port)
+        for name, port in (("rest", 8080), ("grpc", 9090), ("metrics", 9091))
+    ]
+    if len(set(ports)) < 3:
+        for name in ("rest", "grpc", "metrics"):
+            engine.pop(name, None)
+    pool = engine.get("db", {})
+    if int(pool.get("minConns") or 0) > int(pool.get("maxConns") or 10**6):
+        pool["minConns"] = ""
+
+
+def _kafka(kafka: Values) -> None:
+    kafka["seedBrokers"] = kafka.get("seedBrokers") or "kafka:9092"
+    tls = kafka.setdefault("tls", {})
+    if kafka.get("transport") != "sasl_scram_tls":
+        for key in ("saslUsername", "saslPassword", "existingSecret", "tlsCaPath", "tlsServerName"):
+            kafka[key] = ""
+        tls["existingSecret"] = ""
+    elif kafka.get("existingSecret"):
+        kafka["saslUsername"] = kafka["saslPassword"] = ""
+    else:
+        kafka["saslUsername"] = kafka.get("saslUsername") or "user"
+        kafka["saslPassword"] = kafka.get("saslPassword") or "password"
+    if tls.get("existingSecret"):
+        kafka["tlsCaPath"] = ""
+
+
+def _replicas(values: Values) -> None:
+    scaling = values.setdefault("autoscaling", {})
+    bounds = sorted((scaling.get("minReplicas", 1), scaling.get("maxReplicas", 5)))
+    scaling["minReplicas"], scaling["maxReplicas"] = bounds
+    values.setdefault("resources", {}).setdefault("requests", {})["cpu"] = "100m"
+    budget = values.setdefault("podDisruptionBudget", {})
+    if budget.get("maxUnavailable"):
+        budget["minAvailable"] = ""
+    else:
+        fewest = bounds[0] if scaling.get("enabled") else values.get("replicaCount", 1)
+        budget["minAvailable"] = max(0, fewest - 1)
+
+
+def _pod(values: Values) -> None:
+    volumes = {volume["name"]: volume for volume in values.get("extraVolumes", ())}
+    values["extraVolumes"] = list(volumes.values())
+    mounts = {
+        mount["mountPath"]: mount for mount in values.get("extraVolumeMounts", ()) if mount["name"] in volumes
+    }
+    values["extraVolumeMounts"] = list(mounts.values())
+    values["extraEnv"] = list({entry["name"]: entry for entry in values.get("extraEnv", ())}.values())
+
+
+LEGAL = legal(ROOT).map(consistent)
+QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None,
+                 suppress_health_check=list(HealthCheck))  # fmt: skip
+
+
+@QUICK
+@given(LEGAL)
+def test_legal_values_never_fail(values: Values) -> None:
+    """`rendered` holds each object to Kubernetes' strict schemas, to restricted security and to its references."""
+    assert rendered(values).of_kind("Deployment")
+
+
+@QUICK
+@given(st.fixed_dictionaries({"podAnnotations": st.dictionaries(st.just("a"), TEXT), "value": TEXT}))
+def test_strings_arrive_as_they_were_written(drawn: Values) -> None:
+    values = merged(
+        {"postgresql": {"dsn": "host=db"}, "podAnnotations": drawn["podAnnotations"]},
+        {"extraEnv": [{"name": "A", "value": drawn["value"].replace("$", "")}]},
+    )
+    result = rendered(values)
+    annotations = result.of_kind("Deployment")[0]["spec"]["template"]["metadata"]["annotations"]
+    assert {key: annotations[key] for key in drawn["podAnnotations"]} == drawn["podAnnotations"]
+    assert result.containers()[0].env["A"] == drawn["value"].replace("$", "")
+
+
+@QUICK
+@given(TEXT, TEXT)
+def test_credentials_arrive_as_they_were_written(user: str, password: str) -> None:
+    kafka = {"existingSecret": "", "saslUsername": f"u{user}", "saslPassword": f"p{password}"}
+    dsn = f"host=db password={password}"
+    env = rendered(merged(KAFKA, {"kafka": kafka, "postgresql": {"dsn": dsn}})).containers()[0].env
+    assert (env["WE_KAFKA_SASL_USERNAME"], env["WE_KAFKA_SASL_PASSWORD"]) == (f"u{user}", f"p{password}")
+    assert env["WE_POSTGRES_DSN"] == dsn
+
+
+def test_the_generator_reaches_every_key_and_every_object() -> None:
+    """Else the properties above would hold for want of cases."""
+    kinds: set[str] = set()
+    keys: set[str] = set()
+
+    @QUICK
+    @given(LEGAL)
+    def draw(values: Values) -> None:
+        kinds.update(found["kind"] for found in rendered(values).objects)
+        keys.update(re.findall(r"'(\w+)'", str(values)))
+
+    draw()
+    assert kinds >= {
+        found["kind"] for found in rendered(merged({"postgresql": {"dsn": "host=db"}}, EVERYTHING)).objects
+    }
+    assert keys >= set(ROOT["properties"])
