@@ -17,7 +17,7 @@ from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
 from seatrial.follow import follow
 from seatrial.history import HISTORY_FILE, BrokenHistory
-from seatrial.render import default_chart, render_chart
+from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.yard import Misuse, Options, Yard, read_values
@@ -68,7 +68,11 @@ def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
         raise Misuse(f"--chart {chart}: no Chart.yaml there; give the chart's folder")
     found = read_values(values)
     database = found.get("postgresql") or {}
-    render_chart(chart or default_chart(), {**found, "postgresql": {**database, "dsn": "postgresql://x/x"}})
+    folder = chart or default_chart()
+    try:
+        render_chart(folder, {**found, "postgresql": {**database, "dsn": "postgresql://x/x"}})
+    except RenderError as err:
+        raise Misuse(f"{folder} refuses the values: {' '.join(str(err).split())}") from err
 
 
 def carry_out(

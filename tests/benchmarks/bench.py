@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import re
@@ -20,17 +21,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import asyncpg
 import psutil
 import psycopg
 
-from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.render import default_chart, render_chart
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -43,7 +45,9 @@ def build_driver(folder: Path) -> Path:
     """The load driver is Go, so that it costs the machine little; needs the Go toolchain."""
     go = shutil.which("go")
     if go is None:
-        sys.exit("bench: the load driver needs Go 1.22 or newer on PATH (any distribution's package); none found")
+        sys.exit(
+            "bench: the load driver needs Go 1.22 or newer on PATH (any distribution's package); none found"
+        )
     binary = folder / "bench-driver"
     # The checkout may belong to somebody else, and its revision is of no interest here.
     subprocess.run([go, "build", "-buildvcs=false", "-o", binary, "."], cwd=HERE / "driver", check=True)
@@ -112,25 +116,59 @@ class Bench:
         return result
 
 
-def engine_pids(cluster: LocalCluster) -> list[int]:
-    ports = {int(replica.rest_url.rsplit(":", 1)[1]) for replica in cluster.replicas()}
-    found = {
-        connection.pid
-        for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port in ports and connection.pid
-    }
-    return sorted(found)
+@contextlib.asynccontextmanager
+async def engine(server: PostgresServer, folder: Path) -> AsyncIterator[tuple[str, int]]:
+    """One replica as the chart configures it, but straight to PostgreSQL: the drills' proxy would be measured too.
 
-
-async def compare(server: PostgresServer, bench: Bench, rounds: int, instances: int, quick: bool) -> dict[str, Any]:
+    Yields its URL and process id.
+    """
     await server.create_database("bench")
-    spec = ClusterSpec(replicas=1, folder=bench.folder / "cluster", values={"engine": {"logLevel": "info"}})
-    cluster = LocalCluster(spec, postgres=server)
-    # The proxy between engine and database belongs to drills; here it would be measured.
-    await cluster.up()
+    values = {"postgresql": {"dsn": server.engine_dsn("bench")}}
+    container = render_chart(default_chart(), values).containers("Deployment")[0]
+    ports = Ports()
+    rest, grpc, metrics = ports.take(), ports.take(), ports.take()
+    env = container.env | {
+        "WE_REST_PORT": str(rest),
+        "WE_GRPC_PORT": str(grpc),
+        "WE_METRICS_PORT": str(metrics),
+        "PATH": os.environ["PATH"],
+    }
+    process = subprocess.Popen(
+        [shutil.which(container.command[0]) or container.command[0], *container.command[1:]],
+        env=env,
+        stdout=(folder / "engine.log").open("wb"),
+        stderr=subprocess.STDOUT,
+    )
+    url = f"http://127.0.0.1:{rest}"
     try:
-        bases = [replica.rest_url for replica in cluster.replicas()]
-        pids = engine_pids(cluster)
+        await until_ready(url)
+        yield url, process.pid
+    finally:
+        process.terminate()
+        await asyncio.to_thread(process.wait, 15)
+        ports.close()
+
+
+async def until_ready(url: str) -> None:
+    deadline = time.monotonic() + 30
+    async with aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"{url}/ready") as answer:
+                    if answer.status == 200:
+                        return
+            except aiohttp.ClientError:
+                pass
+            if time.monotonic() > deadline:
+                sys.exit(f"bench: the engine at {url} was not ready in 30 s")
+            await asyncio.sleep(0.05)
+
+
+async def compare(
+    server: PostgresServer, bench: Bench, rounds: int, instances: int, quick: bool
+) -> dict[str, Any]:
+    async with engine(server, bench.folder) as (url, pid):
+        bases, pids = [url], [pid]
         shape = ["--workers", "8", "--parallel", "8", "--starters", "32"]
         await asyncio.to_thread(bench.drive, bases, pids, "--instances", "500", *shape)
         paired = []
@@ -154,13 +192,21 @@ async def compare(server: PostgresServer, bench: Bench, rounds: int, instances: 
             print(f"round {number + 1}/{rounds}: " + "  ".join(f"{k} {v:.3g}" for k, v in paired[-1].items()))
         seconds = "12s" if quick else "30s"
         pickup = await asyncio.to_thread(
-            bench.drive, bases, pids, "--rate", "50", "--duration", seconds, "--workers", "2", "--wait-ms", "5000"
+            bench.drive,
+            bases,
+            pids,
+            "--rate",
+            "50",
+            "--duration",
+            seconds,
+            "--workers",
+            "2",
+            "--wait-ms",
+            "5000",
         )
         small = await asyncio.to_thread(
             bench.drive, bases, pids, "--instances", str(instances // 2), "--workers", "8", "--starters", "4"
         )
-    finally:
-        await cluster.down()
     figures = {key: statistics.median(each[key] for each in paired) for key in paired[0]}
     figures |= {
         "pickup_p50_ms": pickup["pickup_ms"]["p50"],

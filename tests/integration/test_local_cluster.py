@@ -359,7 +359,7 @@ async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(
     await cluster.pause("replica-0")
     fault = CutNetwork("replica-0", "blackhole", bite_within_s=0.2)
     try:
-        with pytest.raises(FaultDidNotBite, match="replica-0 exchanged no byte with the database in 0.2 s"):
+        with pytest.raises(FaultDidNotBite, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
             await break_it(cluster, fault, tmp_path)
     finally:
         await cluster.resume("replica-0")
@@ -379,7 +379,7 @@ async def test_a_fault_after_which_a_replica_stays_away_is_not_healed(
     try:
         monkeypatch.setattr("seatrial.cluster.local.READY_WITHIN_S", 0.5)
         with pytest.raises(
-            NotHealed, match="terminate_sessions is healed, but replica-0 is not ready after 0.5 s"
+            NotHealed, match=r"terminate_sessions is healed, but replica-0 is not ready after 0.5 s"
         ):
             await break_it(made, PausedAfterwards(made), tmp_path)
     finally:

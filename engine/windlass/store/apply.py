@@ -420,14 +420,14 @@ class Transactor:
             batch.committing = True
         row = await connection.fetchrow(sql("apply_rows"), *writes.main_arguments())
         batch.now = row["now"]
-        expected = (len(writes.changed_instances), len(writes.closed_steps), len(writes.closed_jobs))
-        touched = (row["instances"], row["steps"], row["jobs"])
+        expected = [len(writes.changed_instances), len(writes.closed_steps), len(writes.closed_jobs)]
+        touched = [row["instances"], row["steps"], row["jobs"]]
         if writes.has_rare:
             rare = await connection.fetchrow(
                 sql("apply_tasks_and_timers"), batch.now, *writes.rare_arguments()
             )
-            expected += (len(writes.closed_tasks), len(writes.requeued_jobs))
-            touched += (rare["tasks"], rare["requeued"])
+            expected += [len(writes.closed_tasks), len(writes.requeued_jobs)]
+            touched += [rare["tasks"], rare["requeued"]]
         if touched != expected:
             raise Defect(
                 f"internal error: a guarded write touched {touched} rows instead of {expected}; rolled back"

@@ -9,15 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from windlass.config import Settings
 from windlass.errors import BadRequest, BootRefused, Defect, EngineError, Unavailable
 
-Connection = asyncpg.Connection
-Row = asyncpg.Record
+Connection: TypeAlias = Any
+"""An asyncpg.Connection; the driver ships no types."""
+Row: TypeAlias = Any
+"""An asyncpg.Record: values by column name."""
 
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch anew costs more than it can win.

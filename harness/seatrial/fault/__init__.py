@@ -100,7 +100,12 @@ async def inflicted(
         yield evidence
         is_orderly = True
     finally:
-        await _to_the_end(_heal(fault, cluster, recorder, process, targets, wait=is_orderly))
+        try:
+            await _to_the_end(_heal(fault, cluster, recorder, process, targets))
+            if is_orderly:
+                await fault.wait_until_healed(cluster)
+        finally:
+            await _to_the_end(fault.cleanup(cluster))
 
 
 async def _inject(
@@ -120,10 +125,8 @@ async def _inject(
     return evidence
 
 
-async def _heal(
-    fault: Fault, cluster: Cluster, recorder: Recorder, process: str, targets: Evidence, *, wait: bool
-) -> None:
-    """The end that is recorded is the fault's, so that the engine's recovery can be timed from there."""
+async def _heal(fault: Fault, cluster: Cluster, recorder: Recorder, process: str, targets: Evidence) -> None:
+    """What is recorded is the end of the fault, so that the engine's recovery can be timed from there."""
     call = recorder.invoke(process, "heal", {**targets, "fault": fault.name})
     try:
         async with asyncio.timeout(HEAL_WITHIN_S):
@@ -132,11 +135,6 @@ async def _heal(
         recorder.end(process, "fail", "heal", call, targets, error=_error("heal-failed", err))
         raise FaultError(f"{fault.name} of {fault.target} cannot be healed: {err}") from err
     recorder.end(process, "ok", "heal", call, {**targets, "fault": fault.name})
-    try:
-        if wait:
-            await fault.wait_until_healed(cluster)
-    finally:
-        await fault.cleanup(cluster)
 
 
 def _error(code: str, err: BaseException) -> Mapping[str, Any]:

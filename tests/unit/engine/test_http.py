@@ -1,0 +1,458 @@
+"""The HTTP server over real sockets, on both event loops; its handler is a few lines of the test."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from typing import Any
+
+import pytest
+import uvloop
+from caller import Caller, eventually, get, post
+
+from windlass.api.call import Limits, Request, Response
+from windlass.api.http import HttpServer
+from windlass.errors import BootRefused
+from windlass.observe import Log
+
+
+def on_both_loops(scenario: Callable[[], Awaitable[None]]) -> Callable[..., None]:
+    @pytest.mark.parametrize(
+        "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+    )
+    def test(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(20):
+                await scenario()
+
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(bounded())
+
+    return test
+
+
+class Echo:
+    """Answers with what it got; some paths wait, fail or say much. Keeps what the server told it."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self.seen: list[tuple[str, int]] = []
+        self.cancelled: list[str] = []
+        self.served: list[str] = []
+        self.gate = asyncio.Event()
+
+    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+        path = request.path.decode("latin-1")
+        self.served.append(path)
+        if path.startswith("/wait"):
+            return self.wait(path)
+        if path == "/raise":
+            raise ValueError("boom with password=hunter2")
+        if path == "/raise-later":
+            return self.raise_later()
+        if path == "/large":
+            return Response(200, b"x" * 4_000_000, b"text/plain")
+        if path == "/log":
+            self.log.info("said")
+            return self.say_later()
+        if path == "/nothing":
+            return Response(204)
+        told = {
+            "method": request.method,
+            "path": path,
+            "query": request.query.decode(),
+            "body": request.body.decode(),
+        }
+        return Response(200, json.dumps(told).encode() + b"\n")
+
+    async def wait(self, path: str) -> Response:
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(path)
+            raise
+        return Response(200, path.encode(), b"text/plain")
+
+    async def raise_later(self) -> Response:
+        await asyncio.sleep(0)
+        raise KeyError("later")
+
+    async def say_later(self) -> Response:
+        await asyncio.sleep(0)
+        self.log.info("said later")
+        return Response(204)
+
+    def refuse(self, status: int, reason: str) -> Response:
+        return Response(status, json.dumps({"error": "refused", "reason": reason}).encode() + b"\n")
+
+    def observe(self, request: Request, response: Response, duration_ns: int) -> None:
+        assert duration_ns >= 0
+        self.seen.append((request.path.decode("latin-1"), response.status))
+
+
+class Site:
+    def __init__(self, server: HttpServer, echo: Echo, log: Log, stream: io.BytesIO, port: int) -> None:
+        self.server, self.echo, self.log, self.stream, self.port = server, echo, log, stream, port
+        self.callers: list[Caller] = []
+
+    async def connect(self) -> Caller:
+        caller = await Caller.connect(self.port)
+        self.callers.append(caller)
+        return caller
+
+    def lines(self) -> list[dict[str, Any]]:
+        self.log.flush()
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@contextlib.asynccontextmanager
+async def serving(**limits: Any) -> AsyncIterator[Site]:
+    stream = io.BytesIO()
+    log = Log("debug", stream)
+    echo = Echo(log)
+    server = HttpServer(
+        echo, log, Limits(**limits), name="TEST", variable="TEST_PORT", headers=b"X-Site: 1\r\n"
+    )
+    port = await server.start("127.0.0.1", 0)
+    site = Site(server, echo, log, stream, port)
+    try:
+        yield site
+    finally:
+        await server.drain(0)
+        for caller in site.callers:
+            await caller.close()
+
+
+@on_both_loops
+async def test_a_connection_serves_many_calls() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        site.echo.gate.set()
+        for n in range(3):
+            status, headers, body = await caller.call(post(f"/a/{n}?q=1", b"hello"))
+            assert status == 200
+            assert json.loads(body) == {"method": "POST", "path": f"/a/{n}", "query": "q=1", "body": "hello"}
+            assert headers["content-type"] == "application/json"
+            assert headers["x-site"] == "1"
+            assert headers["date"].endswith("gmt")
+            assert "connection" not in headers
+            assert (await caller.call(get("/wait")))[0] == 200
+        assert (await caller.call(get("/nothing")))[:2][0] == 204
+        assert [status for _, status in site.echo.seen] == [200] * 6 + [204]
+
+
+@on_both_loops
+async def test_pipelined_calls_are_answered_in_order() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.send(get("/wait/1") + get("/b") + get("/wait/2") + get("/c"))
+        await eventually(lambda: site.echo.served)
+        assert site.echo.served == ["/wait/1"]
+        site.echo.gate.set()
+        bodies = [(await caller.answer())[2] for _ in range(4)]
+        assert bodies[0] == b"/wait/1"
+        assert json.loads(bodies[1])["path"] == "/b"
+        assert bodies[2] == b"/wait/2"
+        assert json.loads(bodies[3])["path"] == "/c"
+
+
+@on_both_loops
+async def test_a_long_pipeline_loses_nothing() -> None:
+    async with serving(pipeline_max=4) as site:
+        caller = await site.connect()
+        site.echo.gate.set()
+        sending = asyncio.ensure_future(caller.send(b"".join(get(f"/wait/{n}") for n in range(2000))))
+        for n in range(2000):
+            assert (await caller.answer())[2] == f"/wait/{n}".encode()
+        await sending
+
+
+@on_both_loops
+async def test_bytes_may_come_one_at_a_time_and_in_chunks() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        for byte in post("/slow", b"abc"):
+            await caller.send(bytes([byte]))
+        assert json.loads((await caller.answer())[2])["body"] == "abc"
+        head = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        chunks = b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n"
+        assert json.loads((await caller.call(head + chunks))[2])["body"] == "abcde"
+
+
+@on_both_loops
+async def test_a_caller_that_asks_first_is_told_to_go_on() -> None:
+    async with serving(body_bytes_max=10) as site:
+        caller = await site.connect()
+        await caller.send(b"POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+        assert (await caller.answer())[0] == 100
+        assert json.loads((await caller.call(b"abc"))[2])["body"] == "abc"
+        await caller.send(
+            b"POST /e HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert (await caller.answer())[0] == 413
+
+
+@on_both_loops
+async def test_head_gets_the_head_only() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.send(b"HEAD /h HTTP/1.1\r\nHost: x\r\n\r\n")
+        status, headers, _ = await caller.answer(head_only=True)
+        assert status == 200
+        assert int(headers["content-length"]) > 0
+        assert (await caller.call(get("/next")))[0] == 200
+
+
+@on_both_loops
+async def test_a_body_past_the_cap_is_refused_while_it_is_still_being_sent() -> None:
+    async with serving(body_bytes_max=1000) as site:
+        announced = await site.connect()
+        sending = asyncio.ensure_future(announced.send(post("/big", b"x" * 3_000_000)))
+        status, headers, body = await announced.answer()
+        assert status == 413
+        assert headers["connection"] == "close"
+        assert "larger than 1000 bytes" in json.loads(body)["reason"]
+        sending.cancel()
+        unannounced = await site.connect()
+        head = b"POST /big HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await unannounced.send(head + b"".join(b"64\r\n" + b"x" * 100 + b"\r\n" for _ in range(20)))
+        assert (await unannounced.answer())[0] == 413
+        assert site.echo.served == []
+        fits = await site.connect()
+        assert (await fits.call(post("/fits", b"x" * 1000)))[0] == 200
+
+
+@on_both_loops
+async def test_a_head_past_the_cap_is_refused() -> None:
+    async with serving(head_bytes_max=1024) as site:
+        whole = await site.connect()
+        assert (await whole.call(get("/h", "X-Long: " + "y" * 2000)))[0] == 431
+        assert await whole.closed() == b""
+        endless = await site.connect()
+        await endless.send(b"GET /h HTTP/1.1\r\nX-Long: ")
+        for _ in range(20):
+            await endless.send(b"y" * 100)
+        assert (await endless.answer())[0] == 431
+        long_body = await site.connect()
+        assert (await long_body.call(post("/b", b"z" * 5000)))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"NONSENSE / HTTP/1.1\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"CONNECT other:443 HTTP/1.1\r\nHost: other\r\n\r\n",
+    ],
+)
+def test_what_is_no_http_gets_400_after_the_calls_before_it(garbage: bytes) -> None:
+    async def scenario() -> None:
+        async with serving() as site:
+            caller = await site.connect()
+            await caller.send(get("/good") + garbage)
+            assert json.loads((await caller.answer())[2])["path"] == "/good"
+            status, headers, _ = await caller.answer()
+            assert (status, headers["connection"]) == (400, "close")
+            assert await caller.closed() == b""
+
+    asyncio.run(scenario())
+
+
+@on_both_loops
+async def test_http_1_0_and_connection_close_end_the_connection() -> None:
+    async with serving() as site:
+        old = await site.connect()
+        status, headers, _ = await old.call(b"GET /old HTTP/1.0\r\n\r\n")
+        assert (status, headers["connection"]) == (200, "close")
+        assert await old.closed() == b""
+        kept = await site.connect()
+        for _ in range(2):
+            answer = await kept.call(b"GET /old HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+            assert answer[1]["connection"] == "keep-alive"
+        last = await site.connect()
+        assert (await last.call(get("/x", "Connection: close")))[1]["connection"] == "close"
+        assert await last.closed() == b""
+
+
+@on_both_loops
+async def test_an_offered_upgrade_is_declined_and_the_call_served() -> None:
+    offer = (
+        "Connection: Upgrade, HTTP2-Settings",
+        "Upgrade: h2c",
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABk",
+    )
+    async with serving() as site:
+        caller = await site.connect()
+        assert json.loads((await caller.call(post("/up", b'{"a":1}', *offer)))[2])["body"] == '{"a":1}'
+        assert json.loads((await caller.call(get("/up2", *offer) + get("/next")))[2])["path"] == "/up2"
+        assert json.loads((await caller.answer())[2])["path"] == "/next"
+        whole = post("/up3", b"split", *offer)
+        await caller.send(whole[:-3])
+        assert json.loads((await caller.call(whole[-3:]))[2])["body"] == "split"
+
+
+@on_both_loops
+async def test_a_handler_that_breaks_costs_its_caller_500_and_nobody_else() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        for path in ("/raise", "/raise-later"):
+            status, headers, body = await caller.call(get(path))
+            assert (status, body, "content-type" in headers) == (500, b"", False)
+        assert (await caller.call(get("/fine")))[0] == 200
+        errors = [line for line in site.lines() if line["level"] == "ERROR"]
+        assert [line["path"] for line in errors] == ["/raise", "/raise-later"]
+        assert "hunter2" not in json.dumps(errors)
+        assert "raise_later" in errors[1]["stack"]
+
+
+@on_both_loops
+async def test_a_call_that_takes_too_long_gets_504_and_is_cancelled() -> None:
+    async with serving(request_s=0.1) as site:
+        caller = await site.connect()
+        status, headers, body = await caller.call(get("/wait"))
+        assert (status, body, "content-type" in headers) == (504, b"", False)
+        await eventually(lambda: site.echo.cancelled == ["/wait"])
+        assert (await caller.call(get("/fine")))[0] == 200
+        assert site.echo.seen == [("/wait", 504), ("/fine", 200)]
+
+
+@on_both_loops
+async def test_a_caller_that_goes_away_cancels_its_call() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.send(get("/wait/gone") + get("/never"))
+        await eventually(lambda: site.echo.served)
+        await caller.close()
+        await eventually(lambda: site.echo.cancelled == ["/wait/gone"])
+        await eventually(lambda: site.echo.seen == [("/wait/gone", 499)])
+        assert site.echo.served == ["/wait/gone"]
+
+
+@on_both_loops
+async def test_callers_that_reset_at_once_leave_nothing_behind() -> None:
+    """Also when the call and its end arrive together, before its work began."""
+    async with serving() as site:
+        for n in range(30):
+            raw = socket.create_connection(("127.0.0.1", site.port))
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", n % 2, 0))
+            raw.sendall(get("/wait/reset"))
+            raw.close()
+        caller = await site.connect()
+        assert (await caller.call(get("/fine")))[0] == 200
+        await eventually(lambda: len(site.server.connections) == 1 and not site.server.overdue)
+
+
+@on_both_loops
+async def test_a_call_must_arrive_in_time_and_an_idle_connection_ends() -> None:
+    async with serving(read_s=0.1, idle_s=0.3) as site:
+        slow = await site.connect()
+        await slow.send(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+        assert (await slow.answer())[0] == 408
+        idle = await site.connect()
+        assert (await idle.call(get("/once")))[0] == 200
+        assert await idle.closed() == b""
+        assert site.echo.served == ["/once"]
+
+
+@on_both_loops
+async def test_at_the_cap_the_longest_idle_connection_makes_room() -> None:
+    async with serving(connections_max=2) as site:
+        oldest, busy = await site.connect(), await site.connect()
+        await busy.send(get("/wait"))
+        await eventually(lambda: site.echo.served)
+        newest = await site.connect()
+        assert (await newest.call(get("/new")))[0] == 200
+        assert await oldest.closed() == b""
+        await newest.send(get("/wait/2"))
+        await eventually(lambda: "/wait/2" in site.echo.served)
+        refused = await site.connect()
+        status, _, body = await refused.answer()
+        assert status == 503
+        assert "2 connections" in json.loads(body)["reason"]
+        site.echo.gate.set()
+        assert (await busy.answer())[0] == 200
+
+
+@on_both_loops
+async def test_a_drain_answers_what_is_under_way_and_closes() -> None:
+    async with serving() as site:
+        busy, idle = await site.connect(), await site.connect()
+        assert (await idle.call(get("/before")))[0] == 200
+        await busy.send(get("/wait"))
+        await eventually(lambda: "/wait" in site.echo.served)
+        draining = asyncio.ensure_future(site.server.drain(10))
+        await eventually(lambda: site.server.draining)
+        with pytest.raises(OSError, match=r"[Cc]onnect|111"):
+            await site.connect()
+        status, headers, _ = await idle.call(get("/during"))
+        assert (status, headers["connection"]) == (200, "close")
+        assert await idle.closed() == b""
+        site.echo.gate.set()
+        status, headers, _ = await busy.answer()
+        assert (status, headers["connection"]) == (200, "close")
+        assert await draining == 0
+
+
+@on_both_loops
+async def test_a_drain_closes_connections_that_stay_idle() -> None:
+    async with serving() as site:
+        idle = await site.connect()
+        assert (await idle.call(get("/before")))[0] == 200
+        assert await site.server.drain(10) == 0
+        assert await idle.closed() == b""
+
+
+@on_both_loops
+async def test_what_outlives_the_grace_is_cut_and_counted() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.send(get("/wait"))
+        await eventually(lambda: site.echo.served)
+        assert await site.server.drain(0.05) == 1
+        with contextlib.suppress(ConnectionResetError):
+            assert await caller.closed() == b""
+        await eventually(lambda: site.echo.cancelled == ["/wait"])
+
+
+@on_both_loops
+async def test_a_caller_that_does_not_read_is_not_served_ahead_and_is_cut_in_the_end() -> None:
+    async with serving(write_s=0.3) as site:
+        caller = await site.connect()
+        caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await caller.send(b"".join(get("/large") for _ in range(30)))
+        await eventually(lambda: site.echo.served)
+        await eventually(lambda: not site.server.connections)
+        assert len(site.echo.served) < 30
+        reads = await site.connect()
+        assert len((await reads.call(get("/large")))[2]) == 4_000_000
+
+
+@on_both_loops
+async def test_a_port_in_use_is_named_with_its_remedy() -> None:
+    async with serving() as site:
+        other = HttpServer(site.echo, site.log, Limits(), name="REST", variable="WE_REST_PORT")
+        with pytest.raises(BootRefused, match=f"127.0.0.1:{site.port}.*in use.*WE_REST_PORT"):
+            await other.start("127.0.0.1", site.port)
+
+
+@on_both_loops
+async def test_lines_of_a_traced_call_carry_its_header_and_others_do_not() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.call(get("/log", "Traceparent: 00-abc-def-01"))
+        await caller.call(get("/log"))
+        said = [(line["msg"], line.get("traceparent")) for line in site.lines()]
+        assert said == [
+            ("said", "00-abc-def-01"),
+            ("said later", "00-abc-def-01"),
+            ("said", None),
+            ("said later", None),
+        ]

@@ -1,0 +1,279 @@
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.attach import AttachedCluster
+from seatrial.fault import (
+    ALL_REPLICAS,
+    DATABASE,
+    Evidence,
+    Fault,
+    FaultDidNotBite,
+    FaultError,
+    inflicted,
+    run_fault,
+)
+from seatrial.fault.database import CrashDatabase, TerminateSessions
+from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
+from seatrial.fault.partition import CutNetwork
+from seatrial.fault.pause import PauseReplica
+from seatrial.history import HISTORY_FILE, Recorder
+
+PHASES = ["setup", "inject", "wait_until_it_bit", "heal", "wait_until_healed", "cleanup"]
+
+
+class Diary:
+    """A fault that only writes down its phases; the one called `raises_in` raises, `hangs_in` never returns."""
+
+    name: ClassVar[str] = "diary"
+
+    def __init__(
+        self,
+        target: str = "replica-0",
+        *,
+        raises_in: str = "",
+        error: Exception | None = None,
+        hangs_in: str = "",
+    ) -> None:
+        self.target = target
+        self.phases: list[str] = []
+        self.entered = asyncio.Event()
+        self.may_heal = asyncio.Event()
+        self.may_heal.set()
+        self._raises_in = raises_in
+        self._error = error or RuntimeError("spilt ink")
+        self._hangs_in = hangs_in
+
+    async def _phase(self, name: str, cluster: Cluster) -> None:
+        assert cluster.replicas()
+        self.phases.append(name)
+        if name == self._raises_in:
+            raise self._error
+        if name == self._hangs_in:
+            self.entered.set()
+            await asyncio.Event().wait()
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"depth_m": 3}
+
+    async def setup(self, cluster: Cluster) -> None:
+        await self._phase("setup", cluster)
+
+    async def inject(self, cluster: Cluster) -> None:
+        await self._phase("inject", cluster)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        await self._phase("wait_until_it_bit", cluster)
+        return {"pages": 1}
+
+    async def heal(self, cluster: Cluster) -> None:
+        self.entered.set()
+        await self.may_heal.wait()
+        await self._phase("heal", cluster)
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await self._phase("wait_until_healed", cluster)
+
+    async def cleanup(self, cluster: Cluster) -> None:
+        await self._phase("cleanup", cluster)
+
+
+class Ledger:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / HISTORY_FILE
+        self.recorder = Recorder(folder)
+
+    def ops(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self._path.read_bytes().splitlines()]
+
+    def words(self) -> list[str]:
+        return [f"{op['type']} {op['f']}" for op in self.ops()]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path)
+    yield made
+    made.recorder.close()
+
+
+@pytest.fixture
+def cluster() -> AttachedCluster:
+    return AttachedCluster(["http://127.0.0.1:1", "http://127.0.0.1:2"])
+
+
+async def test_the_six_phases_in_order_and_what_is_recorded(cluster: AttachedCluster, ledger: Ledger) -> None:
+    fault = Diary()
+    assert await run_fault(fault, cluster, ledger.recorder) == {"pages": 1}
+    assert fault.phases == PHASES
+    invoke, ok, heal, healed = ledger.ops()
+    assert {op["process"] for op in ledger.ops()} == {"fault-0"}
+    assert ledger.words() == ["invoke diary", "ok diary", "invoke heal", "ok heal"]
+    assert invoke["value"] == {"target": "replica-0", "parameters": {"depth_m": 3}}
+    assert ok["value"] == {"target": "replica-0", "pages": 1}
+    assert heal["value"] == healed["value"] == {"target": "replica-0", "fault": "diary"}
+    assert invoke["call"] == ok["call"] != heal["call"] == healed["call"]
+
+
+async def test_it_holds_between_the_bite_and_the_heal(cluster: AttachedCluster, ledger: Ledger) -> None:
+    await run_fault(Diary(), cluster, ledger.recorder, 0.2)
+    _, bit, heal, _ = ledger.ops()
+    assert heal["t_s"] - bit["t_s"] >= 0.2
+
+
+async def test_all_replicas_are_recorded_by_name(cluster: AttachedCluster, ledger: Ledger) -> None:
+    await run_fault(Diary(ALL_REPLICAS), cluster, ledger.recorder)
+    assert all(op["value"]["target"] == ["replica-0", "replica-1"] for op in ledger.ops())
+
+
+async def test_an_unknown_replica_is_refused_before_anything_happens(
+    cluster: AttachedCluster, ledger: Ledger
+) -> None:
+    fault = Diary("replica-7")
+    with pytest.raises(FaultError, match="diary: no replica 'replica-7'; there are replica-0, replica-1"):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert (fault.phases, ledger.ops()) == ([], [])
+
+
+async def test_a_fault_that_did_not_bite_fails_and_is_healed(
+    cluster: AttachedCluster, ledger: Ledger
+) -> None:
+    fault = Diary(raises_in="wait_until_it_bit", error=FaultDidNotBite("not a mark"))
+    with pytest.raises(FaultDidNotBite, match="not a mark"):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
+    assert ledger.words() == ["invoke diary", "fail diary", "invoke heal", "ok heal"]
+    assert ledger.ops()[1]["error"] == {"code": "fault-did-not-bite", "status": 0, "message": "not a mark"}
+
+
+async def test_a_fault_that_breaks_off_is_healed_and_its_outcome_unknown(
+    cluster: AttachedCluster, ledger: Ledger
+) -> None:
+    fault = Diary(raises_in="inject", error=ClusterError("the saw broke"))
+    with pytest.raises(ClusterError, match="the saw broke"):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert fault.phases == ["setup", "inject", "heal", "cleanup"]
+    assert ledger.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
+
+
+async def test_a_refused_setup_leaves_no_record(cluster: AttachedCluster, ledger: Ledger) -> None:
+    fault = Diary(raises_in="setup", error=FaultError("cannot"))
+    with pytest.raises(FaultError, match="cannot"):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert (fault.phases, ledger.ops()) == (["setup"], [])
+
+
+async def test_a_heal_that_fails_is_told_and_recorded(cluster: AttachedCluster, ledger: Ledger) -> None:
+    fault = Diary(raises_in="heal", error=ClusterError("no glue"))
+    with pytest.raises(FaultError, match="diary of replica-0 cannot be healed: no glue"):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert fault.phases[-2:] == ["heal", "cleanup"]
+    assert ledger.words()[-1] == "fail heal"
+
+
+async def test_an_error_inside_the_block_heals_and_goes_on(cluster: AttachedCluster, ledger: Ledger) -> None:
+    fault = Diary()
+
+    async def break_inside() -> None:
+        async with inflicted(fault, cluster, ledger.recorder, process="fault-3") as evidence:
+            assert evidence == {"pages": 1}
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await break_inside()
+    assert "heal" in fault.phases
+    assert {op["process"] for op in ledger.ops()} == {"fault-3"}
+
+
+@pytest.mark.parametrize("hangs_in", ["inject", "wait_until_it_bit"])
+async def test_a_cancelled_injection_is_healed(
+    cluster: AttachedCluster, ledger: Ledger, hangs_in: str
+) -> None:
+    fault = Diary(hangs_in=hangs_in)
+    await cancel(asyncio.create_task(run_fault(fault, cluster, ledger.recorder)), fault)
+    assert fault.phases[-2:] == ["heal", "cleanup"]
+    assert ledger.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
+
+
+async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healing(
+    cluster: AttachedCluster, ledger: Ledger
+) -> None:
+    fault = Diary()
+    fault.may_heal.clear()
+    task = asyncio.create_task(run_fault(fault, cluster, ledger.recorder, 3600))
+    while "wait_until_it_bit" not in fault.phases:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait_for(fault.entered.wait(), 5)
+    task.cancel()
+    fault.may_heal.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
+    assert ledger.words()[-1] == "ok heal"
+
+
+async def test_waiting_for_the_recovery_can_be_cancelled(cluster: AttachedCluster, ledger: Ledger) -> None:
+    fault = Diary(hangs_in="wait_until_healed")
+    task = asyncio.create_task(run_fault(fault, cluster, ledger.recorder))
+    while "wait_until_healed" not in fault.phases:
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(task, 5)
+    assert fault.phases == PHASES
+
+
+async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
+    await asyncio.wait_for(fault.entered.wait(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize(
+    ("fault", "ability"),
+    [
+        (KillReplica("replica-0"), "Kill"),
+        (StopReplica("replica-0"), "Kill"),
+        (RestartReplica("replica-0"), "Kill"),
+        (KillAllReplicas(), "Kill"),
+        (PauseReplica("replica-0"), "Pause"),
+        (CutNetwork("replica-0", "blackhole"), "Partition"),
+        (TerminateSessions("replica-0"), "Database"),
+        (CrashDatabase(), "Database"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+async def test_a_cluster_without_the_ability_is_refused(
+    cluster: AttachedCluster, ledger: Ledger, fault: Fault, ability: str
+) -> None:
+    with pytest.raises(
+        FaultError,
+        match=f"^{fault.name} needs a cluster with the ability {ability}, which AttachedCluster lacks; run this",
+    ):
+        await run_fault(fault, cluster, ledger.recorder)
+    assert ledger.ops() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "target", "parameters"),
+    [
+        (KillReplica("r"), "kill_replica", "r", {"signal": "SIGKILL"}),
+        (StopReplica("r"), "stop_replica", "r", {"signal": "SIGTERM"}),
+        (RestartReplica("r"), "restart_replica", "r", {"signal": "SIGTERM"}),
+        (KillAllReplicas(), "kill_all_replicas", ALL_REPLICAS, {"signal": "SIGKILL"}),
+        (PauseReplica("r"), "pause_replica", "r", {"signal": "SIGSTOP"}),
+        (CutNetwork("r", "delay", delay_s=0.5), "cut_network", "r", {"mode": "delay", "delay_s": 0.5}),
+        (CutNetwork("r", "refuse"), "cut_network", "r", {"mode": "refuse", "delay_s": 0.0}),
+        (TerminateSessions("r"), "terminate_sessions", "r", {}),
+        (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
+    ],
+)
+def test_what_a_fault_calls_itself(fault: Fault, name: str, target: str, parameters: dict[str, Any]) -> None:
+    assert (fault.name, fault.target, dict(fault.parameters())) == (name, target, parameters)
