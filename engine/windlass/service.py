@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -26,6 +27,8 @@ from windlass.sweep.nodes import NodeHeartbeat
 
 READINESS_KEPT_S = 0.5
 """Probes of one moment share one look at the database."""
+UPLOAD_IN_LOOP_BYTES_MAX = 64 * 1024
+"""A larger definition is parsed in a thread: the others' calls go on meanwhile."""
 VERSION_MAX = 2**31 - 1
 
 
@@ -63,7 +66,10 @@ class Engine:
     # -- definitions
 
     async def upload_definition(self, document: bytes) -> wire.DefinitionSummary:
-        upload = parse_upload(document)
+        if len(document) > UPLOAD_IN_LOOP_BYTES_MAX:
+            upload = await asyncio.to_thread(parse_upload, document)
+        else:
+            upload = parse_upload(document)
         summary, is_new = await self._catalog.upload(
             upload, _parsed_steps(upload.content), audit=self._settings.audit_log_enabled
         )

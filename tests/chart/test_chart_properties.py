@@ -76,7 +76,11 @@ def _scalar(node: Object, _path: str) -> st.SearchStrategy[Any]:
         return st.integers(node.get("minimum", 0), node.get("maximum", 10**9))
     if node["type"] == "number":
         return st.one_of(st.integers(0, 10**12), st.floats(0, 10**6, allow_nan=False))
-    return st.from_regex(node["pattern"], fullmatch=True) if "pattern" in node else TEXT
+    if "pattern" not in node:
+        return TEXT
+    return st.from_regex(node["pattern"], fullmatch=True).filter(
+        lambda text: len(text) <= node.get("maxLength", 99)
+    )
 
 
 def consistent(values: Values) -> Values:

@@ -23,7 +23,8 @@ def chart(tmp_path: Path) -> Path:
     ]  # fmt: skip
     (tmp_path / "templates" / "objects.yaml").write_text(yaml.safe_dump_all(objects))
     (tmp_path / "templates" / "deployment.yaml").write_text(
-        "kind: Deployment\nmetadata: {name: d}\nspec: {template: {spec: {containers: [\n  {{ toJson .Values.container }}\n]}}}\n"
+        "kind: Deployment\nmetadata: {name: d}\n"
+        "spec: {template: {spec: {containers: [\n  {{ toJson .Values.container }}\n]}}}\n"
     )
     return tmp_path
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (one line a case: a table reads better than code)
 """Each key acts: what an operator writes is found where it belongs, and nowhere by accident."""
 
 from collections.abc import Callable
@@ -88,7 +89,6 @@ AFFINITY: Values = {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringE
 VOLUME: Values = {"name": "ca", "configMap": {"name": "company-ca"}}
 MOUNT: Values = {"name": "ca", "mountPath": "/etc/company-ca"}
 
-# one line a case; a table reads better than code
 # fmt: off
 CASES = [
     Case("nameOverride", "orders", first("Deployment", "metadata", "name"), "rel-orders"),

@@ -3,6 +3,7 @@
 Run it to write the table; test_readme.py compares.
 """
 
+import functools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,11 +20,13 @@ OPTIONAL = ("global", "enabled")
 Schema = dict[str, Any]
 
 
+@functools.cache
 def schema() -> Schema:
     loaded: Schema = json.loads((CHART / "values.schema.json").read_text())
     return loaded
 
 
+@functools.cache
 def defaults() -> dict[str, Any]:
     loaded: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
     return loaded

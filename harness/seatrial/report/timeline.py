@@ -153,10 +153,10 @@ def _phases(history: History, clock: _Clock) -> tuple[Bar, ...]:
         for op in history.ops
         if op.f == "phase" and op.process == "harness"
     ]
-    ends = [at_s for at_s, _ in starts[1:]] + [clock.duration_s]
+    starts.append((clock.duration_s, "end"))
     return tuple(
         Bar(at_s, end_s, "phase", name)
-        for (at_s, name), end_s in zip(starts, ends, strict=True)
+        for (at_s, name), (end_s, _) in pairwise(starts)
         if name != "end" and end_s > at_s
     )
 

@@ -59,11 +59,13 @@ def recovery_s(result: DrillResult) -> float | None:
 def seconds(value_s: float | None) -> str:
     if value_s is None:
         return "—"
-    if value_s < 1:
+    # Compared as they will be rounded, so that nothing reads "1000 ms" or "60.0 s".
+    if value_s < 0.9995:
         return f"{value_s * 1000:.0f} ms"
-    if value_s < 60:
+    if value_s < 59.95:
         return f"{value_s:.1f} s"
-    return f"{int(value_s // 60)} min {value_s % 60:02.0f} s"
+    minutes, rest_s = divmod(round(value_s), 60)
+    return f"{minutes} min {rest_s:02d} s"
 
 
 def instant(text: str) -> str:

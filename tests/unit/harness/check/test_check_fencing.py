@@ -30,12 +30,17 @@ def test_the_stale_completion_is_refused():
 
 
 def test_a_stale_completion_of_unknown_outcome_without_effect_is_fine():
-    assert judged(zombie(outcome="info", status=0).one(1, "COMPLETED", done("j1", "good"))).outcome is Outcome.PASS
+    assert (
+        judged(zombie(outcome="info", status=0).one(1, "COMPLETED", done("j1", "good"))).outcome
+        is Outcome.PASS
+    )
 
 
 def test_a_completion_sent_before_the_job_was_given_away_is_not_stale():
     trial = Trial("FN").start("i1").poll("j1", lease_s=5).at(109)
-    call = trial.invoke("worker-a", "complete", job_id="j1", lease_token="1", variables={done("j1", "n"): True})
+    call = trial.invoke(
+        "worker-a", "complete", job_id="j1", lease_token="1", variables={done("j1", "n"): True}
+    )
     trial.at(110).poll("j1", worker="b", token="2").at(111).end("worker-a", "complete", call)
     verdict = judged(trial.one(1, "COMPLETED", done("j1", "n")))
     assert verdict.outcome is Outcome.PASS
@@ -50,7 +55,9 @@ def test_the_stale_completion_took_effect():
 
 
 def test_it_was_refused_and_took_effect_all_the_same():
-    assert judged(zombie().one(1, "COMPLETED", done("j1", "stale"), done("j1", "good"))).outcome is Outcome.FAIL
+    assert (
+        judged(zombie().one(1, "COMPLETED", done("j1", "stale"), done("j1", "good"))).outcome is Outcome.FAIL
+    )
 
 
 def test_it_was_answered_ok_while_another_held_the_job():
@@ -59,7 +66,10 @@ def test_it_was_answered_ok_while_another_held_the_job():
 
 def test_without_tokens_a_live_lease_of_another_worker_fences():
     assert judged(zombie(token=False).one(1, "COMPLETED", done("j1", "good"))).outcome is Outcome.PASS
-    assert judged(zombie(token=False, outcome="ok").one(1, "COMPLETED", done("j1", "stale"))).outcome is Outcome.FAIL
+    assert (
+        judged(zombie(token=False, outcome="ok").one(1, "COMPLETED", done("j1", "stale"))).outcome
+        is Outcome.FAIL
+    )
 
 
 def test_without_tokens_the_first_completion_of_an_unleased_job_wins():
@@ -102,11 +112,18 @@ def trials(draw: st.DrawFn) -> Trial:
         trial.at(trial.now_s + draw(st.integers(1, 8)))
         if draw(st.booleans()):
             token += 1
-            trial.poll("j1", worker=draw(st.sampled_from("ab")), token=str(token), lease_s=draw(st.sampled_from([2, 20])))
+            trial.poll(
+                "j1",
+                worker=draw(st.sampled_from("ab")),
+                token=str(token),
+                lease_s=draw(st.sampled_from([2, 20])),
+            )
         else:
             named = str(draw(st.integers(1, 4)))
             outcome = draw(st.sampled_from(["ok", "fail", "info", "lost"]))
-            trial.complete("j1", str(number), token=named, outcome=outcome, took_s=draw(st.sampled_from([0.01, 5])))
+            trial.complete(
+                "j1", str(number), token=named, outcome=outcome, took_s=draw(st.sampled_from([0.01, 5]))
+            )
             marks.append(done("j1", str(number)))
     kept = [mark for mark in marks if draw(st.integers(0, 2)) == 0]
     return trial.one(1, "COMPLETED", *kept)
@@ -119,7 +136,9 @@ def is_broken(history: History) -> bool:
     for call in completes:
         sent = call.invoke
         held = [job for poll, job in taken if job["lease_token"] == sent.value["lease_token"]]
-        held = [job for poll, job in taken if job in held and poll.end is not None and poll.end.t_s <= sent.t_s]
+        held = [
+            job for poll, job in taken if job in held and poll.end is not None and poll.end.t_s <= sent.t_s
+        ]
         if not held:
             continue
         newer = [
@@ -150,7 +169,9 @@ def is_broken(history: History) -> bool:
         winners = [
             each
             for each in completes
-            if each.invoke.t_s >= call.end.t_s and len(marks) == 1 and set(marks) <= set(each.invoke.value["variables"])
+            if each.invoke.t_s >= call.end.t_s
+            and len(marks) == 1
+            and set(marks) <= set(each.invoke.value["variables"])
         ]
         if poll.invoke.t_s + length_s > call.end.t_s and not others and winners:
             return True

@@ -22,7 +22,9 @@ def test_one_holder_after_another():
     trial = Trial("LX")
     for number in range(20):
         trial.lived(number)
-    trial.start("i99").at(200).poll("j99", token="1", lease_s=5).at(205).poll("j99", worker="b", token="2", lease_s=5)
+    trial.start("i99").at(200).poll("j99", token="1", lease_s=5).at(205).poll(
+        "j99", worker="b", token="2", lease_s=5
+    )
     trial.complete("j99", token="2", worker="b").one(99, "COMPLETED", done("j99", "n"))
     trial.step("s99", "i99", "work", ended_at=db_time(206))
     verdict = judged(trial)
@@ -47,12 +49,20 @@ def test_two_hold_it_at_once():
 def test_engines_without_tokens_are_judged_by_worker_and_time():
     trial = Trial("LX").start("i1").poll("j1", token=None).at(110).poll("j1", worker="b", token=None)
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
-    trial = Trial("LX").start("i1").poll("j1", token=None, lease_s=5).at(120).poll("j1", token=None, lease_s=5)
+    trial = (
+        Trial("LX").start("i1").poll("j1", token=None, lease_s=5).at(120).poll("j1", token=None, lease_s=5)
+    )
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.PASS
 
 
 def test_a_fail_of_a_stranger_gives_nothing_back():
-    trial = Trial("LX").start("i1").poll("j1").fail_job("j1", worker="c", token="0").poll("j1", worker="b", token="2")
+    trial = (
+        Trial("LX")
+        .start("i1")
+        .poll("j1")
+        .fail_job("j1", worker="c", token="0")
+        .poll("j1", worker="b", token="2")
+    )
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
 
 
@@ -68,7 +78,10 @@ def test_a_lease_overtaken_in_flight_is_not_excused_by_a_later_fail():
 
 def test_two_completions_were_accepted():
     trial = Trial("LX").lived(1).complete("j1", "again")
-    assert judged(trial.instance("i1", "COMPLETED", done("j1", "n"), done("j1", "again"))).outcome is Outcome.FAIL
+    assert (
+        judged(trial.instance("i1", "COMPLETED", done("j1", "n"), done("j1", "again"))).outcome
+        is Outcome.FAIL
+    )
 
 
 def test_a_token_was_used_twice():
@@ -83,7 +96,9 @@ def test_a_finished_job_was_leased_again():
 
 def test_tokens_that_must_rise():
     trial = Trial("LX", lease_tokens_ordered=True).start("i1").poll("j1", token="2", lease_s=1)
-    trial.at(150).poll("j1", worker="b", token="1").complete("j1", worker="b").one(1, "COMPLETED", done("j1", "n"))
+    trial.at(150).poll("j1", worker="b", token="1").complete("j1", worker="b").one(
+        1, "COMPLETED", done("j1", "n")
+    )
     assert judged(trial).outcome is Outcome.FAIL
     trial.header.parameters["lease_tokens_ordered"] = False
     assert judged(trial).outcome is Outcome.PASS
@@ -125,7 +140,9 @@ def trials(draw: st.DrawFn) -> Trial:
         worker, token = draw(st.sampled_from("ab")), draw(st.sampled_from([None, "1", "2", "3"]))
         if draw(st.booleans()):
             lease_s = draw(st.sampled_from([1, 4]))
-            trial.poll("j1", worker=worker, token=token, lease_s=lease_s, took_s=draw(st.sampled_from([0.01, 3])))
+            trial.poll(
+                "j1", worker=worker, token=token, lease_s=lease_s, took_s=draw(st.sampled_from([0.01, 3]))
+            )
         elif draw(st.booleans()):
             retryable, outcome = draw(st.booleans()), draw(st.sampled_from(["ok", "info", "fail"]))
             trial.fail_job("j1", worker=worker, token=token, retryable=retryable, outcome=outcome)
@@ -151,9 +168,15 @@ def is_broken(history: History) -> bool:
     for (one, holder, answered_s), (two, rival, later_s) in permutations(taken, 2):
         if one["lease_token"] is not None and one["lease_token"] == two["lease_token"]:
             return True
-        if one["lease_token"] is two["lease_token"] is None and holder == rival and one["locked_at"] == two["locked_at"]:
+        if (
+            one["lease_token"] is two["lease_token"] is None
+            and holder == rival
+            and one["locked_at"] == two["locked_at"]
+        ):
             return True
-        if (two["locked_at"], later_s) < (one["locked_at"], answered_s) or two["locked_at"] >= one["lock_expires_at"]:
+        if (two["locked_at"], later_s) < (one["locked_at"], answered_s) or two["locked_at"] >= one[
+            "lock_expires_at"
+        ]:
             continue
         is_given_back = any(
             answered_s <= op.t_s < later_s
@@ -168,7 +191,9 @@ def is_broken(history: History) -> bool:
         if not is_given_back:
             return True
     ended_at = next(history.rows("step")).value["ended_at"]
-    if next(history.rows("job")).value["status"] == "COMPLETED" and any(job["locked_at"] > ended_at for job, *_ in taken):
+    if next(history.rows("job")).value["status"] == "COMPLETED" and any(
+        job["locked_at"] > ended_at for job, *_ in taken
+    ):
         return True
     return any(combinations(next(history.rows("instance")).value["variables"], 2))
 

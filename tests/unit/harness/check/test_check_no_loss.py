@@ -75,7 +75,9 @@ def test_an_accepted_completion_left_no_trace():
 
 
 def test_a_completion_lost_its_other_variables():
-    trial = Trial("NL").start("i1").complete("j1", variables={"price": 3}).one(1, "COMPLETED", done("j1", "n"))
+    trial = (
+        Trial("NL").start("i1").complete("j1", variables={"price": 3}).one(1, "COMPLETED", done("j1", "n"))
+    )
     assert judged(trial).outcome is Outcome.FAIL
 
 

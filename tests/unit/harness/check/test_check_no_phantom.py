@@ -71,7 +71,9 @@ def test_a_refused_completion_took_effect():
 
 
 def test_a_completion_nobody_sent_and_one_in_a_stranger():
-    assert judged(Trial("NP").lived(1).instance("i1", "COMPLETED", done("j1", "ghost"))).outcome is Outcome.FAIL
+    assert (
+        judged(Trial("NP").lived(1).instance("i1", "COMPLETED", done("j1", "ghost"))).outcome is Outcome.FAIL
+    )
     trial = Trial("NP").lived(1).lived(2)
     trial.instance("i2", "COMPLETED", done("j2", "n"), done("j1", "n"))
     assert judged(trial).outcome is Outcome.FAIL
@@ -144,7 +146,9 @@ def is_broken(history: History) -> bool:
     def asked(call: Call) -> tuple[str, str | None]:
         return call.invoke.value["definition_id"], call.invoke.value["business_key"]
 
-    known = {call.end.value["instance_id"]: asked(call) for call in starts if call.end and call.outcome == "ok"}
+    known = {
+        call.end.value["instance_id"]: asked(call) for call in starts if call.end and call.outcome == "ok"
+    }
     for row in rows["instance"]:
         if row["id"] in known and known[row["id"]] != (row["definition_id"], row["business_key"]):
             return True
@@ -157,15 +161,21 @@ def is_broken(history: History) -> bool:
         return True
     ids = {row["id"]: row for row in rows["instance"]}
     for job in rows["job"]:
-        if job["instance_id"] not in ids or job["step_execution_id"] not in {step["id"] for step in rows["step"]}:
+        if job["instance_id"] not in ids or job["step_execution_id"] not in {
+            step["id"] for step in rows["step"]
+        }:
             return True
-        sent = [call for call in completes if call.invoke.value["job_id"] == job["id"] and call.outcome != "fail"]
+        sent = [
+            call for call in completes if call.invoke.value["job_id"] == job["id"] and call.outcome != "fail"
+        ]
         if job["status"] == "COMPLETED" and not sent:
             return True
     for row in rows["instance"]:
         for mark in row["variables"]:
             senders = [
-                call for call in completes if mark in call.invoke.value["variables"] and call.outcome != "fail"
+                call
+                for call in completes
+                if mark in call.invoke.value["variables"] and call.outcome != "fail"
             ]
             if not senders:
                 return True

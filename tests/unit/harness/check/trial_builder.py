@@ -95,7 +95,9 @@ class Trial:
 
     def upload(self, document: Mapping[str, Any], version: int = 1, outcome: str = "ok") -> Self:
         got = {"id": document["id"], "version": version}
-        self.call("client-0", "upload", {"definition": dict(document)}, outcome, got if outcome == "ok" else {})
+        self.call(
+            "client-0", "upload", {"definition": dict(document)}, outcome, got if outcome == "ok" else {}
+        )
         return self
 
     def start(
@@ -140,7 +142,9 @@ class Trial:
             for job in jobs
         ]
         sent = {"worker_id": worker, "job_types": ["work"], "max_jobs": 10, "lease_s": lease_s, "wait_s": 0}
-        self.call(f"worker-{worker}", "poll", sent, outcome, {"jobs": leased} if outcome == "ok" else {}, **rest)
+        self.call(
+            f"worker-{worker}", "poll", sent, outcome, {"jobs": leased} if outcome == "ok" else {}, **rest
+        )
         return self
 
     def execute(self, job: str, *, worker: str = "a", token: str | None = "1") -> Self:
@@ -196,13 +200,20 @@ class Trial:
         return self
 
     def resume(
-        self, f: str, instance: str, step: str, outcome: str = "ok", variables: Mapping[str, Any] | None = None
+        self,
+        f: str,
+        instance: str,
+        step: str,
+        outcome: str = "ok",
+        variables: Mapping[str, Any] | None = None,
     ) -> Self:
         sent = {"instance_id": instance, "step_id": step, "variables": dict(variables or {})}
         self.call("client-0", f, sent, outcome)
         return self
 
-    def fault(self, name: str, target: str | list[str], outcome: str = "ok", *, process: str = "fault-0") -> Self:
+    def fault(
+        self, name: str, target: str | list[str], outcome: str = "ok", *, process: str = "fault-0"
+    ) -> Self:
         self.call(process, name, {"target": target, "parameters": {}}, outcome)
         return self
 

@@ -133,11 +133,11 @@ def test_all_replicas_at_once_mark_every_lane() -> None:
     assert [(lane.name, len(lane.bars)) for lane in drawn.replicas] == [(name, 1) for name in names]
 
 
-def job(token: str | None = "t1", lease_s: int = 5) -> dict[str, Any]:
+def job(issued: str | None = "t1", lease_s: int = 5) -> dict[str, Any]:
     return {
         "job_id": "j1",
         "job_type": "charge",
-        "lease_token": token,
+        "lease_token": issued,
         "locked_at": "2026-11-22T10:00:00+00:00",
         "lock_expires_at": f"2026-11-22T10:00:0{lease_s}+00:00",
     }
