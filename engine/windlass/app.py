@@ -53,7 +53,7 @@ def run(role: str, settings: Settings) -> int:
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
     try:
-        return uvloop.run(_Node(role, settings, log).serve())
+        return uvloop.run(Node(role, settings, log).serve())
     except BootRefused as err:
         return _fatal(log, err)
 
@@ -92,7 +92,7 @@ async def _migrate(database: Database, log: Log) -> None:
     log.info(Event.SCHEMA_CURRENT, version=schema.newest())
 
 
-class _Node:
+class Node:
     """One running process. Parts are made in `__init__`, brought to life in `serve`."""
 
     def __init__(self, role: str, settings: Settings, log: Log) -> None:

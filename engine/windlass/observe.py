@@ -151,7 +151,7 @@ class Log:
         self._bytes += len(line)
         if self._bytes > BUFFER_BYTES_MAX:
             self.flush()
-        elif len(self._lines) == 1 or self._flush_scheduled_on is None:
+        else:
             self._flush_soon()
 
     def _flush_soon(self) -> None:

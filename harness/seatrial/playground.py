@@ -113,7 +113,7 @@ def _await_state(process: subprocess.Popen[bytes], folder: Path, log_path: Path)
         if state is not None:
             return state
         if process.poll() is not None:
-            raise Misuse(tail(log_path, 1))
+            raise Misuse(tail(log_path, 1).removeprefix("seatrial: "))
         time.sleep(_LOOK_INTERVAL_S)
     raise Misuse(f"no cluster after {UP_WITHIN_S:g} s; see {log_path}")
 

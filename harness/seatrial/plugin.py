@@ -5,7 +5,7 @@ It is loaded in every pytest run of the environment, so it imports nothing until
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -60,10 +60,10 @@ def pytest_collection_modifyitems(
         drills = select(names, core=asked == "core", everything=asked == "all")
     except Misuse as err:
         raise pytest.UsageError(f"{_DRILLS}: {err}") from err
-    items.extend(
-        DrillItem.from_parent(session, name=drill.id, nodeid=f"seatrial::{drill.id}", drill=drill)
-        for drill in drills
-    )
+    collector = DrillCollector.from_parent(session, name="seatrial", nodeid="seatrial", drills=drills)
+    report: pytest.CollectReport = session.ihook.pytest_make_collect_report(collector=collector)
+    session.ihook.pytest_collectreport(report=report)
+    items.extend(item for item in report.result if isinstance(item, pytest.Item))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -87,6 +87,18 @@ class DrillFailed(Exception):
                 )
                 lines += [f"    {witness.text}" for witness in verdict.witnesses[:20]]
         super().__init__("\n".join(lines))
+
+
+class DrillCollector(pytest.Collector):
+    """The chosen drills, beside the session's files."""
+
+    def __init__(self, *, drills: Sequence[Drill], **known: Any) -> None:
+        super().__init__(**known)
+        self._drills = drills
+
+    def collect(self) -> Iterator[pytest.Item]:
+        for drill in self._drills:
+            yield DrillItem.from_parent(self, name=drill.id, drill=drill)
 
 
 class DrillItem(pytest.Item):

@@ -13,7 +13,7 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 
 import psycopg
 
-from seatrial.client import CallFailed, RecordingClient
+from seatrial.client import Answer, CallFailed, RecordingClient
 from seatrial.cluster import Cluster, ClusterError, Database, Replica
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder
@@ -27,6 +27,7 @@ Phase = Literal["load", "fault", "heal", "drain", "observe", "end"]
 _LOOK_INTERVAL_S = 0.05
 _STARTS_IN_FLIGHT_MAX = 64
 _START_AGAIN_S = 0.05
+_PROBE_TIMEOUT_S = 2.0
 _OPEN_STATUSES = ("ACTIVE", "WAITING")
 _HTTP_LOOK_INTERVAL_S = 0.25
 
@@ -62,7 +63,8 @@ class Stage:
         await stage.workers.kill(0); stage.workers.restart(0)                 # SIGKILL of a process
         rows = await stage.query("SELECT count(*) FROM job WHERE status = %s", "LOCKED")   # needs Database
         await stage.eventually(lambda: lease_expired(stage), within_s=20, what="the lease expires")
-        await stage.client().probe(a, "/ready")                 # any status is an answer
+        (await stage.probe(a, "/ready")).status                 # any status is an answer
+        stage.watch(a, "/healthz", every_s=0.5)                 # and so on until the scenario's end
 
     `schedule` is what the drill's `plan` drew from the seed; draw everything random there. `random(label)`
     gives further seeded generators. An exception that leaves the scenario makes the drill invalid; a broken
@@ -91,6 +93,7 @@ class Stage:
         self._seed = seed
         self._clients: list[RecordingClient] = []
         self._looker: RecordingClient | None = None
+        self._probes: dict[str, RecordingClient] = {}
         self._group = asyncio.TaskGroup()
         self._spawned: set[asyncio.Task[Any]] = set()
         self._definition_ids: list[str] = []
@@ -218,6 +221,22 @@ class Stage:
     def people(self) -> asyncio.Task[None]:
         """The loans' reviewers and signatories, from now until the scenario's end."""
         return self.spawn(Actor(self.client(), self.run_key).run())
+
+    async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
+        """Asks one replica as `probe-<replica>`: errors here are no client's, whatever they are."""
+        if replica not in self._probes:
+            self._probes[replica] = self._client(f"probe-{replica}", send_token=True, timeout_s=timeout_s)
+        return await self._probes[replica].probe(replica, path, timeout_s=timeout_s)
+
+    def watch(self, replica: str, path: str, *, every_s: float = 0.5) -> asyncio.Task[None]:
+        """Probes again and again, until cancelled or until the scenario's end."""
+
+        async def look() -> None:
+            while True:
+                await self.probe(replica, path)
+                await asyncio.sleep(every_s)
+
+        return self.spawn(look())
 
     async def race(self, calls: Iterable[Awaitable[Result]]) -> list[Result]:
         """All at once; the answers in the order of the calls."""

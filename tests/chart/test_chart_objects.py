@@ -24,7 +24,7 @@ from rendering import (
     rendered,
 )
 
-from seatrial.render import Rendered, render_chart
+from seatrial.render import Probe, Rendered, render_chart
 
 CANARY = "canary-3f9a1c"
 INLINE: Values = {
@@ -197,10 +197,10 @@ def test_the_container_is_what_a_backend_runs() -> None:
     (container,) = rendered(DATABASE | {"postgresql": {"dsn": "postgres://db/one"}}).containers()
     assert (container.name, container.command) == ("engine", ("windlass", "serve"))
     assert container.ports == {"rest": 8080, "grpc": 9090, "metrics": 9091}
-    assert {kind: (probe.path, probe.port) for kind, probe in container.probes.items()} == {
-        "startup": ("/healthz", 8080),
-        "liveness": ("/healthz", 8080),
-        "readiness": ("/ready", 8080),
+    assert container.probes == {
+        "startup": Probe("/healthz", 8080, period_s=1, timeout_s=2, failure_threshold=600, initial_delay_s=0),
+        "liveness": Probe("/healthz", 8080, period_s=10, timeout_s=5, failure_threshold=6, initial_delay_s=0),
+        "readiness": Probe("/ready", 8080, period_s=2, timeout_s=3, failure_threshold=2, initial_delay_s=0),
     }
     startup = container.probes["startup"]
     assert startup.period_s * startup.failure_threshold >= 600, "migrations take their time"
@@ -210,7 +210,9 @@ def test_the_container_is_what_a_backend_runs() -> None:
 def test_metrics_are_published_by_no_load_balancer() -> None:
     result = rendered(merged(DATABASE, {"service": {"type": "LoadBalancer"}}))
     public = [found for found in result.of_kind("Service") if found["spec"]["type"] != "ClusterIP"]
-    assert [[port["name"] for port in found["spec"]["ports"]] for found in public] == [["rest", "grpc"]]
+    assert [[(port["name"], port["appProtocol"]) for port in found["spec"]["ports"]] for found in public] == [
+        [("rest", "http"), ("grpc", "kubernetes.io/h2c")]
+    ]
 
 
 def test_replicas_spread_over_zones_and_nodes_by_themselves() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import helm_python
 import pytest
 import yaml
-from rendering import CHART, DATABASE, REPOSITORY, Values, merged, refusal_of, rendered
+from rendering import CHART, DATABASE, KAFKA, REPOSITORY, Values, engine, merged, refusal_of, rendered
 
 BAD = sorted((REPOSITORY / "values" / "bad").glob("*.yaml"))
 OVERLAYS = sorted((REPOSITORY / "values").glob("*.yaml"))
@@ -80,6 +80,17 @@ def test_nothing_that_plaintext_would_ignore_is_taken(key: str) -> None:
     kafka = {"seedBrokers": "kafka:9092", key.removeprefix("kafka."): value}
     refusal = refusal_of(merged(DATABASE, {"engine": {"dispatchMode": "kafka_outbox"}, "kafka": kafka}))
     assert refusal.startswith(f"{key} is set and kafka.transport is plaintext")
+
+
+def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:
+    tls = {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}}
+    pool = {"db": {"maxConns": 8, "minConns": 1}}
+    container = engine(rendered(merged(DATABASE, KAFKA, {"kafka": tls, "engine": pool})))
+    names = [variable["name"] for variable in container["env"]]
+    assert len(names) == 18
+    for name in names:
+        refusal = refusal_of(merged(DATABASE, {"extraEnv": [{"name": name, "value": "x"}]}))
+        assert refusal.startswith(f"extraEnv sets {name}: set "), name
 
 
 @pytest.mark.parametrize(

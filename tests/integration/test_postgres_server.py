@@ -106,7 +106,7 @@ async def test_what_was_committed_survives_a_crash_and_what_was_not_does_not(ser
         await open_transaction.execute("INSERT INTO kept VALUES (2)")
         backends = [int(str(pid)) for (pid,) in await rows(dsn, "SELECT pid FROM pg_stat_activity")]
         await server.crash()
-        assert not any(is_running(pid) for pid in backends)
+        assert not any(psutil.pid_exists(pid) for pid in backends), "not even as zombies"
         with pytest.raises(psycopg.OperationalError):
             await open_transaction.execute("SELECT 1")
     with pytest.raises(psycopg.OperationalError):
@@ -116,9 +116,6 @@ async def test_what_was_committed_survives_a_crash_and_what_was_not_does_not(ser
     assert server.port == port
     assert await rows(dsn, "SELECT id FROM kept") == [(1,)]
     assert "automatic recovery in progress" in server.log_path.read_text()
-    assert psutil.Process().children() == [
-        child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE
-    ]
     await server.drop_database("crash")
 
 

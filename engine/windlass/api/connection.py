@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import inspect
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -54,7 +53,6 @@ class Connection(asyncio.Protocol):
         self._current: Request | None = None
         self._current_since_s = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._work: Coroutine[Any, Any, Response] | None = None
 
         self._read_paused = False
         self._write_paused = False
@@ -244,7 +242,6 @@ class Connection(asyncio.Protocol):
         if isinstance(outcome, Response):
             self._finish(request, outcome)
             return
-        self._work = outcome
         self._task = asyncio.Task(self._wait(request, outcome), loop=self._server.loop, name="call")
 
     async def _wait(self, request: Request, work: Coroutine[Any, Any, Response]) -> None:
@@ -256,7 +253,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:
             response = self._server.broke(request, error)
         if self._current is request:
-            self._task = self._work = None
+            self._task = None
             self._finish(request, response)
             self._pump()
 
@@ -295,13 +292,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _let_go(self) -> None:
-        task, work = self._task, self._work
-        self._task = self._work = None
-        if task is None or work is None:
+        task, self._task = self._task, None
+        if task is None:
             return
+        # It has begun: the loop calls us only after the first step of a task made before.
         task.cancel()
-        if inspect.getcoroutinestate(work) == inspect.CORO_CREATED:
-            work.close()
         self._server.overdue.add(task)
         task.add_done_callback(self._server.overdue.discard)
 

@@ -39,12 +39,7 @@ def judge(history: History) -> tuple[Verdict, ...]:
 
     A check that dies is UNKNOWN, with its traceback; so is one that does not exist.
     """
-    names = history.header.checks
-    if not names:
-        return (
-            Verdict("-", "A drill names what it judges.", Outcome.INVALID, "the run header names no check"),
-        )
-    return tuple(_judged(name, history) for name in names)
+    return tuple(_judged(name, history) for name in history.header.checks)
 
 
 def _judged(name: str, history: History) -> Verdict:

@@ -34,7 +34,8 @@ def assuming(check: str, guarantee: str, *assumptions: Assumption) -> Callable[[
             verdict = judge(history)
             if verdict.outcome not in {Outcome.PASS, Outcome.VACUOUS}:
                 return verdict
-            reasons = [reason for each in assumptions if (reason := each.broken(facts))]
+            others = (each for each in assumptions if not each.essential)
+            reasons = [reason for each in others if (reason := each.broken(facts))]
             if not reasons:
                 return verdict
             summary = f"{'; '.join(reasons)} (otherwise {verdict.outcome}: {verdict.summary})"
@@ -83,13 +84,10 @@ def _no_step_rows(facts: Facts) -> str | None:
 
 
 def _mispaired(facts: Facts) -> str | None:
-    seen = set()
-    for call in facts.calls:
-        key = (call.invoke.process, call.invoke.f, call.invoke.call)
-        if key in seen:
-            return f"{key[0]} used call number {key[2]} twice for {key[1]}: its answers cannot be told apart"
-        seen.add(key)
-    return None
+    if facts.reused_call is None:
+        return None
+    op = facts.reused_call.invoke
+    return f"{op.process} used call number {op.call} twice for {op.f}: its answers cannot be told apart"
 
 
 def _why(call: Call) -> str:

@@ -9,8 +9,9 @@ from itertools import pairwise
 import msgspec
 
 from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
-from seatrial.check.facts import Facts, Lease, facts_of, happened, token_of
+from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
+from seatrial.check.lease import Lease, Tenure, token_of
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
@@ -86,36 +87,22 @@ def duplicate_budget(history: History) -> Verdict:
 def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
     """Every lease but the last may explain the execution that came after it, once, if its holder did run."""
     tokens = {token_of(op.value) for op in executions}
-    leases = facts.leases.get(job_id, [])
+    tenure = facts.tenures.get(job_id, Tenure((), ()))
     retries = explained = 0
-    for lease, later in pairwise(leases):
+    for lease, later in pairwise(tenure.leases):
         if lease.token is not None and lease.token not in tokens:
             continue
-        if _given_back(facts, lease, later):
+        if tenure.given_back_s(lease) < later.answered_s:
             retries += 1
         elif later.locked_us >= lease.expires_us or _stopped(facts, lease):
             explained += 1
     return Budget(len(executions), min(retries, len(executions) - 1), explained)
 
 
-def _given_back(facts: Facts, lease: Lease, later: Lease) -> bool:
-    for call in facts.fails_of.get(lease.job_id, ()):
-        token = token_of(call.invoke.value)
-        same = (
-            token == lease.token
-            if token is not None
-            else call.invoke.value.get("worker_id") == lease.worker_id
-        )
-        in_time = lease.answered_s <= call.invoke.t_s < later.answered_s
-        if same and in_time and happened(call) and call.invoke.value.get("retryable", True):
-            return True
-    return False
-
-
 def _stopped(facts: Facts, lease: Lease) -> bool:
     """A fault hit its worker while the lease was held or about to be."""
     holders = {lease.worker_id, lease.poll.invoke.process}
     return any(
-        fault.bit_s is not None and fault.bit_s >= lease.poll.invoke.t_s and holders & set(fault.targets)
+        fault.bit_s is not None and fault.bit_s > lease.poll.invoke.t_s and holders & set(fault.targets)
         for fault in facts.faults
     )

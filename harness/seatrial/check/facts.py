@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from seatrial.check.lease import Lease, Tenure, token_of
 from seatrial.history import Call, History, Op, RunHeader
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -84,31 +85,6 @@ class Fault(msgspec.Struct, frozen=True):
         return f"{self.name} of {', '.join(self.targets)}" if self.targets else self.name
 
 
-class Lease(msgspec.Struct, frozen=True):
-    """One acquisition of one job, as the answer of a poll showed it; instants on the database's clock."""
-
-    job_id: str
-    instance_id: str
-    token: str | None
-    worker_id: str
-    locked_us: int
-    expires_us: int
-    poll: Call
-
-    @property
-    def answered_s(self) -> float:
-        return self.poll.end.t_s if self.poll.end is not None else self.poll.invoke.t_s
-
-    @property
-    def name(self) -> str:
-        return f"token {self.token}" if self.token is not None else f"worker {self.worker_id}"
-
-
-def token_of(value: Mapping[str, Any]) -> str | None:
-    token = value.get("lease_token")
-    return None if token is None else str(token)
-
-
 class Facts:
     def __init__(self, history: History) -> None:
         self.header: RunHeader = history.header
@@ -127,6 +103,17 @@ class Facts:
 
     def rows(self, f: str) -> Sequence[Op]:
         return self._rows_of.get(f, ())
+
+    @cached_property
+    def reused_call(self) -> Call | None:
+        """A call whose process used its number before, so that its answer cannot be told from the other's."""
+        seen = set()
+        for call in self.calls:
+            key = (call.invoke.process, call.invoke.f, call.invoke.call)
+            if key in seen:
+                return call
+            seen.add(key)
+        return None
 
     # -- parameters ----------------------------------------------------------------------------
 
@@ -217,8 +204,8 @@ class Facts:
     # -- what the workers did ------------------------------------------------------------------
 
     @cached_property
-    def leases(self) -> dict[str, list[Lease]]:
-        """Job id -> its acquisitions in the order of the database's clock."""
+    def tenures(self) -> dict[str, Tenure]:
+        """Job id -> its acquisitions; jobs that no answered poll brought are absent."""
         found: dict[str, list[Lease]] = defaultdict(list)
         for poll in self.calls_of("poll"):
             if poll.end is None or poll.outcome != "ok":
@@ -235,9 +222,11 @@ class Facts:
                         poll,
                     )
                 )
-        for leases in found.values():
-            leases.sort(key=lambda lease: (lease.locked_us, lease.answered_s))
-        return dict(found)
+        return {job_id: Tenure(leases, self._gave_back(job_id)) for job_id, leases in found.items()}
+
+    def _gave_back(self, job_id: str) -> Iterable[Call]:
+        calls = self.fails_of.get(job_id, ())
+        return [call for call in calls if happened(call) and call.invoke.value.get("retryable", True)]
 
     @cached_property
     def completes_of(self) -> dict[str, list[Call]]:

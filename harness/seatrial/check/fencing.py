@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.facts import DONE_PREFIX, Facts, Lease, facts_of, happened, token_of
+from seatrial.check.facts import DONE_PREFIX, Facts, facts_of, happened
 from seatrial.check.finding import Findings
+from seatrial.check.lease import Lease, token_of
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
@@ -22,19 +23,18 @@ def fencing(history: History) -> Verdict:
     facts = facts_of(history)
     findings = Findings(facts)
     stale_completes = stale_fails = refused = 0
-    for job_id, calls in facts.completes_of.items():
-        for call in calls:
-            successor = superseder(call, facts.leases.get(job_id, ()))
-            if successor is None:
-                continue
-            certainly_live = _live_throughout(facts, call, successor)
-            if token_of(call.invoke.value) is None and not certainly_live:
-                continue  # contract 1.6: without a token, the first completion of an unleased job wins
-            stale_completes += 1
-            refused += call.outcome == "fail"
-            _judge_complete(facts, call, successor, findings, certainly_live=certainly_live)
+    for call in facts.calls_of("complete"):
+        successor = _superseder(facts, call)
+        if successor is None:
+            continue
+        certainly_live = _live_throughout(facts, call, successor)
+        if token_of(call.invoke.value) is None and not certainly_live:
+            continue  # contract 1.6: without a token, the first completion of an unleased job wins
+        stale_completes += 1
+        refused += call.outcome == "fail"
+        _judge_complete(facts, call, successor, findings, certainly_live=certainly_live)
     for job_id, calls in facts.fails_of.items():
-        stale = [call for call in calls if (superseder(call, facts.leases.get(job_id, ())) is not None)]
+        stale = [call for call in calls if _superseder(facts, call) is not None]
         stale_fails += len(stale)
         _judge_fails(facts, job_id, stale, findings)
     figures = {
@@ -50,23 +50,9 @@ def fencing(history: History) -> Verdict:
     )
 
 
-def superseder(call: Call, leases: Sequence[Lease]) -> Lease | None:
-    """The acquisition that took the job from the caller, answered before the call was sent (real time); the latest
-    one. Leases are in the order of the database's clock.
-    """
-    token = token_of(call.invoke.value)
-    worker_id = str(call.invoke.value.get("worker_id"))
-    mine = [
-        lease
-        for lease in leases
-        if (lease.token == token if token is not None else lease.worker_id == worker_id)
-        and lease.answered_s <= call.invoke.t_s
-    ]
-    if not mine:
-        return None
-    last_us = mine[-1].locked_us
-    later = [lease for lease in leases if lease.locked_us > last_us and lease.answered_s < call.invoke.t_s]
-    return later[-1] if later else None
+def _superseder(facts: Facts, call: Call) -> Lease | None:
+    tenure = facts.tenures.get(call.invoke.value["job_id"])
+    return tenure.superseder(call) if tenure is not None else None
 
 
 def _judge_complete(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from heapq import heappop, heappush
-from math import inf
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.facts import Facts, Lease, facts_of, happened, instant_us, token_of
+from seatrial.check.facts import Facts, facts_of, instant_us
 from seatrial.check.finding import Findings
-from seatrial.history import Call, History
+from seatrial.check.lease import Lease, Tenure
+from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
@@ -26,23 +26,23 @@ def lease_exclusive(history: History) -> Verdict:
     facts = facts_of(history)
     findings = Findings(facts)
     ordered = facts.flag("lease_tokens_ordered", default=False)
-    for leases in facts.leases.values():
-        _judge_tokens(leases, findings, ordered=ordered)
-        _judge_overlaps(facts, leases, findings)
-        _judge_finished(facts, leases, findings)
+    for tenure in facts.tenures.values():
+        _judge_tokens(tenure.leases, findings, ordered=ordered)
+        _judge_overlaps(tenure, findings)
+        _judge_finished(facts, tenure.leases, findings)
     for job_id, keys in facts.done_keys.items():
         if len(keys) > 1:
             text = f"{len(keys)} completions of job {job_id} were accepted: {', '.join(sorted(keys))}"
             findings.add(text, job_id, at=_complete_indexes(facts, job_id, keys))
-    count = sum(map(len, facts.leases.values()))
+    count = sum(len(tenure.leases) for tenure in facts.tenures.values())
     figures = {
-        "jobs_leased": len(facts.leases),
+        "jobs_leased": len(facts.tenures),
         "leases": count,
-        "leased_again": sum(len(leases) > 1 for leases in facts.leases.values()),
+        "leased_again": sum(len(tenure.leases) > 1 for tenure in facts.tenures.values()),
         "violations": findings.count,
     }
     summary = (
-        f"{count} leases of {len(facts.leases)} jobs, {figures['leased_again']} jobs leased more than once"
+        f"{count} leases of {len(facts.tenures)} jobs, {figures['leased_again']} jobs leased more than once"
     )
     return findings.verdict(
         "LX", GUARANTEE, summary, figures, vacuous=None if count else "no job was ever leased"
@@ -65,10 +65,10 @@ def _judge_tokens(leases: Sequence[Lease], findings: Findings, *, ordered: bool)
         previous = lease
 
 
-def _judge_overlaps(facts: Facts, leases: Sequence[Lease], findings: Findings) -> None:
+def _judge_overlaps(tenure: Tenure, findings: Findings) -> None:
     """In order of `locked_at`. Of the leases that still run, the one given back last (or never) is the holder."""
     running: list[tuple[float, int, Lease]] = []
-    for number, lease in enumerate(leases):
+    for number, lease in enumerate(tenure.leases):
         while running and running[0][2].expires_us <= lease.locked_us:
             heappop(running)
         if running and -running[0][0] >= lease.answered_s:
@@ -78,29 +78,7 @@ def _judge_overlaps(facts: Facts, leases: Sequence[Lease], findings: Findings) -
                 f"job {lease.job_id}: {holder.name} and {lease.name} held it together for {overlap_s:.3f} s"
             )
             findings.add(text, lease.job_id, at=(*_shown(holder), *_shown(lease)))
-        heappush(running, (-_given_back_s(facts, lease), number, lease))
-
-
-def _given_back_s(facts: Facts, lease: Lease) -> float:
-    """When its holder first sent a retryable fail, which ends a lease early (monotonic); infinite when it did not."""
-    return min(
-        (
-            call.invoke.t_s
-            for call in facts.fails_of.get(lease.job_id, ())
-            if call.invoke.t_s >= lease.answered_s
-            and happened(call)
-            and call.invoke.value.get("retryable", True)
-            and _is_of(call, lease)
-        ),
-        default=inf,
-    )
-
-
-def _is_of(call: Call, lease: Lease) -> bool:
-    token = token_of(call.invoke.value)
-    if token is not None and lease.token is not None:
-        return token == lease.token
-    return str(call.invoke.value.get("worker_id")) == lease.worker_id
+        heappush(running, (-tenure.given_back_s(lease), number, lease))
 
 
 def _judge_finished(facts: Facts, leases: Sequence[Lease], findings: Findings) -> None:

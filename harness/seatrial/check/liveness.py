@@ -48,8 +48,8 @@ def database_clock_us(facts: Facts) -> int | None:
     return max(
         (
             lease.locked_us + int((observed_s - lease.answered_s) * 1e6)
-            for leases in facts.leases.values()
-            for lease in leases
+            for tenure in facts.tenures.values()
+            for lease in tenure.leases
         ),
         default=None,
     )

@@ -89,9 +89,9 @@ def _judge_jobs(facts: Facts, findings: Findings) -> None:
             findings.add(text, job_id, instance_id, at=(row.index,))
     if not facts.jobs:
         return
-    for job_id, leases in facts.leases.items():
+    for job_id, tenure in facts.tenures.items():
         if job_id not in facts.jobs:
-            poll = leases[0].poll
+            poll = tenure.leases[0].poll
             at = (poll.invoke.index, poll.end.index) if poll.end is not None else (poll.invoke.index,)
             findings.add(f"a poll handed out job {job_id}, which does not exist", job_id, at=at)
 
@@ -148,7 +148,7 @@ def _judge_outcomes(facts: Facts, findings: Findings) -> None:
         completed = any(happened(call) for call in facts.completes_of.get(job_id, ()))
         failed = any(happened(call) for call in facts.fails_of.get(job_id, ()))
         # An engine with an attempt cap fails a job by itself when its leases run out one after another.
-        run_out = job_id in facts.leases or unseen_poll
+        run_out = job_id in facts.tenures or unseen_poll
         if status == "COMPLETED" and not completed:
             findings.add(f"job {job_id} is COMPLETED; no call completed it", job_id, at=(row.index,))
         elif status == "FAILED" and not failed and not run_out:

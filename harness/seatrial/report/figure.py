@@ -267,7 +267,7 @@ class _Canvas:
             for impact in self.timeline.impacts
         ]
         rows: dict[int, list[Bar]] = {}
-        with_text = {replace(bar, end_s=bar.end_s + self._text_s(bar)): bar for bar in faults}
+        with_text = {replace(bar, end_s=self._text_end_s(bar)): bar for bar in faults}
         for row, bar in packed(with_text, _FAULT_ROWS_MAX):
             rows.setdefault(row, []).append(with_text[bar])
         for row in sorted(rows):
@@ -280,15 +280,17 @@ class _Canvas:
         nexts_s = [bar.start_s for bar in bars[1:]] + [self.timeline.duration_s]
         places = []
         for bar, next_s in zip(bars, nexts_s, strict=True):
-            if self._text_s(bar) <= bar.end_s - bar.start_s:
+            text_end_s = self._text_end_s(bar)
+            if text_end_s <= bar.end_s:
                 places.append("inside")
             else:
-                places.append("outside" if self._text_s(bar) <= next_s - bar.end_s else "none")
+                places.append("outside" if text_end_s <= next_s else "none")
         return places
 
-    def _text_s(self, bar: Bar) -> float:
-        """How much of the time axis its text would cover."""
-        return len(bar.text) * _CHARACTER_PX / _PLOT_PX * self.timeline.duration_s
+    def _text_end_s(self, bar: Bar) -> float:
+        """Where on the time axis its text ends: in the bar when it fits there, else beside it."""
+        text_s = len(bar.text) * _CHARACTER_PX / _PLOT_PX * self.timeline.duration_s
+        return bar.end_s if text_s <= bar.end_s - bar.start_s else bar.end_s + text_s
 
     def _heat_lanes(self, lanes: Sequence[Lane], colour: Colour, what: str) -> None:
         most = max((max(lane.heat, default=0.0) for lane in lanes), default=0.0)

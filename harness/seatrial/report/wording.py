@@ -27,7 +27,6 @@ MEANING: Mapping[Outcome, str] = {
 _UNITS = {"_per_s": "/s", "_s": " s", "_ms": " ms", "_bytes": " B", "_ratio": "", "_percent": " %"}
 _TELLING = (
     "lost",
-    "lost_starts",
     "duplicates",
     "leased_again",
     "stale_completes_refused",

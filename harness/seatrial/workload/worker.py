@@ -144,7 +144,10 @@ async def _serve(config: WorkerConfig) -> None:
     recorder = Recorder(Path(config.history_folder))
     worker = Worker(config, recorder)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.leave)
-    await worker.run()
+    try:
+        await worker.run()
+    except BaseExceptionGroup as group:
+        raise group.exceptions[0] from None  # the log's last line then names the cause
     recorder.close()
 
 

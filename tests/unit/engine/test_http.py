@@ -228,6 +228,18 @@ async def test_a_body_past_the_cap_is_refused_while_it_is_still_being_sent() -> 
 
 
 @on_both_loops
+async def test_a_refused_caller_that_sends_everything_first_can_still_read_why() -> None:
+    def send_then_read(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(post("/big", b"x" * 8_000_000))
+            return raw.recv(65536)
+
+    async with serving(body_bytes_max=1000) as site:
+        answer = await asyncio.to_thread(send_then_read, site.port)
+        assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+@on_both_loops
 async def test_a_head_past_the_cap_is_refused() -> None:
     async with serving(head_bytes_max=1024) as site:
         whole = await site.connect()
@@ -360,6 +372,18 @@ async def test_a_call_must_arrive_in_time_and_an_idle_connection_ends() -> None:
         assert (await idle.call(get("/once")))[0] == 200
         assert await idle.closed() == b""
         assert site.echo.served == ["/once"]
+
+
+@on_both_loops
+async def test_a_call_behind_a_slow_one_has_its_whole_time_to_arrive() -> None:
+    async with serving(request_s=0.4, read_s=0.3) as site:
+        caller = await site.connect()
+        behind = post("/behind", b"abc")
+        await caller.send(get("/wait") + behind[:-1])
+        assert (await caller.answer())[0] == 504
+        (connection,) = site.server.connections
+        connection.meet_deadlines(site.server.now_s)
+        assert json.loads((await caller.call(behind[-1:]))[2])["body"] == "abc"
 
 
 @on_both_loops

@@ -1,4 +1,7 @@
-"""A few lines that speak the wire's job calls, so that clients and workers meet a real socket without an engine."""
+"""A few lines that speak the wire, so that clients, workers and drills meet a real socket without an engine.
+
+Its definitions consist of one END step, so every instance is complete when it starts; jobs are put in by hand.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ class SmallEngine:
         self.waiting: list[dict[str, Any]] = []
         self.completed: list[tuple[str, dict[str, Any]]] = []
         self.failed: list[tuple[str, dict[str, Any]]] = []
+        self.instances: list[dict[str, Any]] = []
         self._leases = 0
         self._runner: web.AppRunner | None = None
         self.port = 0
@@ -80,10 +84,45 @@ class SmallEngine:
         if parts[:2] == ["v1", "jobs"] and parts[-1] == "fail":
             self.failed.append((parts[2], body))
             return web.Response(status=204)
-        if request.method == "POST" and parts == ["v1", "instances"]:
-            number = sum(path == "/v1/instances" for _, path, _ in self.requests)
-            return web.json_response({"id": f"{self.name}-i{number}", "status": "ACTIVE"}, status=201)
+        if parts == ["v1", "definitions"]:
+            return web.json_response({"id": body["id"], "version": 1}, status=201)
+        if parts == ["v1", "instances"]:
+            return self._start(body) if request.method == "POST" else self._list(request)
+        if parts[-1] == "history":
+            return web.json_response({"items": [_end_step(parts[2])]})
+        if parts == ["healthz"]:
+            return web.Response()
+        if parts == ["metrics"]:
+            return web.Response(
+                text=f'# HELP starts\nstarts_total{{node="{self.name}"}} {len(self.instances)}\n'
+            )
         return web.json_response({"error": "not-found", "message": f"no {request.path}"}, status=404)
+
+    def _start(self, body: Any) -> web.Response:
+        instance = {
+            "id": f"{self.name}-i{len(self.instances) + 1}",
+            "definitionId": body["definitionId"],
+            "definitionVersion": 1,
+            "status": "COMPLETED",
+            "currentStepIds": [],
+            "variables": body["variables"],
+            "startedAt": "2026-01-01T00:00:00Z",
+            "completedAt": "2026-01-01T00:00:00Z",
+            "businessKey": body.get("businessKey"),
+        }
+        self.instances.append(instance)
+        return web.json_response(instance, status=201)
+
+    def _list(self, request: web.Request) -> web.Response:
+        wanted = {"definitionId": request.query.get("definitionId"), "status": request.query.get("status")}
+        fits = [
+            instance
+            for instance in self.instances
+            if all(value is None or instance[name] == value for name, value in wanted.items())
+        ]
+        size = int(request.query["pageSize"])
+        first = int(request.query["page"]) * size
+        return web.json_response({"items": fits[first : first + size], "total": len(fits)})
 
     def _take(self, body: Any) -> list[dict[str, Any]]:
         fits = [job for job in self.waiting if job["jobType"] in body["jobTypes"]][: body["maxJobs"]]
@@ -105,3 +144,18 @@ class SmallEngine:
             "createdAt": "2026-01-01T00:00:00Z",
             **job,
         }
+
+
+def _end_step(instance_id: str) -> dict[str, Any]:
+    """In the spelling of the seed engine, which has no other (contract 1.4)."""
+    return {
+        "ID": f"step-of-{instance_id}",
+        "InstanceID": instance_id,
+        "StepID": "end",
+        "StepType": "END",
+        "AttemptNumber": 1,
+        "Status": "COMPLETED",
+        "StartedAt": "2026-01-01T00:00:00Z",
+        "EndedAt": "2026-01-01T00:00:00Z",
+        "FailureReason": None,
+    }

@@ -66,7 +66,7 @@ async def test_a_start_that_succeeds_is_invoke_then_ok_with_the_engines_id(
     )
     assert invoke.value == {"definition_id": "loan", "business_key": "k1", "variables": {"amount": 3}}
     assert (end.type, end.call, end.error) == ("ok", invoke.call, None)
-    assert end.value == {"instance_id": "replica-0-i1", "status": "ACTIVE"}
+    assert end.value == {"instance_id": "replica-0-i1", "status": "COMPLETED"}
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ async def test_poison_kills_the_process_and_one_kept_alive_comes_back(
     assert executed == [("worker-0", "j1"), ("worker-0.2", "j2")]
 
 
-async def test_a_paused_worker_polls_no_more_until_it_is_resumed(
+async def test_a_paused_worker_is_stopped_and_goes_on_when_resumed_and_both_are_recorded(
     pool: WorkerPool, engine: SmallEngine, tmp_path: Path
 ) -> None:
     pool.start(pay())

@@ -2,11 +2,13 @@
 -- Leases the oldest claimable jobs of some types to waiting polls; nobody else can get the same ones. The inner query is
 -- a materialised list, so the planner cannot run it twice and overshoot; idx_job_claimable keeps it flat. $2 is the
 -- slots in the order they are to be filled (indexes into $3, $4 from 1); its length is the most that may be claimed.
+-- The update compares the state with what was picked, not with a constant: with a constant the planner may scan the
+-- whole partial index instead of looking up ids.
 WITH picked AS MATERIALIZED (
-    SELECT c.id, c.queued_at
+    SELECT c.id, c.status, c.queued_at
     FROM unnest($1::text[]) AS w (job_type)
     CROSS JOIN LATERAL (
-        SELECT j.id, coalesce(j.requeued_at, j.created_at) AS queued_at
+        SELECT j.id, j.status, coalesce(j.requeued_at, j.created_at) AS queued_at
         FROM job AS j
         WHERE j.status = 'UNLOCKED' AND j.job_type = w.job_type
         ORDER BY coalesce(j.requeued_at, j.created_at), j.id
@@ -14,7 +16,7 @@ WITH picked AS MATERIALIZED (
         FOR UPDATE SKIP LOCKED
     ) AS c
 ), chosen AS MATERIALIZED (
-    SELECT id, row_number() OVER (ORDER BY queued_at, id) AS place
+    SELECT id, status, row_number() OVER (ORDER BY queued_at, id) AS place
     FROM picked
     ORDER BY queued_at, id
     LIMIT cardinality($2::integer[])
@@ -26,17 +28,21 @@ SET status = 'LOCKED', worker_id = ($3::text[])[($2::integer[])[c.place]], locke
     lock_expires_at = t.now + ($4::float8[])[($2::integer[])[c.place]] * interval '1 second',
     lease_token = coalesce(j.lease_token, 0) + 1
 FROM chosen AS c, t
-WHERE j.id = c.id AND j.status = 'UNLOCKED'
+WHERE j.id = c.id AND j.status = c.status
 RETURNING ($2::integer[])[c.place] AS slot, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
           j.worker_id, j.locked_at, j.lock_expires_at, j.retries_remaining, j.payload::text AS payload,
           j.created_at, j.lease_token;
 
 -- name: job_release
--- Gives leases back unharmed: their poll went away before it was answered. Guarded by the token.
+-- Gives leases back unharmed: their poll went away before it was answered. Guarded by the token; the state is no
+-- constant for the same reason as in job_claim.
+WITH guard AS MATERIALIZED (
+    SELECT 'LOCKED' AS held
+)
 UPDATE job AS j
 SET status = 'UNLOCKED', worker_id = NULL, locked_at = NULL, lock_expires_at = NULL
-FROM unnest($1::text[], $2::bigint[]) AS u (id, lease_token)
-WHERE j.id = u.id AND j.status = 'LOCKED' AND j.lease_token = u.lease_token
+FROM guard, unnest($1::text[], $2::bigint[]) AS u (id, lease_token)
+WHERE j.id = u.id AND j.status = guard.held AND j.lease_token = u.lease_token
 RETURNING j.job_type;
 
 -- name: job_expire_leases

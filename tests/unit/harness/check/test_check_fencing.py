@@ -4,10 +4,11 @@ from datetime import datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import Trial, done
+
 from seatrial.check import CHECKS
 from seatrial.history import History
 from seatrial.verdict import Outcome, Verdict
-from trial_builder import Trial, done
 
 
 def judged(trial: Trial) -> Verdict:
@@ -23,20 +24,20 @@ def zombie(*, token: bool = True, outcome: str = "fail", status: int = 409, **pa
     return trial.at(115).complete("j1", "good", worker="b", token=second)
 
 
-def test_the_stale_completion_is_refused():
+def test_the_stale_completion_is_refused() -> None:
     verdict = judged(zombie(stale_expected=True).one(1, "COMPLETED", done("j1", "good")))
     assert verdict.outcome is Outcome.PASS
     assert verdict.figures["stale_completes_refused"] == 1
 
 
-def test_a_stale_completion_of_unknown_outcome_without_effect_is_fine():
+def test_a_stale_completion_of_unknown_outcome_without_effect_is_fine() -> None:
     assert (
         judged(zombie(outcome="info", status=0).one(1, "COMPLETED", done("j1", "good"))).outcome
         is Outcome.PASS
     )
 
 
-def test_a_completion_sent_before_the_job_was_given_away_is_not_stale():
+def test_a_completion_sent_before_the_job_was_given_away_is_not_stale() -> None:
     trial = Trial("FN").start("i1").poll("j1", lease_s=5).at(109)
     call = trial.invoke(
         "worker-a", "complete", job_id="j1", lease_token="1", variables={done("j1", "n"): True}
@@ -47,24 +48,24 @@ def test_a_completion_sent_before_the_job_was_given_away_is_not_stale():
     assert verdict.figures["stale_completes"] == 0
 
 
-def test_the_stale_completion_took_effect():
+def test_the_stale_completion_took_effect() -> None:
     verdict = judged(zombie(outcome="ok").one(1, "COMPLETED", done("j1", "stale")))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.witnesses[0].ids == ("j1", "i1")
     assert judged(zombie(outcome="info").one(1, "COMPLETED", done("j1", "stale"))).outcome is Outcome.FAIL
 
 
-def test_it_was_refused_and_took_effect_all_the_same():
+def test_it_was_refused_and_took_effect_all_the_same() -> None:
     assert (
         judged(zombie().one(1, "COMPLETED", done("j1", "stale"), done("j1", "good"))).outcome is Outcome.FAIL
     )
 
 
-def test_it_was_answered_ok_while_another_held_the_job():
+def test_it_was_answered_ok_while_another_held_the_job() -> None:
     assert judged(zombie(outcome="ok").one(1, "COMPLETED", done("j1", "good"))).outcome is Outcome.FAIL
 
 
-def test_without_tokens_a_live_lease_of_another_worker_fences():
+def test_without_tokens_a_live_lease_of_another_worker_fences() -> None:
     assert judged(zombie(token=False).one(1, "COMPLETED", done("j1", "good"))).outcome is Outcome.PASS
     assert (
         judged(zombie(token=False, outcome="ok").one(1, "COMPLETED", done("j1", "stale"))).outcome
@@ -72,20 +73,20 @@ def test_without_tokens_a_live_lease_of_another_worker_fences():
     )
 
 
-def test_without_tokens_the_first_completion_of_an_unleased_job_wins():
+def test_without_tokens_the_first_completion_of_an_unleased_job_wins() -> None:
     trial = Trial("FN").start("i1").poll("j1", token=None, lease_s=5)
     trial.at(110).poll("j1", worker="b", token=None, lease_s=5)
     trial.at(130).complete("j1", "late", token=None).one(1, "COMPLETED", done("j1", "late"))
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_the_same_worker_name_is_no_token():
+def test_the_same_worker_name_is_no_token() -> None:
     trial = Trial("FN").start("i1").poll("j1", token="1", lease_s=5).at(110).poll("j1", token="2")
     trial.at(112).complete("j1", "stale", token="1").one(1, "COMPLETED", done("j1", "stale"))
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_stale_fail_failed_the_job():
+def test_a_stale_fail_failed_the_job() -> None:
     trial = Trial("FN").start("i1").poll("j1", lease_s=5).at(110).poll("j1", worker="b", token="2")
     trial.at(112).fail_job("j1", retryable=False, message="zombie").one(1, "FAILED")
     trial.instance("i1", "FAILED", failure_reason="zombie")
@@ -94,7 +95,7 @@ def test_a_stale_fail_failed_the_job():
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_a_drill_that_made_no_stale_call_shows_nothing():
+def test_a_drill_that_made_no_stale_call_shows_nothing() -> None:
     assert judged(Trial("FN", stale_expected=True).lived(1)).outcome is Outcome.VACUOUS
     assert judged(Trial("FN").lived(1)).outcome is Outcome.PASS
 
@@ -179,6 +180,6 @@ def is_broken(history: History) -> bool:
 
 
 @given(trials())
-def test_it_agrees_with_the_naive_restatement(trial: Trial):
+def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["FN"](history).outcome is Outcome.FAIL) == is_broken(history)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import Trial, db_time, done
+
 from seatrial.check import CHECKS, judge
 from seatrial.history import History
 from seatrial.verdict import Outcome, Verdict
-from trial_builder import Trial, db_time, done
 
 DOUBLE_LEASE = Path(__file__).parent / "fixtures" / "double-lease"
 
@@ -18,7 +19,7 @@ def judged(trial: Trial) -> Verdict:
     return CHECKS["LX"](trial.history())
 
 
-def test_one_holder_after_another():
+def test_one_holder_after_another() -> None:
     trial = Trial("LX")
     for number in range(20):
         trial.lived(number)
@@ -32,13 +33,13 @@ def test_one_holder_after_another():
     assert verdict.figures["leased_again"] == 1
 
 
-def test_a_lease_that_was_given_back_may_be_taken_at_once():
+def test_a_lease_that_was_given_back_may_be_taken_at_once() -> None:
     trial = Trial("LX").start("i1").poll("j1").fail_job("j1").poll("j1", worker="b", token="2")
     trial.complete("j1", worker="b", token="2").one(1, "COMPLETED", done("j1", "n"))
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_two_hold_it_at_once():
+def test_two_hold_it_at_once() -> None:
     trial = Trial("LX").start("i1").poll("j1").at(110).poll("j1", worker="b", token="2")
     verdict = judged(trial.complete("j1").one(1, "COMPLETED", done("j1", "n")))
     assert verdict.outcome is Outcome.FAIL
@@ -46,7 +47,7 @@ def test_two_hold_it_at_once():
     assert len(verdict.witnesses[0].op_indexes) >= 2
 
 
-def test_engines_without_tokens_are_judged_by_worker_and_time():
+def test_engines_without_tokens_are_judged_by_worker_and_time() -> None:
     trial = Trial("LX").start("i1").poll("j1", token=None).at(110).poll("j1", worker="b", token=None)
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
     trial = (
@@ -55,7 +56,7 @@ def test_engines_without_tokens_are_judged_by_worker_and_time():
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.PASS
 
 
-def test_a_fail_of_a_stranger_gives_nothing_back():
+def test_a_fail_of_a_stranger_gives_nothing_back() -> None:
     trial = (
         Trial("LX")
         .start("i1")
@@ -66,7 +67,7 @@ def test_a_fail_of_a_stranger_gives_nothing_back():
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
 
 
-def test_a_lease_overtaken_in_flight_is_not_excused_by_a_later_fail():
+def test_a_lease_overtaken_in_flight_is_not_excused_by_a_later_fail() -> None:
     """b's claim was in the database before a gave the job back; its answer only came later."""
     trial = Trial("LX").start("i1").poll("j1")
     late = trial.invoke("worker-b", "poll", worker_id="b")
@@ -76,7 +77,7 @@ def test_a_lease_overtaken_in_flight_is_not_excused_by_a_later_fail():
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
 
 
-def test_two_completions_were_accepted():
+def test_two_completions_were_accepted() -> None:
     trial = Trial("LX").lived(1).complete("j1", "again")
     assert (
         judged(trial.instance("i1", "COMPLETED", done("j1", "n"), done("j1", "again"))).outcome
@@ -84,17 +85,17 @@ def test_two_completions_were_accepted():
     )
 
 
-def test_a_token_was_used_twice():
+def test_a_token_was_used_twice() -> None:
     trial = Trial("LX").lived(1).at(200).poll("j1", worker="b", token="1")
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_finished_job_was_leased_again():
+def test_a_finished_job_was_leased_again() -> None:
     trial = Trial("LX").lived(1).at(300).poll("j1", worker="b", token="2")
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_tokens_that_must_rise():
+def test_tokens_that_must_rise() -> None:
     trial = Trial("LX", lease_tokens_ordered=True).start("i1").poll("j1", token="2", lease_s=1)
     trial.at(150).poll("j1", worker="b", token="1").complete("j1", worker="b").one(
         1, "COMPLETED", done("j1", "n")
@@ -104,7 +105,7 @@ def test_tokens_that_must_rise():
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_without_any_lease_it_is_vacuous():
+def test_without_any_lease_it_is_vacuous() -> None:
     assert judged(Trial("LX").start("i1").one(1, "CANCELLED")).outcome is Outcome.VACUOUS
 
 
@@ -121,7 +122,7 @@ def total_queue_is_valid(history: History) -> bool:
     return set(dequeued) == set(enqueued)
 
 
-def test_a_double_lease_passes_total_queue_and_fails_here():
+def test_a_double_lease_passes_total_queue_and_fails_here() -> None:
     history = History.load(DOUBLE_LEASE)
     assert total_queue_is_valid(history)
     outcomes = {verdict.check: verdict.outcome for verdict in judge(history)}
@@ -199,6 +200,6 @@ def is_broken(history: History) -> bool:
 
 
 @given(trials())
-def test_it_agrees_with_the_naive_restatement(trial: Trial):
+def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["LX"](history).outcome is Outcome.FAIL) == is_broken(history)

@@ -4,17 +4,18 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import Trial, db_time, done
+
 from seatrial.check import CHECKS
 from seatrial.history import History
 from seatrial.verdict import Outcome, Verdict
-from trial_builder import Trial, db_time, done
 
 
 def judged(trial: Trial) -> Verdict:
     return CHECKS["NL"](trial.history())
 
 
-def test_every_acknowledged_thing_is_there():
+def test_every_acknowledged_thing_is_there() -> None:
     trial = Trial("NL")
     for number in range(20):
         trial.lived(number)
@@ -23,19 +24,19 @@ def test_every_acknowledged_thing_is_there():
     assert verdict.figures["starts_acked"] == verdict.figures["completes_acked"] == 20
 
 
-def test_a_late_completion_beside_an_accepted_one_is_a_no_op():
+def test_a_late_completion_beside_an_accepted_one_is_a_no_op() -> None:
     trial = Trial("NL").lived().complete("j1", "late")
     verdict = judged(trial)
     assert verdict.outcome is Outcome.PASS
     assert verdict.figures["completes_excused"] == 1
 
 
-def test_a_completion_of_a_cancelled_instance_is_a_no_op():
+def test_a_completion_of_a_cancelled_instance_is_a_no_op() -> None:
     trial = Trial("NL").start("i1").poll("j1").cancel("i1").complete("j1").one(1, "CANCELLED")
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_an_engine_that_marks_the_job_after_the_cancel_is_excused_by_the_clock():
+def test_an_engine_that_marks_the_job_after_the_cancel_is_excused_by_the_clock() -> None:
     trial = Trial("NL").start("i1").poll("j1").cancel("i1").complete("j1").one(1, "CANCELLED")
     trial.job("j1", "COMPLETED").step("s1", "i1", "work", "COMPLETED", ended_at=db_time(201))
     assert judged(trial).outcome is Outcome.PASS
@@ -43,30 +44,30 @@ def test_an_engine_that_marks_the_job_after_the_cancel_is_excused_by_the_clock()
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_start_of_unknown_outcome_may_be_gone():
+def test_a_start_of_unknown_outcome_may_be_gone() -> None:
     trial = Trial("NL").lived().start("", outcome="info").start("", outcome="lost")
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_an_acknowledged_start_is_gone():
+def test_an_acknowledged_start_is_gone() -> None:
     verdict = judged(Trial("NL").lived(1).start("i2"))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.witnesses[0].ids == ("i2",)
     assert verdict.witnesses[0].op_indexes
 
 
-def test_an_acknowledged_start_never_ends():
+def test_an_acknowledged_start_never_ends() -> None:
     trial = Trial("NL").lived(1).start("i2").one(2, "ACTIVE")
     assert judged(trial).outcome is Outcome.FAIL
     trial = Trial("NL", terminal_expected=False).lived(1).start("i2").one(2, "ACTIVE")
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_two_starts_were_answered_with_one_instance():
+def test_two_starts_were_answered_with_one_instance() -> None:
     assert judged(Trial("NL").lived(1).start("i1")).outcome is Outcome.FAIL
 
 
-def test_an_accepted_completion_left_no_trace():
+def test_an_accepted_completion_left_no_trace() -> None:
     trial = Trial("NL").start("i1").poll("j1").complete("j1").one(1, "COMPLETED")
     verdict = judged(trial)
     assert verdict.outcome is Outcome.FAIL
@@ -74,26 +75,26 @@ def test_an_accepted_completion_left_no_trace():
     assert "j1" in verdict.witnesses[0].ids
 
 
-def test_a_completion_lost_its_other_variables():
+def test_a_completion_lost_its_other_variables() -> None:
     trial = (
         Trial("NL").start("i1").complete("j1", variables={"price": 3}).one(1, "COMPLETED", done("j1", "n"))
     )
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_an_acknowledged_signal_and_cancel_must_show():
+def test_an_acknowledged_signal_and_cancel_must_show() -> None:
     trial = Trial("NL").lived().resume("signal", "i1", "wait", variables={"answer": 1})
     assert judged(trial).outcome is Outcome.FAIL
     assert judged(Trial("NL").lived().cancel("i1")).outcome is Outcome.FAIL
     assert judged(Trial("NL").lived().cancel("i1", "fail")).outcome is Outcome.PASS
 
 
-def test_nothing_acknowledged_shows_nothing():
+def test_nothing_acknowledged_shows_nothing() -> None:
     trial = Trial("NL").start("i1", outcome="info").one(1)
     assert judged(trial).outcome is Outcome.VACUOUS
 
 
-def test_without_the_end_state_it_is_invalid():
+def test_without_the_end_state_it_is_invalid() -> None:
     trial = Trial("NL").start("i1")
     assert judged(trial).outcome is Outcome.INVALID
 
@@ -188,6 +189,6 @@ def is_broken(history: History) -> bool:
 
 
 @given(trials())
-def test_it_agrees_with_the_naive_restatement(trial: Trial):
+def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["NL"](history).outcome is Outcome.FAIL) == is_broken(history)

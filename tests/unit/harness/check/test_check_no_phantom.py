@@ -4,10 +4,11 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import ONE_STEP, Trial, done
+
 from seatrial.check import CHECKS
 from seatrial.history import Call, History
 from seatrial.verdict import Outcome, Verdict
-from trial_builder import ONE_STEP, Trial, done
 
 PARENT: dict[str, Any] = {
     **ONE_STEP,
@@ -21,14 +22,14 @@ def judged(trial: Trial) -> Verdict:
     return CHECKS["NP"](trial.history())
 
 
-def test_everything_has_its_call():
+def test_everything_has_its_call() -> None:
     trial = Trial("NP").upload(ONE_STEP)
     for number in range(20):
         trial.lived(number)
     assert judged(trial).outcome is Outcome.PASS
 
 
-def test_an_unanswered_start_explains_one_instance_with_its_key():
+def test_an_unanswered_start_explains_one_instance_with_its_key() -> None:
     trial = Trial("NP").upload(ONE_STEP).start("", key="k7", outcome="info").one(7, "ACTIVE")
     trial.instance("i7", "ACTIVE", business_key="k7")
     assert judged(trial).outcome is Outcome.PASS
@@ -36,7 +37,7 @@ def test_an_unanswered_start_explains_one_instance_with_its_key():
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_chained_child_needs_no_start_and_holds_its_parents_marks():
+def test_a_chained_child_needs_no_start_and_holds_its_parents_marks() -> None:
     trial = Trial("NP").upload(ONE_STEP).upload(PARENT)
     trial.start("i1", definition="parent").complete("j1").one(1, "COMPLETED", done("j1", "n"))
     trial.instance("i1", "COMPLETED", done("j1", "n"), definition_id="parent")
@@ -48,13 +49,13 @@ def test_a_chained_child_needs_no_start_and_holds_its_parents_marks():
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_an_instance_that_nobody_started():
+def test_an_instance_that_nobody_started() -> None:
     verdict = judged(Trial("NP").upload(ONE_STEP).lived(1).one(2, "ACTIVE"))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.witnesses[0].ids == ("i2",)
 
 
-def test_a_refused_start_that_exists():
+def test_a_refused_start_that_exists() -> None:
     trial = Trial("NP").lived(1).start("", key="k2", outcome="fail", status=400).one(2, "ACTIVE")
     trial.instance("i2", "ACTIVE", business_key="k2")
     verdict = judged(trial)
@@ -62,7 +63,7 @@ def test_a_refused_start_that_exists():
     assert "refused" in verdict.witnesses[0].text
 
 
-def test_a_refused_completion_took_effect():
+def test_a_refused_completion_took_effect() -> None:
     trial = Trial("NP").start("i1").complete("j1", outcome="fail", status=409).complete("j1", "m")
     trial.one(1, "COMPLETED", done("j1", "n"), done("j1", "m"))
     verdict = judged(trial)
@@ -70,7 +71,7 @@ def test_a_refused_completion_took_effect():
     assert verdict.figures["phantoms"] == 1
 
 
-def test_a_completion_nobody_sent_and_one_in_a_stranger():
+def test_a_completion_nobody_sent_and_one_in_a_stranger() -> None:
     assert (
         judged(Trial("NP").lived(1).instance("i1", "COMPLETED", done("j1", "ghost"))).outcome is Outcome.FAIL
     )
@@ -79,22 +80,22 @@ def test_a_completion_nobody_sent_and_one_in_a_stranger():
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_job_without_its_instance_or_outside_the_end_state():
+def test_a_job_without_its_instance_or_outside_the_end_state() -> None:
     assert judged(Trial("NP").lived(1).job("j9", "CANCELLED")).outcome is Outcome.FAIL
     assert judged(Trial("NP").lived(1).poll("j9")).outcome is Outcome.FAIL
 
 
-def test_a_status_that_no_call_caused():
+def test_a_status_that_no_call_caused() -> None:
     assert judged(Trial("NP").start("i1").one(1, "COMPLETED")).outcome is Outcome.FAIL
     assert judged(Trial("NP").start("i1").one(1, "FAILED")).outcome is Outcome.FAIL
     assert judged(Trial("NP").start("i1").one(1, "CANCELLED")).outcome is Outcome.FAIL
 
 
-def test_an_engine_may_fail_a_job_whose_leases_all_ran_out():
+def test_an_engine_may_fail_a_job_whose_leases_all_ran_out() -> None:
     assert judged(Trial("NP").start("i1").poll("j1").one(1, "FAILED")).outcome is Outcome.PASS
 
 
-def test_a_wait_passed_more_often_than_signalled():
+def test_a_wait_passed_more_often_than_signalled() -> None:
     trial = Trial("NP").lived(1).resume("signal", "i1", "w", "info")
     trial.step("s8", "i1", "w", step_type="WAIT")
     assert judged(trial).outcome is Outcome.PASS
@@ -192,6 +193,6 @@ def is_broken(history: History) -> bool:
 
 
 @given(trials())
-def test_it_agrees_with_the_naive_restatement(trial: Trial):
+def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["NP"](history).outcome is Outcome.FAIL) == is_broken(history)

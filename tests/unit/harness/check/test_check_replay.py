@@ -8,6 +8,7 @@ from itertools import product
 from hypothesis import given
 from hypothesis import strategies as st
 from reference_engine import DOCUMENTS
+
 from seatrial.check.blueprint import parse
 from seatrial.check.flow import unmet
 from seatrial.check.replay import Tally, imbalances, sources_of
@@ -30,7 +31,7 @@ def best_cover(needs: list[int], offers: list[int], serves: list[set[int]]) -> i
 
 
 @given(st.data())
-def test_unmet_is_what_no_assignment_can_meet(data: st.DataObject):
+def test_unmet_is_what_no_assignment_can_meet(data: st.DataObject) -> None:
     needs = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
     offers = data.draw(st.lists(st.integers(0, 3), max_size=4))
     serves = [data.draw(st.sets(st.integers(0, len(needs) - 1))) for _ in offers]
@@ -40,7 +41,7 @@ def test_unmet_is_what_no_assignment_can_meet(data: st.DataObject):
 
 
 @given(st.data())
-def test_two_flows_stand_for_one_assignment(data: st.DataObject):
+def test_two_flows_stand_for_one_assignment(data: st.DataObject) -> None:
     """Mendelsohn and Dulmage: all entries can have a source and all musts an entry exactly when both hold at once."""
     entries = data.draw(st.lists(st.integers(1, 2), min_size=1, max_size=3))
     sources = data.draw(
@@ -138,7 +139,7 @@ def enter(
     return [(entered, completed, "ACTIVE", step_id)]
 
 
-def test_the_model_accepts_exactly_the_runs_of_definitions_without_forks():
+def test_the_model_accepts_exactly_the_runs_of_definitions_without_forks() -> None:
     """Of all counts of visits up to a size, those that no run reaches are refused, and no others."""
     for name in ("line", "loop", "dead-end"):
         runs = every_run(name)
@@ -163,7 +164,7 @@ def test_the_model_accepts_exactly_the_runs_of_definitions_without_forks():
         assert judged > 100
 
 
-def test_the_sources_of_a_fork_count_activations():
+def test_the_sources_of_a_fork_count_activations() -> None:
     plan = parse(DOCUMENTS["fork"])
     tallies = {"g": Tally(2, 2), "j": Tally(3, 3)}
     join = next(source for source in sources_of(plan, "ACTIVE", tallies) if source.text.endswith("join j"))

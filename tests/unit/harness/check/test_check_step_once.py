@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from reference_engine import DOCUMENTS, Reference, lived_out
+from trial_builder import ONE_STEP, Trial, done
+
 from seatrial.check import CHECKS
 from seatrial.verdict import Outcome, Verdict
-from trial_builder import ONE_STEP, Trial, done
 
 seeds = st.integers(0, 2**32)
 
@@ -39,13 +40,13 @@ def a_completed(name: str, **wanted: int) -> Reference:
 
 
 @given(st.sampled_from(sorted(DOCUMENTS)), seeds, st.integers(0, 40))
-def test_a_right_engine_passes_wherever_it_stands(name: str, seed: int, acts: int):
+def test_a_right_engine_passes_wherever_it_stands(name: str, seed: int, acts: int) -> None:
     engine = lived_out(DOCUMENTS[name], seed, acts)
     verdict = judged(of(engine))
     assert verdict.outcome is Outcome.PASS, verdict.summary
 
 
-def test_many_instances_of_all_definitions():
+def test_many_instances_of_all_definitions() -> None:
     trial = Trial("S1x")
     for document in DOCUMENTS.values():
         trial.upload(document)
@@ -57,7 +58,7 @@ def test_many_instances_of_all_definitions():
     assert verdict.figures["instances_replayed"] == 200
 
 
-def test_versions_are_told_apart():
+def test_versions_are_told_apart() -> None:
     longer = copy.deepcopy(dict(ONE_STEP))
     longer["steps"][0]["nextStep"] = "more"
     longer["steps"].insert(
@@ -88,19 +89,19 @@ def doubled(engine: Reference, step_id: str) -> Reference:
 @pytest.mark.parametrize(
     ("name", "step"), [("line", "c"), ("loop", "b"), ("fork", "p2"), ("nested", "q"), ("timers", "u")]
 )
-def test_a_step_was_dispatched_twice(name: str, step: str):
+def test_a_step_was_dispatched_twice(name: str, step: str) -> None:
     verdict = judged(of(doubled(a_completed(name, **{step: 1}), step)))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.witnesses[0].ids == ("i1",)
     assert verdict.witnesses[0].op_indexes
 
 
-def test_a_join_fired_twice():
+def test_a_join_fired_twice() -> None:
     engine = a_completed("fork", d=1, j=2)
     assert judged(of(doubled(engine, "d"))).outcome is Outcome.FAIL
 
 
-def test_a_join_fired_early():
+def test_a_join_fired_early() -> None:
     engine = a_completed("fork", j=2, q=1)
     engine.steps = [
         row for row in engine.steps if row["id"] != [r for r in engine.steps if r["step_id"] == "j"][-1]["id"]
@@ -108,7 +109,7 @@ def test_a_join_fired_early():
     assert judged(of(engine)).outcome is Outcome.FAIL
 
 
-def test_a_completed_step_led_nowhere():
+def test_a_completed_step_led_nowhere() -> None:
     engine = lived_out(DOCUMENTS["line"], 3, 1)
     assert [row["step_id"] for row in engine.steps] == ["a", "b", "c"]
     engine.steps = engine.steps[:2]
@@ -118,20 +119,20 @@ def test_a_completed_step_led_nowhere():
     assert "missing" in verdict.summary
 
 
-def test_completed_without_an_end():
+def test_completed_without_an_end() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1)
     del trial.rows["step"]["e1"]
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_attempts_repeat():
+def test_attempts_repeat() -> None:
     engine = a_completed("loop", a=2)
     for row in engine.steps:
         row["attempt_number"] = 1
     assert judged(of(engine)).outcome is Outcome.FAIL
 
 
-def test_a_visit_has_two_jobs_or_none():
+def test_a_visit_has_two_jobs_or_none() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1).job("j7", instance_id="i1", step_execution_id="s1")
     assert judged(trial).outcome is Outcome.FAIL
     trial = Trial("S1x").upload(ONE_STEP).lived(1).lived(2)
@@ -140,7 +141,7 @@ def test_a_visit_has_two_jobs_or_none():
 
 
 @pytest.mark.parametrize("leftover", ["job", "step", "task", "timer", "current"])
-def test_a_finished_instance_leaves_something_open(leftover: str):
+def test_a_finished_instance_leaves_something_open(leftover: str) -> None:
     engine = a_completed("timers", u=1)
     trial = of(engine)
     if leftover == "job":
@@ -156,12 +157,12 @@ def test_a_finished_instance_leaves_something_open(leftover: str):
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_step_and_its_job_disagree():
+def test_a_step_and_its_job_disagree() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1).job("j1", "FAILED")
     assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_an_interrupting_timer_fired_without_effect():
+def test_an_interrupting_timer_fired_without_effect() -> None:
     engine = Reference(DOCUMENTS["timers"], random.Random(1))
     engine.timers[0]["fired"] = True
     verdict = judged(of(engine))
@@ -169,14 +170,14 @@ def test_an_interrupting_timer_fired_without_effect():
     assert "without effect" in verdict.witnesses[0].text
 
 
-def test_a_timer_fired_twice():
+def test_a_timer_fired_twice() -> None:
     engine = Reference(DOCUMENTS["timers"], random.Random(1))
     engine._fire(engine.timers[0], engine.steps[0])
     assert judged(of(engine)).outcome is Outcome.PASS
     assert judged(of(doubled(engine, "late"))).outcome is Outcome.FAIL
 
 
-def test_a_step_of_another_definition():
+def test_a_step_of_another_definition() -> None:
     trial = (
         Trial("S1x").upload(ONE_STEP).lived(1).step("x", "i1", "stranger").job("jx", step_execution_id="x")
     )
@@ -197,13 +198,13 @@ def family(*, children: int, **parameters: Any) -> Trial:
 
 
 @pytest.mark.parametrize("parameters", [{}, {"chain_key": "key"}])
-def test_each_parent_has_one_child(parameters: dict[str, Any]):
+def test_each_parent_has_one_child(parameters: dict[str, Any]) -> None:
     assert judged(family(children=1, **parameters)).outcome is Outcome.PASS
     assert judged(family(children=0, **parameters)).outcome is Outcome.FAIL
     assert judged(family(children=2, **parameters)).outcome is Outcome.FAIL
 
 
-def test_the_key_shows_a_child_of_the_wrong_parent():
+def test_the_key_shows_a_child_of_the_wrong_parent() -> None:
     for chain_key, expected in ((None, Outcome.PASS), ("key", Outcome.FAIL)):
         trial = family(children=1, chain_key=chain_key).start("i7", definition="parent")
         trial.one(7, "COMPLETED").instance("i7", "COMPLETED", definition_id="parent", variables={"key": "k7"})
@@ -211,7 +212,7 @@ def test_the_key_shows_a_child_of_the_wrong_parent():
         assert judged(trial).outcome is expected
 
 
-def test_a_started_instance_is_nobodys_child():
+def test_a_started_instance_is_nobodys_child() -> None:
     assert judged(family(children=1).start("i5").one(5, "ACTIVE")).outcome is Outcome.PASS
     assert judged(family(children=0).start("i5").one(5, "ACTIVE")).outcome is Outcome.FAIL
 
@@ -219,14 +220,14 @@ def test_a_started_instance_is_nobodys_child():
 # -- when it cannot be judged ----------------------------------------------------------------------
 
 
-def test_without_steps_or_definitions_it_says_so():
+def test_without_steps_or_definitions_it_says_so() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1)
     del trial.rows["step"]
     assert judged(trial).outcome is Outcome.INVALID
     assert judged(Trial("S1x").lived(1)).outcome is Outcome.VACUOUS
 
 
-def test_over_rest_alone_visits_are_still_judged():
+def test_over_rest_alone_visits_are_still_judged() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1)
     del trial.rows["job"]
     assert judged(trial).outcome is Outcome.PASS
@@ -234,7 +235,7 @@ def test_over_rest_alone_visits_are_still_judged():
     assert judged(trial).outcome is Outcome.INVALID
 
 
-def test_marks_of_jobs_do_not_matter_here():
+def test_marks_of_jobs_do_not_matter_here() -> None:
     trial = (
         Trial("S1x").upload(ONE_STEP).lived(1).instance("i1", "COMPLETED", done("j1", "n"), done("j1", "m"))
     )

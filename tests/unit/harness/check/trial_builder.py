@@ -12,6 +12,7 @@ import msgspec
 from seatrial.history import HISTORY_FILE, History, Op, RunHeader
 
 EPOCH = datetime(2026, 11, 1, tzinfo=UTC)
+FIRST = "1"
 
 ONE_STEP: Mapping[str, Any] = {
     "id": "one",
@@ -119,7 +120,7 @@ class Trial:
         self,
         *jobs: str,
         worker: str = "a",
-        token: str | None = "1",
+        token: str | None = FIRST,
         locked_s: float | None = None,
         lease_s: float = 30.0,
         instance: str | None = None,
@@ -147,7 +148,7 @@ class Trial:
         )
         return self
 
-    def execute(self, job: str, *, worker: str = "a", token: str | None = "1") -> Self:
+    def execute(self, job: str, *, worker: str = "a", token: str | None = FIRST) -> Self:
         self.note(f"worker-{worker}", "execute", job_id=job, lease_token=token)
         return self
 
@@ -157,7 +158,7 @@ class Trial:
         nonce: str = "n",
         *,
         worker: str = "a",
-        token: str | None = "1",
+        token: str | None = FIRST,
         instance: str | None = None,
         outcome: str = "ok",
         variables: Mapping[str, Any] | None = None,
@@ -178,7 +179,7 @@ class Trial:
         job: str,
         *,
         worker: str = "a",
-        token: str | None = "1",
+        token: str | None = FIRST,
         retryable: bool = True,
         message: str = "boom",
         outcome: str = "ok",

@@ -86,10 +86,11 @@ def test_dark_and_light_follow_the_reader(opened: tuple[Page, list[str]]) -> Non
     page.locator("#drill-L5 .figure-box").scroll_into_view_if_needed()
     page.wait_for_selector("#drill-L5 .figure-box[data-drawn]", timeout=DRAWN_WITHIN_MS)
     ink = "getComputedStyle(document.querySelector('#drill-L5 .ytick text')).fill"
-    grounds, inks = [], []
+    grounds: list[str] = []
+    inks: list[str] = []
 
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        page.emulate_media(color_scheme=scheme)
         page.wait_for_function(
             "(old) => getComputedStyle(document.querySelector('#drill-L5 .ytick text')).fill !== old",
             arg=inks[-1] if inks else "",

@@ -149,6 +149,30 @@ def test_figures_are_whole_plotly_figures(mixed: tuple[list[DrillResult], Page])
     }
 
 
+def test_faults_close_together_each_keep_their_text(tmp_path: Path) -> None:
+    run = synthetic_run.Synthetic(duration_s=60.0, killed=None, paused=None, starts_per_s=5.0)
+    for number in range(3):
+        target = {"target": f"replica-{number}"}
+        run.call(20.0 + number, 0.01, f"fault-{number}", "restart_replica", target)
+        run.call(20.5 + number, 0.01, f"fault-{number}", "heal", target)
+    run.write(tmp_path / "L5")
+    result = DrillResult("L5", "t", "p", Outcome.PASS, 7, "", 60.0, str(tmp_path / "L5"), ())
+
+    (figure,) = Page(report.write(tmp_path, [result], "x")).figures()
+
+    texts = [
+        (text, place, y)
+        for trace in figure["data"]
+        if trace["type"] == "bar" and isinstance(trace["textposition"], list)
+        for text, place, y in zip(trace["text"], trace["textposition"], trace["y"], strict=True)
+    ]
+    assert sorted(text for text, _, _ in texts) == [
+        f"restart_replica replica-{number}" for number in range(3)
+    ]
+    assert {place for _, place, _ in texts} == {"outside"}
+    assert len({y for _, _, y in texts}) == 3
+
+
 def test_a_witness_shows_at_most_twenty_events(tmp_path: Path) -> None:
     result = synthetic_run.failing(tmp_path)
     many = Verdict("NL", "G.", Outcome.FAIL, "S.", (Witness("all of it", (), tuple(range(200))),))

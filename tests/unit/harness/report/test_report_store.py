@@ -55,7 +55,7 @@ def test_a_failed_write_leaves_the_old_result(tmp_path: Path) -> None:
     result = synthetic_run.passing(tmp_path, "F8")
 
     with pytest.raises(TypeError):
-        store.write_result(tmp_path / "F8", msgspec.structs.replace(result, notes=(object(),)))  # type: ignore[arg-type]
+        store.write_result(tmp_path / "F8", msgspec.structs.replace(result, notes=(object(),)))
 
     assert store.read_results(tmp_path) == [result]
     assert sorted(path.name for path in (tmp_path / "F8").iterdir()) == ["history.jsonl", "result.json"]

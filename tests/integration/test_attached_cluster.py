@@ -1,0 +1,61 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+
+from seatrial.cluster import Cluster, ClusterError, Database, Kill, Logs, Partition, Pause
+from seatrial.cluster.attach import AttachedCluster
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """An endpoint that is alive from its second look on."""
+    looks = 0
+
+    async def healthz(_: web.Request) -> web.Response:
+        nonlocal looks
+        looks += 1
+        return web.Response(status=200 if looks > 1 else 503)
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+async def test_it_waits_until_the_addresses_are_alive_and_has_no_ability(url: str) -> None:
+    attached = AttachedCluster([url + "/", url])
+    await asyncio.wait_for(attached.up(), 10)
+    assert [(replica.name, replica.rest_url) for replica in attached.replicas()] == [
+        ("replica-0", url),
+        ("replica-1", url),
+    ]
+    assert attached.spec.replicas == 2
+    assert isinstance(attached, Cluster)
+    assert not isinstance(attached, Kill | Pause | Partition | Database | Logs)
+    await attached.down()
+    await attached.up()
+
+
+async def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 0.1)
+    with pytest.raises(
+        ClusterError, match=r"127.0.0.1:1/healthz is not alive after 0.1 s: .*; start the engine"
+    ):
+        await AttachedCluster(["http://127.0.0.1:1"]).up()
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host:1", "http://", "http://h:0", "http://h:x"])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(ClusterError, match="is no address of an engine; give http://HOST:PORT"):
+        AttachedCluster([url])
+
+
+def test_no_address_is_refused() -> None:
+    with pytest.raises(ClusterError, match="no URL to attach to"):
+        AttachedCluster([])

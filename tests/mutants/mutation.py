@@ -1,0 +1,26 @@
+"""What mutants share: the way to another text of a statement, and the way into the engine."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from windlass import __main__ as command
+from windlass.store import queries
+
+
+def replace_sql(name: str, old: str, new: str) -> None:
+    """Dies when the statement no longer holds `old`: a mutant that breaks nothing must not pass for one."""
+    known = dict(queries.load())
+    text = known[name].text
+    if text.count(old) != 1:
+        sys.exit(
+            f"mutant: {old!r} is {text.count(old)} times in the statement {name}, once is needed; mend the mutant"
+        )
+    known[name] = known[name]._replace(text=text.replace(old, new))
+    queries.load = lambda: known
+
+
+def serve() -> NoReturn:
+    """The engine's own command line."""
+    sys.exit(command.main())

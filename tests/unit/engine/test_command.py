@@ -1,0 +1,92 @@
+"""The command line as an operator types it: real processes, exit codes and words."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+from windlass.config import variables
+
+DSN = {"WE_POSTGRES_DSN": "postgresql://u:hunter2@db:5432/windlass"}
+
+
+def windlass(*words: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Nothing of this process's own configuration leaks in."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("WE_", "DB_", "WINDLASS_"))
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "windlass", *words],
+        capture_output=True,
+        text=True,
+        env=kept | (env or {}),
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("words", [("version",), ("--version",)])
+def test_version(words: tuple[str, ...]) -> None:
+    done = windlass(*words)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"windlass {version('windlass')}\n", "")
+
+
+@pytest.mark.parametrize("words", [("--help",), ("-h",), ("help",), ("serve", "--help")])
+def test_help_names_every_command_and_shows_examples(words: tuple[str, ...]) -> None:
+    done = windlass(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("serve", "api", "scheduler", "migrate", "check-config", "version", "examples:"):
+        assert word in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(("server",), "'server'"), (("serve", "now"), "'now'"), (("--port=1",), "'--port=1'")],
+)
+def test_an_unknown_word_is_one_line_and_exit_2(words: tuple[str, ...], named: str) -> None:
+    done = windlass(*words, env=DSN)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert named in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [(), ("serve",), ("api",), ("scheduler",), ("migrate",)])
+def test_a_bad_configuration_ends_every_command_with_all_problems(words: tuple[str, ...]) -> None:
+    done = windlass(*words, env={"WE_REST_PORT": "x", "WE_AUDIT_LOG_ENABLED": "maybe"})
+    assert done.returncode == 1
+    (line,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert (line["level"], line["msg"]) == ("ERROR", "engine: fatal")
+    assert line["err"] + "\n" == done.stderr
+    assert [problem.split()[1] for problem in done.stderr.splitlines()] == [
+        "WE_POSTGRES_DSN",
+        "WE_REST_PORT",
+        "WE_AUDIT_LOG_ENABLED",
+    ]
+
+
+def test_check_config_prints_the_settings_in_force_without_secrets() -> None:
+    done = windlass("check-config", env=DSN | {"WINDLASS_LANES": "3", "WINDLASS_LANE": "9"})
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert "WE_POSTGRES_DSN=postgresql://u:***@db:5432/windlass" in lines
+    assert "WINDLASS_LANES=3" in lines
+    assert "WE_REST_PORT=8080  (default)" in lines
+    names = [line.split("=")[0] for line in lines]
+    assert names == [v.name for v in variables() if "KAFKA" not in v.name and "OUTBOX" not in v.name]
+    assert "did you mean WINDLASS_LANES?" in done.stderr
+    assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_check_config_prints_all_problems_and_exits_1() -> None:
+    done = windlass("check-config", env={"WE_REST_PORT": "x", "WINDLASS_LANES": "0"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split()[1] for line in done.stderr.splitlines()] == [
+        "WE_POSTGRES_DSN",
+        "WE_REST_PORT",
+        "WINDLASS_LANES",
+    ]

@@ -1,0 +1,442 @@
+"""Contract 7: what is read from where, what is refused and in which words and order."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass.config import ConfigError, Settings, resolved, settings_from_env, variables
+from windlass.dsn import database_url, redact
+
+NO_FILE = Path("/nonexistent/engine.yaml")
+DSN = {"WE_POSTGRES_DSN": "postgresql://u:s3cret@db:5432/windlass"}
+KAFKA = DSN | {
+    "WE_DISPATCH_MODE": "kafka_outbox",
+    "WE_KAFKA_SEED_BROKERS": "k:9092",
+    "WE_KAFKA_TRANSPORT": "plaintext",
+}
+SASL = KAFKA | {
+    "WE_KAFKA_TRANSPORT": "sasl_scram_tls",
+    "WE_KAFKA_SASL_USERNAME": "me",
+    "WE_KAFKA_SASL_PASSWORD": "hunter2",
+}
+
+
+def settings(env: dict[str, str], yaml: Path = NO_FILE) -> Settings:
+    return settings_from_env(env, yaml)
+
+
+def problems(env: dict[str, str], yaml: Path = NO_FILE) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        settings_from_env(env, yaml)
+    assert all(problem.startswith("config: ") for problem in caught.value.problems)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+@pytest.fixture
+def yaml_file(tmp_path: Path) -> Path:
+    return tmp_path / "engine.yaml"
+
+
+def test_defaults() -> None:
+    found = settings(DSN)
+    expected: dict[str, Any] = {
+        "rest_port": 8080,
+        "grpc_port": 9090,
+        "metrics_port": 9091,
+        "log_level": "info",
+        "audit_log_enabled": True,
+        "db_max_conns": max(4, 4 * len(os.sched_getaffinity(0))),
+        "db_min_conns": 0,
+        "dispatch_mode": "polling",
+        "kafka": None,
+        "lease_s": 30.0,
+        "lease_sweep_interval_s": 15.0,
+        "timer_sweep_interval_s": 5.0,
+        "lease_expiries_max": 25,
+        "shutdown_grace_s": 30.0,
+        "lanes": 2,
+        "lane_batch_max": 256,
+        "body_bytes_max": 16 * 1024 * 1024,
+        "long_poll_s_max": 25.0,
+        "wake_mode": "hybrid",
+        "fallback_poll_interval_s": 0.5,
+        "empty_poll_memory_s": 0.25,
+        "request_timeout_s": 30.0,
+        "database_timeout_s": 10.0,
+        "migrate_on_start": True,
+        "node_heartbeat_interval_s": 5.0,
+        "connections_max": 2000,
+    }
+    assert {name: getattr(found, name) for name in expected} == expected
+    assert found.node_name
+    assert found == Settings(postgres_dsn=DSN["WE_POSTGRES_DSN"])
+    assert found.warnings == ()
+
+
+def test_every_variable_is_declared_once_and_described() -> None:
+    names = [variable.name for variable in variables()]
+    assert len(names) == len(set(names))
+    keys = [variable.yaml_key for variable in variables() if variable.yaml_key]
+    assert len(keys) == len(set(keys))
+    assert all(variable.description for variable in variables())
+    declared = {field.name for field in dataclasses.fields(Settings) if "variable" in field.metadata}
+    assert declared == {field.name for field in dataclasses.fields(Settings)} - {
+        "kafka",
+        "unknown_variables",
+        "warnings",
+    }
+    for variable in variables():
+        if not variable.name.startswith(("WE_", "DB_")):
+            assert variable.name.startswith("WINDLASS_")
+
+
+def test_the_contract_s_variables_and_yaml_keys_are_all_here() -> None:
+    assert {
+        variable.name: variable.yaml_key for variable in variables() if variable.name[:3] in {"WE_", "DB_"}
+    } == {
+        "WE_POSTGRES_DSN": "postgresDSN",
+        "WE_REST_PORT": "restPort",
+        "WE_GRPC_PORT": "grpcPort",
+        "WE_METRICS_PORT": "metricsPort",
+        "WE_LOG_LEVEL": "logLevel",
+        "WE_AUDIT_LOG_ENABLED": "auditLogEnabled",
+        "DB_MAX_CONNS": "dbMaxConns",
+        "DB_MIN_CONNS": "dbMinConns",
+        "WE_DISPATCH_MODE": "dispatchMode",
+        "WE_KAFKA_SEED_BROKERS": "kafka.seedBrokers",
+        "WE_KAFKA_TRANSPORT": "kafka.transport",
+        "WE_KAFKA_SASL_MECHANISM": "kafka.saslMechanism",
+        "WE_KAFKA_SASL_USERNAME": None,
+        "WE_KAFKA_SASL_PASSWORD": None,
+        "WE_KAFKA_TLS_CA_PATH": "kafka.tlsCAPath",
+        "WE_KAFKA_TLS_SERVER_NAME": "kafka.tlsServerName",
+        "WE_OUTBOX_BATCH_SIZE": "kafka.outboxBatchSize",
+    }
+
+
+def test_environment_beats_yaml_beats_default_and_empty_is_unset(yaml_file: Path) -> None:
+    yaml_file.write_text(
+        "postgresDSN: postgresql://y@h/d\nrestPort: 1111\ngrpcPort: '2222'\nauditLogEnabled: false\nlogLevel: ''\n"
+    )
+    found = settings({"WE_REST_PORT": "3333", "WE_GRPC_PORT": "", "WE_POSTGRES_DSN": ""}, yaml_file)
+    assert found.postgres_dsn == "postgresql://y@h/d"
+    assert (found.rest_port, found.grpc_port, found.metrics_port) == (3333, 2222, 9091)
+    assert (found.audit_log_enabled, found.log_level) == (False, "info")
+
+
+@pytest.mark.parametrize(
+    "text", ["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"]
+)
+def test_booleans(text: str) -> None:
+    assert settings(DSN | {"WE_AUDIT_LOG_ENABLED": text}).audit_log_enabled == (text[0] in "1tT")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "gist"),
+    [
+        ("WE_REST_PORT", "abc", "must be an integer, got 'abc'"),
+        ("WE_REST_PORT", "80.5", "must be an integer, got '80.5'"),
+        ("WE_REST_PORT", "8_080", "must be an integer, got '8_080'"),
+        ("WE_REST_PORT", " 8080", "must be an integer, got ' 8080'"),
+        ("WE_REST_PORT", "٣", "must be an integer, got '٣'"),
+        ("WE_GRPC_PORT", "65536", "must be <= 65535, got '65536'"),
+        ("WE_METRICS_PORT", "-1", "must be >= 0, got '-1'"),
+        ("WE_METRICS_PORT", "9" * 5000, "must be an integer, got '99999"),
+        ("WE_AUDIT_LOG_ENABLED", "yes", "must be true/false, got 'yes'"),
+        ("DB_MAX_CONNS", "many", "must be an integer, got 'many'"),
+        ("DB_MAX_CONNS", "0", "must be >= 1, got '0'"),
+        ("DB_MIN_CONNS", "-1", "must be >= 0, got '-1'"),
+        ("WE_DISPATCH_MODE", "carrier-pigeon", "unknown 'carrier-pigeon' (want polling|kafka_outbox)"),
+        ("WINDLASS_LEASE_SECONDS", "soon", "must be a number of seconds, got 'soon'"),
+        ("WINDLASS_LEASE_SECONDS", "nan", "must be a number of seconds, got 'nan'"),
+        ("WINDLASS_LEASE_SECONDS", "inf", "must be a number of seconds, got 'inf'"),
+        ("WINDLASS_LEASE_SECONDS", "0", "must be >= 0.1, got '0'"),
+        ("WINDLASS_LONG_POLL_SECONDS_MAX", "29.5", "must be <= 29, got '29.5'"),
+        ("WINDLASS_WAKE_MODE", "psychic", "unknown 'psychic' (want hybrid|event_driven|polling)"),
+        ("WINDLASS_LANES", "0", "must be >= 1, got '0'"),
+    ],
+)
+def test_one_bad_value_is_one_line_with_variable_value_and_remedy(name: str, value: str, gist: str) -> None:
+    (problem,) = problems(DSN | {name: value})
+    assert problem.startswith(f"config: {name} {gist}")
+    assert "; " in problem
+    assert len(problem) < 300
+
+
+def test_every_number_s_limits_hold() -> None:
+    for variable in variables():
+        if variable.kind not in {"integer", "seconds"}:
+            continue
+        env = SASL if "KAFKA" in variable.name or "OUTBOX" in variable.name else DSN
+        for limit, sign in ((variable.minimum, -1), (variable.maximum, 1)):
+            assert limit is not None, variable.name
+            beyond = str(
+                int(limit) + sign if variable.kind == "integer" else math.nextafter(limit, sign * math.inf)
+            )
+            assert any(
+                problem.startswith(f"config: {variable.name} ")
+                for problem in problems(env | {variable.name: beyond})
+            )
+
+
+def test_all_problems_come_at_once_in_the_contract_s_order() -> None:
+    found = problems(
+        {
+            "WE_KAFKA_SASL_MECHANISM": "PLAIN",
+            "WE_KAFKA_TRANSPORT": "sasl_scram_tls",
+            "WE_DISPATCH_MODE": "kafka_outbox",
+            "DB_MIN_CONNS": "9",
+            "DB_MAX_CONNS": "4",
+            "WE_KAFKA_TLS_CA_PATH": "/nonexistent/ca.pem",
+            "WE_OUTBOX_BATCH_SIZE": "0",
+            "WINDLASS_LANES": "x",
+        }
+    )
+    assert [problem.split()[1] for problem in found] == [
+        "WE_POSTGRES_DSN",
+        "DB_MIN_CONNS",
+        "WE_KAFKA_SEED_BROKERS",
+        "WE_KAFKA_SASL_USERNAME",
+        "WE_KAFKA_SASL_PASSWORD",
+        "WE_KAFKA_SASL_MECHANISM",
+        "WE_KAFKA_TLS_CA_PATH",
+        "WE_OUTBOX_BATCH_SIZE",
+        "WINDLASS_LANES",
+    ]
+    assert "is required (not set and not in yaml)" in found[0]
+    assert "must be <= DB_MAX_CONNS (4), got 9" in found[1]
+    assert "is required when WE_DISPATCH_MODE=kafka_outbox" in found[2]
+    assert "is required when WE_KAFKA_TRANSPORT=sasl_scram_tls" in found[3]
+    assert "must be SCRAM-SHA-256 or SCRAM-SHA-512, got 'PLAIN'" in found[5]
+    assert "cannot read '/nonexistent/ca.pem': No such file or directory" in found[6]
+
+
+def test_broker_settings() -> None:
+    plain = settings(KAFKA | {"WE_KAFKA_SEED_BROKERS": " a:9092 , b:9093,"}).kafka
+    assert plain is not None
+    assert (plain.seed_brokers, plain.transport, plain.outbox_batch_size) == (
+        ("a:9092", "b:9093"),
+        "plaintext",
+        200,
+    )
+    secured = settings(SASL).kafka
+    assert secured is not None
+    assert (secured.sasl_username, secured.sasl_password, secured.sasl_mechanism) == (
+        "me",
+        "hunter2",
+        "SCRAM-SHA-512",
+    )
+    (missing,) = problems({key: value for key, value in KAFKA.items() if key != "WE_KAFKA_TRANSPORT"})
+    assert missing.startswith("config: WE_KAFKA_TRANSPORT is required when WE_DISPATCH_MODE=kafka_outbox")
+    (unknown,) = problems(KAFKA | {"WE_KAFKA_TRANSPORT": "tls"})
+    assert "unknown 'tls' (want plaintext|sasl_scram_tls)" in unknown
+    for bad in ("broker", "broker:", ":9092", "a:9092,b:99999", ",", "a:x"):
+        assert "host:port" in problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": bad})[0]
+
+
+def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:
+    path = tmp_path / "ca.pem"
+    path.write_text("hello")
+    (problem,) = problems(SASL | {"WE_KAFKA_TLS_CA_PATH": str(path)})
+    assert f"no PEM certs found in {str(path)!r}" in problem
+    path.write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    kafka = settings(SASL | {"WE_KAFKA_TLS_CA_PATH": str(path)}).kafka
+    assert kafka is not None
+    assert kafka.tls_ca_path == str(path)
+
+
+def test_in_polling_mode_broker_settings_are_neither_judged_nor_named(yaml_file: Path) -> None:
+    yaml_file.write_text("kafka:\n  transprot: x\n  seedBrokers: 7\n")
+    env = DSN | {
+        "WE_KAFKA_TRANSPORT": "nonsense",
+        "WE_OUTBOX_BATCH_SIZE": "x",
+        "WE_KAFKA_TYPO": "1",
+        "WE_KAFK_TRANSPORT": "1",
+    }
+    found = settings(env, yaml_file)
+    assert found.kafka is None
+    assert found.unknown_variables == ("WE_KAFK_TRANSPORT",)
+    assert not any("kafka" in warning.lower() for warning in found.warnings)
+
+
+def test_user_and_password_are_not_read_from_the_file(yaml_file: Path) -> None:
+    yaml_file.write_text("kafka:\n  saslUsername: me\n  saslPassword: hunter2\n")
+    env = {key: value for key, value in SASL.items() if "SASL" not in key}
+    found = problems(env, yaml_file)
+    assert [problem.split()[1] for problem in found] == ["WE_KAFKA_SASL_USERNAME", "WE_KAFKA_SASL_PASSWORD"]
+    warnings = settings(SASL, yaml_file).warnings
+    assert [warning.split()[1] for warning in warnings] == ["kafka.saslUsername", "kafka.saslPassword"]
+
+
+def test_secrets_are_in_no_repr_and_no_printout() -> None:
+    found = settings(SASL)
+    shown = repr(found) + "".join(text for _, text in resolved(found))
+    assert "s3cret" not in shown
+    assert "hunter2" not in shown
+    printed = {variable.name: text for variable, text in resolved(found)}
+    assert printed["WE_POSTGRES_DSN"] == "postgresql://u:***@db:5432/windlass"
+    assert printed["WE_KAFKA_SASL_PASSWORD"] == "***"
+    assert printed["WE_KAFKA_SEED_BROKERS"] == "k:9092"
+    assert "WE_KAFKA_SASL_PASSWORD" not in {variable.name for variable, _ in resolved(settings(DSN))}
+
+
+def test_what_is_printed_reads_back_the_same() -> None:
+    found = settings(SASL | {"WINDLASS_LEASE_SECONDS": "1.5", "WINDLASS_MIGRATE_ON_START": "f"})
+    again = {variable.name: text for variable, text in resolved(found) if not variable.secret}
+    assert settings(SASL | again) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "gist"),
+    [
+        ("a: [1", "is not readable YAML"),
+        ("- 1", "must hold a mapping, not a list"),
+        ("postgresDSN: 5", "WE_POSTGRES_DSN must be text, got int"),
+        ("restPort: true", "WE_REST_PORT must be an integer, got True"),
+        ("restPort: [1]", "WE_REST_PORT must be an integer"),
+    ],
+)
+def test_a_bad_file_is_fatal(yaml_file: Path, text: str, gist: str) -> None:
+    yaml_file.write_text(text)
+    assert any(gist in problem for problem in problems({}, yaml_file))
+
+
+def test_a_file_that_cannot_be_read_is_fatal(tmp_path: Path) -> None:
+    assert f"cannot read {tmp_path}" in problems(DSN, tmp_path)[0]
+    binary = tmp_path / "engine.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    assert f"cannot read {binary}" in problems(DSN, binary)[0]
+
+
+def test_unknown_names_are_told_once_and_do_not_hurt(yaml_file: Path) -> None:
+    yaml_file.write_text("restport: 1\n")
+    env = DSN | {
+        "WINDLASS_LANE": "3",
+        "WINDLASS_SERVICE_HOST": "10.0.0.1",
+        "WE_X": "",
+        "OTHER": "1",
+        "WE_LOG_LEVEL": "loud",
+    }
+    found = settings(env, yaml_file)
+    assert found.unknown_variables == ("WE_X", "WINDLASS_LANE", "WINDLASS_SERVICE_HOST")
+    assert found.log_level == "info"
+    assert found.warnings == (
+        "WE_LOG_LEVEL 'loud' is unknown and counts as info (debug, info, warn, error)",
+        "WE_X is no variable of this engine and is ignored",
+        "WINDLASS_LANE is no variable of this engine and is ignored; did you mean WINDLASS_LANES?",
+        "WINDLASS_SERVICE_HOST is no variable of this engine and is ignored",
+        f"{yaml_file}: restport is no setting of this engine and is ignored",
+    )
+    assert settings(DSN | {"WE_LOG_LEVEL": "DEBUG"}).log_level == "debug"
+
+
+def test_ports_and_waits_must_agree() -> None:
+    (problem,) = problems(DSN | {"WE_METRICS_PORT": "8080"})
+    assert problem.startswith("config: WE_METRICS_PORT is 8080, which WE_REST_PORT has already")
+    assert settings(DSN | {"WE_METRICS_PORT": "0", "WE_REST_PORT": "0"}).rest_port == 0
+    (problem,) = problems(DSN | {"WINDLASS_REQUEST_TIMEOUT_SECONDS": "20"})
+    assert (
+        "WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS (20), got 25"
+        in problem
+    )
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([variable.name for variable in variables()]),
+        st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), max_size=12),
+        max_size=6,
+    )
+)
+def test_any_environment_gives_settings_or_named_problems(env: dict[str, str]) -> None:
+    names = {variable.name for variable in variables()}
+    problems_found = []
+    try:
+        settings_from_env(env, NO_FILE)
+    except ConfigError as error:
+        problems_found = error.problems
+    assert bool(problems_found) or "WE_POSTGRES_DSN" in env
+    for problem in problems_found:
+        assert problem.split()[1] in names
+
+
+@pytest.mark.parametrize(
+    ("dsn", "url", "ignored"),
+    [
+        ("postgres://u:p@h:1/d?sslmode=require", "postgres://u:p@h:1/d?sslmode=require", ()),
+        ("postgresql://h1:1,h2:2/d", "postgresql://h1:1,h2:2/d", ()),
+        ("postgresql://[::1]:5432/d", "postgresql://[::1]:5432/d", ()),
+        ("host=/run/pg user=u dbname=d", "postgresql:///d?host=%2Frun%2Fpg&user=u", ()),
+        (r"host = 'h' password='it\'s 1' ", "postgresql:///?host=h&password=it%27s+1", ()),
+        ("host=h connect_timeout=3", "postgresql:///?host=h", ("connect_timeout",)),
+        (
+            "postgresql:///d?connect_timeout=3&pool_max_conns=4",
+            "postgresql:///d",
+            ("connect_timeout", "pool_max_conns"),
+        ),
+    ],
+)
+def test_both_spellings_of_a_dsn(dsn: str, url: str, ignored: tuple[str, ...]) -> None:
+    found = database_url(dsn)
+    assert (found.url, found.ignored) == (url, ignored)
+    kept = settings({"WE_POSTGRES_DSN": dsn})
+    assert kept.postgres_dsn == url
+    assert [warning.split()[1] for warning in kept.warnings] == list(ignored)
+
+
+def test_the_driver_understands_what_a_keyword_string_became() -> None:
+    """Nothing listens there: the driver names the socket and port it tried."""
+    url = database_url("host=/nonexistent/dir port=7654 user=u password='a b' dbname=d").url
+    with pytest.raises(OSError, match="No such file or directory"):
+        asyncio.run(asyncpg.connect(url, timeout=2))
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "nonsense",
+        "mysql://u:s3cret@h/d",
+        "host=h password=s3cret oops",
+        "postgresql://u:s3cret@h:port/d",
+        "postgresql://u:s3cret@h:99999/d",
+        "postgresql://u:s3cr#s3cret@h/d",
+        "postgresql://u:s3cr/s3cret@h/d",
+        "postgresql://u:x@s3cret@h/d",
+        "postgresql://u:s3cret@h/d?novalue",
+        "postgresql://u:s3cret@h/d?channel_binding=require",
+    ],
+)
+def test_a_wrong_dsn_is_refused_without_its_password(dsn: str) -> None:
+    (problem,) = problems({"WE_POSTGRES_DSN": dsn})
+    assert problem.startswith("config: WE_POSTGRES_DSN ")
+    assert "postgresql://user:password@host:5432/database" in problem
+    assert "s3cret" not in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("postgresql://u:p@ss:w/rd@h/d", "postgresql://u:***@h/d"),
+        ("cannot reach postgres://u:pw@h:1/d now", "cannot reach postgres://u:***@h:1/d now"),
+        ("https://user@host/path", "https://user@host/path"),
+        ("host=h password=pw user=u", "host=h password=*** user=u"),
+        ("host=h password = 'it''s pw' user=u", "host=h password = *** user=u"),
+        (r"password='a\'b' x", "password=*** x"),
+        ("postgresql:///d?password=pw&host=h", "postgresql:///d?password=***&host=h"),
+        ("sslpassword=pw PGPASSWORD=pw", "sslpassword=*** PGPASSWORD=***"),
+        ("a plain sentence about a password", "a plain sentence about a password"),
+    ],
+)
+def test_redact(text: str, shown: str) -> None:
+    assert redact(text) == shown

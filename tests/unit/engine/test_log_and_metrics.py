@@ -1,0 +1,307 @@
+"""Contract 8.1 and 8.4: the shape of a line, when it is written, and which series there are."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from windlass.metrics import Metrics
+from windlass.observe import BUFFER_BYTES_MAX, TRACEPARENT, Event, Log, bridge_stdlib
+
+
+class Sink(io.BytesIO):
+    """Counts the writes that reach it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+
+    def write(self, data: Any) -> int:
+        self.writes += 1
+        return super().write(data)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.getvalue().splitlines()]
+
+
+def test_a_line_is_one_object_in_order() -> None:
+    sink = Sink()
+    log = Log("debug", sink)
+    log.info(Event.REST_REQUEST, status=204, duration=1_500_000, path="/v1/é\n", ok=True, none=None)
+    line = sink.getvalue().decode()
+    assert line.endswith("}\n")
+    assert line.count("\n") == 1
+    assert list(json.loads(line)) == ["time", "level", "msg", "status", "duration", "path", "ok", "none"]
+    found = json.loads(line)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", found["time"])
+    assert (found["level"], found["msg"], found["duration"]) == ("INFO", "rest request", 1_500_000)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "written"),
+    [
+        ("debug", ["DEBUG", "INFO", "WARN", "ERROR"]),
+        ("info", ["INFO", "WARN", "ERROR"]),
+        ("warn", ["WARN", "ERROR"]),
+        ("error", ["ERROR"]),
+    ],
+)
+def test_levels(threshold: str, written: list[str]) -> None:
+    sink = Sink()
+    log = Log(threshold, sink)
+    for level in ("debug", "info", "warning", "error"):
+        getattr(log, level)("x")
+        assert log.enabled(level.removesuffix("ing")) == (
+            level[:4].upper().rstrip("I") in {w[:4] for w in written}
+        )
+    assert [line["level"] for line in sink.lines()] == written
+
+
+async def test_lines_gather_and_leave_together_soon() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    for n in range(50):
+        log.info("x", n=n)
+    assert sink.writes == 0
+    async with asyncio.timeout(2):
+        while not sink.writes:
+            await asyncio.sleep(0.001)
+    assert sink.writes == 1
+    assert [line["n"] for line in sink.lines()] == list(range(50))
+    log.info("later")
+    async with asyncio.timeout(2):
+        while sink.writes < 2:
+            await asyncio.sleep(0.001)
+
+
+async def test_warnings_and_errors_do_not_wait_and_keep_the_order() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    log.info("a")
+    log.warning("b")
+    assert [line["msg"] for line in sink.lines()] == ["a", "b"]
+    log.info("c")
+    log.error("d")
+    assert [line["msg"] for line in sink.lines()] == ["a", "b", "c", "d"]
+
+
+async def test_a_burst_does_not_pile_up() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    text = "x" * 1000
+    for _ in range(BUFFER_BYTES_MAX // 1000 + 1):
+        log.info(text)
+    assert sink.writes == 1
+
+
+async def test_a_new_loop_flushes_too() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+
+    async def say() -> None:
+        log.info("said")
+
+    await asyncio.to_thread(lambda: asyncio.run(say()))
+    log.info("and then")
+    async with asyncio.timeout(2):
+        while not sink.writes:
+            await asyncio.sleep(0.001)
+    assert [line["msg"] for line in sink.lines()] == ["said", "and then"]
+
+
+def test_what_cannot_be_encoded_is_still_told() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    loop: list[Any] = []
+    loop.append(loop)
+    log.info("odd", surrogate="\ud800", thing=object, loop=loop, big=10**400, raw=b"\xff")
+    (line,) = sink.lines()
+    assert line["surrogate"] == "\\ud800"
+    assert "object" in line["thing"]
+
+
+def test_err_is_told_without_passwords() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    log.error("x", err=OSError("postgresql://u:hunter2@h/d refused"))
+    log.error("x", err="password=hunter2")
+    log.error("x", err=ValueError())
+    assert [line["err"] for line in sink.lines()] == [
+        "OSError: postgresql://u:***@h/d refused",
+        "password=***",
+        "ValueError",
+    ]
+
+
+def test_a_traced_call_s_lines_carry_its_header() -> None:
+    sink = Sink()
+    log = Log("info", sink)
+    token = TRACEPARENT.set("00-1-2-01")
+    log.info("in")
+    TRACEPARENT.reset(token)
+    log.info("out")
+    assert [line.get("traceparent") for line in sink.lines()] == ["00-1-2-01", None]
+
+
+def test_a_reader_that_went_away_costs_lines_only() -> None:
+    class Gone(io.BytesIO):
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    log = Log("info", Gone())
+    log.error("x")
+    closed = io.BytesIO()
+    log = Log("info", closed)
+    closed.close()
+    log.error("x")
+
+
+def test_the_end_of_the_process_writes_what_is_left() -> None:
+    program = (
+        "import asyncio, sys\n"
+        "from windlass.observe import Log\n"
+        "log = Log('info', sys.stdout.buffer)\n"
+        "async def main(): log.info('last words')\n"
+        "asyncio.run(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert json.loads(done.stdout)["msg"] == "last words"
+
+
+@pytest.fixture
+def bridged() -> Iterator[Sink]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    sink = Sink()
+    bridge_stdlib(Log("debug", sink))
+    yield sink
+    root.handlers = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+
+
+def test_libraries_speak_in_the_same_shape(bridged: Sink) -> None:
+    logging.getLogger("asyncio").debug("not this")
+    logging.getLogger("asyncpg").warning("slow %s", "password=hunter2")
+    try:
+        raise ValueError("postgresql://u:hunter2@h/d")
+    except ValueError:
+        logging.getLogger("asyncio").exception("never retrieved")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("odd", stacklevel=1)
+    lines = bridged.lines()
+    assert [(line["level"], line["msg"], line["logger"]) for line in lines] == [
+        ("WARN", "library", "asyncpg"),
+        ("ERROR", "library", "asyncio"),
+        ("WARN", "library", "py.warnings"),
+    ]
+    assert lines[0]["text"] == "slow password=***"
+    assert "ValueError" in lines[1]["stack"]
+    assert "hunter2" not in json.dumps(lines)
+
+
+def test_every_event_has_its_own_text() -> None:
+    texts = [value for name, value in vars(Event).items() if name.isupper()]
+    assert len(texts) == len(set(texts))
+    assert not any("kafka" in text.lower() for text in texts)
+
+
+BOTH = {
+    "workflow_definitions_uploaded_total": "counter",
+    "workflow_instances_started_total": "counter",
+    "workflow_instances_completed_total": "counter",
+    "workflow_steps_executed_total": "counter",
+    "job_retries_total": "counter",
+    "workflow_job_failed_total": "counter",
+    "http_requests_duration_seconds": "histogram",
+    "grpc_requests_duration_seconds": "histogram",
+    "engine_db_transaction_duration_seconds": "histogram",
+    "engine_db_lock_wait_duration_seconds": "histogram",
+    "engine_job_timeout_total": "counter",
+    "windlass_lane_batch_size": "histogram",
+    "windlass_wake_degraded": "gauge",
+    "windlass_jobs_waiting": "gauge",
+    "windlass_build_info": "gauge",
+}
+POLLING_ONLY = {
+    "job_poll_latency_seconds": "histogram",
+    "job_lock_conflicts_total": "counter",
+    "engine_job_pickup_latency_seconds": "histogram",
+}
+
+
+def types_of(metrics: Metrics) -> dict[str, str]:
+    found = re.findall(r"^# TYPE (\S+) (\S+)$", metrics.exposition().decode(), re.MULTILINE)
+    return {name: kind for name, kind in found if not name.startswith("process_")}
+
+
+def feed(metrics: Metrics) -> None:
+    metrics.definitions_uploaded.inc()
+    metrics.instances_started.inc()
+    metrics.instances_completed("failed").inc()
+    metrics.steps_executed("DECISION").inc(2)
+    metrics.job_retries.inc()
+    metrics.job_failed.inc()
+    metrics.job_timeouts.inc(3)
+    metrics.http_observer("GET", "/v1/x/{id}", 200)(0.02)
+    metrics.grpc_duration("PollJobs", "OK").observe(0.02)
+    metrics.db_transaction_duration("instance.start").observe(0.02)
+    metrics.db_lock_wait_duration("instance.for_update").observe(0.02)
+    metrics.job_poll_latency.observe(0.02)
+    metrics.job_lock_conflicts.inc()
+    metrics.job_pickup_latency.observe(0.02)
+    metrics.lane_batch_size.observe(3)
+    metrics.wake_degraded.set(1)
+    metrics.jobs_waiting("t").set(7)
+
+
+def test_polling_has_its_own_series_and_no_broker_s() -> None:
+    metrics = Metrics("polling")
+    feed(metrics)
+    assert types_of(metrics) == BOTH | POLLING_ONLY
+    text = metrics.exposition().decode()
+    assert "kafka" not in text.lower()
+    assert "_created" not in text
+    assert "process_cpu_seconds_total" in text
+    for sample in (
+        'workflow_instances_completed_total{outcome="cancelled"} 0.0',
+        'workflow_instances_completed_total{outcome="failed"} 1.0',
+        'workflow_steps_executed_total{step_type="DECISION"} 2.0',
+        "engine_job_timeout_total 3.0",
+        'http_requests_duration_seconds_bucket{le="0.025",method="GET",path="/v1/x/{id}",status="200"} 1.0',
+        'http_requests_duration_seconds_bucket{le="0.01",method="GET",path="/v1/x/{id}",status="200"} 0.0',
+        'engine_job_pickup_latency_seconds_bucket{le="0.02"} 1.0',
+        'engine_job_pickup_latency_seconds_bucket{le="0.075"} 1.0',
+        'windlass_jobs_waiting{job_type="t"} 7.0',
+        'windlass_build_info{dispatch_mode="polling",version="0.1.0"} 1.0',
+    ):
+        assert sample in text.splitlines(), sample
+
+
+def test_the_broker_s_mode_has_no_polling_series_and_feeding_them_is_harmless() -> None:
+    metrics = Metrics("kafka_outbox")
+    feed(metrics)
+    assert types_of(metrics) == BOTH
+
+
+def test_two_registries_do_not_meet() -> None:
+    one, other = Metrics("polling"), Metrics("polling")
+    one.instances_started.inc()
+    assert "workflow_instances_started_total 0.0" in other.exposition().decode()
+
+
+def test_children_are_made_once() -> None:
+    metrics = Metrics("polling")
+    assert metrics.steps_executed("END") is metrics.steps_executed("END")
+    assert metrics.http_duration("GET", "/x", "200") is not metrics.http_duration("GET", "/x", "404")

@@ -1,0 +1,113 @@
+"""What may be stored as variables, and what is said about the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from door import opened
+from hypothesis import given
+from hypothesis import strategies as st
+
+from windlass import errors
+from windlass.api.payload import variables_of
+
+UNSTORABLE = [
+    (b"[]", "must be a JSON object or null, got an array"),
+    (b"true", "got a boolean"),
+    (b'{"a":"\\u0000"}', "U+0000"),
+    (b'{"\\u0000a":1}', "U+0000"),
+    (b'{"a":[{"b":"x\\u0000"}]}', "U+0000"),
+    (b'{"a":"\\ud800"}', "lone surrogate"),
+    (b'{"a":"\\udc00x"}', "lone surrogate"),
+    (b'{"a":NaN}', "not valid JSON"),
+    (b'{"a":Infinity}', "not valid JSON"),
+    (b'{"a":1e999}', "outside the range"),
+    (b'{"a":-1e999}', "outside the range"),
+    (b'{"a":' + b"9" * 5000 + b"}", "outside the range"),
+    (b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "deeper than 100"),
+    (b'{"a":' * 101 + b"1" + b"}" * 101, "deeper than 100"),
+    (b'{"a":"\xff"}', "not valid UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("raw", "reason"), UNSTORABLE)
+@pytest.mark.parametrize(
+    ("path", "before", "after"),
+    [
+        ("/v1/instances", b'{"definitionId":"d","variables":', b"}"),
+        ("/v1/jobs/j/complete", b'{"workerId":"w","variables":', b"}"),
+        ("/v1/instances/i/user-tasks/s/complete", b'{"result":', b"}"),
+        ("/v1/instances/i/signals/s", b"", b""),
+    ],
+)
+async def test_variables_nobody_could_store_are_refused_everywhere(
+    path: str, before: bytes, after: bytes, raw: bytes, reason: str
+) -> None:
+    async with opened() as door:
+        status, body = await door.call("POST", path, before + raw + after)
+        assert (status, body["error"]) == (400, "bad-request")
+        # The outer reader may stumble first over what is no JSON at all; it names the cause in its own words.
+        assert reason in body["reason"] or (before and body["reason"].startswith("invalid request body: "))
+        assert door.service.asked == []
+
+
+def test_each_cause_is_named() -> None:
+    for raw, reason in UNSTORABLE:
+        with pytest.raises(errors.BadRequest) as caught:
+            variables_of(raw)
+        assert reason in caught.value.reason
+        assert caught.value.reason.startswith("invalid request body: variables ")
+
+
+@pytest.mark.parametrize(
+    ("raw", "stored"),
+    [
+        (b"null", b"{}"),
+        (b" null ", b"{}"),
+        (b'{"a":3.0}', b'{"a":3}'),
+        (b'{"a":[1e2,-5.0,-0.0]}', b'{"a":[100,-5,0]}'),
+        (b'{"a":1E+3, "b":2.5}', b'{"a":1000,"b":2.5}'),
+        (b'{"a":1e-20000}', b'{"a":0}'),
+        (b'{"a":1e20}', b'{"a":100000000000000000000}'),
+        (b'{"a":1e21}', b'{"a":1e21}'),
+        (b'{ "spaces" : [ 1 , 2 ] }', b'{ "spaces" : [ 1 , 2 ] }'),
+        (b'{"a":12345678901234567890123}', b'{"a":12345678901234567890123}'),
+        (b'{"a":"\\\\u0000"}', b'{"a":"\\\\u0000"}'),
+        (b'{"a":' + b"[" * 99 + b"]" * 99 + b"}", b'{"a":' + b"[" * 99 + b"]" * 99 + b"}"),
+        (b'{"a":"' + b"[{" * 300 + b'"}', b'{"a":"' + b"[{" * 300 + b'"}'),
+        (b'{"a":"\\ud83d\\ude00"}', b'{"a":"\\ud83d\\ude00"}'),
+    ],
+)
+def test_variables_pass_as_they_are_but_for_integral_doubles(raw: bytes, stored: bytes) -> None:
+    assert bytes(variables_of(raw)) == stored
+
+
+JSON_VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**40), 10**40)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text("abc.e1", max_size=3), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.text("xyz", max_size=4), JSON_VALUES, max_size=5), st.booleans())
+def test_variables_keep_their_value_and_lose_their_integral_fractions(
+    value: dict[str, Any], ascii_only: bool
+) -> None:
+    stored = json.loads(bytes(variables_of(json.dumps(value, ensure_ascii=ascii_only).encode())))
+    assert stored == value
+
+    def no_integral_double(part: Any) -> bool:
+        if isinstance(part, float):
+            return not part.is_integer() or abs(part) >= 1e21
+        children = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        return all(no_integral_double(child) for child in children)
+
+    assert no_integral_double(stored)

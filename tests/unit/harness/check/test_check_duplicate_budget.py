@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from trial_builder import Trial
+
+from seatrial.check import CHECKS
+from seatrial.history import History
+from seatrial.verdict import Outcome, Verdict
+
+
+def judged(trial: Trial) -> Verdict:
+    return CHECKS["DB"](trial.history())
+
+
+def taken_over(lease_s: float = 5.0, again_s: float = 110.0, **parameters: Any) -> Trial:
+    """a runs j1 and says nothing; b gets it and runs it again."""
+    trial = Trial("DB", **parameters).start("i1").poll("j1", lease_s=lease_s).execute("j1")
+    return trial.at(again_s).poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")
+
+
+def test_each_job_ran_once() -> None:
+    trial = Trial("DB")
+    for number in range(20):
+        trial.lived(number)
+    verdict = judged(trial)
+    assert verdict.outcome is Outcome.PASS
+    assert verdict.figures["executions"] == verdict.figures["jobs_executed"] == 20
+
+
+def test_an_expired_lease_explains_one_more() -> None:
+    verdict = judged(taken_over())
+    assert verdict.outcome is Outcome.PASS
+    assert (verdict.figures["duplicates"], verdict.figures["duplicates_unexplained"]) == (1, 0)
+    assert verdict.figures["duplicate_job_ids"] == ["j1"]
+
+
+def test_a_stopped_worker_explains_one_more() -> None:
+    trial = Trial("DB").start("i1").poll("j1").execute("j1").fault("kill_worker", "worker-a")
+    trial.poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")
+    assert judged(trial).outcome is Outcome.PASS
+
+
+def test_a_retry_is_wanted_and_no_duplicate() -> None:
+    trial = Trial("DB").start("i1").poll("j1").execute("j1").fail_job("j1")
+    trial.poll("j1", token="2").execute("j1", token="2")
+    verdict = judged(trial)
+    assert verdict.outcome is Outcome.PASS
+    assert (verdict.figures["duplicates"], verdict.figures["retries"]) == (0, 1)
+
+
+def test_a_second_run_while_the_first_lease_lives() -> None:
+    verdict = judged(taken_over(lease_s=60))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.witnesses[0].ids == ("j1",)
+
+
+def test_a_second_run_under_the_same_lease() -> None:
+    assert judged(Trial("DB").lived(1).execute("j1")).outcome is Outcome.FAIL
+
+
+def test_a_fault_before_the_lease_explains_nothing() -> None:
+    trial = Trial("DB").start("i1").fault("kill_worker", "worker-a").poll("j1").execute("j1")
+    trial.poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")
+    assert judged(trial).outcome is Outcome.FAIL
+
+
+def test_a_number_replaces_the_explanations() -> None:
+    assert judged(taken_over(lease_s=60, duplicates_max=1)).outcome is Outcome.PASS
+    assert judged(taken_over(duplicates_max=0)).outcome is Outcome.FAIL
+
+
+def test_without_any_execution_it_is_vacuous() -> None:
+    assert judged(Trial("DB").start("i1")).outcome is Outcome.VACUOUS
+
+
+# -- against a naive restatement -------------------------------------------------------------------
+
+
+@st.composite
+def trials(draw: st.DrawFn) -> Trial:
+    """Leases of one job follow one another; who ran, who gave it back, whom a fault stopped is drawn."""
+    trial = Trial("DB", **draw(st.sampled_from([{}, {}, {"duplicates_max": 1}])))
+    for number in range(draw(st.integers(1, 4))):
+        trial.at(100 + 10 * number)
+        worker = draw(st.sampled_from("ab"))
+        trial.poll("j1", worker=worker, token=str(number), lease_s=draw(st.sampled_from([5, 25])))
+        for _ in range(draw(st.sampled_from([0, 1, 1, 2]))):
+            trial.execute("j1", worker=worker, token=str(number))
+        if draw(st.booleans()):
+            retryable, outcome = draw(st.booleans()), draw(st.sampled_from(["ok", "fail"]))
+            trial.fail_job("j1", worker=worker, token=str(number), retryable=retryable, outcome=outcome)
+        if draw(st.booleans()):
+            trial.fault("pause_worker", f"worker-{draw(st.sampled_from('ab'))}")
+    return trial
+
+
+def is_broken(history: History) -> bool:
+    runs = [op.value["lease_token"] for op in history.ops if op.f == "execute"]
+    leases = [
+        (call, job)
+        for call in history.calls_of("poll")
+        if call.end is not None
+        for job in call.end.value["jobs"]
+    ]
+    budget = wanted = 0
+    for (poll, job), (later, successor) in pairwise(leases):
+        assert poll.end is not None
+        assert later.end is not None
+        if job["lease_token"] not in runs:
+            continue
+        if any(
+            call.invoke.value["lease_token"] == job["lease_token"]
+            and call.invoke.value["retryable"]
+            and call.outcome != "fail"
+            and poll.end.t_s <= call.invoke.t_s < later.end.t_s
+            for call in history.calls_of("fail_job")
+        ):
+            wanted += 1
+            continue
+        is_stopped = any(
+            call.invoke.value["target"] == poll.invoke.process and call.end and call.end.t_s > poll.invoke.t_s
+            for call in history.calls_of("pause_worker")
+        )
+        budget += is_stopped or successor["locked_at"] >= job["lock_expires_at"]
+    duplicates = max(0, len(runs) - 1 - wanted) if runs else 0
+    if "duplicates_max" in history.header.parameters:
+        return duplicates > int(history.header.parameters["duplicates_max"])
+    return duplicates > budget
+
+
+@given(trials())
+def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
+    history = trial.history()
+    assert (CHECKS["DB"](history).outcome is Outcome.FAIL) == is_broken(history)

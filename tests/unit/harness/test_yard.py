@@ -1,0 +1,59 @@
+"""Drills are chosen from the catalogue; values from files and drills come together as helm would have it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from seatrial.drills import CATALOGUE, select
+from seatrial.yard import Misuse, environment, merge, read_values
+
+
+def test_drills_are_chosen_by_id_whatever_the_case_and_each_once() -> None:
+    assert [chosen.id for chosen in select(["SMOKE", "smoke"])] == ["smoke"]
+    assert [chosen.id for chosen in select([], everything=True)] == list(CATALOGUE)
+    assert {chosen.id for chosen in select([], core=True)} == {
+        known.id for known in CATALOGUE.values() if known.core
+    }
+    assert "smoke" in {chosen.id for chosen in select([], core=True)}
+
+
+def test_an_unknown_drill_is_named_with_what_is_near_it() -> None:
+    with pytest.raises(Misuse, match="no drill 'smoek'; near it: smoke"):
+        select(["smoke", "smoek"])
+    with pytest.raises(Misuse, match=r"no drill '!'; there are: smoke"):
+        select(["!"])
+
+
+def test_the_drills_values_win_and_environments_join() -> None:
+    lower = {
+        "engine": {"logLevel": "debug", "db": {"maxConns": 4}},
+        "tolerations": [1],
+        **environment(A=1, B=2),
+    }
+    upper = {"engine": {"db": {"maxConns": 2}}, "tolerations": [], **environment(B=3.5)}
+    assert merge(lower, upper) == {
+        "engine": {"logLevel": "debug", "db": {"maxConns": 2}},
+        "tolerations": [],
+        "extraEnv": [{"name": "A", "value": "1"}, {"name": "B", "value": "3.5"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("[1]", "holds a list; a values file is a mapping"), ("a: [", "not YAML"), (None, "No such file")],
+)
+def test_a_values_file_that_is_none_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "values.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(Misuse, match=message):
+        read_values([path])
+
+
+def test_later_values_files_win(tmp_path: Path) -> None:
+    for name, text in (("a", "engine: {logLevel: debug}\nx: 1"), ("b", "x: 2"), ("c", "")):
+        (tmp_path / name).write_text(text)
+    found = read_values([tmp_path / name for name in "abc"])
+    assert found == {"engine": {"logLevel": "debug"}, "x": 2}
