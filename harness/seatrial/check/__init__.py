@@ -5,9 +5,13 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 
+import msgspec
+
 from seatrial.check.availability import availability
 from seatrial.check.boot_contract import boot_contract
+from seatrial.check.circumstance import counted, missing
 from seatrial.check.duplicate_budget import duplicate_budget
+from seatrial.check.facts import facts_of
 from seatrial.check.fencing import fencing
 from seatrial.check.lease_exclusive import lease_exclusive
 from seatrial.check.liveness import liveness
@@ -37,7 +41,8 @@ CHECKS: Mapping[str, Check] = {
 def judge(history: History) -> tuple[Verdict, ...]:
     """One verdict for each check that the header names, in its order; none for a header that names none.
 
-    A check that dies is UNKNOWN, with its traceback; so is one that does not exist.
+    A check that dies is UNKNOWN, with its traceback; so is one that does not exist. One that passes is VACUOUS when the
+    run did not meet the circumstances that the drill is about (see `circumstance`); the first one shows their counts.
     """
     return tuple(_judged(name, history) for name in history.header.checks)
 
@@ -48,6 +53,15 @@ def _judged(name: str, history: History) -> Verdict:
         known = ", ".join(CHECKS)
         return Verdict(name, "", Outcome.UNKNOWN, f"there is no check {name!r}; known are {known}")
     try:
-        return check(history)
+        verdict = check(history)
+        counts = counted(facts_of(history))
+        if name == history.header.checks[0]:
+            verdict = msgspec.structs.replace(verdict, figures={**verdict.figures, **counts})
+        nothing = missing(facts_of(history), counts)
+        if nothing is None or verdict.outcome is not Outcome.PASS:
+            return verdict
+        return msgspec.structs.replace(
+            verdict, outcome=Outcome.VACUOUS, summary=f"{nothing} ({verdict.summary})"
+        )
     except Exception:
         return Verdict(name, "", Outcome.UNKNOWN, traceback.format_exc())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.circumstance import lapsed
 from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of, instant_us
 from seatrial.check.finding import Findings
 from seatrial.history import History, Op
@@ -16,7 +19,9 @@ GUARANTEE = (
 
 @assuming("LV", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
 def liveness(history: History) -> Verdict:
-    """Parameters: `parked_allowed` ([]): step types in which an instance may rest; `lease_sweep_interval_s` (15)."""
+    """Parameters: `parked_allowed` ([]): step types in which an instance may rest; `lease_sweep_interval_s` (15);
+    `reclaim_bound_s` (none): so long after its expiry a lapsed lease must be in other hands.
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     parked_allowed = facts.words("parked_allowed")
@@ -28,13 +33,17 @@ def liveness(history: History) -> Verdict:
             if stuck is not None:
                 findings.add(stuck, str(row.value["id"]), at=(row.index,))
     unfinished = _judge_jobs(facts, findings, waiting_allowed="SERVICE_TASK" in parked_allowed)
-    figures = {
+    reclaim_s = _judge_reclaims(facts, findings)
+    figures: dict[str, Any] = {
         "instances": len(facts.instances),
         "instances_parked": parked,
         "jobs_unfinished": unfinished,
         "stuck": findings.count,
     }
     summary = f"{len(facts.instances)} instances, {parked} parked as allowed, {unfinished} jobs unfinished"
+    if reclaim_s is not None:
+        figures["reclaim_s"] = round(reclaim_s, 3)
+        summary += f", lapsed leases in other hands within {reclaim_s:.3f} s"
     return findings.verdict("LV", GUARANTEE, summary, figures)
 
 
@@ -80,6 +89,26 @@ def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | N
         if not has_mover:
             return f"instance {instance_id} rests in {value['step_type']} {value['step_id']}, which nothing can end"
     return None
+
+
+def _judge_reclaims(facts: Facts, findings: Findings) -> float | None:
+    """The longest time from a lease's expiry to the next lease of that job; None when none lapsed or none is judged."""
+    if not facts.has("reclaim_bound_s"):
+        return None
+    bound_s = facts.number("reclaim_bound_s")
+    longest_s: float | None = None
+    for tenure in facts.tenures.values():
+        for lease, later in lapsed(tenure):
+            took_s = (later.locked_us - lease.expires_us) / 1e6
+            longest_s = max(took_s, longest_s or 0.0)
+            if took_s > bound_s:
+                text = (
+                    f"job {lease.job_id} was leased again {took_s:.3f} s after the lease of {lease.worker_id} "
+                    f"had lapsed, the bound is {bound_s:g} s"
+                )
+                at = [each.poll.end.index for each in (lease, later) if each.poll.end is not None]
+                findings.add(text, lease.job_id, lease.instance_id, at=at)
+    return longest_s
 
 
 def _judge_jobs(facts: Facts, findings: Findings, *, waiting_allowed: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.facts import DONE_PREFIX, TERMINAL, Facts, facts_of, instant_us, job_of_done_key
 from seatrial.check.finding import Findings
-from seatrial.history import Call, History
+from seatrial.history import Call, History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
@@ -19,7 +19,10 @@ GUARANTEE = (
 
 @assuming("NL", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
 def no_loss(history: History) -> Verdict:
-    """Parameter `terminal_expected` (true): acked instances must be terminal, not merely present."""
+    """Parameters: `terminal_expected` (true): acked instances must be terminal, not merely present. `doomed_variable`
+    (none): those started with it true must end FAILED, for a reason that contains `doomed_reason`, and all others
+    COMPLETED.
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     figures = {"starts_acked": _judge_starts(facts, findings), "lost_starts": findings.count}
@@ -64,10 +67,24 @@ def _judge_starts(facts: Facts, findings: Findings) -> int:
         elif terminal_expected and row.value["status"] not in TERMINAL:
             text = f"instance {instance_id} was acknowledged and is still {row.value['status']}"
             findings.add(text, instance_id, at=(*at, row.index))
+        elif wrong := _wrong_end(facts, call, row):
+            findings.add(f"instance {instance_id} {wrong}", instance_id, at=(*at, row.index))
         else:
             _expect_variables(facts, findings, instance_id, call)
         owner.setdefault(instance_id, call)
     return acked
+
+
+def _wrong_end(facts: Facts, start: Call, row: Op) -> str | None:
+    doomed_variable, reason_wanted = facts.word("doomed_variable"), facts.word("doomed_reason") or ""
+    status, reason = row.value["status"], str(row.value.get("failure_reason") or "")
+    if doomed_variable is None or status not in TERMINAL:
+        return None
+    if not _sent(start).get(doomed_variable):
+        return None if status == "COMPLETED" else f"could complete and is {status}: {reason}"
+    if status != "FAILED":
+        return f"was bound to fail ({doomed_variable}) and is {status}"
+    return None if reason_wanted in reason else f"failed for the reason {reason!r}, which does not say {reason_wanted!r}"
 
 
 def _judge_completes(facts: Facts, findings: Findings) -> dict[str, Any]:

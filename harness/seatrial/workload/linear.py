@@ -7,8 +7,10 @@ import random
 from seatrial.workload import Handler, Start, Workload
 
 
-def linear(steps: int, *, handler: Handler | None = None, retry_count: int = 0) -> Workload:
-    """Definition `linear-<steps>`, whose i-th step has the job type `linear-step-<i>` (from 1)."""
+def linear(
+    steps: int, *, handler: Handler | None = None, retry_count: int = 0, name: str = "linear"
+) -> Workload:
+    """Definition `<name>-<steps>`, whose i-th step has the job type `<name>-step-<i>` (from 1)."""
     if steps < 1:
         raise ValueError(f"linear workload of {steps} steps; give at least 1")
     names = [f"step-{number}" for number in range(1, steps + 1)]

@@ -1,0 +1,100 @@
+"""What a run must have met before its verdicts mean anything (Antithesis' `sometimes`): a drill whose interesting
+state never came shows nothing, so it is vacuous.
+
+The drill names them in its parameter `circumstances_min`: {name: how many there must be}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
+from math import inf
+
+from seatrial.check.facts import Facts, happened
+from seatrial.check.lease import Lease, Tenure, token_of
+from seatrial.history import Call
+
+
+def counted(facts: Facts) -> Mapping[str, int]:
+    """Each circumstance that the drill asked for, with how often it was met; raises ValueError for an unknown one."""
+    unknown = [name for name in _wanted(facts) if name not in CIRCUMSTANCES]
+    if unknown:
+        known = ", ".join(CIRCUMSTANCES)
+        raise ValueError(f"circumstances_min names {', '.join(unknown)}; known are {known}")
+    return {name: CIRCUMSTANCES[name](facts) for name in _wanted(facts)}
+
+
+def missing(facts: Facts, counts: Mapping[str, int]) -> str | None:
+    """Why nothing was shown, or None."""
+    lacking = [
+        f"{counts[name]} {name.replace('_', ' ')}, at least {least} were to be"
+        for name, least in _wanted(facts).items()
+        if counts[name] < least
+    ]
+    return "; ".join(lacking) or None
+
+
+def _wanted(facts: Facts) -> Mapping[str, int]:
+    return facts.header.parameters.get("circumstances_min") or {}
+
+
+def lapsed(tenure: Tenure) -> Sequence[tuple[Lease, Lease]]:
+    """Leases that ran out, each with the one that took the job afterwards."""
+    return [
+        (lease, later)
+        for lease, later in pairwise(tenure.leases)
+        if later.locked_us >= lease.expires_us and tenure.given_back_s(lease) == inf
+    ]
+
+
+def _leases_lapsed(facts: Facts) -> int:
+    return sum(len(lapsed(tenure)) for tenure in facts.tenures.values())
+
+
+def _completes_raced(facts: Facts) -> int:
+    """Jobs that were being completed at two replicas at one time."""
+    return sum(any(_race(a, b) for a, b in pairwise(_by_time(calls))) for calls in facts.completes_of.values())
+
+
+def _race(call: Call, later: Call) -> bool:
+    return call.invoke.node != later.invoke.node and (call.end is None or call.end.t_s > later.invoke.t_s)
+
+
+def _by_time(calls: Sequence[Call]) -> Sequence[Call]:
+    return sorted(calls, key=lambda call: call.invoke.t_s)
+
+
+def _leases_completed_elsewhere(facts: Facts) -> int:
+    """Leases taken at one replica and completed at another."""
+    return sum(lease.poll.invoke.node != end.invoke.node for lease, end in _completed(facts))
+
+
+def _leases_orphaned(facts: Facts) -> int:
+    """Leases completed after a fault had hit the replica that gave them."""
+    bites = [(fault.bit_s, set(fault.targets)) for fault in facts.faults if fault.bit_s is not None]
+    return sum(
+        any(
+            lease.poll.invoke.node in targets and lease.answered_s < bit_s < call.invoke.t_s
+            for bit_s, targets in bites
+        )
+        for lease, call in _completed(facts)
+    )
+
+
+def _completed(facts: Facts) -> Sequence[tuple[Lease, Call]]:
+    """Leases with the completion of theirs that was answered ok."""
+    found = []
+    for job_id, tenure in facts.tenures.items():
+        for call in facts.completes_of.get(job_id, ()):
+            held = [lease for lease in tenure.leases if lease.token == token_of(call.invoke.value)]
+            if held and call.outcome == "ok" and happened(call):
+                found.append((held[0], call))
+    return found
+
+
+CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
+    "leases_lapsed": _leases_lapsed,
+    "completes_raced": _completes_raced,
+    "leases_completed_elsewhere": _leases_completed_elsewhere,
+    "leases_orphaned": _leases_orphaned,
+}
