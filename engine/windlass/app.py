@@ -230,9 +230,9 @@ class Node:
             sweep.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
-        self.log.info(Event.METRICS_LISTENING, addr=f":{self.settings.metrics_port}")
+        self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
         await self.rest.start("0.0.0.0", self.settings.rest_port)
-        self.log.info(Event.REST_LISTENING, addr=f":{self.settings.rest_port}")
+        self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
         # What lives from here on is what the requests make; the parts made so far need no more visits.
         gc.collect()
         gc.freeze()

@@ -145,12 +145,6 @@ class Metrics:
             "1 while the node finds jobs by polling only, against its wake mode",
             registry=self.registry,
         )
-        #: job_type
-        self.jobs_waiting: Children[Gauge] = Children(
-            Gauge(
-                "windlass_jobs_waiting", "Jobs no worker holds", ("job_type",), registry=self.registry
-            ).labels
-        )
         Gauge(
             "windlass_build_info",
             "1; the labels tell what runs",

@@ -109,8 +109,6 @@ class Log:
             self._line("WARN", msg, attrs)
             self.flush()
 
-    warn = warning
-
     def error(self, msg: str, **attrs: Any) -> None:
         self._line("ERROR", msg, attrs)
         self.flush()

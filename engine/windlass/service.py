@@ -184,11 +184,11 @@ class Engine:
         except EngineError as err:
             reasons.append(f"the database answers with an error: {err}")
         readiness = wire.Readiness(not reasons, reasons)
-        if self._readiness is None or self._readiness[1].ready != readiness.ready:
-            if readiness.ready:
-                self._log.info(Event.DATABASE_BACK)
-            elif not self._is_draining():
-                self._log.warn(Event.DATABASE_LOST, err="; ".join(reasons))
+        was_ready = self._readiness is None or self._readiness[1].ready
+        if was_ready and not readiness.ready and not self._is_draining():
+            self._log.warning(Event.DATABASE_LOST, err="; ".join(reasons))
+        elif readiness.ready and not was_ready:
+            self._log.info(Event.DATABASE_BACK)
         self._readiness = (time.monotonic(), readiness)
         return readiness
 

@@ -129,7 +129,16 @@ class Recorder:
         error: Mapping[str, Any] | None = None,
     ) -> None:
         self._write(
-            Op(time.monotonic(), process, type_, f, call, node, dict(value or {}), dict(error) if error else None)
+            Op(
+                time.monotonic(),
+                process,
+                type_,
+                f,
+                call,
+                node,
+                dict(value or {}),
+                dict(error) if error else None,
+            )
         )
 
     def info(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> None:

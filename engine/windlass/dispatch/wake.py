@@ -59,6 +59,7 @@ class WakeUps:
         self.is_alone = False
         """Set by the node heartbeat: nobody else would hear."""
         self.is_listening = False
+        self._was_degraded = False
 
     def start(self) -> None:
         if self._listens:
@@ -124,6 +125,7 @@ class WakeUps:
                 self._woken_all()
 
     def _set_listening(self, *, listening: bool, cause: str) -> None:
-        if listening != self.is_listening or cause:
-            self.is_listening = listening
+        self.is_listening = listening
+        if listening == self._was_degraded:
+            self._was_degraded = not listening
             self._degraded(not listening, cause)

@@ -53,7 +53,9 @@ def _leases_lapsed(facts: Facts) -> int:
 
 def _completes_raced(facts: Facts) -> int:
     """Jobs that were being completed at two replicas at one time."""
-    return sum(any(_race(a, b) for a, b in pairwise(_by_time(calls))) for calls in facts.completes_of.values())
+    return sum(
+        any(_race(a, b) for a, b in pairwise(_by_time(calls))) for calls in facts.completes_of.values()
+    )
 
 
 def _race(call: Call, later: Call) -> bool:

@@ -84,7 +84,11 @@ def _wrong_end(facts: Facts, start: Call, row: Op) -> str | None:
         return None if status == "COMPLETED" else f"could complete and is {status}: {reason}"
     if status != "FAILED":
         return f"was bound to fail ({doomed_variable}) and is {status}"
-    return None if reason_wanted in reason else f"failed for the reason {reason!r}, which does not say {reason_wanted!r}"
+    return (
+        None
+        if reason_wanted in reason
+        else f"failed for the reason {reason!r}, which does not say {reason_wanted!r}"
+    )
 
 
 def _judge_completes(facts: Facts, findings: Findings) -> dict[str, Any]:

@@ -16,35 +16,37 @@ def linear(
     names = [f"step-{number}" for number in range(1, steps + 1)]
     tasks = [
         {
-            "id": name,
-            "name": name,
+            "id": step,
+            "name": step,
             "type": "SERVICE_TASK",
-            "jobType": f"linear-{name}",
+            "jobType": f"{name}-{step}",
             "retryCount": retry_count,
             "nextStep": following,
         }
-        for name, following in zip(names, [*names[1:], "done"], strict=True)
+        for step, following in zip(names, [*names[1:], "done"], strict=True)
     ]
     definition = {
-        "id": f"linear-{steps}",
+        "id": f"{name}-{steps}",
         "name": f"{steps} service tasks in a row",
         "steps": [*tasks, {"id": "done", "name": "done", "type": "END"}],
     }
     return Workload(
-        name="linear",
+        name=name,
         definitions=(definition,),
-        handlers={f"linear-{name}": handler or Handler() for name in names},
+        handlers={f"{name}-{step}": handler or Handler() for step in names},
         visits=lambda _start: dict.fromkeys([*names, "done"], 1),
     )
 
 
-def linear_starts(rng: random.Random, steps: int, count: int, *, over_s: float = 0.0) -> tuple[Start, ...]:
+def linear_starts(
+    rng: random.Random, steps: int, count: int, *, over_s: float = 0.0, name: str = "linear"
+) -> tuple[Start, ...]:
     """`count` starts, spread over `over_s` at random instants; each carries its key and a small payload."""
     instants = sorted(round(rng.uniform(0.0, over_s), 4) for _ in range(count))
     return tuple(
         Start(
-            definition_id=f"linear-{steps}",
-            key=f"linear-{number:05d}",
+            definition_id=f"{name}-{steps}",
+            key=f"{name}-{number:05d}",
             variables={"amount": rng.randrange(1, 10_000)},
             at_s=instant,
         )

@@ -231,7 +231,6 @@ BOTH = {
     "engine_job_timeout_total": "counter",
     "windlass_lane_batch_size": "histogram",
     "windlass_wake_degraded": "gauge",
-    "windlass_jobs_waiting": "gauge",
     "windlass_build_info": "gauge",
 }
 POLLING_ONLY = {
@@ -263,7 +262,6 @@ def feed(metrics: Metrics) -> None:
     metrics.job_pickup_latency.observe(0.02)
     metrics.lane_batch_size.observe(3)
     metrics.wake_degraded.set(1)
-    metrics.jobs_waiting("t").set(7)
 
 
 def test_polling_has_its_own_series_and_no_broker_s() -> None:
@@ -283,7 +281,6 @@ def test_polling_has_its_own_series_and_no_broker_s() -> None:
         'http_requests_duration_seconds_bucket{le="0.01",method="GET",path="/v1/x/{id}",status="200"} 0.0',
         'engine_job_pickup_latency_seconds_bucket{le="0.02"} 1.0',
         'engine_job_pickup_latency_seconds_bucket{le="0.075"} 1.0',
-        'windlass_jobs_waiting{job_type="t"} 7.0',
         'windlass_build_info{dispatch_mode="polling",version="0.1.0"} 1.0',
     ):
         assert sample in text.splitlines(), sample

@@ -1,0 +1,90 @@
+"""F8: every replica dies at once, in the middle of everything. Nothing lives in their memory that may be missed.
+
+DBOS kills its one process and asks for the results of its workflows; here the whole fleet goes, with jobs in the
+workers' hands, people between two answers and timers running, and every acknowledged call is looked for by its id.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kill
+from seatrial.drill import Drill
+from seatrial.fault.kill import KillAllReplicas
+from seatrial.stage import NotReached, Stage
+from seatrial.workload import Handler, together
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.workload.loan import loan, loan_starts
+from seatrial.yard import environment
+
+LINEAR = linear(3, handler=Handler(think_min_s=0.05, think_max_s=0.3))
+LOAN = loan(think_max_s=0.2)
+LINEAR_STARTS = 250
+LOAN_STARTS = 40
+LOAD_S = 7.0
+DOWN_S = 1.0
+WORKERS = 2
+SLOTS = 24
+LEASE_S = 3
+DRAIN_S = 40.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 3, LINEAR_STARTS, over_s=LOAD_S),
+        "loan": loan_starts(rng, LOAN_STARTS, over_s=LOAD_S),
+        "kill_at_s": round(rng.uniform(2.0, 4.0), 3),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(LINEAR, LOAN)
+    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    stage.people()
+    stage.phase("load")
+    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
+    await stage.at(stage.schedule["kill_at_s"])
+    stage.phase("fault")
+    async with stage.inflicted(KillAllReplicas()):
+        await _something_was_in_hand(stage)
+        await stage.at(stage.schedule["kill_at_s"] + DOWN_S)
+    stage.phase("heal")
+    await loads
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _something_was_in_hand(stage: Stage) -> None:
+    """A fleet that dies idle loses nothing, whatever it keeps in memory."""
+    leased = (await stage.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0]
+    started = (
+        await stage.query("SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')")
+    )[0][0]
+    if not leased or not started:
+        raise NotReached(f"the replicas died with {leased} jobs leased and {started} instances open")
+
+
+DRILL = Drill(
+    id="F8",
+    title="All replicas killed and restarted",
+    promise="Every instance goes on where it stood after all replicas were killed at once and came back.",
+    checks=("NL", "NP", "LX", "FN", "S1x", "DB", "LV", "RT", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        # 409: a worker that held a job over the outage finds it leased again.
+        "error_statuses_allowed": [0, 409],
+        "errors_only_during_fault": True,
+        "faults_min": 1,
+        "ops_min": LINEAR_STARTS,
+    },
+    needs=(Kill, Database),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
+    core=True,
+    bound_s=120.0,
+)

@@ -1,0 +1,82 @@
+"""D1: PostgreSQL dies under load, every process of it, and comes back by its own recovery.
+
+What was acknowledged had been committed with fsync on, so it is there afterwards; what was not acknowledged may or may
+not have happened (Durable Workflow's small cluster lists the database as its one point of failure; DBOS restarts it
+every few seconds). The engine must notice, say 503 meanwhile, and find its way back alone, within a bound.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kill
+from seatrial.drill import Drill
+from seatrial.fault.database import CrashDatabase
+from seatrial.stage import Stage
+from seatrial.workload import Handler, together
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.workload.loan import loan, loan_starts
+from seatrial.yard import environment
+
+LINEAR = linear(3, handler=Handler(think_max_s=0.1))
+LOAN = loan(think_max_s=0.1)
+LINEAR_STARTS = 300
+LOAN_STARTS = 40
+LOAD_S = 9.0
+DOWN_S = 1.5
+WORKERS = 2
+SLOTS = 24
+LEASE_S = 3
+DRAIN_S = 25.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 3, LINEAR_STARTS, over_s=LOAD_S),
+        "loan": loan_starts(rng, LOAN_STARTS, over_s=LOAD_S),
+        "crash_at_s": round(rng.uniform(2.0, 4.0), 3),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(LINEAR, LOAN)
+    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    stage.people()
+    stage.phase("load")
+    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
+    await stage.at(stage.schedule["crash_at_s"])
+    stage.phase("fault")
+    await stage.fault(CrashDatabase("kill"), hold_s=DOWN_S)
+    stage.phase("heal")
+    await loads
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="D1",
+    title="PostgreSQL killed under load",
+    promise="Nothing acknowledged is lost when the database crashes, and work goes on without anybody's help.",
+    checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        # 503: the database is away; 409: a lease ran out meanwhile; 0: a call outlived its caller's patience.
+        "error_statuses_allowed": [0, 409, 503],
+        "errors_only_during_fault": True,
+        "faults_min": 1,
+        "ops_min": LINEAR_STARTS,
+    },
+    needs=(Database, Kill),
+    values=environment(
+        WINDLASS_LEASE_SWEEP_SECONDS=1,
+        WINDLASS_TIMER_SWEEP_SECONDS=0.5,
+    ),
+    core=True,
+    bound_s=120.0,
+)

@@ -1,0 +1,100 @@
+"""L1: workers die with leases in hand; their jobs are in other hands within the lease and a sweep.
+
+Seed 000 promises at-least-once; its engine's page, that a crashed worker's job is claimable again 30 to 45 s after its
+claim (contract 5.5). Users of other queues ask for exactly that ("expired leases are never reclaimed", rapina#793;
+Graphile strands jobs for 4 h). Here lease and sweep are short, and the time from expiry to the next lease is judged.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+LINEAR = linear(2)
+STARTS = 240
+LOAD_S = 8.0
+LEASE_S = 3
+SWEEP_S = 1
+SURVIVORS = 1
+SURVIVOR_SLOTS = 24
+VICTIMS = 2
+VICTIM_SLOTS = 8
+VICTIM_THINKS_S = (0.6, 1.2)
+LEASES_AT_DEATH_MIN = 4
+BUSY_WITHIN_S = 10.0
+DRAIN_S = 20.0
+
+#: of the sweep's one second; the rest is for a busy machine
+RECLAIM_BOUND_S = 4.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": linear_starts(rng, 2, STARTS, over_s=LOAD_S),
+        "deaths_s": sorted(round(rng.uniform(1.5, 5.0), 3) for _ in range(VICTIMS)),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(LINEAR)
+    stage.workers.start(LINEAR.worker(slots=SURVIVOR_SLOTS, lease_s=LEASE_S), SURVIVORS)
+    slow = Handler(*VICTIM_THINKS_S)
+    victims = stage.workers.start(
+        LINEAR.worker(slots=VICTIM_SLOTS, lease_s=LEASE_S, handlers=dict.fromkeys(LINEAR.handlers, slow)),
+        VICTIMS,
+    )
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["starts"]))
+    for victim, death_s in zip(victims, stage.schedule["deaths_s"], strict=True):
+        await stage.at(death_s)
+        await _kill_with_leases_in_hand(stage, victim)
+    for victim in victims:
+        stage.workers.restart(victim)
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _kill_with_leases_in_hand(stage: Stage, victim: int) -> None:
+    worker_id = stage.workers[victim].worker_id
+
+    async def is_busy() -> bool:
+        rows = await stage.query(
+            "SELECT count(*) FROM job WHERE status = 'LOCKED' AND worker_id = %s", worker_id
+        )
+        return bool(rows[0][0] >= LEASES_AT_DEATH_MIN)
+
+    await stage.eventually(is_busy, BUSY_WITHIN_S, f"{worker_id} holds {LEASES_AT_DEATH_MIN} leases")
+    await stage.workers.kill(victim)
+
+
+DRILL = Drill(
+    id="L1",
+    title="A worker dies with leases in hand",
+    promise="At least once (seed 000): the jobs of a killed worker are in other hands within the lease and a sweep.",
+    checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": SWEEP_S,
+        "reclaim_bound_s": RECLAIM_BOUND_S,
+        "recovery_bound_s": LEASE_S + RECLAIM_BOUND_S,
+        "error_statuses_allowed": [],
+        "ops_min": STARTS,
+        "faults_min": VICTIMS,
+        "circumstances_min": {"leases_lapsed": VICTIMS * LEASES_AT_DEATH_MIN // 2},
+    },
+    needs=(Database,),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    core=True,
+    bound_s=90.0,
+)
