@@ -179,7 +179,12 @@ class Settings:
         maximum=3600,
     )
     lanes: int = declare(
-        "WINDLASS_LANES", "transactions that commit commands side by side", default=2, minimum=1, maximum=64
+        "WINDLASS_LANES",
+        "transactions that commit commands side by side; one gathers the largest batches and costs a quarter less "
+        "CPU per job than two, more pay where PostgreSQL has cores to spare",
+        default=1,
+        minimum=1,
+        maximum=64,
     )
     lane_batch_max: int = declare(
         "WINDLASS_LANE_BATCH_MAX",

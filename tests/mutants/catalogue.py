@@ -20,4 +20,8 @@ class Mutant:
     fast: bool = False
 
 
-MUTANTS: tuple[Mutant, ...] = ()
+MUTANTS: tuple[Mutant, ...] = (
+    Mutant("outbox_in_polling", "M4", ("MP",), "outbox rows are written in polling mode", fast=True),
+    Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
+    Mutant("lane_keeps_dead_connection", "D1", ("RT", "LV"), "a lane never comes back from a lost database"),
+)

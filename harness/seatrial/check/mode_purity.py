@@ -11,8 +11,8 @@ from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, "
-    "and no log line speaks of Kafka."
+    "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, no log line speaks of Kafka, "
+    "and no connection leaves the engine but those to the database."
 )
 OUTBOX = "dispatch_outbox"
 FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
@@ -62,6 +62,19 @@ def mode_purity(history: History) -> Verdict:
         for line in op.value["matches"]:
             lines += 1
             findings.add(f"{_node(op)} logged {str(line)[:300]}", at=(op.index,))
-    figures = {"outbox_rows": outbox_rows, "series_seen": series, "log_lines_matched": lines}
-    summary = f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines speak of Kafka"
+    looks = 0
+    for op in facts.rows("sockets"):
+        looks += 1
+        for peer in op.value["peers"]:
+            findings.add(f"{_node(op)} is connected to {peer}, which is not the database", at=(op.index,))
+    figures = {
+        "outbox_rows": outbox_rows,
+        "series_seen": series,
+        "log_lines_matched": lines,
+        "looks_at_sockets": looks,
+    }
+    summary = (
+        f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines speak of Kafka, "
+        f"{looks} looks at sockets"
+    )
     return findings.verdict("MP", GUARANTEE, summary, figures)

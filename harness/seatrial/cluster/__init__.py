@@ -125,3 +125,37 @@ class Logs(Protocol):
     def log_path(self, replica: str) -> Path:
         """All the output of that replica since `up`, over restarts."""
         ...
+
+
+@runtime_checkable
+class Sockets(Protocol):
+    def peers(self, replica: str) -> Sequence[str]:
+        """`host:port` of every connection that the replica's process opened itself, other than to the database."""
+        ...
+
+
+@runtime_checkable
+class Restarts(Protocol):
+    def restarts(self, replica: str) -> int:
+        """How often its kubelet started it again."""
+        ...
+
+
+@runtime_checkable
+class Siblings(Protocol):
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> "Sibling":
+        """Another installation of the same chart and engine on the same server, with an empty database of its own.
+
+        Not yet up; whoever made it takes it down.
+        """
+        ...
+
+
+@runtime_checkable
+class Sibling(Cluster, Protocol):
+    async def run_command(self, replica: str, *words: str) -> None:
+        """Runs the chart's own program with other words and that replica's environment, as an operator would.
+
+        Raises ClusterError with what it said when it does not exit 0.
+        """
+        ...

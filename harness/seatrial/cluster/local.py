@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
+import psutil
 import psycopg
 
 from seatrial.cluster import ClusterError, ClusterSpec, CutMode, Replica
@@ -38,6 +39,7 @@ READY_WITHIN_S = 30.0
 DOWN_GRACE_S = 2.0
 _READY_INTERVAL_S = 0.05
 _TERMINATED_WITHIN_MS = 5_000
+_SAID_CHARACTERS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class _Node:
 
 
 class LocalCluster:
-    """Has every ability: Kill, Pause, Partition, Database, Logs.
+    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings.
 
     In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
     With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
@@ -177,6 +179,39 @@ class LocalCluster:
 
     def log_path(self, replica: str) -> Path:
         return self._node(replica).process.log_path
+
+    def peers(self, replica: str) -> Sequence[str]:
+        node = self._node(replica)
+        if not node.process.running:
+            return []
+        sockets = psutil.Process(node.process.pid).net_connections(kind="tcp")
+        listening = {each.laddr.port for each in sockets if each.status == psutil.CONN_LISTEN}
+        return [
+            f"{each.raddr.ip}:{each.raddr.port}"
+            for each in sockets
+            if each.raddr and each.laddr.port not in listening and each.raddr.port != node.proxy.port
+        ]
+
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> "LocalCluster":
+        spec = ClusterSpec(replicas, values, self.spec.engine_command, folder)
+        return LocalCluster(spec, postgres=self._postgres, chart=self._chart, restart=self._restart)
+
+    async def run_command(self, replica: str, *words: str) -> None:
+        """Always the chart's program: an engine command says nothing about other words than its own."""
+        node = self._node(replica)
+        program = shutil.which(node.container.command[0], path=self._base_env()["PATH"])
+        command = [program or node.container.command[0], *words]
+        ran = await asyncio.create_subprocess_exec(
+            *command,
+            env={**self._base_env(), **node.container.env},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        said, _ = await ran.communicate()
+        if ran.returncode:
+            text = self._without_secret(said.decode(errors="replace"))[-_SAID_CHARACTERS_MAX:]
+            raise ClusterError(f"{' '.join(command)} exited with {ran.returncode}: {text}")
 
     async def _lay_foundations(self) -> None:
         """All that the replicas share; what is made here is given back by `down` in reverse order."""

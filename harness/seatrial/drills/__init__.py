@@ -6,10 +6,35 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from seatrial.drill import Drill
-from seatrial.drills import smoke
+from seatrial.drills import (
+    all_killed,
+    database_crash,
+    double_complete,
+    lease_reclaim,
+    non_sticky,
+    poison,
+    polling_purity,
+    smoke,
+    zombie,
+    zombie_same_name,
+)
 from seatrial.yard import Misuse
 
-CATALOGUE: Mapping[str, Drill] = {drill.id: drill for drill in (smoke.DRILL,)}
+CATALOGUE: Mapping[str, Drill] = {
+    drill.id: drill
+    for drill in (
+        smoke.DRILL,
+        lease_reclaim.DRILL,
+        zombie.DRILL,
+        zombie_same_name.DRILL,
+        double_complete.DRILL,
+        non_sticky.DRILL,
+        poison.DRILL,
+        all_killed.DRILL,
+        polling_purity.DRILL,
+        database_crash.DRILL,
+    )
+}
 
 
 def select(names: Sequence[str], *, core: bool = False, everything: bool = False) -> list[Drill]:

@@ -65,7 +65,7 @@ def test_defaults() -> None:
         "timer_sweep_interval_s": 5.0,
         "lease_expiries_max": 25,
         "shutdown_grace_s": 30.0,
-        "lanes": 2,
+        "lanes": 1,
         "lane_batch_max": 256,
         "body_bytes_max": 16 * 1024 * 1024,
         "long_poll_s_max": 25.0,

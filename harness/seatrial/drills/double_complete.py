@@ -1,0 +1,96 @@
+"""L4: one job completed many times at once, through different replicas; its instance moves on once.
+
+A client that loses an answer sends again, and a load balancer sends the repeat to another node. Seed 001 promises that
+a job is "COMPLETED exactly as in polling"; Rochallor reads its status without a lock, so two completions that meet
+dispatch the next step twice (drills.md 0, R2). Here 2 to 32 of them meet, each with its own mark in the variables.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from seatrial.client import Job
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+LINEAR = linear(2)
+RACED, FOLLOWING = LINEAR.handlers
+JOBS = 90
+RACERS_MIN, RACERS_MAX = 2, 32
+JOBS_AT_ONCE = 5
+LEASE_S = 30
+HOLDER = "racer"
+POLL_WAIT_S = 0.5
+ALL_LEASED_WITHIN_S = 15.0
+DRAIN_S = 30.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": linear_starts(rng, 2, JOBS),
+        "racers": [rng.randint(RACERS_MIN, RACERS_MAX) for _ in range(JOBS)],
+        "first_replica": [rng.randrange(1 << 16) for _ in range(JOBS)],
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(LINEAR)
+    following = LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}, lease_s=LEASE_S)
+    stage.workers.start(following)
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    jobs = await _lease_all(stage)
+    for first in range(0, len(jobs), JOBS_AT_ONCE):
+        await stage.race(
+            _race(stage, job, number) for number, job in enumerate(jobs[first : first + JOBS_AT_ONCE], first)
+        )
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _lease_all(stage: Stage) -> Sequence[Job]:
+    poller = stage.worker_client(HOLDER)
+    jobs: list[Job] = []
+
+    async def has_all() -> bool:
+        answer = await poller.poll(HOLDER, [RACED], max_jobs=JOBS, lease_s=LEASE_S, wait_s=POLL_WAIT_S)
+        jobs.extend(answer.jobs)
+        return len(jobs) >= JOBS
+
+    await stage.eventually(has_all, ALL_LEASED_WITHIN_S, f"{HOLDER} holds {JOBS} jobs")
+    return sorted(jobs, key=lambda job: job.job_id)
+
+
+async def _race(stage: Stage, job: Job, number: int) -> None:
+    """A client for each completion: connections of their own, so that nothing queues on our side."""
+    count, names = stage.schedule["racers"][number], stage.names
+    racers = [stage.worker_client(f"{HOLDER}-{number}-{lane}") for lane in range(count)]
+    first = stage.schedule["first_replica"][number]
+    await stage.race(
+        racer.complete(job, HOLDER, replica=names[(first + lane) % len(names)])
+        for lane, racer in enumerate(racers)
+    )
+
+
+DRILL = Drill(
+    id="L4",
+    title="One job completed many times at once",
+    promise="A job is completed exactly as in polling, once (seed 001): of 2 to 32 completions that meet, one counts.",
+    checks=("S1x", "LX", "NL", "NP", "FN", "DB", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "error_statuses_allowed": [],
+        "ops_min": JOBS,
+        "circumstances_min": {"completes_raced": JOBS * 2 // 3},
+    },
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    core=True,
+    bound_s=90.0,
+)

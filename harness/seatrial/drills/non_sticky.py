@@ -1,0 +1,87 @@
+"""L5: ten thousand jobs with a random replica for every single call, and a replica killed under them.
+
+Seed 003's core promise: any node answers any call, because the lease is a durable row. Its own harness shows it with
+one task and no fault. Here a lease taken at one replica is completed at another by chance, ten thousand times, and one
+replica is killed while it has given out leases and comes back later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kill
+from seatrial.drill import Drill
+from seatrial.fault.kill import KillReplica
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+STEPS = 3
+STARTS = 3_360
+JOBS = 10_000
+"""A few starts get no answer from the replica that dies, and are not repeated."""
+REPLICAS = 3
+LOAD_S = 14.0
+STARTS_IN_FLIGHT = 32
+WORKERS = 2
+SLOTS = 64
+WAIT_S = 2.0
+#: so that leases are in hand when their replica dies
+THINKS = Handler(think_max_s=0.1)
+#: longer than a call may take, so that no live worker loses a lease
+LEASE_S = 8
+SWEEP_S = 1
+DRAIN_S = 90.0
+RECOVERY_BOUND_S = 5.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": linear_starts(rng, STEPS, STARTS, over_s=LOAD_S),
+        "victim": f"replica-{rng.randrange(REPLICAS)}",
+        "death_s": round(rng.uniform(4.0, 6.0), 3),
+        "away_s": round(rng.uniform(2.0, 3.0), 3),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    work = linear(STEPS, handler=THINKS)
+    await stage.upload(work)
+    stage.workers.start(work.worker(slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S), WORKERS)
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
+    await stage.at(stage.schedule["death_s"])
+    async with stage.inflicted(KillReplica(stage.schedule["victim"])):
+        await asyncio.sleep(stage.schedule["away_s"])
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="L5",
+    title="Ten thousand jobs, any replica for any call, one killed",
+    promise="Any node answers any call (seed 003): a lease outlives the replica that gave it, and nothing is lost.",
+    checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": SWEEP_S,
+        "recovery_bound_s": RECOVERY_BOUND_S,
+        "error_statuses_allowed": [0, 500, 502, 503],
+        "errors_only_during_fault": True,
+        "ops_min": JOBS,
+        "faults_min": 1,
+        "circumstances_min": {"leases_completed_elsewhere": JOBS // 3, "leases_orphaned": 1},
+    },
+    needs=(Kill, Database),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    replicas=REPLICAS,
+    core=True,
+    bound_s=180.0,
+)

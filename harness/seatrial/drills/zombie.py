@@ -1,0 +1,105 @@
+"""L2: a worker stands still past its lease, others take its jobs over, and it comes back with its answers.
+
+Kleppmann's paused client (2016), met by every job queue on leases (camunda ADR #56749, payload#17220); for job queues
+nobody drilled it (drills.md D.2). Rochallor never compares the holder (contract 1.6), so there the zombie wins. Both
+ends of contract 12.2 are shown: the job is still held by the other (409), or done by it (204 without effect).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+HELD, DONE = linear(1, name="held"), linear(1, name="done")
+JOBS_EACH = 12
+LEASE_S = 3
+SWEEP_S = 1
+#: long enough that the pause finds the jobs in hand
+ZOMBIE_THINKS = Handler(1.6, 2.4)
+#: of those that must still hold their jobs when the zombie wakes
+HOLDER_LEASE_S = 30
+HOLDER_THINKS = Handler(4.0, 5.0)
+LEASED_WITHIN_S = 10.0
+TAKEN_OVER_WITHIN_S = 20.0
+DRAIN_S = 30.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": [
+            start
+            for name in ("held", "done")
+            for start in linear_starts(rng, 1, JOBS_EACH, over_s=0.2, name=name)
+        ]
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(HELD, DONE)
+    both = dict.fromkeys([*HELD.handlers, *DONE.handlers], ZOMBIE_THINKS)
+    (zombie,) = stage.workers.start(HELD.worker(handlers=both, slots=2 * JOBS_EACH, lease_s=LEASE_S))
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    zombie_id = stage.workers[zombie].worker_id
+
+    async def zombie_has_all() -> bool:
+        return await _count(stage, "LOCKED", zombie_id) == 2 * JOBS_EACH
+
+    async def others_have_all() -> bool:
+        return await _count(stage, "LOCKED", zombie_id) + await _count(stage, "UNLOCKED", None) == 0
+
+    await stage.eventually(zombie_has_all, LEASED_WITHIN_S, f"{zombie_id} holds all jobs")
+    stage.phase("fault")
+    await stage.workers.pause(zombie)
+    slow = HELD.worker(
+        handlers=dict.fromkeys(HELD.handlers, HOLDER_THINKS), slots=JOBS_EACH, lease_s=HOLDER_LEASE_S
+    )
+    stage.workers.start(slow)
+    stage.workers.start(DONE.worker(slots=JOBS_EACH, lease_s=HOLDER_LEASE_S))
+    # An engine that never takes leases back is for the checks to judge, so this must not end the drill.
+    await stage.reached(others_have_all, TAKEN_OVER_WITHIN_S)
+    await stage.workers.resume(zombie)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _count(stage: Stage, status: str, worker_id: str | None) -> int:
+    """Jobs in that state; with a worker, those that name it."""
+    rows = await stage.query(
+        "SELECT count(*) FROM job WHERE status = %s AND (%s::text IS NULL OR worker_id = %s)",
+        status,
+        worker_id,
+        worker_id,
+    )
+    return int(rows[0][0])
+
+
+DRILL = Drill(
+    id="L2",
+    title="A paused worker comes back after its lease",
+    promise="Durable rows are the lease truth (seed 003): who lost the lease is refused and changes nothing.",
+    checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": SWEEP_S,
+        "stale_expected": True,
+        "error_statuses_allowed": [409],
+        "ops_min": 2 * JOBS_EACH,
+        "faults_min": 1,
+        "circumstances_min": {"leases_lapsed": JOBS_EACH},
+    },
+    needs=(Database,),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    core=True,
+    bound_s=100.0,
+)
