@@ -7,6 +7,7 @@ in the instance row, so one locked read gives everything a decision needs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from windlass.states import FINAL_INSTANCE_STATUSES, InstanceStatus
 Variables = dict[str, msgspec.Raw]
 """Top-level variables, values still raw JSON: merging is shallow (contract 5.3), so most are never parsed."""
 
+_INDENTED = re.compile(rb"[\n\r\t]")
 _variables_decoder = msgspec.json.Decoder(Variables)
 _encoder = msgspec.json.Encoder()
 
@@ -84,8 +86,12 @@ class Instance(msgspec.Struct, frozen=True):
         return next((eid for eid, step in self.progress.open.items() if step.step_id == step_id), None)
 
 
-def decode_variables(text: str | bytes) -> Variables:
-    return _variables_decoder.decode(text)
+def decode_variables(text: str | bytes | msgspec.Raw) -> Variables:
+    """Compacted where a client indented its JSON: `store.rows.json_array` needs texts without control characters."""
+    raw = text.encode() if isinstance(text, str) else bytes(text)
+    if _INDENTED.search(raw):
+        raw = msgspec.json.format(raw, indent=-1)
+    return _variables_decoder.decode(raw)
 
 
 def encode_variables(variables: Variables) -> bytes:

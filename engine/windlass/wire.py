@@ -19,9 +19,8 @@ EMPTY_OBJECT = msgspec.Raw(b"{}")
 
 def format_time(instant: datetime) -> str:
     """RFC 3339 in UTC, up to six fraction digits, trailing zeros trimmed, suffix Z (contract 1.4)."""
-    text = instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    micros = instant.microsecond
-    return f"{text}.{micros:06d}".rstrip("0") + "Z" if micros else text + "Z"
+    text = instant.astimezone(UTC).isoformat().removesuffix("+00:00")
+    return (text.rstrip("0") if instant.microsecond else text) + "Z"
 
 
 class DefinitionSummary(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

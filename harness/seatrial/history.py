@@ -31,7 +31,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `step`         | info only: id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at, failure_reason | |
 | observer   | `job`          | info only: id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at, retries_remaining, created_at | |
 | observer   | `user_task`    | info only: id, instance_id, step_id, status           | |
-| observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fired | |
+| observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired | |
 | observer   | `audit`        | info only: kind, instance_id, detail, at               | |
 | observer   | `table_count`  | info only: table, rows                                | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |

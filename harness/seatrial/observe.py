@@ -33,7 +33,7 @@ _ROWS: Mapping[str, str] = {
     "job": """SELECT id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at,
         retries_remaining, created_at FROM job ORDER BY id""",
     "user_task": "SELECT id, instance_id, step_id, status FROM user_task ORDER BY id",
-    "timer": """SELECT id, instance_id, step_execution_id, target_step_id, fired
+    "timer": """SELECT id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired
         FROM boundary_event_schedule ORDER BY id""",
     "audit": "SELECT kind, instance_id, detail, at FROM audit_log ORDER BY id",
 }

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import mutation
+from prometheus_client import Gauge
 
 from windlass.metrics import Metrics
 
-honest = Metrics.__init__
+honest = Metrics._own
 
 
 def with_backlog(self: Metrics, dispatch_mode: str) -> None:
-    honest(self, "kafka_outbox")
+    honest(self, dispatch_mode)
+    Gauge("workflow_engine_dispatch_outbox_backlog", "Rows not yet published", registry=self.registry)
 
 
-Metrics.__init__ = with_backlog  # type: ignore[method-assign]
+Metrics._own = with_backlog  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     mutation.serve()

@@ -18,6 +18,7 @@ from windlass.errors import EngineError
 from windlass.store.apply import Birth
 from windlass.store.database import Database, Row
 from windlass.store.queries import sql
+from windlass.store.rows import json_array
 from windlass.wire import JobView, RawJson, format_time
 
 CLAIM_JOBS_MAX = 256
@@ -237,7 +238,7 @@ class JobBoard:
             rows = await self._database.fetch(
                 sql("job_claim"),
                 list(types),
-                slots,
+                json_array(slots),
                 [p.worker_id for p in polls],
                 [p.lease_s for p in polls],
             )

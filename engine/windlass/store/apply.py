@@ -33,7 +33,7 @@ from windlass.states import InstanceStatus, JobStatus
 from windlass.store.database import Connection, Row
 from windlass.store.definitions import DefinitionCache
 from windlass.store.queries import sql
-from windlass.store.rows import NewJob, WriteSet
+from windlass.store.rows import NewJob, WriteSet, text_array
 from windlass.wire import InstanceView, JobView, RawJson, format_time
 
 CHAINED_STARTS_MAX = 25
@@ -182,8 +182,8 @@ class Transactor:
             await self._lock(connection, batch)
         starts = [c for c in batch.commands if isinstance(c, StartInstance)]
         if starts:
-            ids = list({c.definition_id for c in starts})
-            for row in await connection.fetch(sql("definition_latest_versions"), ids):
+            ids = {c.definition_id for c in starts}
+            for row in await connection.fetch(sql("definition_latest_versions"), text_array(ids)):
                 batch.latest[row["id"]] = row["version"]
                 batch.now = row["now"]
         wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
@@ -204,7 +204,9 @@ class Transactor:
                 case StartInstance():
                     pass
         began = time.monotonic()
-        rows = await connection.fetch(sql("instance_read_for_commands"), list(instance_ids), list(job_ids))
+        rows = await connection.fetch(
+            sql("instance_read_for_commands"), text_array(instance_ids), text_array(job_ids)
+        )
         batch.lock_wait_s = time.monotonic() - began
         for row in rows:
             batch.now = row["now"]
@@ -369,7 +371,9 @@ class Transactor:
         """The next command of this batch sees what this one decided."""
         batch.instances[before.id] = decision.instance
         batch.writes.add_changed(before, decision.instance)
-        batch.chains += batch.writes.add(decision.effects, job.lease_token if job else None)
+        batch.chains += batch.writes.add(
+            decision.effects, job.id if job else None, job.lease_token if job else None
+        )
         for effect in decision.effects:
             if isinstance(effect, JobClosed) and effect.job_id in batch.jobs:
                 batch.jobs[effect.job_id].status = effect.status
@@ -387,7 +391,9 @@ class Transactor:
         started = 0
         while batch.chains:
             chain = batch.chains.pop(0)
-            rows = await connection.fetch(sql("definition_latest_versions"), [chain.definition_id])
+            rows = await connection.fetch(
+                sql("definition_latest_versions"), text_array([chain.definition_id])
+            )
             key = (chain.definition_id, rows[0]["version"] or 0)
             definition = (await self._definitions.load(connection, [key])).get(key)
             if definition is None or started >= CHAINED_STARTS_MAX * max(1, len(batch.commands)):

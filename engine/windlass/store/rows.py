@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -34,9 +34,19 @@ from windlass.states import JobStatus, StepStatus, UserTaskStatus
 _encoder = msgspec.json.Encoder()
 
 
-def array_literal(items: Iterable[str]) -> str:
-    """A text[] as PostgreSQL writes it, every element quoted."""
-    return "{" + ",".join('"' + i.replace("\\", "\\\\").replace('"', '\\"') + '"' for i in items) + "}"
+def json_array(items: Sequence[object]) -> str:
+    """An array of ids, numbers, states or JSON texts as PostgreSQL writes it.
+
+    A JSON array in braces is exactly that, as long as no element holds a raw control character (JSON texts and ids
+    never do). Encoded in C, it costs a thirtieth of what the driver takes for the same array.
+    """
+    return f"{{{_encoder.encode(items)[1:-1].decode()}}}"
+
+
+def text_array(items: Iterable[str | None]) -> str:
+    """An array of any text (names, reasons, what clients send), every element quoted."""
+    quoted = ("NULL" if i is None else '"' + i.replace("\\", "\\\\").replace('"', '\\"') + '"' for i in items)
+    return "{" + ",".join(quoted) + "}"
 
 
 @dataclass(slots=True)
@@ -105,8 +115,12 @@ class WriteSet:
         if after.is_final:
             self.ended[after.status] += 1
 
-    def add(self, effects: Sequence[Effect], lease_token: int | None = None) -> list[ChainRequested]:
-        """Folds effects in; `lease_token` guards the job writes among them. Returns the chains to start."""
+    def add(
+        self, effects: Sequence[Effect], held_job_id: str | None = None, lease_token: int | None = None
+    ) -> list[ChainRequested]:
+        """Folds effects in; `lease_token` guards the write of the held job, not those of jobs that an END or a
+        failure closes beside it. Returns the chains to start.
+        """
         chains = []
         for effect in effects:
             match effect:
@@ -122,7 +136,8 @@ class WriteSet:
                         self.new_jobs[effect.job_id].status = effect.status
                     else:
                         self.requeued_jobs.pop(effect.job_id, None)
-                        self.closed_jobs[effect.job_id] = (effect, lease_token)
+                        token = lease_token if effect.job_id == held_job_id else None
+                        self.closed_jobs[effect.job_id] = (effect, token)
                 case JobRequeued():
                     self.requeued_jobs[effect.job_id] = (effect, lease_token)
                 case UserTaskCreated():
@@ -173,48 +188,50 @@ class WriteSet:
             self.new_tasks or self.closed_tasks or self.new_timers or self.closed_timers or self.requeued_jobs
         )
 
-    def main_arguments(self) -> list[Any]:
+    def main_arguments(self) -> list[str]:
         """The 46 arrays of `apply_rows`, in its order."""
+        closed = self.closed_jobs.values()
         return [
-            *_new_instance_columns(self.new_instances.values()),
-            *_changed_instance_columns(self.changed_instances.values()),
+            *_new_instance_columns(list(self.new_instances.values())),
+            *_changed_instance_columns(list(self.changed_instances.values())),
             *_new_step_columns(self.new_steps.values()),
-            *_closed_step_columns(self.closed_steps.values()),
+            *_closed_step_columns(list(self.closed_steps.values())),
             *_new_job_columns(self.new_jobs.values()),
-            [c.job_id for c, _ in self.closed_jobs.values()],
-            [c.status for c, _ in self.closed_jobs.values()],
-            [c.worker_id for c, _ in self.closed_jobs.values()],
-            [token for _, token in self.closed_jobs.values()],
-            [r.actor for r in self.audit],
-            [r.kind for r in self.audit],
-            [r.instance_id for r in self.audit],
-            [_encoder.encode(r.detail).decode() for r in self.audit],
+            json_array([c.job_id for c, _ in closed]),
+            json_array([c.status for c, _ in closed]),
+            text_array([c.worker_id for c, _ in closed]),
+            json_array([token for _, token in closed]),
+            text_array([r.actor for r in self.audit]),
+            json_array([r.kind for r in self.audit]),
+            json_array([r.instance_id for r in self.audit]),
+            json_array([_encoder.encode(r.detail).decode() for r in self.audit]),
         ]
 
-    def rare_arguments(self) -> list[Any]:
+    def rare_arguments(self) -> list[str]:
         """The arrays of `apply_tasks_and_timers` after its first argument, in its order."""
         tasks, timers = self.new_tasks.values(), self.new_timers.values()
+        ended, requeued = self.closed_tasks.values(), self.requeued_jobs.values()
         return [
-            [t.created.task_id for t in tasks],
-            [t.created.instance_id for t in tasks],
-            [t.created.execution_id for t in tasks],
-            [t.created.step_id for t in tasks],
-            [t.status for t in tasks],
-            [t.created.payload.decode() for t in tasks],
-            [t.task_id for t in self.closed_tasks.values()],
-            [t.status for t in self.closed_tasks.values()],
-            [_text(t.result) for t in self.closed_tasks.values()],
-            [t.scheduled.timer_id for t in timers],
-            [t.scheduled.instance_id for t in timers],
-            [t.scheduled.execution_id for t in timers],
-            [t.scheduled.target_step_id for t in timers],
-            [t.scheduled.delay_s for t in timers],
-            [t.scheduled.interrupting for t in timers],
-            [t.fired for t in timers],
-            list(self.closed_timers),
-            [r.job_id for r, _ in self.requeued_jobs.values()],
-            [r.retries_remaining for r, _ in self.requeued_jobs.values()],
-            [token for _, token in self.requeued_jobs.values()],
+            json_array([t.created.task_id for t in tasks]),
+            json_array([t.created.instance_id for t in tasks]),
+            json_array([t.created.execution_id for t in tasks]),
+            text_array([t.created.step_id for t in tasks]),
+            json_array([t.status for t in tasks]),
+            json_array([t.created.payload.decode() for t in tasks]),
+            json_array([t.task_id for t in ended]),
+            json_array([t.status for t in ended]),
+            json_array([_text(t.result) for t in ended]),
+            json_array([t.scheduled.timer_id for t in timers]),
+            json_array([t.scheduled.instance_id for t in timers]),
+            json_array([t.scheduled.execution_id for t in timers]),
+            text_array([t.scheduled.target_step_id for t in timers]),
+            json_array([t.scheduled.delay_s for t in timers]),
+            json_array([t.scheduled.interrupting for t in timers]),
+            json_array([t.fired for t in timers]),
+            json_array(list(self.closed_timers)),
+            json_array([r.job_id for r, _ in requeued]),
+            json_array([r.retries_remaining for r, _ in requeued]),
+            json_array([token for _, token in requeued]),
         ]
 
 
@@ -222,69 +239,66 @@ def _text(raw: bytes | None) -> str | None:
     return None if raw is None else raw.decode()
 
 
-def _new_instance_columns(instances: Iterable[Instance]) -> list[list[Any]]:
-    rows = tuple(instances)
+def _new_instance_columns(rows: Sequence[Instance]) -> list[str]:
     return [
-        [i.id for i in rows],
-        [i.definition_id for i in rows],
-        [i.definition_version for i in rows],
-        [i.status for i in rows],
-        [array_literal(i.current_step_ids) for i in rows],
-        [encode_variables(i.variables).decode() for i in rows],
-        [i.failure_reason for i in rows],
-        [i.business_key for i in rows],
-        [encode_progress(i.progress) for i in rows],
+        json_array([i.id for i in rows]),
+        json_array([i.definition_id for i in rows]),
+        json_array([i.definition_version for i in rows]),
+        json_array([i.status for i in rows]),
+        text_array([text_array(i.current_step_ids) for i in rows]),
+        json_array([encode_variables(i.variables).decode() for i in rows]),
+        text_array([i.failure_reason for i in rows]),
+        text_array([i.business_key for i in rows]),
+        json_array([encode_progress(i.progress) for i in rows]),
     ]
 
 
-def _changed_instance_columns(changed: Iterable[tuple[Instance, bool]]) -> list[list[Any]]:
-    rows = tuple(changed)
+def _changed_instance_columns(rows: Sequence[tuple[Instance, bool]]) -> list[str]:
     return [
-        [i.id for i, _ in rows],
-        [i.status for i, _ in rows],
-        [array_literal(i.current_step_ids) for i, _ in rows],
-        [encode_variables(i.variables).decode() if touched else None for i, touched in rows],
-        [i.failure_reason for i, _ in rows],
-        [encode_progress(i.progress) for i, _ in rows],
+        json_array([i.id for i, _ in rows]),
+        json_array([i.status for i, _ in rows]),
+        text_array([text_array(i.current_step_ids) for i, _ in rows]),
+        json_array([encode_variables(i.variables).decode() if touched else None for i, touched in rows]),
+        text_array([i.failure_reason for i, _ in rows]),
+        json_array([encode_progress(i.progress) for i, _ in rows]),
     ]
 
 
-def _new_step_columns(steps: Iterable[NewStep]) -> list[list[Any]]:
+def _new_step_columns(steps: Iterable[NewStep]) -> list[str]:
     rows = [(s.entered, s.closed) for s in steps]
     return [
-        [e.execution_id for e, _ in rows],
-        [e.instance_id for e, _ in rows],
-        [e.step_id for e, _ in rows],
-        [e.step_type for e, _ in rows],
-        [e.attempt for e, _ in rows],
-        [c.status if c else StepStatus.RUNNING for _, c in rows],
-        [e.input_snapshot.decode() for e, _ in rows],
-        [_text(c.output_snapshot) if c else None for _, c in rows],
-        [c.failure_reason if c else None for _, c in rows],
+        json_array([e.execution_id for e, _ in rows]),
+        json_array([e.instance_id for e, _ in rows]),
+        text_array([e.step_id for e, _ in rows]),
+        json_array([e.step_type for e, _ in rows]),
+        json_array([e.attempt for e, _ in rows]),
+        json_array([c.status if c else StepStatus.RUNNING for _, c in rows]),
+        json_array([e.input_snapshot.decode() for e, _ in rows]),
+        json_array([_text(c.output_snapshot) if c else None for _, c in rows]),
+        text_array([c.failure_reason if c else None for _, c in rows]),
     ]
 
 
-def _closed_step_columns(steps: Iterable[StepClosed]) -> list[list[Any]]:
-    rows = tuple(steps)
+def _closed_step_columns(rows: Sequence[StepClosed]) -> list[str]:
     return [
-        [s.execution_id for s in rows],
-        [s.status for s in rows],
-        [_text(s.output_snapshot) for s in rows],
-        [s.failure_reason for s in rows],
+        json_array([s.execution_id for s in rows]),
+        json_array([s.status for s in rows]),
+        json_array([_text(s.output_snapshot) for s in rows]),
+        text_array([s.failure_reason for s in rows]),
     ]
 
 
-def _new_job_columns(jobs: Iterable[NewJob]) -> list[list[Any]]:
+def _new_job_columns(jobs: Iterable[NewJob]) -> list[str]:
     rows = [(j.created, j) for j in jobs]
     return [
-        [c.job_id for c, _ in rows],
-        [c.instance_id for c, _ in rows],
-        [c.execution_id for c, _ in rows],
-        [c.step_id for c, _ in rows],
-        [c.job_type for c, _ in rows],
-        [j.status for _, j in rows],
-        [c.retries_remaining for c, _ in rows],
-        [c.payload.decode() for c, _ in rows],
-        [j.worker_id for _, j in rows],
-        [j.lease_s for _, j in rows],
+        json_array([c.job_id for c, _ in rows]),
+        json_array([c.instance_id for c, _ in rows]),
+        json_array([c.execution_id for c, _ in rows]),
+        text_array([c.step_id for c, _ in rows]),
+        text_array([c.job_type for c, _ in rows]),
+        json_array([j.status for _, j in rows]),
+        json_array([c.retries_remaining for c, _ in rows]),
+        json_array([c.payload.decode() for c, _ in rows]),
+        text_array([j.worker_id for _, j in rows]),
+        json_array([j.lease_s for _, j in rows]),
     ]

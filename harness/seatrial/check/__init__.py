@@ -18,6 +18,7 @@ from seatrial.check.liveness import liveness
 from seatrial.check.mode_purity import mode_purity
 from seatrial.check.no_loss import no_loss
 from seatrial.check.no_phantom import no_phantom
+from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
 from seatrial.check.step_once import step_once
 from seatrial.history import History
@@ -33,6 +34,7 @@ CHECKS: Mapping[str, Check] = {
     "RT": recovery_time,
     "LV": liveness,
     "AV": availability,
+    "TP": punctuality,
     "MP": mode_purity,
     "BC": boot_contract,
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from math import inf
 
 from seatrial.check.facts import Facts, happened
 from seatrial.check.lease import Lease, Tenure, token_of
@@ -39,11 +38,11 @@ def _wanted(facts: Facts) -> Mapping[str, int]:
 
 
 def lapsed(tenure: Tenure) -> Sequence[tuple[Lease, Lease]]:
-    """Leases that ran out, each with the one that took the job afterwards."""
+    """Leases that ran out, each with the one that took the job afterwards; not those given back in time."""
     return [
         (lease, later)
         for lease, later in pairwise(tenure.leases)
-        if later.locked_us >= lease.expires_us and tenure.given_back_s(lease) == inf
+        if later.locked_us >= lease.expires_us and tenure.given_back_s(lease) > later.answered_s
     ]
 
 

@@ -98,7 +98,7 @@ def _finished_later(facts: Facts, call: Call, job_id: str) -> bool:
     keys = facts.done_keys.get(job_id, set())
     for each in facts.completes_of.get(job_id, ()):
         marks = set(each.invoke.value.get("variables") or {})
-        if len(keys) == 1 and keys <= marks and call.end is not None and each.invoke.t_s >= call.end.t_s:
+        if keys and keys <= marks and call.end is not None and each.invoke.t_s >= call.end.t_s:
             return True
     return False
 

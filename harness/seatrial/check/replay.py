@@ -146,15 +146,11 @@ def _judge_automatic(blueprint: Blueprint, status: str, tallies: Mapping[str, Ta
 def _least(blueprint: Blueprint, step: Step, status: str, completed: int) -> int:
     """Of so many completions, how many must have led on: all, unless their transaction met the instance's end first.
 
-    Another branch of the same fork can have done that, or the one condition whose failure failed the instance.
+    Another branch of the same fork can have done that, or a condition whose failure failed the instance.
     """
-    if status in {"COMPLETED", "FAILED"} and blueprint.forks and step.type in _AUTOMATIC:
-        return 0
-    return (
-        max(0, completed - 1)
-        if status == "FAILED" and step.conditional and step.type in _RESTING
-        else completed
-    )
+    is_overtaken = blueprint.forks and step.type in _AUTOMATIC and status in {"COMPLETED", "FAILED"}
+    is_failed = step.conditional and step.type in _RESTING and status == "FAILED"
+    return 0 if is_overtaken or is_failed else completed
 
 
 def _join(

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from seatrial.drill import Drill
 from seatrial.drills import (
     all_killed,
+    chain,
     database_crash,
     double_complete,
     lease_reclaim,
@@ -15,6 +16,7 @@ from seatrial.drills import (
     poison,
     polling_purity,
     smoke,
+    timers,
     zombie,
     zombie_same_name,
 )
@@ -33,6 +35,8 @@ CATALOGUE: Mapping[str, Drill] = {
         all_killed.DRILL,
         polling_purity.DRILL,
         database_crash.DRILL,
+        timers.DRILL,
+        chain.DRILL,
     )
 }
 

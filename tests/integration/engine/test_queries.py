@@ -103,7 +103,7 @@ async def test_a_claim_never_takes_more_than_its_slots_whatever_the_planner_does
     for off in ("enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_indexscan", "enable_sort"):
         connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan"})
         await connection.execute(f"SET {off} = off")
-        rows = await connection.fetch(load()["job_claim"].text, ["busy", "idle"], [1, 1, 1], ["w"], [30.0])
+        rows = await connection.fetch(load()["job_claim"].text, ["busy", "idle"], "{1,1,1}", ["w"], [30.0])
         await connection.close()
         assert len(rows) == 3, off
 

@@ -42,7 +42,7 @@ LIMIT 1;
 -- name: definition_latest_versions
 -- The newest version of each id, null where there is none, with the database's time for the batch that asks.
 SELECT w.id, d.version, clock_timestamp() AS now
-FROM unnest($1::text[]) AS w (id)
+FROM unnest($1::text::text[]) AS w (id)
 LEFT JOIN LATERAL (
     SELECT version FROM workflow_definition WHERE id = w.id ORDER BY version DESC LIMIT 1
 ) AS d ON true;

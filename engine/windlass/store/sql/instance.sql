@@ -3,9 +3,9 @@
 -- each other in a circle), then the jobs named by commands, and looks up the newest version of definitions to start.
 -- An instance is locked before any job of it; FOR UPDATE returns the newest row version, so nothing is stale.
 WITH wanted AS MATERIALIZED (
-    SELECT unnest($1::text[]) AS id
+    SELECT unnest($1::text::text[]) AS id
     UNION
-    SELECT instance_id FROM job WHERE id = ANY ($2::text[])
+    SELECT instance_id FROM job WHERE id = ANY ($2::text::text[])
 ), held AS MATERIALIZED (
     SELECT i.id, i.definition_id, i.definition_version, i.status, i.current_step_ids, i.variables::text AS variables,
            i.progress, i.business_key, i.failure_reason, i.started_at, i.completed_at
@@ -18,7 +18,7 @@ WITH wanted AS MATERIALIZED (
            j.lock_expires_at > clock_timestamp() AS lease_is_live
     FROM job AS j
     JOIN held ON held.id = j.instance_id
-    WHERE j.id = ANY ($2::text[])
+    WHERE j.id = ANY ($2::text::text[])
     ORDER BY j.id
     FOR UPDATE OF j
 )

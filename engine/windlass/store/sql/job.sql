@@ -12,24 +12,24 @@ WITH picked AS MATERIALIZED (
         FROM job AS j
         WHERE j.status = 'UNLOCKED' AND j.job_type = w.job_type
         ORDER BY coalesce(j.requeued_at, j.created_at), j.id
-        LIMIT cardinality($2::integer[])
+        LIMIT cardinality($2::text::integer[])
         FOR UPDATE SKIP LOCKED
     ) AS c
 ), chosen AS MATERIALIZED (
     SELECT id, status, row_number() OVER (ORDER BY queued_at, id) AS place
     FROM picked
     ORDER BY queued_at, id
-    LIMIT cardinality($2::integer[])
+    LIMIT cardinality($2::text::integer[])
 ), t AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
 UPDATE job AS j
-SET status = 'LOCKED', worker_id = ($3::text[])[($2::integer[])[c.place]], locked_at = t.now,
-    lock_expires_at = t.now + ($4::float8[])[($2::integer[])[c.place]] * interval '1 second',
+SET status = 'LOCKED', worker_id = ($3::text[])[($2::text::integer[])[c.place]], locked_at = t.now,
+    lock_expires_at = t.now + ($4::float8[])[($2::text::integer[])[c.place]] * interval '1 second',
     lease_token = coalesce(j.lease_token, 0) + 1
 FROM chosen AS c, t
 WHERE j.id = c.id AND j.status = c.status
-RETURNING ($2::integer[])[c.place] AS slot, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
+RETURNING ($2::text::integer[])[c.place] AS slot, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
           j.worker_id, j.locked_at, j.lock_expires_at, j.retries_remaining, j.payload::text AS payload,
           j.created_at, j.lease_token;
 

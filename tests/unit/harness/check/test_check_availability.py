@@ -73,6 +73,31 @@ def test_a_fault_that_is_never_healed_is_felt_until_the_drain() -> None:
     assert judged(faulted(141, heals=False, **DURING)).outcome is Outcome.FAIL
 
 
+def test_a_call_under_way_when_the_fault_strikes_may_fail() -> None:
+    trial = Trial("AV", **DURING).at(100).start("i1").at(108)
+    trial.start("", outcome="info", took_s=4, code="timeout").at(110).fault("kill_replica", "replica-0")
+    trial.ops.sort(key=lambda op: op.t_s)
+    assert judged(trial.at(120).heal("replica-0")).outcome is Outcome.PASS
+
+
+def test_a_fault_late_in_the_load_is_felt_for_its_bound() -> None:
+    trial = (
+        Trial("AV", **DURING).start("i1").at(138).fault("kill_replica", "replica-0").at(140).phase("drain")
+    )
+    assert judged(trial.at(141).start("", outcome="info")).outcome is Outcome.PASS
+    assert judged(trial.at(145).start("", outcome="info")).outcome is Outcome.FAIL
+
+
+def test_a_heal_ends_its_own_fault_only() -> None:
+    def twice(second: str) -> Trial:
+        trial = Trial("AV", **DURING).at(100).start("i1").fault("kill_replica", "replica-0").at(101)
+        trial.heal("replica-0").at(110).fault("kill_replica", second).at(111)
+        return trial.heal("replica-2").at(130).start("", outcome="info").at(140).phase("drain")
+
+    assert judged(twice("replica-0")).outcome is Outcome.PASS
+    assert judged(twice("replica-2")).outcome is Outcome.FAIL
+
+
 def test_what_a_client_gave_up_itself_is_no_error() -> None:
     trial = Trial("AV").lived(1).poll(outcome="info", status=0, code="cancelled").poll(outcome="lost")
     verdict = judged(trial)

@@ -38,6 +38,12 @@ def test_an_expired_lease_explains_one_more() -> None:
     assert verdict.figures["duplicate_job_ids"] == ["j1"]
 
 
+def test_a_lease_ends_at_the_very_instant_of_its_expiry() -> None:
+    trial = Trial("DB").start("i1").at(100).poll("j1", lease_s=5).execute("j1")
+    trial.at(105).poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")
+    assert judged(trial).outcome is Outcome.PASS
+
+
 def test_a_stopped_worker_explains_one_more() -> None:
     trial = Trial("DB").start("i1").poll("j1").execute("j1").fault("kill_worker", "worker-a")
     trial.poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")

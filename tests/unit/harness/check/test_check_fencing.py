@@ -86,6 +86,31 @@ def test_the_same_worker_name_is_no_token() -> None:
     assert judged(trial).outcome is Outcome.FAIL
 
 
+def test_the_latest_lease_is_the_one_locked_last_not_the_one_answered_last() -> None:
+    trial = Trial("FN").start("i1")
+    late = trial.invoke("worker-c", "poll", worker_id="c")
+    first = Trial("FN").at(100).poll("j1", worker="c", token="1", lease_s=5).ops[-1].value
+    trial.at(110).poll("j1", token="2", lease_s=5).at(120).poll("j1", worker="b", token="3")
+    trial.at(130).end("worker-c", "poll", late, "ok", first)
+    trial.at(140).complete("j1", "stale", token="2").one(1, "COMPLETED", done("j1", "stale"))
+    assert judged(trial).outcome is Outcome.FAIL
+
+
+def test_a_cancelled_job_answers_everybody_ok() -> None:
+    trial = (
+        Trial("FN").start("i1").poll("j1", lease_s=5).at(110).poll("j1", worker="b", token="2").cancel("i1")
+    )
+    trial.complete("j1", "stale").complete("j1", "good", worker="b", token="2").one(1, "CANCELLED")
+    assert judged(trial).outcome is Outcome.PASS
+
+
+def test_what_a_job_that_was_given_back_answers_is_not_judged() -> None:
+    trial = Trial("FN").start("i1").poll("j1", lease_s=5).at(110).poll("j1", worker="b", token="2")
+    trial.fail_job("j1", worker="b", token="2").complete("j1", "stale").poll("j1", worker="c", token="3")
+    trial.complete("j1", "good", worker="c", token="3").one(1, "COMPLETED", done("j1", "good"))
+    assert judged(trial).outcome is Outcome.PASS
+
+
 def test_a_stale_fail_failed_the_job() -> None:
     trial = Trial("FN").start("i1").poll("j1", lease_s=5).at(110).poll("j1", worker="b", token="2")
     trial.at(112).fail_job("j1", retryable=False, message="zombie").one(1, "FAILED")

@@ -77,6 +77,25 @@ def test_a_lease_overtaken_in_flight_is_not_excused_by_a_later_fail() -> None:
     assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
 
 
+def test_giving_it_back_after_another_got_it_excuses_nothing() -> None:
+    trial = Trial("LX").start("i1").poll("j1").poll("j1", worker="b", token="2").fail_job("j1")
+    assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
+
+
+def test_an_earlier_lease_given_back_does_not_excuse_the_next() -> None:
+    trial = Trial("LX").start("i1").poll("j1", token=None).fail_job("j1", token=None).poll("j1", token=None)
+    trial.poll("j1", worker="b", token=None)
+    assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
+
+
+def test_a_fail_with_the_old_token_of_the_same_worker_gives_nothing_back() -> None:
+    trial = (
+        Trial("LX").start("i1").poll("j1", lease_s=5).at(110).poll("j1", token="2").fail_job("j1", token="1")
+    )
+    trial.poll("j1", worker="b", token="3")
+    assert judged(trial.one(1, "COMPLETED", done("j1", "n"))).outcome is Outcome.FAIL
+
+
 def test_two_completions_were_accepted() -> None:
     trial = Trial("LX").lived(1).complete("j1", "again")
     assert (

@@ -44,6 +44,13 @@ def test_an_engine_that_marks_the_job_after_the_cancel_is_excused_by_the_clock()
     assert judged(trial).outcome is Outcome.FAIL
 
 
+def test_a_cancel_sent_after_the_answer_excuses_nothing() -> None:
+    trial = Trial("NL").start("i1").poll("j1").complete("j1").cancel("i1").instance("i1", "CANCELLED")
+    assert judged(trial.job("j1", "COMPLETED")).outcome is Outcome.FAIL
+    trial = Trial("NL").start("i1").poll("j1").cancel("i1").complete("j1").instance("i1", "CANCELLED")
+    assert judged(trial.job("j1", "COMPLETED")).outcome is Outcome.PASS
+
+
 def test_a_start_of_unknown_outcome_may_be_gone() -> None:
     trial = Trial("NL").lived().start("", outcome="info").start("", outcome="lost")
     assert judged(trial).outcome is Outcome.PASS

@@ -49,6 +49,22 @@ def test_a_chained_child_needs_no_start_and_holds_its_parents_marks() -> None:
     assert judged(trial).outcome is Outcome.FAIL
 
 
+def test_a_child_has_no_business_key() -> None:
+    trial = Trial("NP").upload(ONE_STEP).upload(PARENT).start("i1", definition="parent").complete("j1")
+    trial.one(1).instance("i1", "COMPLETED", done("j1", "n"), definition_id="parent")
+    assert judged(trial.one(2, "ACTIVE")).outcome is Outcome.PASS
+    assert judged(trial.instance("i2", "ACTIVE", business_key="k")).outcome is Outcome.FAIL
+    trial.start("i2", key="k")
+    assert judged(trial).outcome is Outcome.PASS
+    assert judged(trial.instance("i2", "ACTIVE", done("j1", "n"), business_key="k")).outcome is Outcome.FAIL
+
+
+def test_a_mark_sent_twice_counts_by_the_call_that_was_not_refused() -> None:
+    assert (
+        judged(Trial("NP").lived(1).complete("j1", "n", outcome="fail", status=409)).outcome is Outcome.PASS
+    )
+
+
 def test_an_instance_that_nobody_started() -> None:
     verdict = judged(Trial("NP").upload(ONE_STEP).lived(1).one(2, "ACTIVE"))
     assert verdict.outcome is Outcome.FAIL

@@ -51,7 +51,7 @@ def test_completes_that_go_on_shorten_the_gap() -> None:
 
 
 def test_the_gap_is_too_long() -> None:
-    verdict = judged(outage(6.0))
+    verdict = judged(outage(5.5))
     assert verdict.outcome is Outcome.FAIL
     assert verdict.witnesses[0].op_indexes
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from itertools import product
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reference_engine import DOCUMENTS
 
@@ -30,6 +30,7 @@ def best_cover(needs: list[int], offers: list[int], serves: list[set[int]]) -> i
     return sum(needs) - min(map(sum, reached))
 
 
+@settings(max_examples=500)
 @given(st.data())
 def test_unmet_is_what_no_assignment_can_meet(data: st.DataObject) -> None:
     needs = data.draw(st.lists(st.integers(0, 3), min_size=1, max_size=4))
@@ -168,4 +169,7 @@ def test_the_sources_of_a_fork_count_activations() -> None:
     plan = parse(DOCUMENTS["fork"])
     tallies = {"g": Tally(2, 2), "j": Tally(3, 3)}
     join = next(source for source in sources_of(plan, "ACTIVE", tallies) if source.text.endswith("join j"))
+    assert (join.most, join.least) == (1, 1)
+    crowded = {"g": Tally(1, 1), "j": Tally(4, 4)}
+    join = next(source for source in sources_of(plan, "ACTIVE", crowded) if source.text.endswith("join j"))
     assert (join.most, join.least) == (1, 1)

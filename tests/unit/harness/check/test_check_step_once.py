@@ -177,6 +177,38 @@ def test_a_timer_fired_twice() -> None:
     assert judged(of(doubled(engine, "late"))).outcome is Outcome.FAIL
 
 
+def test_a_timer_fired_for_a_task_that_was_done_in_time() -> None:
+    engine = Reference(DOCUMENTS["timers"], random.Random(1))
+    engine._close(engine.steps[0], "COMPLETED", None, job="COMPLETED", task="COMPLETED")
+    engine._enter("w")
+    assert judged(of(engine)).outcome is Outcome.PASS
+    engine._enter("late")
+    assert judged(of(engine)).outcome is Outcome.FAIL
+
+
+def test_a_timer_beside_its_step_fired_twice() -> None:
+    engine = Reference(DOCUMENTS["timers"], random.Random(1))
+    engine._fire(engine.timers[0], engine.steps[0])
+    engine._fire(engine.timers[1], engine.steps[1])
+    assert [row["step_id"] for row in engine.steps] == ["u", "late", "nag"]
+    assert judged(of(engine)).outcome is Outcome.PASS
+    assert judged(of(doubled(engine, "nag"))).outcome is Outcome.FAIL
+
+
+def test_a_timer_that_fired_beside_its_step_led_nowhere() -> None:
+    engine = Reference(DOCUMENTS["timers"], random.Random(1))
+    engine._fire(engine.timers[0], engine.steps[0])
+    engine.timers[1]["fired"] = True
+    assert judged(of(engine)).outcome is Outcome.FAIL
+
+
+def test_a_timer_or_a_user_task_exists_twice() -> None:
+    for rows in ("timers", "tasks"):
+        engine = Reference(DOCUMENTS["timers"], random.Random(1))
+        getattr(engine, rows).append({**getattr(engine, rows)[0], "id": "twin"})
+        assert judged(of(engine)).outcome is Outcome.FAIL, rows
+
+
 def test_a_step_of_another_definition() -> None:
     trial = (
         Trial("S1x").upload(ONE_STEP).lived(1).step("x", "i1", "stranger").job("jx", step_execution_id="x")
@@ -202,6 +234,19 @@ def test_each_parent_has_one_child(parameters: dict[str, Any]) -> None:
     assert judged(family(children=1, **parameters)).outcome is Outcome.PASS
     assert judged(family(children=0, **parameters)).outcome is Outcome.FAIL
     assert judged(family(children=2, **parameters)).outcome is Outcome.FAIL
+
+
+def test_a_parent_that_has_not_ended_has_no_child() -> None:
+    trial = family(children=1).start("i9", definition="parent").one(9, "ACTIVE")
+    assert judged(trial.instance("i9", "ACTIVE", definition_id="parent")).outcome is Outcome.PASS
+
+
+def test_an_unanswered_start_may_be_the_second_child() -> None:
+    for parameters in ({}, {"chain_key": "key"}):
+        trial = family(children=2, **parameters)
+        assert judged(trial.start("", outcome="info")).outcome is Outcome.PASS
+        trial = family(children=3, **parameters)
+        assert judged(trial.start("", outcome="info")).outcome is Outcome.FAIL
 
 
 def test_the_key_shows_a_child_of_the_wrong_parent() -> None:

@@ -1,0 +1,100 @@
+"""X3: replicas die around the commit of an END that starts the next workflow.
+
+Rochallor starts the chained workflow from a goroutine of its own, before the parent's commit (drills.md R14): a crash
+loses the child, a rollback leaves one without a parent. Every parent carries a key its child inherits, so each is
+matched with its own child, and neither none nor two will do.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kill
+from seatrial.drill import Drill
+from seatrial.fault.kill import KillReplica
+from seatrial.stage import Stage
+from seatrial.workload import Handler, Start, WorkerSpec
+from seatrial.yard import environment
+
+PARENT: Mapping[str, Any] = {
+    "id": "order",
+    "name": "An order, whose end starts the delivery",
+    "autoStartNextWorkflow": True,
+    "nextWorkflowId": "delivery",
+    "steps": [
+        {"id": "pack", "name": "Pack it", "type": "SERVICE_TASK", "jobType": "order-pack", "nextStep": "packed"},
+        {"id": "packed", "name": "Packed", "type": "END"},
+    ],
+}
+CHILD: Mapping[str, Any] = {
+    "id": "delivery",
+    "name": "The delivery of an order",
+    "steps": [
+        {"id": "drive", "name": "Drive there", "type": "SERVICE_TASK", "jobType": "delivery-drive",
+         "nextStep": "delivered"},
+        {"id": "delivered", "name": "Delivered", "type": "END"},
+    ],
+}  # fmt: skip
+ORDERS = 600
+LOAD_S = 8.0
+KILLS = 4
+DOWN_S = 0.3
+WORKERS = 2
+SLOTS = 32
+LEASE_S = 3
+DRAIN_S = 40.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    instants = sorted(round(rng.uniform(0.0, LOAD_S), 4) for _ in range(ORDERS))
+    return {
+        "orders": tuple(
+            Start("order", f"order-{number:04d}", {"weight": rng.randrange(1, 99)}, at_s)
+            for number, at_s in enumerate(instants)
+        ),
+        "kills": [
+            (round(1.0 + 1.8 * number + rng.uniform(0.0, 0.6), 3), rng.randrange(3)) for number in range(KILLS)
+        ],
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    client = stage.client()
+    for definition in (CHILD, PARENT):
+        await client.upload(definition)
+    handlers = {"order-pack": Handler(), "delivery-drive": Handler()}
+    stage.workers.start(WorkerSpec(handlers=handlers, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["orders"]))
+    for at_s, number in stage.schedule["kills"]:
+        await stage.at(at_s)
+        stage.phase("fault")
+        await stage.fault(KillReplica(stage.names[number % len(stage.names)]), hold_s=DOWN_S)
+    stage.phase("heal")
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="X3",
+    title="Chained workflows while replicas die",
+    promise="Each completed parent has started its successor exactly once, whoever died around its END.",
+    checks=("S1x", "NL", "NP", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        "chain_key": "key",
+        "error_statuses_allowed": [0, 409],
+        "faults_min": KILLS,
+        "ops_min": ORDERS,
+    },
+    needs=(Kill, Database),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    bound_s=120.0,
+)

@@ -1,0 +1,139 @@
+"""X1 and X2: replicas that fire timers are killed while they do it.
+
+Rochallor commits `fired = true` and then dispatches one by one (drills.md R13): a crash between the two loses the
+timer for good. Here whoever just fired one is killed, several times while hundreds come due, and every timer must take
+effect once, in time, or not at all where its step was answered before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kill, Logs
+from seatrial.drill import Drill
+from seatrial.fault.kill import KillReplica
+from seatrial.stage import NotReached, Stage
+from seatrial.workload import Handler, Start, WorkerSpec
+from seatrial.yard import environment
+
+DEFINITION: Mapping[str, Any] = {
+    "id": "deadline",
+    "name": "An answer is waited for, reminded of, and escalated",
+    "steps": [
+        {"id": "answer", "name": "Wait for the answer", "type": "WAIT", "nextStep": "answered",
+         "boundaryEvents": [
+             {"type": "TIMER", "duration": "PT1S", "interrupting": False, "targetStepId": "remind"},
+             {"type": "TIMER", "duration": "PT2S", "interrupting": True, "targetStepId": "escalate"}]},
+        {"id": "remind", "name": "Send a reminder", "type": "SERVICE_TASK", "jobType": "deadline-remind"},
+        {"id": "escalate", "name": "Tell the superior", "type": "SERVICE_TASK", "jobType": "deadline-escalate",
+         "nextStep": "closed"},
+        {"id": "answered", "name": "Answered", "type": "END"},
+        {"id": "closed", "name": "Closed", "type": "END"},
+    ],
+}  # fmt: skip
+STARTS = 300
+LOAD_S = 4.0
+#: after the start; some of these come before the deadline, some after, some with it
+ANSWER_MIN_S, ANSWER_MAX_S = 0.3, 2.6
+ANSWERED_SHARE = 0.3
+KILLS = 3
+DOWN_S = 0.5
+SWEEP_INTERVAL_S = 1.5
+FIRED_LINE = b"timer sweeper: fired"
+FIRES_WITHIN_S = 10.0
+LEASE_S = 3
+LATENESS_BOUND_S = 12.0
+DRAIN_S = 40.0
+_LOOK_INTERVAL_S = 0.01
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": sorted(round(rng.uniform(0.0, LOAD_S), 4) for _ in range(STARTS)),
+        "answer_after_s": [
+            round(rng.uniform(ANSWER_MIN_S, ANSWER_MAX_S), 3) if rng.random() < ANSWERED_SHARE else None
+            for _ in range(STARTS)
+        ],
+        "kill_at_s": [round(1.5 + 1.7 * number + rng.uniform(0.0, 0.5), 3) for number in range(KILLS)],
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    client = stage.client()
+    await client.upload(DEFINITION)
+    handlers = {"deadline-remind": Handler(), "deadline-escalate": Handler()}
+    stage.workers.start(WorkerSpec(handlers=handlers, lease_s=LEASE_S), 2)
+    stage.phase("load")
+    starts = zip(stage.schedule["starts"], stage.schedule["answer_after_s"], strict=True)
+    loads = [
+        stage.spawn(_wait_for_an_answer(stage, number, at_s, answer_after_s))
+        for number, (at_s, answer_after_s) in enumerate(starts)
+    ]
+    for at_s in stage.schedule["kill_at_s"]:
+        await stage.at(at_s)
+        replica = await _whoever_fires_next(stage)
+        stage.phase("fault")
+        await stage.fault(KillReplica(replica), hold_s=DOWN_S)
+    stage.phase("heal")
+    await asyncio.gather(*loads)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _wait_for_an_answer(stage: Stage, number: int, at_s: float, answer_after_s: float | None) -> None:
+    """The start, and the answer that some get: it may be in time, too late, or just when the timer fires."""
+    started = await stage.load([Start("deadline", f"deadline-{number:04d}", {}, at_s)])
+    if not started or answer_after_s is None:
+        return
+    await stage.at(at_s + answer_after_s)
+    client = stage.client()
+    await client.signal(started[0], "answer", {"answered_by": f"applicant-{number}"})
+    await client.close()
+
+
+async def _whoever_fires_next(stage: Stage) -> str:
+    """The replica whose log tells first that it fired a timer: there are more of them in its hands."""
+    assert isinstance(stage.cluster, Logs)
+    paths = {name: stage.cluster.log_path(name) for name in stage.names}
+    seen = {name: path.stat().st_size for name, path in paths.items()}
+
+    def firing() -> str | None:
+        for name, path in paths.items():
+            with path.open("rb") as log:
+                log.seek(seen[name])
+                if FIRED_LINE in log.read():
+                    return name
+        return None
+
+    if not await stage.reached(lambda: firing() is not None, FIRES_WITHIN_S, every_s=_LOOK_INTERVAL_S):
+        raise NotReached(f"no replica fired a timer within {FIRES_WITHIN_S:g} s")
+    name = firing()
+    assert name is not None
+    return name
+
+
+DRILL = Drill(
+    id="X1",
+    title="Timers due while their sweeper dies",
+    promise="Each timer takes effect once and in time, although the replica that fires it is killed meanwhile.",
+    checks=("TP", "S1x", "LV", "NL", "NP", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        "timer_lateness_bound_s": LATENESS_BOUND_S,
+        "timers_min": STARTS,
+        # 409: the answer came after the deadline.
+        "error_statuses_allowed": [0, 409],
+        "faults_min": KILLS,
+        "ops_min": STARTS,
+    },
+    needs=(Kill, Logs, Database),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=SWEEP_INTERVAL_S),
+    bound_s=120.0,
+)

@@ -1,0 +1,25 @@
+"""Commits `fired` before the timer's effect: a crash between the two loses it (Rochallor's way, drills.md R13)."""
+
+from __future__ import annotations
+
+import mutation
+
+from windlass.commands import FireTimer
+from windlass.sweep.timers import BATCH_ROWS_MAX, TimerSweep
+
+DUE_AND_MARKED = """UPDATE boundary_event_schedule SET fired = true
+WHERE id IN (SELECT id FROM boundary_event_schedule WHERE NOT fired AND fire_at <= clock_timestamp() LIMIT $1)
+RETURNING id, instance_id, step_execution_id, target_step_id, interrupting"""
+
+
+async def mark_then_dispatch(self: TimerSweep) -> None:
+    for row in await self._database.fetch(DUE_AND_MARKED, BATCH_ROWS_MAX):
+        timer = FireTimer(*row.values())
+        await self._execute(timer)
+        self._fired(timer)
+
+
+TimerSweep.sweep = mark_then_dispatch  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    mutation.serve()
