@@ -85,6 +85,12 @@ def database_url(dsn: str) -> DatabaseUrl:
     return DatabaseUrl(dsn.partition("?")[0] + ("?" + urlencode(kept) if kept else ""), ignored)
 
 
+def _without_secrets(dsn: str) -> str:
+    """Redacted as what it might have been meant to be: a URL without its scheme, a password with blanks in it."""
+    text = re.sub(r":\S*@", f":{MASK}@", redact(dsn))
+    return re.sub(rf"{re.escape(MASK)}(?:\s+[^\s=]+(?!\S))+", MASK, text)
+
+
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
     return match is not None and (not match["port"] or 1 <= int(match["port"][:6]) <= 65535)
@@ -97,7 +103,7 @@ def _url_of_keywords(dsn: str) -> str:
     while position < len(text):
         match = _PAIR.match(text, position)
         if match is None:
-            raise ValueError(f"is neither a URL nor a keyword string, got {redact(dsn)!r}")
+            raise ValueError(f"is neither a URL nor a keyword string, got {_without_secrets(dsn)!r}")
         value = match["quoted"] if match["quoted"] is not None else match["bare"]
         pairs[match["key"]] = re.sub(r"\\(.)", r"\1", value)
         position = match.end()

@@ -25,7 +25,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("name_is_token", "L3", ("FN", "LX"), "a holder is known by its name alone"),
     Mutant("no_sweep", "L1", ("LV", "NL"), "lapsed leases are never taken back", fast=True),
     Mutant("sweep_by_app_clock", "L1", ("LX",), "a lease's end is judged by a replica's clock"),
-    Mutant("short_lease", "L1", ("DB",), "a lease ends long before its holder was told"),
+    Mutant("delivered_twice", "L1", ("DB",), "some jobs are handed out twice under one lease"),
     Mutant("ack_before_commit", "L1", ("NL",), "some starts are answered and never written"),
     Mutant("double_start", "L1", ("NP",), "some starts make two instances"),
     Mutant("select_without_for_update", "L4", ("S1x",), "decisions on unlocked reads", fast=True),
@@ -37,5 +37,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
     Mutant("lane_keeps_dead_connection", "D1", ("RT", "LV"), "a lane never comes back from a lost database"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),
-    Mutant("chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts apart from its parent's commit"),
+    Mutant(
+        "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts apart from its parent's commit"
+    ),
 )

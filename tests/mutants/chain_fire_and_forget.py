@@ -12,7 +12,7 @@ from windlass.commands import StartInstance
 from windlass.store.apply import Batch, Transactor
 from windlass.store.lanes import Lanes
 
-SOON_S = 0.05
+SOON_S = 0.2
 running: list[Lanes] = []
 forgotten: set[asyncio.Task[Any]] = set()
 honest_start = Lanes.start

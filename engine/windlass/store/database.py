@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from windlass.config import Settings
+from windlass.dsn import redact
 from windlass.errors import BadRequest, BootRefused, Defect, EngineError, Unavailable
 
 Connection: TypeAlias = Any
@@ -90,11 +91,17 @@ class Database:
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
-        except Unavailable as err:
-            raise BootRefused(str(err)) from err
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as err:
+        except (
+            Unavailable,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+            TimeoutError,
+            ValueError,
+        ) as err:
             raise BootRefused(
-                f"database: cannot connect ({_describe(err)}); check WE_POSTGRES_DSN and that PostgreSQL accepts it"
+                f"cannot connect to the database {redact(self._url)} ({_describe(err.__cause__ or err)}); check "
+                "WE_POSTGRES_DSN, and that PostgreSQL runs there and lets this role in"
             ) from err
 
     def _server_settings(self, purpose: str) -> dict[str, str]:

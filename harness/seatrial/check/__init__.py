@@ -18,6 +18,7 @@ from seatrial.check.liveness import liveness
 from seatrial.check.mode_purity import mode_purity
 from seatrial.check.no_loss import no_loss
 from seatrial.check.no_phantom import no_phantom
+from seatrial.check.probe_truth import probe_truth
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
 from seatrial.check.step_once import step_once
@@ -35,6 +36,7 @@ CHECKS: Mapping[str, Check] = {
     "LV": liveness,
     "AV": availability,
     "TP": punctuality,
+    "PT": probe_truth,
     "MP": mode_purity,
     "BC": boot_contract,
 }

@@ -13,9 +13,7 @@ from seatrial.check.step_once import INTERRUPTED
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
-GUARANTEE = (
-    "A timer takes effect at or after its time and within the bound, unless its step has ended before: none is lost."
-)
+GUARANTEE = "A timer takes effect at or after its time and within the bound, unless its step has ended before: none is lost."
 
 
 class Fate(msgspec.Struct, frozen=True):
@@ -53,7 +51,11 @@ def punctuality(history: History) -> Verdict:
             elif late_s > bound_s:
                 text = f"{named} took effect {late_s:.3f} s late, the bound is {bound_s:g} s"
                 findings.add(text, *ids, at=(fate.timer.index,))
-    figures = {"timers_due": due, "timer_lateness_max_s": round(latest_s, 3), "timer_lateness_bound_s": bound_s}
+    figures = {
+        "timers_due": due,
+        "timer_lateness_max_s": round(latest_s, 3),
+        "timer_lateness_bound_s": bound_s,
+    }
     summary = f"{due} timers came due, the latest took effect after {latest_s:.3f} s of at most {bound_s:g} s"
     wanted = int(facts.number("timers_min", 1))
     vacuous = f"{due} timers came due, at least {wanted} were to" if due < wanted else None
@@ -78,7 +80,9 @@ def fates(facts: Facts, instance_id: str) -> Iterator[Fate]:
             continue
         # Its effect is the first entry of its target that no earlier timer caused; one before its time is early.
         begun_us = instant_us(parent.value["started_at"])
-        caused = [at_us for at_us in mine if at_us >= fire_us] or [at_us for at_us in mine if at_us >= begun_us]
+        caused = [at_us for at_us in mine if at_us >= fire_us] or [
+            at_us for at_us in mine if at_us >= begun_us
+        ]
         if caused and timer.value["fired"]:
             mine.remove(caused[0])
             yield Fate(timer, caused[0] - fire_us)

@@ -15,6 +15,7 @@ from seatrial.drills import (
     non_sticky,
     poison,
     polling_purity,
+    probes,
     smoke,
     timers,
     zombie,
@@ -35,6 +36,7 @@ CATALOGUE: Mapping[str, Drill] = {
         all_killed.DRILL,
         polling_purity.DRILL,
         database_crash.DRILL,
+        probes.DRILL,
         timers.DRILL,
         chain.DRILL,
     )

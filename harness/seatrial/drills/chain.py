@@ -24,7 +24,13 @@ PARENT: Mapping[str, Any] = {
     "autoStartNextWorkflow": True,
     "nextWorkflowId": "delivery",
     "steps": [
-        {"id": "pack", "name": "Pack it", "type": "SERVICE_TASK", "jobType": "order-pack", "nextStep": "packed"},
+        {
+            "id": "pack",
+            "name": "Pack it",
+            "type": "SERVICE_TASK",
+            "jobType": "order-pack",
+            "nextStep": "packed",
+        },
         {"id": "packed", "name": "Packed", "type": "END"},
     ],
 }
@@ -55,7 +61,8 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
             for number, at_s in enumerate(instants)
         ),
         "kills": [
-            (round(1.0 + 1.8 * number + rng.uniform(0.0, 0.6), 3), rng.randrange(3)) for number in range(KILLS)
+            (round(1.0 + 1.8 * number + rng.uniform(0.0, 0.6), 3), rng.randrange(3))
+            for number in range(KILLS)
         ],
     }
 

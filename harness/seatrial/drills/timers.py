@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from seatrial.cluster import Database, Kill, Logs
@@ -43,7 +44,7 @@ KILLS = 3
 DOWN_S = 0.5
 SWEEP_INTERVAL_S = 1.5
 FIRED_LINE = b"timer sweeper: fired"
-FIRES_WITHIN_S = 10.0
+FIRES_WITHIN_S = 30.0
 LEASE_S = 3
 LATENESS_BOUND_S = 12.0
 DRAIN_S = 40.0
@@ -57,7 +58,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
             round(rng.uniform(ANSWER_MIN_S, ANSWER_MAX_S), 3) if rng.random() < ANSWERED_SHARE else None
             for _ in range(STARTS)
         ],
-        "kill_at_s": [round(1.5 + 1.7 * number + rng.uniform(0.0, 0.5), 3) for number in range(KILLS)],
+        "kill_after_timers": [120 * number + rng.randrange(60, 120) for number in range(KILLS)],
     }
 
 
@@ -72,11 +73,14 @@ async def scenario(stage: Stage) -> None:
         stage.spawn(_wait_for_an_answer(stage, number, at_s, answer_after_s))
         for number, (at_s, answer_after_s) in enumerate(starts)
     ]
-    for at_s in stage.schedule["kill_at_s"]:
-        await stage.at(at_s)
+    faults = []
+    for fired in stage.schedule["kill_after_timers"]:
+        await stage.eventually(partial(_fired, stage, fired), FIRES_WITHIN_S, f"{fired} timers have fired")
         replica = await _whoever_fires_next(stage)
         stage.phase("fault")
-        await stage.fault(KillReplica(replica), hold_s=DOWN_S)
+        # The next one is not spared until this one is back.
+        faults.append(stage.spawn(stage.fault(KillReplica(replica), hold_s=DOWN_S)))
+    await asyncio.gather(*faults)
     stage.phase("heal")
     await asyncio.gather(*loads)
     stage.phase("drain")
@@ -92,6 +96,11 @@ async def _wait_for_an_answer(stage: Stage, number: int, at_s: float, answer_aft
     client = stage.client()
     await client.signal(started[0], "answer", {"answered_by": f"applicant-{number}"})
     await client.close()
+
+
+async def _fired(stage: Stage, least: int) -> bool:
+    rows = await stage.query("SELECT count(*) FROM boundary_event_schedule WHERE fired")
+    return bool(rows[0][0] >= least)
 
 
 async def _whoever_fires_next(stage: Stage) -> str:

@@ -10,6 +10,10 @@ DROP INDEX idx_instance_definition_status;
 -- Serves instance_list by definition, in its order; the status is filtered on the way.
 CREATE INDEX idx_instance_definition_started ON workflow_instance (definition_id, started_at DESC, id DESC);
 
+-- The same order read backwards, but new rows go to the end of their kind instead of its beginning.
+DROP INDEX idx_audit_log_kind;
+CREATE INDEX idx_audit_log_kind ON audit_log (kind, at);
+
 -- Room in the page for the one or two updates every row gets.
 ALTER TABLE workflow_instance SET (fillfactor = 75);
 ALTER TABLE step_execution SET (fillfactor = 80);

@@ -1,0 +1,155 @@
+"""U6: what the probes say while the database is away, and while its schema is not there yet.
+
+A kubelet believes them: a liveness that asks the database restarts the whole fleet for an outage it cannot mend, and a
+readiness that does not (Rochallor's `/healthz` is a static 200, and the only probe) sends calls to a node that can only
+refuse them. The second half boots one more replica on an empty database, with migrations left to the operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.client import RecordingClient
+from seatrial.cluster import Database, Kill, Replica, Restarts, Sibling, Siblings
+from seatrial.drill import Drill
+from seatrial.fault.database import CrashDatabase
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+LINEAR = linear(2, handler=Handler(think_max_s=0.05))
+STARTS = 120
+LOAD_S = 8.0
+NOTICE_BOUND_S = 2.0
+AWAY_S = 4.5
+UNMIGRATED_S = 4.5
+PROBE_EVERY_S = 0.4
+#: longer than the engine's own patience with the database when it is asked for its readiness
+PROBE_TIMEOUT_S = 6.0
+LIVENESS = ("/healthz", "/health")
+READINESS = ("/ready", "/readyz")
+UNMIGRATED = "unmigrated"
+PENDING = "migrations_pending"
+DRAIN_S = 30.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 2, STARTS, over_s=LOAD_S),
+        "away_at_s": round(rng.uniform(1.0, 2.0), 3),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await _database_goes_away(stage)
+    await _schema_is_not_there_yet(stage)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+    assert isinstance(stage.cluster, Restarts)
+    for name in stage.names:
+        _record_restarts(stage, name, stage.cluster.restarts(name))
+
+
+async def _database_goes_away(stage: Stage) -> None:
+    await stage.upload(LINEAR)
+    stage.workers.start(LINEAR.worker(lease_s=3), 1)
+    clients = {
+        name: _prober(stage, replica) for name, replica in zip(stage.names, stage.replicas, strict=True)
+    }
+    for name, client in clients.items():
+        for path in (*LIVENESS, *READINESS):
+            stage.spawn(_watch(stage, client, name, path))
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["linear"]))
+    await stage.at(stage.schedule["away_at_s"])
+    stage.phase("fault")
+    await stage.fault(CrashDatabase("fast"), hold_s=AWAY_S)
+    stage.phase("heal")
+    await load
+
+
+async def _schema_is_not_there_yet(stage: Stage) -> None:
+    """Recorded as a fault of the node, whose heal is `windlass migrate`."""
+    assert isinstance(stage.cluster, Siblings)
+    sibling = stage.cluster.sibling(
+        stage.folder / UNMIGRATED, replicas=1, values=environment(WINDLASS_MIGRATE_ON_START="false")
+    )
+    process, target = f"fault-{UNMIGRATED}", {"target": UNMIGRATED}
+    try:
+        call = stage.recorder.invoke(process, PENDING, {**target, "parameters": {}})
+        coming_up = stage.spawn(sibling.up())
+        await stage.eventually(lambda: bool(sibling.replicas()), 10, "the other installation has a replica")
+        node = sibling.replicas()[0]
+        client = _prober(stage, Replica(UNMIGRATED, node.rest_url, node.metrics_url))
+        await stage.eventually(lambda: _listens(client), 30, "the unmigrated replica listens")
+        stage.recorder.end(process, "ok", PENDING, call, {**target, "listens": True})
+        watches = [stage.spawn(_watch(stage, client, UNMIGRATED, path)) for path in (*LIVENESS, *READINESS)]
+        # The kubelet's readiness probe is what would end this: it must not, for as long as this takes.
+        await stage.reached(coming_up.done, UNMIGRATED_S)
+        call = stage.recorder.invoke(process, "heal", {**target, "fault": PENDING})
+        await sibling.run_command(node.name, "migrate")
+        stage.recorder.end(process, "ok", "heal", call, {**target, "fault": PENDING})
+        await coming_up
+        for watch in watches:
+            watch.cancel()
+        _record_restarts(stage, UNMIGRATED, _restarts(sibling, node.name))
+    finally:
+        await sibling.down()
+
+
+def _prober(stage: Stage, replica: Replica) -> RecordingClient:
+    return RecordingClient(
+        f"probe-{replica.name}",
+        [replica],
+        stage.recorder,
+        stage.random(replica.name),
+        timeout_s=PROBE_TIMEOUT_S,
+    )
+
+
+async def _watch(stage: Stage, client: RecordingClient, node: str, path: str) -> None:
+    while True:
+        await client.probe(node, path)
+        await asyncio.sleep(PROBE_EVERY_S)
+
+
+async def _listens(client: RecordingClient) -> bool:
+    return (await client.probe(UNMIGRATED, READINESS[0])).ok
+
+
+def _record_restarts(stage: Stage, node: str, count: int) -> None:
+    stage.recorder.info("observer", "restarts", {"node": node, "count": count}, node)
+
+
+def _restarts(cluster: Sibling, replica: str) -> int:
+    return cluster.restarts(replica) if isinstance(cluster, Restarts) else 0
+
+
+DRILL = Drill(
+    id="U6",
+    title="Probes tell the truth",
+    promise="A node that cannot serve says so and why, and nobody restarts it for what a restart cannot mend.",
+    checks=("PT", "NL", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 3,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        "probe_notice_bound_s": NOTICE_BOUND_S,
+        "unready_reasons": {CrashDatabase.name: "database", PENDING: "migrations"},
+        "error_statuses_allowed": [0, 409, 503],
+        "errors_only_during_fault": True,
+        "faults_min": 2,
+        "ops_min": STARTS,
+    },
+    needs=(Database, Kill, Restarts, Siblings),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    restart=True,
+    core=True,
+    bound_s=120.0,
+)

@@ -1,0 +1,184 @@
+"""The tables and drawings of the READMEs that are made from the code. Run it to write them; test_readme.py compares."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import Metric
+
+from seatrial.check import CHECKS
+from seatrial.drills import CATALOGUE
+from windlass import config, states
+from windlass.metrics import Metrics
+from windlass.variable import Variable
+
+ROOT = Path(__file__).parents[2]
+COMMAND = "python tests/unit/readme_tables.py"
+
+ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
+    "NL": ("store/lanes.py", "store/apply.py"),
+    "NP": ("advance.py", "store/apply.py"),
+    "LX": ("store/sql/job.sql", "dispatch/polling.py"),
+    "FN": ("store/apply.py", "store/sql/apply.sql"),
+    "S1x": ("advance.py", "store/sql/instance.sql"),
+    "DB": ("store/sql/job.sql", "sweep/leases.py"),
+    "RT": ("store/lanes.py", "dispatch/wake.py"),
+    "LV": ("sweep/leases.py", "sweep/timers.py"),
+    "AV": ("store/lanes.py", "app.py"),
+    "MP": ("app.py", "metrics.py"),
+    "BC": ("config.py", "app.py"),
+}
+"""Where the engine keeps what a check asks for, by hand: files under engine/windlass."""
+
+COMPUTED_DEFAULTS = {"DB_MAX_CONNS": "4 per CPU, at least 4", "WINDLASS_NODE_NAME": "the host's name"}
+"""Defaults that differ from machine to machine, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A part of a README between two comments that name it."""
+
+    readme: str
+    name: str
+    make: Callable[[], str]
+
+    @property
+    def begin(self) -> str:
+        return f"<!-- {self.name}: written by {COMMAND} -->\n"
+
+    @property
+    def end(self) -> str:
+        return f"<!-- /{self.name} -->"
+
+    def written(self, text: str) -> str:
+        """The README with this part made anew. Raises ValueError when the comments are not there, once each."""
+        if text.count(self.begin) != 1 or text.count(self.end) != 1:
+            raise ValueError(f"{self.readme}: {self.begin.strip()} ... {self.end} must stand there once")
+        before, rest = text.split(self.begin)
+        return before + self.begin + self.make() + self.end + rest.split(self.end)[1]
+
+
+def guarantee_of(check: str) -> str:
+    """The sentence that a failed verdict quotes."""
+    sentence: str = import_module(_module(check)).GUARANTEE
+    return sentence
+
+
+def guarantees() -> str:
+    """One row for each check: the spine of the house."""
+    rows = ["| | guarantee | enforced in | checked by | drilled by |", "| --- | --- | --- | --- | --- |"]
+    for check in CHECKS:
+        enforced = ", ".join(_link(name, f"engine/windlass/{name}") for name in ENFORCED_IN[check])
+        module = f"{_module(check).replace('.', '/')}.py"
+        checked = _link(module.rpartition("/")[2], f"harness/{module}")
+        drills = " ".join(drill.id for drill in CATALOGUE.values() if check in drill.checks)
+        rows.append(f"| **{check}** | {guarantee_of(check)} | {enforced} | {checked} | {drills or 'no drill yet'} |")
+    return _lines(rows)
+
+
+def drills() -> str:
+    rows = ["| drill | core | what happens | what must hold | judged by |", "| --- | --- | --- | --- | --- |"]
+    for drill in CATALOGUE.values():
+        module = f"{drill.scenario.__module__.replace('.', '/')}.py"
+        core = "core" if drill.core else ""
+        row = (_link(drill.id, module), core, drill.title, drill.promise, " ".join(drill.checks))
+        rows.append(f"| {' | '.join(row)} |")
+    return _lines(rows)
+
+
+def mutants() -> str:
+    """From the catalogue under tests/mutants."""
+    found = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
+    rows = ["| mutant | what is broken in it | drill | caught by |", "| --- | --- | --- | --- |"]
+    for mutant in found:
+        name = _link(mutant.name, f"../tests/mutants/{mutant.name}.py")
+        rows.append(f"| {name} | {mutant.breaks} | {mutant.drill} | {' or '.join(mutant.caught_by)} |")
+    return _lines(rows)
+
+
+def diagram(transitions: Mapping[Any, str]) -> str:
+    """Mermaid of one table of windlass/states.py; the first member is where everything begins."""
+    kind: type[StrEnum] = type(next(iter(transitions))[0])
+    left = {start for start, _ in transitions}
+    rows = ["```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(kind))}"]
+    # A second colon would end the label.
+    rows += [f"    {start} --> {end}: {cause.replace(':', ',')}" for (start, end), cause in transitions.items()]
+    rows += [f"    {member} --> [*]" for member in kind if member not in left]
+    return _lines([*rows, "```"])
+
+
+def variables() -> str:
+    rows = ["| variable | default | allowed | |", "| --- | --- | --- | --- |"]
+    for variable in config.variables():
+        yaml = f" (`{variable.yaml_key}`)" if variable.yaml_key else ""
+        cells = (f"`{variable.name}`{yaml}", _default(variable), variable.limits, variable.description)
+        rows.append(f"| {' | '.join(cells)} |")
+    return _lines(rows)
+
+
+def metrics() -> str:
+    """Those of polling mode, without the process's own (process_*)."""
+    rows = ["| metric | type | labels | |", "| --- | --- | --- | --- |"]
+    for metric, labels in _families("polling"):
+        name = f"{metric.name}_total" if metric.type == "counter" else metric.name
+        rows.append(f"| `{name}` | {metric.type} | {', '.join(labels)} | {metric.documentation} |")
+    return _lines(rows)
+
+
+BLOCKS = (
+    Block("README.md", "guarantees", guarantees),
+    Block("harness/README.md", "drills", drills),
+    Block("harness/README.md", "mutants", mutants),
+    Block("engine/README.md", "instance", lambda: diagram(states.INSTANCE_TRANSITIONS)),
+    Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
+    Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
+    Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "variables", variables),
+    Block("engine/README.md", "metrics", metrics),
+)
+
+
+def _module(check: str) -> str:
+    return CHECKS[check].__module__
+
+
+def _default(variable: Variable) -> str:
+    if variable.name in COMPUTED_DEFAULTS:
+        return COMPUTED_DEFAULTS[variable.name]
+    if variable.required_when:
+        return "required" if variable.required_when == "always" else f"required with `{variable.required_when}`"
+    return f"`{variable.default_text}`" if variable.default_text else ""
+
+
+def _families(dispatch_mode: str) -> Iterator[tuple[Metric, tuple[str, ...]]]:
+    registry = Metrics(dispatch_mode).registry
+    for collector in registry._collector_to_names:
+        labels = tuple(getattr(collector, "_labelnames", ()))
+        for metric in collector.collect():
+            if not metric.name.startswith("process_"):
+                yield metric, labels
+
+
+def _link(text: str, target: str) -> str:
+    return f"[{text}]({target})"
+
+
+def _lines(rows: list[str]) -> str:
+    return "\n".join(rows) + "\n"
+
+
+def main() -> None:
+    for block in BLOCKS:
+        path = ROOT / block.readme
+        path.write_text(block.written(path.read_text()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
