@@ -1,0 +1,90 @@
+"""The command as a user runs it: real cluster, verdicts, report, judged again, drawn again, nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.slow
+
+SEATRIAL = shutil.which("seatrial", path=str(Path(sys.executable).parent))
+DRILLS = ("M4", "L4")
+
+
+def seatrial(*arguments: str) -> subprocess.CompletedProcess[str]:
+    assert SEATRIAL is not None
+    return subprocess.run([SEATRIAL, *arguments], capture_output=True, text=True, timeout=300, check=False)
+
+
+def results(report: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads((report / "results.json").read_text())["results"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trial") / "report"
+    done = seatrial("run", *DRILLS, "--seed", "7", "--report", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert str(folder / "report.html") in done.stdout
+    return folder
+
+
+def test_every_format_tells_the_same_verdicts(report: Path) -> None:
+    assert {each["drill"]: each["outcome"] for each in results(report)} == dict.fromkeys(DRILLS, "pass")
+    suites = ElementTree.parse(report / "junit.xml").getroot()
+    assert {str(suite.get("name")).split()[0] for suite in suites.iter("testsuite")} == set(DRILLS)
+    assert not list(suites.iter("failure")) + list(suites.iter("error")) + list(suites.iter("skipped"))
+    summary = (report / "summary.md").read_text()
+    assert all(drill in summary for drill in DRILLS)
+
+
+def test_judging_the_saved_history_again_gives_the_same_verdict(report: Path) -> None:
+    before = [
+        (each["drill"], [(v["check"], v["outcome"], v["summary"]) for v in each["verdicts"]])
+        for each in results(report)
+    ]
+    judged = seatrial("judge", str(report))
+    assert judged.returncode == 0, judged.stdout + judged.stderr
+    after = [
+        (each["drill"], [(v["check"], v["outcome"], v["summary"]) for v in each["verdicts"]])
+        for each in results(report)
+    ]
+    assert after == before
+
+
+def test_the_same_seed_draws_the_same_schedule_and_another_does_not(report: Path, tmp_path: Path) -> None:
+    hashes = {each["drill"]: each["schedule_hash"] for each in results(report)}
+    for seed, same in (("7", True), ("8", False)):
+        again = tmp_path / seed
+        assert seatrial("run", "L4", "--seed", seed, "--report", str(again)).returncode == 0
+        assert (results(again)[0]["schedule_hash"] == hashes["L4"]) is same
+
+
+def test_nothing_of_the_trial_is_left_running(report: Path) -> None:
+    left = [
+        process.info["cmdline"]
+        for process in psutil.process_iter(["cmdline"])
+        if any(str(report) in part for part in process.info["cmdline"] or ())
+    ]
+    assert left == []
+
+
+def test_a_mutilated_history_is_refused_naming_file_and_line(report: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(report / "M4", broken / "M4")
+    history = broken / "M4" / "history.jsonl"
+    lines = history.read_text().splitlines()
+    lines[4] = lines[4][:20]
+    history.write_text("\n".join(lines))
+    judged = seatrial("judge", str(broken))
+    assert judged.returncode == 2
+    assert "history.jsonl:5" in judged.stdout + judged.stderr
