@@ -7,7 +7,6 @@ import contextlib
 import gc
 import signal
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
@@ -54,7 +53,7 @@ def run(role: str, settings: Settings) -> int:
     bridge_stdlib(log)
     try:
         return uvloop.run(Node(role, settings, log).serve())
-    except BootRefused as err:
+    except EngineError as err:
         return _fatal(log, err)
 
 
@@ -86,10 +85,10 @@ def _fatal(log: Log, err: EngineError) -> int:
 
 
 async def _migrate(database: Database, log: Log) -> None:
-    began = time.monotonic_ns()
-    for name in await schema.migrate(database):
-        log.info(Event.MIGRATION_APPLIED, migration=name, duration=time.monotonic_ns() - began)
-    log.info(Event.SCHEMA_CURRENT, version=schema.newest())
+    applied, version = await schema.migrate(database)
+    for name in applied:
+        log.info(Event.MIGRATION_APPLIED, migration=name)
+    log.info(Event.SCHEMA_CURRENT, version=version)
 
 
 class Node:
@@ -209,13 +208,25 @@ class Node:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
         try:
-            await self._start()
+            await self._start_unless_stopped()
             await self.stop.wait()
         finally:
             await self._shut_down()
         log.info(Event.STOPPED)
         log.flush()
         return 0
+
+    async def _start_unless_stopped(self) -> None:
+        """A boot may wait long, for the database or another node's migrations; a signal ends that too."""
+        starting = asyncio.create_task(self._start(), name="start")
+        stopping = asyncio.create_task(self.stop.wait(), name="stop")
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+        else:
+            await starting
 
     async def _start(self) -> None:
         await self.database.open()

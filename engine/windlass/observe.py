@@ -64,7 +64,7 @@ class Event:
     SWEEP_FAILED: Final = "sweep: cycle failed"  # sweep, err
 
     # The database and waking.
-    MIGRATION_APPLIED: Final = "migrate: applied"  # migration, duration (ns)
+    MIGRATION_APPLIED: Final = "migrate: applied"  # migration
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
     DATABASE_LOST: Final = "database: unreachable"  # err
     DATABASE_BACK: Final = "database: reachable again"

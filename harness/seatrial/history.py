@@ -49,7 +49,7 @@ A boot row is one start that must be refused: exit_code is None when it still ra
 A worker marks every completion in the variables it sends with one key `done:<job_id>:<nonce>` (value true),
 the nonce drawn for each attempt: an accepted completion is visible in the instance's final variables for ever,
 so two accepted completions of one job show as two such keys.
-"""
+"""  # noqa: E501  a table's rows stay whole
 
 from __future__ import annotations
 

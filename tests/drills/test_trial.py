@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
@@ -40,7 +40,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_format_tells_the_same_verdicts(report: Path) -> None:
     assert {each["drill"]: each["outcome"] for each in results(report)} == dict.fromkeys(DRILLS, "pass")
-    suites = ElementTree.parse(report / "junit.xml").getroot()
+    suites = ET.parse(report / "junit.xml").getroot()
     assert {str(suite.get("name")).split()[0] for suite in suites.iter("testsuite")} == set(DRILLS)
     assert not list(suites.iter("failure")) + list(suites.iter("error")) + list(suites.iter("skipped"))
     summary = (report / "summary.md").read_text()

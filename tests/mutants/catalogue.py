@@ -36,6 +36,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("outbox_in_polling", "M4", ("MP",), "outbox rows are written in polling mode", fast=True),
     Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
     Mutant("lane_keeps_dead_connection", "D1", ("RT", "LV"), "a lane never comes back from a lost database"),
+    Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),
+    Mutant("liveness_asks_database", "U6", ("PT",), "liveness fails while the database is away"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),
     Mutant(
         "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts apart from its parent's commit"

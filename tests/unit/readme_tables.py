@@ -34,6 +34,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "AV": ("store/lanes.py", "app.py"),
     "MP": ("app.py", "metrics.py"),
     "BC": ("config.py", "app.py"),
+    "TP": ("sweep/timers.py", "store/sql/timer.sql"),
+    "PT": ("service.py", "api/health.py"),
 }
 """Where the engine keeps what a check asks for, by hand: files under engine/windlass."""
 
@@ -79,7 +81,9 @@ def guarantees() -> str:
         module = f"{_module(check).replace('.', '/')}.py"
         checked = _link(module.rpartition("/")[2], f"harness/{module}")
         drills = " ".join(drill.id for drill in CATALOGUE.values() if check in drill.checks)
-        rows.append(f"| **{check}** | {guarantee_of(check)} | {enforced} | {checked} | {drills or 'no drill yet'} |")
+        rows.append(
+            f"| **{check}** | {guarantee_of(check)} | {enforced} | {checked} | {drills or 'no drill yet'} |"
+        )
     return _lines(rows)
 
 
@@ -109,7 +113,9 @@ def diagram(transitions: Mapping[Any, str]) -> str:
     left = {start for start, _ in transitions}
     rows = ["```mermaid", "stateDiagram-v2", f"    [*] --> {next(iter(kind))}"]
     # A second colon would end the label.
-    rows += [f"    {start} --> {end}: {cause.replace(':', ',')}" for (start, end), cause in transitions.items()]
+    rows += [
+        f"    {start} --> {end}: {cause.replace(':', ',')}" for (start, end), cause in transitions.items()
+    ]
     rows += [f"    {member} --> [*]" for member in kind if member not in left]
     return _lines([*rows, "```"])
 
@@ -153,7 +159,9 @@ def _default(variable: Variable) -> str:
     if variable.name in COMPUTED_DEFAULTS:
         return COMPUTED_DEFAULTS[variable.name]
     if variable.required_when:
-        return "required" if variable.required_when == "always" else f"required with `{variable.required_when}`"
+        return (
+            "required" if variable.required_when == "always" else f"required with `{variable.required_when}`"
+        )
     return f"`{variable.default_text}`" if variable.default_text else ""
 
 

@@ -50,7 +50,17 @@ def is_connection_loss(err: BaseException) -> bool:
     if isinstance(err, asyncpg.PostgresError):
         state = str(err.sqlstate or "")
         return state in _CONNECTION_STATES or state.startswith("08")
-    return isinstance(err, (OSError, asyncpg.InterfaceError, TimeoutError, asyncio.IncompleteReadError))
+    # InternalClientError: the driver lost track of the protocol, as it does when a server dies between two messages.
+    return isinstance(
+        err,
+        (
+            OSError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            TimeoutError,
+            asyncio.IncompleteReadError,
+        ),
+    )
 
 
 def translate(err: BaseException) -> EngineError:
@@ -58,13 +68,14 @@ def translate(err: BaseException) -> EngineError:
     if isinstance(err, EngineError):
         return err
     if is_connection_loss(err):
-        return Unavailable(f"the database is away ({_describe(err)}); try again")
+        return Unavailable(f"the database is away ({describe(err)}); try again")
     if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
         return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
-    return Defect(f"internal error: {_describe(err)}")
+    return Defect(f"internal error: {describe(err)}")
 
 
-def _describe(err: BaseException) -> str:
+def describe(err: BaseException) -> str:
+    """Kind and first line of an error."""
     return f"{type(err).__name__}: {err}".splitlines()[0][:300]
 
 
@@ -100,7 +111,7 @@ class Database:
             ValueError,
         ) as err:
             raise BootRefused(
-                f"cannot connect to the database {redact(self._url)} ({_describe(err.__cause__ or err)}); check "
+                f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and lets this role in"
             ) from err
 
@@ -118,7 +129,7 @@ class Database:
                 server_settings=self._server_settings(purpose),
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-            raise Unavailable(f"the database is away ({_describe(err)}); try again") from err
+            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -126,7 +137,7 @@ class Database:
         try:
             connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-            raise Unavailable(f"the database is away ({_describe(err)}); try again") from err
+            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
         try:
             yield connection
         except BaseException as err:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
+import asyncpg
+
 from windlass.errors import BootRefused
-from windlass.store.database import Connection, Database
+from windlass.store.database import Connection, Database, describe
 from windlass.store.queries import sql
 
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
@@ -41,37 +44,40 @@ def newest() -> int:
     return migrations()[-1].version
 
 
-async def applied_version(connection: Connection) -> int:
-    """What the schema says without changing it; 0 when nothing was ever applied."""
-    if not await connection.fetchval(sql("schema_has_table")):
-        return 0
-    row = await connection.fetchrow(sql("schema_version"))
-    return int(row["version"])
-
-
-async def migrate(database: Database) -> list[str]:
-    """Applies what is missing, each in its own transaction; returns the names applied.
+async def migrate(database: Database) -> tuple[list[str], int]:
+    """Applies what is missing, each in its own transaction; returns the names applied and the version reached.
 
     A database that is ahead is left alone: the previous release runs on the new schema. Raises BootRefused when a
-    migration fails (it is rolled back) or a former tool left the schema marked dirty.
+    migration fails (it is rolled back), a former tool left the schema marked dirty, or the role may not make tables.
     """
     connection = await database.dedicated("migrate")
     try:
         await connection.execute(sql("schema_lock"))
         try:
-            await connection.execute("SET client_min_messages = warning")
-            await connection.execute(sql("schema_table"))
-            row = await connection.fetchrow(sql("schema_version"))
-            if row["dirty"]:
-                raise BootRefused(
-                    f"schema_migrations: version {row['version']} is marked dirty; repair that migration by hand, "
-                    "then set dirty = false"
-                )
-            return [await _apply(connection, m) for m in migrations() if m.version > row["version"]]
+            return await _migrate(connection)
         finally:
-            await connection.execute(sql("schema_unlock"))
+            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await connection.execute(sql("schema_unlock"))
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as err:
+        raise BootRefused(
+            f"the schema cannot be brought up to date ({describe(err)}); give the role of WE_POSTGRES_DSN the right "
+            "to create tables there, or run windlass migrate as a role that has it"
+        ) from err
     finally:
         await connection.close(timeout=5)
+
+
+async def _migrate(connection: Connection) -> tuple[list[str], int]:
+    await connection.execute("SET client_min_messages = warning")
+    await connection.execute(sql("schema_table"))
+    row = await connection.fetchrow(sql("schema_version"))
+    if row["dirty"]:
+        raise BootRefused(
+            f"schema_migrations: version {row['version']} is marked dirty; repair that migration by hand, "
+            "then set dirty = false"
+        )
+    applied = [await _apply(connection, m) for m in migrations() if m.version > row["version"]]
+    return applied, max(row["version"], newest())
 
 
 async def _apply(connection: Connection, migration: Migration) -> str:

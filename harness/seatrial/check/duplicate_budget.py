@@ -94,15 +94,18 @@ def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
             continue
         if tenure.given_back_s(lease) < later.answered_s:
             retries += 1
-        elif later.locked_us >= lease.expires_us or _stopped(facts, lease):
+        elif later.locked_us >= lease.expires_us or _stopped(facts, lease, later):
             explained += 1
     return Budget(len(executions), min(retries, len(executions) - 1), explained)
 
 
-def _stopped(facts: Facts, lease: Lease) -> bool:
-    """A fault hit its worker while the lease was held or about to be."""
+def _stopped(facts: Facts, lease: Lease, later: Lease) -> bool:
+    """A fault hit its worker while the lease was held or about to be, before the next one was known."""
     holders = {lease.worker_id, lease.poll.invoke.process}
     return any(
-        fault.bit_s is not None and fault.bit_s > lease.poll.invoke.t_s and holders & set(fault.targets)
+        fault.bit_s is not None
+        and fault.bit_s > lease.poll.invoke.t_s
+        and fault.invoked_s < later.answered_s
+        and holders & set(fault.targets)
         for fault in facts.faults
     )

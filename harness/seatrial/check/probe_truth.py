@@ -113,7 +113,9 @@ def _judge_readiness(call: Call, windows: Sequence[Window], told: dict[str, int]
         if status == 503 and window.reason.lower() in _reasons(call).lower():
             told[window.fault.name] += 1
         elif status:
-            text = f"{node} {_path(call)} answered {status} without a reason that names {window.reason!r}: {_body(call)}"
+            text = (
+                f"{node} {_path(call)} answered {status} and no reason names {window.reason!r}: {_body(call)}"
+            )
             findings.add(text, at=(*_at(call), window.fault.call.invoke.index))
 
 

@@ -13,7 +13,7 @@ from seatrial.check.step_once import INTERRUPTED
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
-GUARANTEE = "A timer takes effect at or after its time and within the bound, unless its step has ended before: none is lost."
+GUARANTEE = "A timer takes effect at or after its time and within the bound, unless its step has ended before; none is lost."
 
 
 class Fate(msgspec.Struct, frozen=True):

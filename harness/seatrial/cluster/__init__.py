@@ -143,7 +143,7 @@ class Restarts(Protocol):
 
 @runtime_checkable
 class Siblings(Protocol):
-    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> "Sibling":
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> Sibling:
         """Another installation of the same chart and engine on the same server, with an empty database of its own.
 
         Not yet up; whoever made it takes it down.

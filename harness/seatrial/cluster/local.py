@@ -192,7 +192,7 @@ class LocalCluster:
             if each.raddr and each.laddr.port not in listening and each.raddr.port != node.proxy.port
         ]
 
-    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> "LocalCluster":
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> LocalCluster:
         spec = ClusterSpec(replicas, values, self.spec.engine_command, folder)
         return LocalCluster(spec, postgres=self._postgres, chart=self._chart, restart=self._restart)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from typing import Any
 
 from seatrial.client import RecordingClient
@@ -28,8 +29,6 @@ NOTICE_BOUND_S = 2.0
 AWAY_S = 4.5
 UNMIGRATED_S = 4.5
 PROBE_EVERY_S = 0.4
-#: longer than the engine's own patience with the database when it is asked for its readiness
-PROBE_TIMEOUT_S = 6.0
 LIVENESS = ("/healthz", "/health")
 READINESS = ("/ready", "/readyz")
 UNMIGRATED = "unmigrated"
@@ -57,12 +56,9 @@ async def scenario(stage: Stage) -> None:
 async def _database_goes_away(stage: Stage) -> None:
     await stage.upload(LINEAR)
     stage.workers.start(LINEAR.worker(lease_s=3), 1)
-    clients = {
-        name: _prober(stage, replica) for name, replica in zip(stage.names, stage.replicas, strict=True)
-    }
-    for name, client in clients.items():
+    for name in stage.names:
         for path in (*LIVENESS, *READINESS):
-            stage.spawn(_watch(stage, client, name, path))
+            stage.watch(name, path, every_s=PROBE_EVERY_S)
     stage.phase("load")
     load = stage.spawn(stage.load(stage.schedule["linear"]))
     await stage.at(stage.schedule["away_at_s"])
@@ -79,16 +75,20 @@ async def _schema_is_not_there_yet(stage: Stage) -> None:
         stage.folder / UNMIGRATED, replicas=1, values=environment(WINDLASS_MIGRATE_ON_START="false")
     )
     process, target = f"fault-{UNMIGRATED}", {"target": UNMIGRATED}
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(sibling.down)
         call = stage.recorder.invoke(process, PENDING, {**target, "parameters": {}})
         coming_up = stage.spawn(sibling.up())
         await stage.eventually(lambda: bool(sibling.replicas()), 10, "the other installation has a replica")
         node = sibling.replicas()[0]
-        client = _prober(stage, Replica(UNMIGRATED, node.rest_url, node.metrics_url))
+        replica = Replica(UNMIGRATED, node.rest_url, node.metrics_url)
+        client = await stack.enter_async_context(
+            RecordingClient(f"probe-{UNMIGRATED}", [replica], stage.recorder, stage.random(UNMIGRATED))
+        )
         await stage.eventually(lambda: _listens(client), 30, "the unmigrated replica listens")
         stage.recorder.end(process, "ok", PENDING, call, {**target, "listens": True})
-        watches = [stage.spawn(_watch(stage, client, UNMIGRATED, path)) for path in (*LIVENESS, *READINESS)]
-        # The kubelet's readiness probe is what would end this: it must not, for as long as this takes.
+        watches = [stage.spawn(_watch(client, path)) for path in (*LIVENESS, *READINESS)]
+        # Its kubelet may not find it ready, for as long as this takes.
         await stage.reached(coming_up.done, UNMIGRATED_S)
         call = stage.recorder.invoke(process, "heal", {**target, "fault": PENDING})
         await sibling.run_command(node.name, "migrate")
@@ -97,23 +97,11 @@ async def _schema_is_not_there_yet(stage: Stage) -> None:
         for watch in watches:
             watch.cancel()
         _record_restarts(stage, UNMIGRATED, _restarts(sibling, node.name))
-    finally:
-        await sibling.down()
 
 
-def _prober(stage: Stage, replica: Replica) -> RecordingClient:
-    return RecordingClient(
-        f"probe-{replica.name}",
-        [replica],
-        stage.recorder,
-        stage.random(replica.name),
-        timeout_s=PROBE_TIMEOUT_S,
-    )
-
-
-async def _watch(stage: Stage, client: RecordingClient, node: str, path: str) -> None:
+async def _watch(client: RecordingClient, path: str) -> None:
     while True:
-        await client.probe(node, path)
+        await client.probe(UNMIGRATED, path)
         await asyncio.sleep(PROBE_EVERY_S)
 
 
