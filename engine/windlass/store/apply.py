@@ -1,7 +1,7 @@
 """One batch of commands, one transaction: read and lock, decide each, write sets, commit.
 
-A command that is refused changes nothing and does not touch its neighbours. The lease of a job is judged here
-(`judge_completion`, `judge_failure`) and compared once more in the statement that writes.
+A command that is refused changes nothing and does not touch its neighbours. The lease of a job is judged when it has
+been read (`store/lease.py`) and compared once more in the statement that writes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 from windlass import advance
@@ -32,6 +31,7 @@ from windlass.instance import Instance, decode_progress, decode_variables, encod
 from windlass.states import InstanceStatus, JobStatus
 from windlass.store.database import Connection, Row
 from windlass.store.definitions import DefinitionCache
+from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure
 from windlass.store.queries import sql
 from windlass.store.rows import NewJob, WriteSet, text_array
 from windlass.wire import InstanceView, JobView, RawJson, format_time
@@ -61,18 +61,6 @@ class Births(Protocol):
 
 
 @dataclass(slots=True)
-class JobRow:
-    id: str
-    instance_id: str
-    execution_id: str
-    status: JobStatus
-    worker_id: str | None
-    lease_token: int | None
-    retries_remaining: int
-    lease_is_live: bool
-
-
-@dataclass(slots=True)
 class Batch:
     """What one transaction knows and has decided so far."""
 
@@ -94,36 +82,6 @@ class Batch:
     lock_wait_s: float | None = None
     committing: bool = False
     """From here on a lost connection leaves the outcome unknown."""
-
-
-class Lease(Enum):
-    """What a worker's call may do to a job."""
-
-    HELD = auto()
-    OVER = auto()
-    """The job is closed: the call is a repeat and changes nothing."""
-    LOST = auto()
-    """Somebody else holds it, or the token is an older one."""
-
-
-def judge_completion(job: JobRow, worker_id: str, lease_token: str | None) -> Lease:
-    """Contract 1.6: the holder, or whoever comes first while nobody holds it; never an older token."""
-    if job.status not in {JobStatus.LOCKED, JobStatus.UNLOCKED}:
-        return Lease.OVER
-    if lease_token is not None and lease_token != str(job.lease_token):
-        return Lease.LOST
-    if job.status is JobStatus.LOCKED and job.worker_id != worker_id and job.lease_is_live:
-        return Lease.LOST
-    return Lease.HELD
-
-
-def judge_failure(job: JobRow, worker_id: str, lease_token: str | None, *, leased_by_poll: bool) -> Lease:
-    """Contract 1.6, 10.3: only the holder may fail a job; where polls lease jobs, a swept one is nobody's."""
-    verdict = judge_completion(job, worker_id, lease_token)
-    is_holder = job.status is JobStatus.LOCKED and job.worker_id == worker_id
-    if verdict is Lease.HELD and leased_by_poll and not is_holder:
-        return Lease.LOST
-    return verdict
 
 
 class Transactor:
@@ -211,7 +169,7 @@ class Transactor:
         for row in rows:
             batch.now = row["now"]
             if row["kind"] == "job":
-                job = _job_row(row)
+                job = job_row(row)
                 batch.jobs[job.id] = job
             else:
                 batch.instances[row["id"]] = _instance(row)
@@ -525,17 +483,4 @@ def _instance(row: Row) -> Instance:
         decode_progress(row["progress"] or "{}"),
         row["business_key"],
         row["failure_reason"],
-    )
-
-
-def _job_row(row: Row) -> JobRow:
-    return JobRow(
-        row["id"],
-        row["instance_id"],
-        row["step_execution_id"],
-        JobStatus(row["status"]),
-        row["worker_id"],
-        row["lease_token"],
-        row["retries_remaining"],
-        bool(row["lease_is_live"]),
     )

@@ -69,7 +69,9 @@ async def migrate(database: Database) -> tuple[list[str], int]:
 
 async def _migrate(connection: Connection) -> tuple[list[str], int]:
     await connection.execute("SET client_min_messages = warning")
-    await connection.execute(sql("schema_table"))
+    if not await connection.fetchval(sql("schema_has_table")):
+        # Asked first: a role that may only use tables boots on a schema that is current.
+        await connection.execute(sql("schema_table"))
     row = await connection.fetchrow(sql("schema_version"))
     if row["dirty"]:
         raise BootRefused(
