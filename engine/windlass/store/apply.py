@@ -276,15 +276,7 @@ class Transactor:
         self, command: CompleteUserTask, batch: Batch, around: advance.Surroundings
     ) -> None:
         instance, definition = _find_instance(command.instance_id, batch)
-        step = definition.steps.get(command.step_id)
-        if step is None:
-            raise NotFound(f"user task {command.step_id} is no step of definition {definition.id}")
-        if step.type is not StepType.USER_TASK:
-            raise BadRequest(f"step {command.step_id} is a {step.type}, not a USER_TASK")
-        _refuse_final(instance)
-        execution_id = instance.open_at(command.step_id)
-        if execution_id is None:
-            raise NotFound(f"user task {command.step_id} of instance {instance.id} is not open")
+        execution_id = _parked_at(instance, definition, command.step_id, StepType.USER_TASK, NotFound)
         decision = advance.complete_user_task(
             definition, instance, execution_id, command.worker_id, command.variables, around
         )
@@ -292,15 +284,7 @@ class Transactor:
 
     def _signal_wait(self, command: SignalWait, batch: Batch, around: advance.Surroundings) -> None:
         instance, definition = _find_instance(command.instance_id, batch)
-        step = definition.steps.get(command.step_id)
-        if step is None:
-            raise Conflict(f"wait step {command.step_id} is no step of definition {definition.id}")
-        if step.type is not StepType.WAIT:
-            raise BadRequest(f"step {command.step_id} is a {step.type}, not a WAIT")
-        _refuse_final(instance)
-        execution_id = instance.open_at(command.step_id)
-        if execution_id is None:
-            raise Conflict(f"instance {instance.id} is not waiting at step {command.step_id}")
+        execution_id = _parked_at(instance, definition, command.step_id, StepType.WAIT, Conflict)
         decision = advance.signal_wait(definition, instance, execution_id, command.variables, around)
         self._keep(batch, instance, decision)
 
@@ -465,6 +449,28 @@ def _find_instance(instance_id: str, batch: Batch) -> tuple[Instance, Definition
         raise NotFound(f"instance {instance_id} not found")
     definitions: Mapping[tuple[str, int], Definition] = batch.definitions
     return instance, definitions[instance.definition_id, instance.definition_version]
+
+
+def _parked_at(
+    instance: Instance,
+    definition: Definition,
+    step_id: str,
+    kind: StepType,
+    missing: type[NotFound | Conflict],
+) -> str:
+    """The open execution of that step, after the checks of contract 1.6 in their order; `missing` is raised for a
+    step that is unknown or not open.
+    """
+    step = definition.steps.get(step_id)
+    if step is None:
+        raise missing(f"{step_id} is no step of definition {definition.id} version {definition.version}")
+    if step.type is not kind:
+        raise BadRequest(f"step {step_id} is a {step.type}, not a {kind}")
+    _refuse_final(instance)
+    execution_id = instance.open_at(step_id)
+    if execution_id is None:
+        raise missing(f"instance {instance.id} is not waiting at {kind} step {step_id}")
+    return execution_id
 
 
 def _refuse_final(instance: Instance) -> None:
