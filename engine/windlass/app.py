@@ -14,7 +14,16 @@ import uvloop
 
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
-from windlass.commands import Command, FireTimer
+from windlass.commands import (
+    Command,
+    CompleteJob,
+    CompleteUserTask,
+    ExhaustJob,
+    FailJob,
+    FireTimer,
+    SignalWait,
+    StartInstance,
+)
 from windlass.config import Settings
 from windlass.dispatch.polling import JobBoard, PollingSettings
 from windlass.dispatch.wake import WakeUps
@@ -32,9 +41,10 @@ from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.timers import TimerSweep
-from windlass.wire import JobView
+from windlass.wire import InstanceView, JobView
 
-ROLES = ("serve", "api", "scheduler")
+GC_THRESHOLDS = (30_000, 20, 50)
+
 
 _TX_TYPES = {
     "StartInstance": "instance.start",
@@ -245,8 +255,10 @@ class Node:
         await self.rest.start("0.0.0.0", self.settings.rest_port)
         self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
         # What lives from here on is what the requests make; the parts made so far need no more visits.
+        # Requests make many short-lived objects and no cycles worth finding soon.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
 
     async def _shut_down(self) -> None:
         self.is_draining = True
@@ -309,6 +321,7 @@ class Node:
 
     def _log_batch(self, batch: Batch) -> None:
         if self.log.enabled("info"):
+            traces = _traces(batch)
             for step in batch.writes.new_steps.values():
                 entered = step.entered
                 instance = batch.instances[entered.instance_id]
@@ -321,9 +334,11 @@ class Node:
                     step_type=entered.step_type,
                     step_execution_id=entered.execution_id,
                     attempt=entered.attempt,
+                    **traces.get(entered.instance_id, {}),
                 )
         for stale in batch.stale_fails:
-            self.log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id)
+            trace = {"traceparent": stale.traceparent} if stale.traceparent else {}
+            self.log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **trace)
         for chain in batch.chains_refused:
             self.log.warning(
                 Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
@@ -381,3 +396,22 @@ def _tx_type(command: Command) -> str:
     if isinstance(command, FireTimer):
         return "instance.interrupt_boundary" if command.interrupting else "instance.dispatch_boundary"
     return _TX_TYPES[type(command).__name__]
+
+
+def _traces(batch: Batch) -> dict[str, dict[str, str]]:
+    """The attribute that each instance's lines bear, where the call that moved it came with a traceparent."""
+    traces = {}
+    for command, answer in zip(batch.commands, batch.answers, strict=True):
+        if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:
+            continue
+        match command:
+            case StartInstance() if isinstance(answer, InstanceView):
+                instance_id = answer.id
+            case CompleteJob() | FailJob() if command.job_id in batch.jobs:
+                instance_id = batch.jobs[command.job_id].instance_id
+            case CompleteUserTask() | SignalWait():
+                instance_id = command.instance_id
+            case _:
+                continue
+        traces[instance_id] = {"traceparent": command.traceparent}
+    return traces

@@ -1,4 +1,7 @@
-"""What a caller wants changed. A lane takes many of these at once; each gets its own answer."""
+"""What a caller wants changed. A lane takes many of these at once; each gets its own answer.
+
+`traceparent` is the caller's header: a batch serves many calls, and each line tells whose it is (contract 1.3).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ class StartInstance:
     version: int | None
     variables: Variables
     business_key: str | None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class CompleteJob:
     worker_id: str
     lease_token: str | None
     variables: Variables
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,7 @@ class FailJob:
     lease_token: str | None
     error_message: str
     retryable: bool
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,7 @@ class CompleteUserTask:
     step_id: str
     worker_id: str | None
     variables: Variables
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +60,7 @@ class SignalWait:
     instance_id: str
     step_id: str
     variables: Variables
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ class FireTimer:
 class CancelInstance:
     instance_id: str
     reason: str
+    traceparent: str | None = None
 
 
 Command = (

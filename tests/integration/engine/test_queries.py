@@ -114,7 +114,7 @@ def arguments_of(count: int, given: dict[int, str]) -> str:
 
 
 BY_ID = [
-    ("instance_read_for_commands", "'{i-1,i-2}', '{job-1,job-2,job-3}'"),
+    ("instance_read_for_commands", "'{i-1,i-2}', '{job-1,job-2,job-3}', '{d}'"),
     ("job_release", "'{job-1,job-2}', '{1,1}'"),
     (
         "apply_rows",

@@ -40,8 +40,8 @@ ORDER BY version DESC
 LIMIT 1;
 
 -- name: definition_latest_versions
--- The newest version of each id, null where there is none, with the database's time for the batch that asks.
-SELECT w.id, d.version, clock_timestamp() AS now
+-- The newest version of each id, null where there is none; for definitions that are started by a chain.
+SELECT w.id, d.version
 FROM unnest($1::text::text[]) AS w (id)
 LEFT JOIN LATERAL (
     SELECT version FROM workflow_definition WHERE id = w.id ORDER BY version DESC LIMIT 1

@@ -33,7 +33,14 @@ UNION ALL
 SELECT 'job', jobs.id, NULL, NULL, jobs.status, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        jobs.instance_id, jobs.step_execution_id, jobs.worker_id, jobs.lease_token, jobs.retries_remaining,
        jobs.lease_is_live, clock_timestamp()
-FROM jobs;
+FROM jobs
+UNION ALL
+SELECT 'definition', w.id, NULL, d.version, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp()
+FROM unnest($3::text::text[]) AS w (id)
+LEFT JOIN LATERAL (
+    SELECT version FROM workflow_definition WHERE id = w.id ORDER BY version DESC LIMIT 1
+) AS d ON true;
 
 -- name: instance_get
 -- One instance as the wire shows it.
