@@ -7,6 +7,7 @@ import contextlib
 import gc
 import signal
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
@@ -262,12 +263,14 @@ class Node:
 
     async def _shut_down(self) -> None:
         self.is_draining = True
+        until_s = time.monotonic() + self.settings.shutdown_grace_s
         await self.board.stop()
         await self.rest.drain(self.settings.shutdown_grace_s)
         for sweep in self.sweeps:
             await sweep.stop()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.lanes.drain(), self.settings.shutdown_grace_s)
+            # One grace for all: what it leaves over, and a moment for what is just committing.
+            await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
         await self.lanes.stop()
         await self.wake_ups.stop()
         with contextlib.suppress(EngineError, TimeoutError):

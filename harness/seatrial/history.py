@@ -36,6 +36,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `table_count`  | info only: table, rows                                | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
+| observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |
 | observer   | `boot`         | info only: case, exit_code, stderr, expected, duration_s, bound_s, processes_left | |

@@ -35,6 +35,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_attempt_cap", "L6", ("DB", "LV"), "a job that kills its workers is handed out for ever"),
     Mutant("outbox_in_polling", "M4", ("MP",), "outbox rows are written in polling mode", fast=True),
     Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
+    Mutant("dials_in_polling", "M4", ("MP",), "a socket leads elsewhere than to the database"),
     Mutant("lane_keeps_dead_connection", "D1", ("RT", "LV"), "a lane never comes back from a lost database"),
     Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),
     Mutant("liveness_asks_database", "U6", ("PT",), "liveness fails while the database is away"),
@@ -42,4 +43,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts apart from its parent's commit"
     ),
+    Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all that waits"),
+    Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
+    Mutant("notify_only_no_fallback_poll", "P6", ("LV",), "a waiting poll never asks without being told"),
 )

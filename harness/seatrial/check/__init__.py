@@ -10,6 +10,7 @@ import msgspec
 from seatrial.check.availability import availability
 from seatrial.check.boot_contract import boot_contract
 from seatrial.check.circumstance import counted, missing
+from seatrial.check.claim_cost import claim_cost
 from seatrial.check.duplicate_budget import duplicate_budget
 from seatrial.check.facts import facts_of
 from seatrial.check.fencing import fencing
@@ -37,6 +38,7 @@ CHECKS: Mapping[str, Check] = {
     "AV": availability,
     "TP": punctuality,
     "PT": probe_truth,
+    "CC": claim_cost,
     "MP": mode_purity,
     "BC": boot_contract,
 }

@@ -13,7 +13,9 @@ from seatrial.check.step_once import INTERRUPTED
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
-GUARANTEE = "A timer takes effect at or after its time and within the bound, unless its step has ended before; none is lost."
+GUARANTEE = (
+    "A timer takes effect at or after its time and within the bound, unless its step has ended before."
+)
 
 
 class Fate(msgspec.Struct, frozen=True):
@@ -21,8 +23,8 @@ class Fate(msgspec.Struct, frozen=True):
 
     timer: Op
     late_us: int | None
-    """From its time to its effect, or to the end of its step where that came first; negative when it was early.
-    None when it had no effect although its step outlived it.
+    """From its time to its effect, to the end of its step where that came first, or to the end of the run where
+    neither came; negative when it was early. None when it is marked fired and had no effect.
     """
 
 
@@ -63,7 +65,7 @@ def punctuality(history: History) -> Verdict:
 
 
 def fates(facts: Facts, instance_id: str) -> Iterator[Fate]:
-    """Of the timers whose step outlived them, and of those that ended their step too early."""
+    """Of the timers that came due while their step was open, and of those that ended their step too early."""
     timers = [timer for timer in facts.timers_of.get(instance_id, ()) if timer.value.get("fire_at")]
     entries = _entries(facts, instance_id)
     for timer in sorted(timers, key=lambda each: instant_us(each.value["fire_at"])):
@@ -78,18 +80,34 @@ def fates(facts: Facts, instance_id: str) -> Iterator[Fate]:
                 mine.remove(ended_us)
                 yield Fate(timer, ended_us - fire_us)
             continue
-        # Its effect is the first entry of its target that no earlier timer caused; one before its time is early.
-        begun_us = instant_us(parent.value["started_at"])
-        caused = [at_us for at_us in mine if at_us >= fire_us] or [
-            at_us for at_us in mine if at_us >= begun_us
-        ]
-        if caused and timer.value["fired"]:
-            mine.remove(caused[0])
-            yield Fate(timer, caused[0] - fire_us)
+        # Its effect is the first entry of its target that no earlier timer caused, while its step was open.
+        caused_us = (
+            next((at_us for at_us in mine if at_us >= fire_us), None) if timer.value["fired"] else None
+        )
+        if caused_us is not None and (ended_us is None or caused_us <= ended_us):
+            mine.remove(caused_us)
+            yield Fate(timer, caused_us - fire_us)
         elif ended_us is not None:
             yield Fate(timer, ended_us - fire_us)
-        else:
-            yield Fate(timer, None)
+        elif timer.value["fired"]:
+            yield Fate(timer, _early_us(mine, fire_us, instant_us(parent.value["started_at"])))
+        elif (passed_us := _now_us(facts) - fire_us) >= 0:
+            yield Fate(timer, passed_us)
+
+
+def _early_us(entries: list[int], fire_us: int, begun_us: int) -> int | None:
+    """A timer that fired and has no effect after its time may have had it before."""
+    before = [at_us for at_us in entries if begun_us <= at_us < fire_us]
+    if not before:
+        return None
+    entries.remove(before[-1])
+    return before[-1] - fire_us
+
+
+def _now_us(facts: Facts) -> int:
+    """The database's clock was at least here at the end: the latest instant it wrote into a step."""
+    instants = (row.value.get(name) for row in facts.steps.values() for name in ("started_at", "ended_at"))
+    return max((instant_us(text) for text in instants if text), default=0)
 
 
 def _entries(facts: Facts, instance_id: str) -> dict[str, list[int]]:

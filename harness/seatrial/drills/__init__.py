@@ -9,6 +9,7 @@ from seatrial.drill import Drill
 from seatrial.drills import (
     all_killed,
     chain,
+    claim_flatness,
     database_crash,
     double_complete,
     lease_reclaim,
@@ -16,6 +17,7 @@ from seatrial.drills import (
     poison,
     polling_purity,
     probes,
+    small_pool,
     smoke,
     timers,
     zombie,
@@ -39,6 +41,8 @@ CATALOGUE: Mapping[str, Drill] = {
         probes.DRILL,
         timers.DRILL,
         chain.DRILL,
+        claim_flatness.DRILL,
+        small_pool.DRILL,
     )
 }
 

@@ -6,6 +6,7 @@ workers' hands, people between two answers and timers running, and every acknowl
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +26,7 @@ LINEAR_STARTS = 250
 LOAN_STARTS = 40
 LOAD_S = 7.0
 DOWN_S = 1.0
+IN_HAND_WITHIN_S = 15.0
 WORKERS = 2
 SLOTS = 24
 LEASE_S = 3
@@ -46,10 +48,15 @@ async def scenario(stage: Stage) -> None:
     stage.phase("load")
     loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
     await stage.at(stage.schedule["kill_at_s"])
+
+    async def work_is_in_hand() -> bool:
+        return bool((await stage.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0])
+
+    await stage.eventually(work_is_in_hand, IN_HAND_WITHIN_S, "a worker holds a job")
     stage.phase("fault")
     async with stage.inflicted(KillAllReplicas()):
         await _something_was_in_hand(stage)
-        await stage.at(stage.schedule["kill_at_s"] + DOWN_S)
+        await asyncio.sleep(DOWN_S)
     stage.phase("heal")
     await loads
     stage.phase("drain")

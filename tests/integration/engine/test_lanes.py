@@ -89,6 +89,28 @@ async def test_a_cancel_and_a_completion_in_one_batch_end_in_one_of_the_two(boot
     assert left == [{"jobs": 0, "steps": 0}]
 
 
+async def test_a_completion_that_ends_the_instance_closes_jobs_leased_more_often(one: Running) -> None:
+    """The token of the completed job guards that job, not its neighbours (found by drill X1)."""
+    await one.define(
+        {"id": "g", "type": "PARALLEL_GATEWAY", "parallelNextSteps": ["a", "b"], "joinStep": "j"},
+        service("a", "end", retryCount=1),
+        service("b", "j"),
+        {"id": "j", "type": "JOIN_GATEWAY", "nextStep": "end"},
+        END,
+    )
+    instance = await one.start()
+    (first,) = await one.poll("do-a")
+    await one.fail(first)
+    (again,) = await one.poll("do-a", wait_s=5)
+    await one.poll("do-b")
+    await one.complete(again, token=again.lease_token)
+    assert await one.status(instance.id) == "COMPLETED"
+    assert {r["job_type"]: r["status"] for r in await one.rows("SELECT job_type, status FROM job")} == {
+        "do-a": "COMPLETED",
+        "do-b": "CANCELLED",
+    }
+
+
 async def test_what_is_cancelled_cannot_be_cancelled_again(one: Running) -> None:
     await one.define(service("a", "end"), END)
     instance = await one.start()

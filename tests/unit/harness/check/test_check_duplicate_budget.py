@@ -74,6 +74,12 @@ def test_a_fault_before_the_lease_explains_nothing() -> None:
     assert judged(trial).outcome is Outcome.FAIL
 
 
+def test_a_fault_after_the_second_run_explains_nothing() -> None:
+    trial = Trial("DB").start("i1").poll("j1").execute("j1")
+    trial.poll("j1", worker="b", token="2").execute("j1", worker="b", token="2")
+    assert judged(trial.fault("kill_worker", "worker-a")).outcome is Outcome.FAIL
+
+
 def test_a_number_replaces_the_explanations() -> None:
     assert judged(taken_over(lease_s=60, duplicates_max=1)).outcome is Outcome.PASS
     assert judged(taken_over(duplicates_max=0)).outcome is Outcome.FAIL
@@ -128,7 +134,10 @@ def is_broken(history: History) -> bool:
             wanted += 1
             continue
         is_stopped = any(
-            call.invoke.value["target"] == poll.invoke.process and call.end and call.end.t_s > poll.invoke.t_s
+            call.invoke.value["target"] == poll.invoke.process
+            and call.end
+            and call.end.t_s > poll.invoke.t_s
+            and call.invoke.t_s < later.end.t_s
             for call in history.calls_of("pause_worker")
         )
         budget += is_stopped or successor["locked_at"] >= job["lock_expires_at"]

@@ -99,3 +99,13 @@ def test_it_agrees_with_the_naive_restatement(
     )
     is_broken |= any(pattern != "broker" and matches for pattern, matches in scans)
     assert (judged(trial).outcome is Outcome.FAIL) == is_broken
+
+
+def test_a_connection_to_anything_but_the_database_is_a_trace() -> None:
+    trial = pure()
+    trial.note("observer", "sockets", node="replica-0", peers=[])
+    assert judged(trial).outcome is Outcome.PASS
+    trial.note("observer", "sockets", node="replica-1", peers=["127.0.0.1:9092"])
+    verdict = judged(trial)
+    assert verdict.outcome is Outcome.FAIL
+    assert "replica-1 is connected to 127.0.0.1:9092" in verdict.summary

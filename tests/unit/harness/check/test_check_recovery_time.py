@@ -56,6 +56,13 @@ def test_the_gap_is_too_long() -> None:
     assert verdict.witnesses[0].op_indexes
 
 
+def test_a_call_that_hangs_is_a_gap_though_it_ends_well() -> None:
+    for took_s, expected in ((4.9, Outcome.PASS), (5.5, Outcome.FAIL)):
+        trial = Trial("RT", recovery_bound_s=5.0).at(100).phase("load").start("i1")
+        trial.fault("blackhole", "replica-0").start("i2", took_s=took_s).phase("drain")
+        assert judged(trial).outcome is expected
+
+
 def test_it_never_recovers() -> None:
     verdict = judged(outage(60.0))
     assert verdict.outcome is Outcome.FAIL

@@ -119,6 +119,22 @@ def test_a_completed_step_led_nowhere() -> None:
     assert "missing" in verdict.summary
 
 
+def test_a_task_with_conditions_led_nowhere() -> None:
+    engine = Reference(DOCUMENTS["choosy-task"], random.Random(1))
+    engine._close(engine.steps[0], "COMPLETED", None, job="COMPLETED")
+    assert judged(of(engine)).outcome is Outcome.FAIL
+    engine._end("FAILED", "DecisionNoBranchMatched")
+    assert judged(of(engine)).outcome is Outcome.PASS
+
+
+def test_the_same_visits_mean_another_thing_in_another_status() -> None:
+    trial = Trial("S1x").upload(ONE_STEP).lived(1).lived(2)
+    assert judged(trial).outcome is Outcome.PASS
+    verdict = judged(trial.instance("i2", "CANCELLED"))
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.witnesses[0].ids == ("i2",)
+
+
 def test_completed_without_an_end() -> None:
     trial = Trial("S1x").upload(ONE_STEP).lived(1)
     del trial.rows["step"]["e1"]

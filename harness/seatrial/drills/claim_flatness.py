@@ -1,0 +1,122 @@
+"""P4: the price of a claim, from a thousand waiting jobs to a million.
+
+Rochallor's index lacks the column its poll orders by, so each poll sorts the whole backlog (drills.md R12). Time on a
+shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
+rows and index entries read, for each job that a poll brought. Its counters say so of any engine, whatever its SQL.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.client import CallFailed
+from seatrial.cluster import Database
+from seatrial.drill import Drill
+from seatrial.stage import NotReached, Stage
+from seatrial.yard import environment
+
+JOB_TYPE = "backlog"
+LEVELS = (1_000, 10_000, 100_000, 1_000_000)
+POLLS = 20
+JOBS_PER_POLL = 10
+LEASE_S = 3600
+POLL_TIMEOUT_S = 60.0
+GROWTH_BOUND_RATIO = 2.0
+COUNTED_WITHIN_S = 15.0
+
+#: past foreign keys: the jobs need no instance to be claimed
+_SEED = """
+    INSERT INTO job (id, instance_id, step_execution_id, step_id, job_type, status, payload, created_at)
+    SELECT 'seed-' || lpad(n::text, 8, '0'), 'none', 'none', 'none', %s, 'UNLOCKED', '{}',
+           timestamptz '2020-01-01' + n * interval '1 second'
+    FROM generate_series(%s::integer, %s::integer) AS n"""
+_COST = """
+    SELECT (SELECT heap_blks_read + heap_blks_hit + coalesce(idx_blks_read + idx_blks_hit, 0)
+            FROM pg_statio_user_tables WHERE relname = 'job'),
+           (SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'job')
+           + (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'job')"""
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"waiting": LEVELS, "polls": POLLS, "jobs_per_poll": [rng.randrange(5, 15) for _ in range(POLLS)]}
+
+
+async def scenario(stage: Stage) -> None:
+    # Its own visits to the table would be counted too.
+    await stage.query("ALTER TABLE job SET (autovacuum_enabled = false)")
+    stage.phase("load")
+    seeded = 0
+    for waiting in stage.schedule["waiting"]:
+        await _seed(stage, seeded + 1, waiting)
+        seeded = waiting
+        await _measure(stage, waiting)
+    stage.phase("drain")
+    # Jobs of no instance are nothing to be judged, and a million of them nothing to be written down.
+    await stage.query("TRUNCATE job CASCADE")
+
+
+async def _seed(stage: Stage, first: int, last: int) -> None:
+    await stage.query(
+        f"""DO $$ BEGIN
+            SET LOCAL session_replication_role = replica;
+            {_SEED % (f"'{JOB_TYPE}'", first, last)};
+        END $$"""
+    )
+    await stage.query("VACUUM (ANALYZE) job")
+
+
+async def _measure(stage: Stage, waiting: int) -> None:
+    """The counters of a session reach everybody when it ends, so each measurement begins and ends with that."""
+    replica = stage.names[0]
+    await _publish_counters(stage, replica)
+    before = (await stage.query(_COST))[0]
+    client = stage.worker_client(f"claims-{waiting}", timeout_s=POLL_TIMEOUT_S)
+    jobs, polls_ms = 0, []
+    for number, most in enumerate(stage.schedule["jobs_per_poll"]):
+        began_s = time.monotonic()
+        answer = await client.poll("claimer", [JOB_TYPE], max_jobs=most, lease_s=LEASE_S, replica=replica)
+        if not answer.ok:
+            raise CallFailed(answer)
+        if number:  # the first one opens its session, which tells nothing of the backlog
+            polls_ms.append(round((time.monotonic() - began_s) * 1000, 3))
+        jobs += len(answer.jobs)
+    await _publish_counters(stage, replica)
+    after = (await stage.query(_COST))[0]
+    cost = {"buffers": int(after[0] - before[0]), "rows": int(after[1] - before[1])}
+    if not cost["buffers"]:
+        raise NotReached(f"the database counted no page for {jobs} claimed jobs")
+    stage.recorder.info(
+        "observer", "claim_cost", {"waiting": waiting, "jobs": jobs, "polls_ms": polls_ms, **cost}, replica
+    )
+
+
+async def _publish_counters(stage: Stage, replica: str) -> None:
+    assert isinstance(stage.cluster, Database)
+    await stage.cluster.terminate_sessions(replica)
+
+    async def is_back() -> bool:
+        return (await stage.probe(replica, "/ready")).status == 200
+
+    await stage.eventually(is_back, COUNTED_WITHIN_S, f"{replica} has sessions again")
+
+
+DRILL = Drill(
+    id="P4",
+    title="Claims with a million jobs waiting",
+    promise="A claim touches as many pages and rows with a million jobs waiting as with a thousand.",
+    checks=("CC", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "claim_growth_bound_ratio": GROWTH_BOUND_RATIO,
+        "error_statuses_allowed": [],
+        "ops_min": 0,
+    },
+    needs=(Database,),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=3600, WINDLASS_TIMER_SWEEP_SECONDS=3600),
+    replicas=1,
+    bound_s=240.0,
+)

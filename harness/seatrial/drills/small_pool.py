@@ -1,0 +1,104 @@
+"""P6: one connection to the database, and many branches that meet in wide joins.
+
+Rochallor's join takes a second connection while it holds the first one's transaction (drills.md R15), and Tasker met
+the same deadlock in its cluster tests: as many joins at once as the pool has connections, and all wait for ever. The
+smallest pool there is makes it certain. Notifications would want a connection of their own, so they are off too, and
+waiting polls must find by themselves what another replica left for them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler, Start, WorkerSpec, Workload, together
+from seatrial.workload.linear import linear
+from seatrial.yard import environment
+
+BRANCHES = 16
+INSTANCES = 60
+LOAD_S = 4.0
+#: one job after the other, each left at any replica, when nothing else is going on
+SERIAL_STEPS = 20
+POOL_CONNECTIONS = 1
+WORKERS = 2
+SLOTS = 32
+#: so long that a job which only the end of a poll would find comes too late
+WAIT_S = 8.0
+LEASE_S = 30
+DRAIN_S = 25.0
+
+
+def wide(branches: int) -> Workload:
+    """A gateway whose branches meet in one join."""
+    heads = [f"branch-{number:02d}" for number in range(branches)]
+    definition = {
+        "id": "wide",
+        "name": f"{branches} branches and one join",
+        "steps": [
+            {"id": "fork", "name": "Fork", "type": "PARALLEL_GATEWAY", "parallelNextSteps": heads, "joinStep": "join"},
+            *(
+                {"id": head, "name": head, "type": "SERVICE_TASK", "jobType": "wide-branch", "nextStep": "join"}
+                for head in heads
+            ),
+            {"id": "join", "name": "Join", "type": "JOIN_GATEWAY", "nextStep": "done"},
+            {"id": "done", "name": "Done", "type": "END"},
+        ],
+    }  # fmt: skip
+    return Workload(
+        name="wide",
+        definitions=(definition,),
+        handlers={"wide-branch": Handler()},
+        visits=lambda _start: {"fork": 1, **dict.fromkeys(heads, 1), "join": branches, "done": 1},
+    )
+
+
+WIDE = wide(BRANCHES)
+SERIAL = linear(SERIAL_STEPS)
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    instants = sorted(round(rng.uniform(0.0, LOAD_S), 4) for _ in range(INSTANCES))
+    return {
+        "wide": tuple(
+            Start("wide", f"wide-{number:04d}", {"amount": rng.randrange(1, 10_000)}, at_s)
+            for number, at_s in enumerate(instants)
+        ),
+        "serial": (Start(f"linear-{SERIAL_STEPS}", "serial", {}, LOAD_S),),
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(WIDE, SERIAL)
+    worker: WorkerSpec = together(WIDE, SERIAL, slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S)
+    stage.workers.start(worker, WORKERS)
+    stage.phase("load")
+    await stage.race(stage.load(stage.schedule[name]) for name in ("wide", "serial"))
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="P6",
+    title="Wide joins on a pool of one connection",
+    promise="The smallest pool is slow at worst: joins of many branches never wait for each other's connections.",
+    checks=("LV", "NL", "S1x", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "error_statuses_allowed": [],
+        "ops_min": INSTANCES,
+    },
+    values={
+        "engine": {"db": {"maxConns": POOL_CONNECTIONS}},
+        **environment(
+            WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1, WINDLASS_WAKE_MODE="polling"
+        ),
+    },
+    bound_s=120.0,
+)

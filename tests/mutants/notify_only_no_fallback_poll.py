@@ -1,0 +1,22 @@
+"""A waiting poll asks the database only when a notification tells it to: one that is lost strands the job."""
+
+from __future__ import annotations
+
+import mutation
+
+from windlass.dispatch.polling import JobBoard
+
+
+async def never(self: JobBoard) -> None:
+    """Instead of asking again at intervals."""
+
+
+def ask_nobody(self: JobBoard) -> None:
+    """Instead of asking when notifications may have been missed."""
+
+
+JobBoard._recheck_parked = never  # type: ignore[method-assign]
+JobBoard.wake_all = ask_nobody  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    mutation.serve()

@@ -1,0 +1,84 @@
+"""`scripts/setup` installs all of the lock or says so: a half-made environment never passes for a whole one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INTERPRETER = """#!/usr/bin/env bash
+# Passes for Python 3.11 until it is to do something.
+[ "$1" = -c ] && exit 0
+if [ "$*" = "-m venv $PWD/.venv" ]; then mkdir -p .venv/bin && cp "$0" .venv/bin/python; exit {venv}; fi
+echo "no network" >&2
+exit 1
+"""
+USER = """#!/usr/bin/env bash
+set -euo pipefail
+source "$(dirname "$0")/setup"
+echo went on
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Path:
+    for name in ("scripts", "engine", "harness", "bin"):
+        (tmp_path / name).mkdir()
+    for name in ("engine", "harness"):
+        (tmp_path / name / "pyproject.toml").touch()
+    (tmp_path / "requirements.lock").write_text("uv==0.13.1 \\\n    --hash=sha256:00\n")
+    shutil.copy(ROOT / "scripts/setup", tmp_path / "scripts/setup")
+    (tmp_path / "scripts/user").write_text(USER)
+    (tmp_path / "scripts/user").chmod(0o755)
+    return tmp_path
+
+
+def run(house: Path, script: str, *, venv: int) -> subprocess.CompletedProcess[str]:
+    interpreter = house / "bin/python3.11"
+    interpreter.write_text(INTERPRETER.format(venv=venv))
+    interpreter.chmod(0o755)
+    env = {**os.environ, "PATH": f"{house / 'bin'}:{os.environ['PATH']}"}
+    return subprocess.run(
+        [f"scripts/{script}"], cwd=house, env=env, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("script", ["setup", "user"])
+@pytest.mark.parametrize("venv", [0, 1])
+def test_a_step_that_fails_ends_it(house: Path, script: str, venv: int) -> None:
+    done = run(house, script, venv=venv)
+    assert done.returncode == 1
+    assert "went on" not in done.stdout
+    assert ("no network" in done.stderr) == (venv == 0)
+    assert not (house / ".venv/.lock-installed").exists()
+
+
+def test_an_environment_of_an_older_lock_is_not_taken_for_the_new_one(house: Path) -> None:
+    (house / ".venv/bin").mkdir(parents=True)
+    for name in ("windlass", "uv", "python"):
+        (house / ".venv/bin" / name).write_text("#!/usr/bin/env bash\nexit 1\n")
+        (house / ".venv/bin" / name).chmod(0o755)
+    stamp = house / ".venv/.lock-installed"
+    stamp.write_text("of yesterday\n")
+    done = run(house, "user", venv=0)
+    assert done.returncode == 1
+    assert "went on" not in done.stdout
+    assert stamp.read_text() == "of yesterday\n"
+
+
+def test_an_environment_of_this_lock_is_used_as_it_is(house: Path) -> None:
+    (house / ".venv/bin").mkdir(parents=True)
+    (house / ".venv/bin/windlass").write_text("#!/usr/bin/env bash\necho here\n")
+    (house / ".venv/bin/windlass").chmod(0o755)
+    names = ["requirements.lock", "engine/pyproject.toml", "harness/pyproject.toml"]
+    text = b"".join((house / name).read_bytes() for name in names)
+    sum_ = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.decode()
+    (house / ".venv/.lock-installed").write_text(sum_)
+    (house / "scripts/user").write_text(f"{USER}windlass\n")
+    done = run(house, "user", venv=1)
+    assert (done.returncode, done.stdout) == (0, "went on\nhere\n")
+    assert done.stderr == ""

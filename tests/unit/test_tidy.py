@@ -1,0 +1,287 @@
+"""The house's rules that no linter knows (TigerBeetle's tidy). What is not here or in a linter is advice and drifts."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from seatrial.check import CHECKS
+from seatrial.drill import Drill
+from seatrial.drills import CATALOGUE
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", ".github", ".ci")
+UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
+TEXT_SUFFIXES = frozenset(
+    {
+        "",
+        ".cfg",
+        ".css",
+        ".go",
+        ".json",
+        ".js",
+        ".md",
+        ".py",
+        ".sql",
+        ".toml",
+        ".tpl",
+        ".txt",
+        ".yaml",
+        ".yml",
+    }
+)
+
+FILE_LINES_MAX = 500
+FUNCTION_LINES_MAX = 80
+LONG_FUNCTIONS: Mapping[str, str] = {}
+"""`path:name` of a function that is better whole, and why."""
+
+MAY_PRINT = ("seatrial/cli.py", "seatrial/report/terminal.py", "/__main__.py")
+VAGUE_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc|stuff)(_|$)")
+CLOCKS = frozenset(
+    {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
+)
+ONE_MACHINE = re.compile(r"(?<![\w.:-])/(root|work|home/\w+|Users/\w+)/")
+BOUND_S_MAX = 240.0
+
+Rule = Callable[[str, str], Iterator[str]]
+"""(path from the root, text) -> what is wrong, a line each."""
+
+
+# -- rules of one file
+
+
+def is_short(path: str, text: str) -> Iterator[str]:
+    lines = text.count("\n")
+    if path.endswith((".py", ".sql", ".go", ".js", ".css")) and lines > FILE_LINES_MAX:
+        yield f"{path}: {lines} lines, {FILE_LINES_MAX} at most; give a noun of it a file of its own"
+
+
+def has_short_functions(path: str, text: str) -> Iterator[str]:
+    for node in _walk(path, text):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            lines = node.end_lineno - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX and f"{path}:{node.name}" not in LONG_FUNCTIONS:
+                yield f"{path}:{node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES_MAX} at most"
+
+
+def does_not_print(path: str, text: str) -> Iterator[str]:
+    if path.startswith(("engine/", "harness/")) and not path.endswith(MAY_PRINT):
+        for node in _walk(path, text):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+                yield f"{path}:{node.lineno}: print; the engine logs, the harness reports"
+
+
+def names_what_it_ignores(path: str, text: str) -> Iterator[str]:
+    if path.endswith(".py"):
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"#\s*(type: ignore(?!\[)|noqa(?!:))", line):
+                yield f"{path}:{number}: an ignore without its code"
+
+
+def leaves_the_clock_to_the_database(path: str, text: str) -> Iterator[str]:
+    if path.startswith("engine/windlass/store/") or path == "engine/windlass/advance.py":
+        for node in _walk(path, text):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
+                yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (design 2.3)"
+
+
+def leaves_the_environment_to_config(path: str, text: str) -> Iterator[str]:
+    """The command hands the environment to config.py and reads nothing in it."""
+    if not path.startswith("engine/") or path == "engine/windlass/config.py":
+        return
+    handed_on = {
+        id(argument)
+        for node in _walk(path, text)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings_from_env"
+        for argument in node.args
+    }
+    for node in _walk(path, text):
+        if (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node) in {"os.environ", "os.getenv", "os.environb"}
+            and id(node) not in handed_on
+        ):
+            yield f"{path}:{node.lineno}: reads the environment; declare the variable in config.py"
+
+
+def has_a_plain_name(path: str, text: str) -> Iterator[str]:
+    name = path.rpartition("/")[2]
+    if path.endswith(".py") and VAGUE_NAMES.search(name.removesuffix(".py")):
+        yield f"{path}: the name says nothing; a file is named by its noun"
+
+
+def puts_nothing_off(path: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if re.search(r"\b(TO" r"DO|FIX" r"ME|HA" r"CK|XX" r"X)\b", line):
+            yield f"{path}:{number}: something was put off; do it, or write an issue"
+
+
+def belongs_to_no_machine(path: str, text: str) -> Iterator[str]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if found := ONE_MACHINE.search(line):
+            yield f"{path}:{number}: {found[0]} is a folder of one machine"
+
+
+def has_no_addresses(path: str, text: str) -> Iterator[str]:
+    if path == "requirements.lock":
+        for number, line in enumerate(text.splitlines(), 1):
+            if re.search(r"https?:|--(extra-)?index-url|--find-links| @ ", line):
+                yield f"{path}:{number}: an address; the lock names versions and hashes only"
+
+
+RULES: Mapping[Rule, tuple[str, str]] = {
+    is_short: ("engine/windlass/long.py", "x = 1\n" * (FILE_LINES_MAX + 1)),
+    has_short_functions: ("harness/seatrial/f.py", "def f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX),
+    does_not_print: ("harness/seatrial/stage.py", "print(1)\n"),
+    names_what_it_ignores: ("tests/unit/test_x.py", "x = 1  # TYPE: IGNORE\n".lower()),
+    leaves_the_clock_to_the_database: ("engine/windlass/store/lanes.py", "now = datetime.now(UTC)\n"),
+    leaves_the_environment_to_config: ("engine/windlass/app.py", "home = os.environ['HOME']\n"),
+    has_a_plain_name: ("harness/seatrial/http_utils.py", ""),
+    puts_nothing_off: ("README.md", "todo: later\n".upper()),
+    belongs_to_no_machine: ("scripts/test", "CD /ROOT/WINDLASS\n".lower()),
+    has_no_addresses: ("requirements.lock", "--index-url https://mirror.example/simple\n"),
+}
+"""Each rule with a file that breaks it."""
+
+
+@cache
+def files() -> Mapping[str, str]:
+    """Every file of the house that is text, by its path from the root."""
+    found = [path for path in ROOT.iterdir() if path.is_file()]
+    found += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
+    texts = {}
+    for path in sorted(found):
+        inside = path.relative_to(ROOT)
+        known = path.suffix in TEXT_SUFFIXES or path.suffix == ".lock"
+        if (
+            known
+            and not UNREAD & set(inside.parts)
+            and not any(part.endswith(".egg-info") for part in inside.parts)
+        ):
+            texts[inside.as_posix()] = path.read_text(encoding="utf-8")
+    return texts
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_every_file(rule: Rule) -> None:
+    assert [fault for path, text in files().items() for fault in rule(path, text)] == []
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_the_rule_bites(rule: Rule) -> None:
+    assert len(list(rule(*RULES[rule]))) == 1
+
+
+def test_the_files_are_looked_at() -> None:
+    for known in (
+        "README.md",
+        "requirements.lock",
+        "scripts/drill",
+        "engine/windlass/store/sql/job.sql",
+        ".ci/run",
+    ):
+        assert known in files()
+
+
+def test_the_exceptions_are_still_needed() -> None:
+    known = {
+        f"{path}:{node.name}"
+        for path, text in files().items()
+        for node in _walk(path, text)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES_MAX
+    }
+    assert set(LONG_FUNCTIONS) <= known
+    assert all(len(reason) > 20 for reason in LONG_FUNCTIONS.values())
+
+
+# -- drills, checks and mutants
+
+
+def drills_at_fault(drills: Sequence[Drill]) -> Iterator[str]:
+    for drill in drills:
+        if not drill.promise.strip().endswith(".") or len(drill.promise) < 20:
+            yield f"{drill.id}: its promise is no sentence: {drill.promise!r}"
+        if not drill.checks:
+            yield f"{drill.id}: nothing judges it"
+        if unknown := [check for check in drill.checks if check not in CHECKS]:
+            yield f"{drill.id}: no such checks: {', '.join(unknown)}"
+        if len(set(drill.checks)) < len(drill.checks):
+            yield f"{drill.id}: names a check twice"
+        if not 0 < drill.bound_s <= BOUND_S_MAX:
+            yield f"{drill.id}: a bound of {drill.bound_s:g} s; at most {BOUND_S_MAX:g}"
+        if "RT" in drill.checks and "recovery_bound_s" not in drill.parameters:
+            yield f"{drill.id}: RT judges it and it has no recovery_bound_s"
+
+
+def test_every_drill_has_a_bound_a_promise_and_checks() -> None:
+    assert list(drills_at_fault(list(CATALOGUE.values()))) == []
+
+
+def test_a_bare_drill_would_be_seen() -> None:
+    async def nothing(_stage: object) -> None: ...
+
+    bare = Drill(id="Z", title="", promise="", checks=(), scenario=nothing, bound_s=0)
+    assert len(list(drills_at_fault([bare]))) == 3
+
+
+def test_every_drill_has_a_file_of_its_own_and_is_in_the_catalogue() -> None:
+    in_files = {
+        path.stem for path in (ROOT / "harness/seatrial/drills").glob("*.py") if path.stem != "__init__"
+    }
+    registered = [drill.scenario.__module__.rpartition(".")[2] for drill in CATALOGUE.values()]
+    assert sorted(registered) == sorted(in_files)
+
+
+def test_every_drill_says_its_bound() -> None:
+    """The default of `Drill` is for people's first drill; one of ours was measured."""
+    assert [
+        path
+        for path, text in files().items()
+        if path.startswith("harness/seatrial/drills/")
+        and not path.endswith("__init__.py")
+        and "bound_s=" not in text
+    ] == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_every_check_has_good_and_bad_histories_and_an_oracle(check: str) -> None:
+    """In the test file that is named after its module."""
+    noun = CHECKS[check].__module__.rpartition(".")[2]
+    path = f"tests/unit/harness/check/test_check_{noun}.py"
+    text = files().get(path, "")
+    for wanted in ("Outcome.PASS", "Outcome.FAIL", "@given("):
+        assert wanted in text, f"{path}: the check {check} has no {wanted} in its tests"
+
+
+def test_every_check_that_judges_a_drill_catches_a_mutant() -> None:
+    """`scripts/mutants` shows that it does; here, that one is there to be caught."""
+    mutants = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
+    relied_on = dict.fromkeys(check for drill in CATALOGUE.values() for check in drill.checks)
+    caught_by = {check for mutant in mutants for check in mutant.caught_by}
+    assert [check for check in relied_on if check not in caught_by] == []
+
+
+def test_every_mutant_is_in_the_catalogue_with_its_drill() -> None:
+    mutants = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
+    apart = {"catalogue", "mutation", "run"}
+    in_files = {path.stem for path in (ROOT / "tests/mutants").glob("*.py")} - apart
+    assert in_files == {mutant.name for mutant in mutants}
+    for mutant in mutants:
+        assert set(mutant.caught_by) <= set(CATALOGUE[mutant.drill].checks), mutant.name
+
+
+def _walk(path: str, text: str) -> Iterator[ast.AST]:
+    return ast.walk(_parsed(text)) if path.endswith(".py") else iter(())
+
+
+@cache
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
