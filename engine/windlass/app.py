@@ -120,9 +120,10 @@ class Node:
         self.is_draining = False
         self.stop = asyncio.Event()
         serves_api = role in {"serve", "api"}
+        recheck_s = None if settings.wake_mode == "event_driven" else settings.fallback_poll_interval_s
         self.board = JobBoard(
             self.database,
-            PollingSettings(settings.empty_poll_memory_s, settings.fallback_poll_interval_s),
+            PollingSettings(settings.empty_poll_memory_s, recheck_s),
             claimed=self._jobs_claimed,
             refused=lambda err: log.warning(Event.DATABASE_LOST, err=err),
         )

@@ -65,8 +65,8 @@ class ClaimGroup:
 @dataclass(slots=True)
 class PollingSettings:
     empty_memory_s: float
-    recheck_s: float
-    """How often a waiting poll asks the database although nothing woke it."""
+    recheck_s: float | None
+    """How often a waiting poll asks the database although nothing woke it; None: never (wake mode event_driven)."""
 
 
 class JobBoard:
@@ -91,7 +91,10 @@ class JobBoard:
         self._draining = False
 
     def start(self) -> None:
-        self._recheck = asyncio.create_task(self._recheck_parked(), name="poll-recheck")
+        if self._settings.recheck_s is not None:
+            self._recheck = asyncio.create_task(
+                self._recheck_parked(self._settings.recheck_s), name="poll-recheck"
+            )
 
     # -- polls
 
@@ -332,10 +335,10 @@ class JobBoard:
             return
         self.wake({row["job_type"] for row in rows})
 
-    async def _recheck_parked(self) -> None:
+    async def _recheck_parked(self, every_s: float) -> None:
         """The fallback behind every hint (design 2.8): waiting polls also ask."""
         while True:
-            await asyncio.sleep(self._settings.recheck_s)
+            await asyncio.sleep(every_s)
             self.wake_all()
             for name in [n for n, m in self._types.items() if not m.parked and m.empty_until_s == 0.0]:
                 del self._types[name]

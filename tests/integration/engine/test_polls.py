@@ -124,6 +124,23 @@ async def test_without_notifications_the_fallback_finds_the_job(boot: Boot) -> N
     assert time.monotonic() - began < 5
 
 
+async def test_event_driven_asks_nothing_between_events_but_hears_them(boot: Boot) -> None:
+    here, there = [
+        await boot(WINDLASS_WAKE_MODE="event_driven", WINDLASS_FALLBACK_POLL_SECONDS="0.05") for _ in range(2)
+    ]
+    await here.define(service("a", "end"), END)
+    for node in (here, there):
+        await node.node.heartbeat.beat()
+    waiting = asyncio.create_task(there.poll("do-a", wait_s=20))
+    await eventually(lambda: parked(there, 1))
+    before = await claims(there)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(waiting), 0.5)
+    assert await claims(there) == before, "ten fallback intervals, no look"
+    await here.start()
+    assert len(await asyncio.wait_for(waiting, 10)) == 1
+
+
 async def test_a_waiting_poll_ends_empty_when_its_time_is_over(one: Running) -> None:
     began = time.monotonic()
     assert list(await one.poll("do-nothing", wait_s=0.3)) == []
