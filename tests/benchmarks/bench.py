@@ -262,8 +262,8 @@ async def run(options: argparse.Namespace) -> int:
             if options.drivers:
                 await drivers(server, 2_000)
                 return 0
-            bench = Bench(server, build_driver(folder), folder, 4 if options.quick else 15)
-            rounds, instances = (3, 3_000) if options.quick else (6, 8_000)
+            bench = Bench(server, build_driver(folder), folder, 6 if options.quick else 15)
+            rounds, instances = (3, 5_000) if options.quick else (6, 8_000)
             result = await compare(server, bench, rounds, instances, options.quick)
     figures = result["figures"]
     print(f"\ncost U {figures['cost_u']:.2f} (limit {LIMITS['cost_u']})   rate R {figures['rate_r']:.2f} "
