@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import psycopg
 import pytest
-from engine_client import Answer, EngineClient
+from engine_client import EngineClient
 from engine_on_trial import rows
 from engine_process import EngineProcess, RunWindlass
 from patience import eventually
@@ -96,8 +96,13 @@ async def test_calls_in_flight_are_answered(windlass: RunWindlass, superuser_dsn
     async with await psycopg.AsyncConnection.connect(superuser_dsn) as blocker:
         await blocker.execute("SELECT 1 FROM workflow_instance WHERE id = %s FOR UPDATE", [instance["id"]])
         signalling = asyncio.create_task(engine.signal(instance, "w", {"x": 1}))
-        starting = asyncio.create_task(held_up(engine, superuser_dsn, workflow))
         await lane_waits(superuser_dsn)
+        starting = asyncio.create_task(engine.post("/v1/instances", {"definitionId": workflow.id}))
+
+        async def gathered_behind_it() -> bool:
+            return bool((await engine.get("/health/detailed")).json["lanes"]["commandsWaiting"] == 1)
+
+        await eventually(gathered_behind_it)
         process.send(signal.SIGTERM)
         await process.until_logged("engine: shutdown signal received")
 
@@ -134,12 +139,6 @@ async def lane_waits(superuser_dsn: str) -> None:
         return bool(found)
 
     await eventually(it_does)
-
-
-async def held_up(engine: EngineClient, superuser_dsn: str, workflow: Workflow) -> Answer:
-    """A start that gathers behind the batch that waits for a row."""
-    await lane_waits(superuser_dsn)
-    return await engine.post("/v1/instances", {"definitionId": workflow.id})
 
 
 async def test_a_call_that_outlives_the_grace_is_cut(

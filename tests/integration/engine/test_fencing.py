@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from conftest import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, eventually, service
 
 from windlass.errors import Conflict, EngineError, NotFound
 from windlass.wire import JobView

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from conftest import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, eventually, service
 
 from windlass.errors import BadRequest, Conflict, EngineError, NotFound, Unavailable
 from windlass.store import apply

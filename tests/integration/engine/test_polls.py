@@ -7,7 +7,7 @@ import contextlib
 import time
 
 import pytest
-from conftest import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, eventually, service
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

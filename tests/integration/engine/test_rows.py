@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from conftest import END, Running, service
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from nodes import END, Running, service
 
 from windlass.instance import decode_variables, encode_variables
 from windlass.store.rows import json_array, text_array
