@@ -7,8 +7,8 @@ import mutation
 from windlass.dispatch.polling import JobBoard
 
 
-async def never(self: JobBoard) -> None:
-    """Instead of asking again at intervals."""
+async def never(self: JobBoard, every_s: float) -> None:
+    """Instead of asking again every `every_s`."""
 
 
 def ask_nobody(self: JobBoard) -> None:

@@ -229,11 +229,17 @@ class Transactor:
                 )
             case Lease.HELD:
                 instance, definition = _of_job(job, batch)
-                if job.execution_id in instance.progress.open:
-                    decision = advance.complete_job(
-                        definition, instance, job.execution_id, command.worker_id, command.variables, around
+                if instance.is_final:
+                    return
+                if job.execution_id not in instance.progress.open:
+                    raise Conflict(
+                        f"job {job.id} belongs to instance {instance.id}, which another engine began on this "
+                        "database and this one cannot go on with; nothing was changed"
                     )
-                    self._keep(batch, instance, decision, job)
+                decision = advance.complete_job(
+                    definition, instance, job.execution_id, command.worker_id, command.variables, around
+                )
+                self._keep(batch, instance, decision, job)
 
     def _fail_job(self, command: FailJob | ExhaustJob, batch: Batch, around: advance.Surroundings) -> None:
         job = _find_job(command.job_id, batch)

@@ -132,6 +132,14 @@ async def test_a_closed_job_stays_as_it_is(one: Running, status: str) -> None:
     assert await one.variables(job.instance_id) == {}
 
 
+async def test_a_job_of_an_instance_that_another_engine_began_is_refused_not_swallowed(one: Running) -> None:
+    job = await leased(one)
+    await one.rows("UPDATE workflow_instance SET progress = NULL WHERE id = $1", job.instance_id)
+    with pytest.raises(Conflict, match="another engine began"):
+        await one.complete(job, "w", x=1)
+    assert await job_row(one, job) == ("LOCKED", "w", 3)
+
+
 async def test_of_many_completions_at_once_through_two_nodes_one_counts(boot: Boot) -> None:
     nodes = [await boot(), await boot()]
     job = await leased(nodes[0])
