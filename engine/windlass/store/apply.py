@@ -31,7 +31,7 @@ from windlass.instance import Instance, decode_progress, decode_variables, encod
 from windlass.states import InstanceStatus, JobStatus
 from windlass.store.database import Connection, Row
 from windlass.store.definitions import DefinitionCache
-from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure
+from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
 from windlass.store.queries import sql
 from windlass.store.rows import NewJob, WriteSet, text_array
 from windlass.wire import InstanceView, JobView, RawJson, format_time
@@ -220,13 +220,7 @@ class Transactor:
             case Lease.OVER:
                 return
             case Lease.LOST:
-                holder = (
-                    f"leased to worker {job.worker_id!r}" if job.worker_id else "waiting to be leased again"
-                )
-                raise Conflict(
-                    f"job {job.id} is {holder}; the lease of worker {command.worker_id!r} is over, nothing was "
-                    "changed: drop the result"
-                )
+                raise Conflict(lease_lost(job, command.worker_id))
             case Lease.HELD:
                 instance, definition = _of_job(job, batch)
                 if instance.is_final:

@@ -62,3 +62,9 @@ def job_row(row: Row) -> JobRow:
         row["retries_remaining"],
         bool(row["lease_is_live"]),
     )
+
+
+def lease_lost(job: JobRow, worker_id: str) -> str:
+    """What a worker is told whose answer comes too late."""
+    holder = f"leased to worker {job.worker_id!r}" if job.worker_id else "waiting to be leased again"
+    return f"job {job.id} is {holder}; the lease of worker {worker_id!r} is over, nothing was changed: drop the result"
