@@ -39,6 +39,10 @@ from windlass.wire import InstanceView, JobView, RawJson, format_time
 CHAINED_STARTS_MAX = 25
 """Definitions that chain into each other without ever waiting for work would never end."""
 
+
+def _nothing() -> None: ...
+
+
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Answer = InstanceView | None | EngineError
@@ -82,6 +86,8 @@ class Batch:
     lock_wait_s: float | None = None
     committing: bool = False
     """From here on a lost connection leaves the outcome unknown."""
+    written: Callable[[], None] = _nothing
+    """Called when only the commit is left to wait for: the next batch may begin."""
 
 
 class Transactor:
@@ -102,8 +108,8 @@ class Transactor:
         self._audit_enabled = audit_enabled
         self._leased_by_poll = leased_by_poll
 
-    def batch(self, commands: Sequence[Command]) -> Batch:
-        return Batch(commands, WriteSet(self._audit_enabled))
+    def batch(self, commands: Sequence[Command], written: Callable[[], None] = _nothing) -> Batch:
+        return Batch(commands, WriteSet(self._audit_enabled), written=written)
 
     async def run(self, connection: Connection, batch: Batch) -> None:
         """Fills `batch.answers`, one for each command, after the commit.
@@ -125,6 +131,7 @@ class Transactor:
             await self._write(connection, batch, transactional=transactional)
             if transactional:
                 batch.committing = True
+                batch.written()
                 await connection.execute("COMMIT")
         except BaseException:
             self._births.abandon([birth for birth, _ in batch.births])

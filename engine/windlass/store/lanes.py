@@ -1,6 +1,7 @@
 """Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay (design 1).
 
-A lane is a queue and one task. A batch that fails before its commit is sent is tried again on a fresh connection while
+A lane is a queue whose batches take turns: one reads, decides and writes at a time, and while its commit waits for the
+disk the next one begins. A batch that fails before its commit is sent is tried again on a fresh connection while
 the database recovers; one that a single command spoils is split, so that only this command is refused. A connection
 lost while the commit was in flight leaves the outcome unknown, and the callers are told so.
 """
@@ -44,6 +45,8 @@ class Lane:
         self._give_up_s = give_up_s
         self._queue: deque[Pending] = deque()
         self._gathered = asyncio.Event()
+        self._turn = asyncio.Lock()
+        self._in_flight: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -69,7 +72,9 @@ class Lane:
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            for batch in self._in_flight:
+                batch.cancel()
+            await asyncio.gather(self._task, *self._in_flight, return_exceptions=True)
         for _, future in self._queue:
             if not future.done():
                 future.set_result(Unavailable("this node is stopping; try another"))
@@ -78,20 +83,41 @@ class Lane:
     async def _run(self) -> None:
         while True:
             await self._gathered.wait()
+            await self._turn.acquire()
             pending = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
             if not self._queue:
                 self._gathered.clear()
             # A caller that has gone away before its turn asks for nothing any more.
             pending = [(command, future) for command, future in pending if not future.done()]
-            if pending:
-                await self._settle(pending)
-            if not self._queue:
-                self._idle.set()
+            batch = asyncio.create_task(self._take_turn(pending), name="batch")
+            self._in_flight.add(batch)
+            batch.add_done_callback(self._end)
 
-    async def _settle(self, pending: list[Pending]) -> None:
+    def _end(self, batch: asyncio.Task[None]) -> None:
+        self._in_flight.discard(batch)
+        if not self._queue and not self._in_flight:
+            self._idle.set()
+
+    async def _take_turn(self, pending: list[Pending]) -> None:
+        """Settles them; the turn is passed on when they are written, and in any case at the end."""
+        is_passed = False
+
+        def pass_on() -> None:
+            nonlocal is_passed
+            if not is_passed:
+                is_passed = True
+                self._turn.release()
+
+        try:
+            if pending:
+                await self._settle(pending, pass_on)
+        finally:
+            pass_on()
+
+    async def _settle(self, pending: list[Pending], written: Callable[[], None]) -> None:
         """Answers all of `pending`, whatever happens."""
         try:
-            answers = await self._execute([command for command, _ in pending])
+            answers = await self._execute([command for command, _ in pending], written)
         except asyncio.CancelledError:
             for _, future in pending:
                 if not future.done():
@@ -102,18 +128,18 @@ class Lane:
         except Exception as err:
             if len(pending) > 1 and not is_connection_loss(err) and not isinstance(err, Unavailable):
                 for one in pending:
-                    await self._settle([one])
+                    await self._settle([one], written)
                 return
             answers = [translate(err)] * len(pending)
         for (_, future), answer in zip(pending, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
 
-    async def _execute(self, commands: list[Command]) -> list[Answer]:
+    async def _execute(self, commands: list[Command], written: Callable[[], None]) -> list[Answer]:
         began = time.monotonic()
         delay_s = RETRY_DELAY_FIRST_S
         while True:
-            batch = self._transactor.batch(commands)
+            batch = self._transactor.batch(commands, written)
             try:
                 await self._attempt(batch)
             except Exception as err:
