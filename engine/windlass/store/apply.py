@@ -38,11 +38,6 @@ from windlass.wire import InstanceView, JobView, RawJson, format_time
 
 CHAINED_STARTS_MAX = 25
 """Definitions that chain into each other without ever waiting for work would never end."""
-
-
-def _nothing() -> None: ...
-
-
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Answer = InstanceView | None | EngineError
@@ -86,7 +81,7 @@ class Batch:
     lock_wait_s: float | None = None
     committing: bool = False
     """From here on a lost connection leaves the outcome unknown."""
-    written: Callable[[], None] = _nothing
+    written: Callable[[], None] = lambda: None
     """Called when only the commit is left to wait for: the next batch may begin."""
 
 
@@ -108,7 +103,7 @@ class Transactor:
         self._audit_enabled = audit_enabled
         self._leased_by_poll = leased_by_poll
 
-    def batch(self, commands: Sequence[Command], written: Callable[[], None] = _nothing) -> Batch:
+    def batch(self, commands: Sequence[Command], written: Callable[[], None]) -> Batch:
         return Batch(commands, WriteSet(self._audit_enabled), written=written)
 
     async def run(self, connection: Connection, batch: Batch) -> None:
