@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import uvloop
 
+from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.commands import (
@@ -183,6 +184,7 @@ class Node:
             is_draining=lambda: self.is_draining,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
+        self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log)
 
     def _repairers(self) -> list[Sweep]:
@@ -256,6 +258,9 @@ class Node:
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
         await self.rest.start("0.0.0.0", self.settings.rest_port)
         self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
+        if self.grpc is not None:
+            await self.grpc.start("0.0.0.0", self.settings.grpc_port)
+            self.log.info(Event.GRPC_LISTENING, addr=f":{self.grpc.port}")
         # What lives from here on is what the requests make; the parts made so far need no more visits.
         # Requests make many short-lived objects and no cycles worth finding soon.
         gc.collect()
@@ -266,7 +271,11 @@ class Node:
         self.is_draining = True
         until_s = time.monotonic() + self.settings.shutdown_grace_s
         await self.board.stop()
-        await self.rest.drain(self.settings.shutdown_grace_s)
+        grace_s = self.settings.shutdown_grace_s
+        async with asyncio.TaskGroup() as doors:
+            doors.create_task(self.rest.drain(grace_s))
+            if self.grpc is not None:
+                doors.create_task(self.grpc.drain(grace_s))
         for sweep in self.sweeps:
             await sweep.stop()
         with contextlib.suppress(TimeoutError):
