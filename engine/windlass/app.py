@@ -256,11 +256,12 @@ class Node:
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
-        await self.rest.start("0.0.0.0", self.settings.rest_port)
-        self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
+        # REST comes last: its /ready speaks for both doors.
         if self.grpc is not None:
             await self.grpc.start("0.0.0.0", self.settings.grpc_port)
             self.log.info(Event.GRPC_LISTENING, addr=f":{self.grpc.port}")
+        await self.rest.start("0.0.0.0", self.settings.rest_port)
+        self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
         # What lives from here on is what the requests make; the parts made so far need no more visits.
         # Requests make many short-lived objects and no cycles worth finding soon.
         gc.collect()
