@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import uvloop
 
+from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.commands import (
@@ -183,6 +184,7 @@ class Node:
             is_draining=lambda: self.is_draining,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
+        self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log)
 
     def _repairers(self) -> list[Sweep]:
@@ -254,6 +256,10 @@ class Node:
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
+        # REST comes last: its /ready speaks for both doors.
+        if self.grpc is not None:
+            await self.grpc.start("0.0.0.0", self.settings.grpc_port)
+            self.log.info(Event.GRPC_LISTENING, addr=f":{self.grpc.port}")
         await self.rest.start("0.0.0.0", self.settings.rest_port)
         self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
         # What lives from here on is what the requests make; the parts made so far need no more visits.
@@ -266,7 +272,11 @@ class Node:
         self.is_draining = True
         until_s = time.monotonic() + self.settings.shutdown_grace_s
         await self.board.stop()
-        await self.rest.drain(self.settings.shutdown_grace_s)
+        grace_s = self.settings.shutdown_grace_s
+        async with asyncio.TaskGroup() as doors:
+            doors.create_task(self.rest.drain(grace_s))
+            if self.grpc is not None:
+                doors.create_task(self.grpc.drain(grace_s))
         for sweep in self.sweeps:
             await sweep.stop()
         with contextlib.suppress(TimeoutError):

@@ -195,7 +195,7 @@ class Settings:
     )
     body_bytes_max: int = declare(
         "WINDLASS_BODY_BYTES_MAX",
-        "largest request body; larger ones get 413",
+        "largest request body; larger ones get 413, over gRPC RESOURCE_EXHAUSTED",
         default=16 * 1024 * 1024,
         minimum=1024,
         maximum=1024 * 1024 * 1024,
@@ -229,7 +229,7 @@ class Settings:
     )
     request_timeout_s: float = declare(
         "WINDLASS_REQUEST_TIMEOUT_SECONDS",
-        "longest a call may take before it is answered 504",
+        "longest a call may take before it is answered 504, over gRPC DEADLINE_EXCEEDED",
         default=30.0,
         minimum=0.1,
         maximum=3600,
@@ -256,7 +256,7 @@ class Settings:
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
-        "client connections kept; past it the longest idle one is closed",
+        "REST connections kept; past it the longest idle one is closed",
         default=2000,
         **_COUNT,
     )

@@ -171,7 +171,7 @@ async def test_a_keyword_string_serves_as_well_as_a_url(
 # -- ports ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variable", ["WE_REST_PORT", "WE_METRICS_PORT"])
+@pytest.mark.parametrize("variable", ["WE_REST_PORT", "WE_GRPC_PORT", "WE_METRICS_PORT"])
 async def test_a_port_in_use(windlass: RunWindlass, server: PostgresServer, dsn: str, variable: str) -> None:
     with socket.socket() as holder:
         holder.bind(("0.0.0.0", 0))

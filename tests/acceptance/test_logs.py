@@ -43,6 +43,7 @@ async def test_the_boot_tells_its_stages_in_order(start_engine: StartEngine) -> 
         "engine: starting",
         "engine: dispatch runtime ready",
         "engine: metrics listening",
+        "engine: gRPC listening",
         "engine: REST listening",
     ]
     assert lines[0]["msg"] == "engine: starting"

@@ -47,6 +47,7 @@ async def test_api_takes_calls_and_scheduler_repairs(windlass: RunWindlass, dsn:
     async def fired() -> bool:
         return bool((await api.instance(parked))["currentStepIds"] == ["late"])
 
+    assert not process.log(msg="engine: gRPC listening")
     await eventually(fired)
     again = await workflow.lease_one("a")
     assert again["id"] == job["id"]

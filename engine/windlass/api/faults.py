@@ -31,6 +31,17 @@ _EARLY_CODES = {
     503: "unavailable",
 }
 
+#: A call that took longer than the request timeout: the HTTP status goes out with an empty body (contract 1.2).
+OVERDUE = (504, "DEADLINE_EXCEEDED")
+
+POLL_DISABLED_REASON = "jobs travel through the broker in mode kafka_outbox; polling is off"
+POLL_DISABLED_HINT = (
+    "consume jobs from the Kafka topic workflow.jobs.<jobType>; complete and fail stay available here"
+)
+
+#: A gRPC status travels percent-encoded in the trailers; past 8 KiB of these clients see another status instead.
+DETAILS_BYTES_MAX = 6 * 1024
+
 #: Words for a fault whose cause is the engine's own business and stands in its log.
 INTERNAL_REASON = "internal error: the engine's log has the cause"
 
@@ -54,6 +65,25 @@ def answer(error: errors.EngineError) -> Response:
     return error_response(status, error.code, reason)
 
 
+def grpc_answer(error: errors.EngineError) -> tuple[str, str]:
+    """Return the gRPC status name and its text, cut to what a client will read."""
+    http_status, status = status_of(error)
+    if isinstance(error, errors.PollDisabled):
+        return status, f"{error.reason}; {POLL_DISABLED_HINT}"
+    return status, _cut(INTERNAL_REASON if http_status == 500 else error.reason)
+
+
+def _cut(text: str) -> str:
+    # Percent-encoding keeps printable ASCII as it is and makes three bytes of any other one.
+    left = DETAILS_BYTES_MAX
+    for index, character in enumerate(text):
+        printable = " " <= character <= "~" and character != "%"
+        left -= 1 if printable else 3 * len(character.encode("utf-8", "replace"))
+        if left < 0:
+            return text[:index] + " ... (cut; REST has the whole text)"
+    return text
+
+
 def early(status: int, reason: str) -> Response:
     """Answer a call that never became one (malformed, too large, too slow)."""
     return error_response(status, _EARLY_CODES[status], reason)
@@ -66,11 +96,10 @@ def error_response(status: int, code: str, reason: str) -> Response:
 
 def _poll_disabled(error: errors.PollDisabled) -> Response:
     """Answer 410 with the three strings of contract 1.7."""
-    hint = "consume jobs from the topic workflow.jobs.<jobType>; complete and fail stay available here"
     body = {
         "error": error.code,
         "dispatch_mode": "kafka_outbox",
-        "hint": hint,
+        "hint": POLL_DISABLED_HINT,
         "message": error.reason,
     }
     return Response(410, msgspec.json.encode(body) + b"\n")

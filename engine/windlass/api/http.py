@@ -24,6 +24,18 @@ DRAIN_LOOK_INTERVAL_S = 0.02
 BACKLOG = 1024
 
 
+def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError) -> BootRefused:
+    """Return the refusal to raise, with the cause and the variable that remedies it."""
+    where = f"{name} cannot listen on {host or '*'}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return BootRefused(
+            f"{where}: the port is in use; stop what holds it or set {variable} to a free port"
+        )
+    if error.errno == errno.EACCES:
+        return BootRefused(f"{where}: not permitted; set {variable} to a port above 1023")
+    return BootRefused(f"{where}: {error.strerror or error}; set {variable} to a port that is free")
+
+
 class HttpServer:
     """Listens on one port. `name` and `variable` are for the message when it cannot.
 
@@ -67,18 +79,10 @@ class HttpServer:
                 lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=True
             )
         except OSError as error:
-            raise BootRefused(self._cannot_listen(host, port, error)) from error
+            raise cannot_listen(self._name, self._variable, host, port, error) from error
         self._look()
         bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
-
-    def _cannot_listen(self, host: str, port: int, error: OSError) -> str:
-        where = f"{self._name} cannot listen on {host or '*'}:{port}"
-        if error.errno == errno.EADDRINUSE:
-            return f"{where}: the port is in use; stop what holds it or set {self._variable} to a free port"
-        if error.errno == errno.EACCES:
-            return f"{where}: not permitted; set {self._variable} to a port above 1023"
-        return f"{where}: {error.strerror or error}; set {self._variable} to a port that is free"
 
     async def drain(self, grace_s: float) -> int:
         """Answer what is under way, each with `Connection: close`, then close; nothing new is accepted.

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from windlass import wire
-from windlass.api import bodies, faults
+from windlass.api import bodies, bounds, faults
 from windlass.api.call import STATUS_GONE, Limits, Request, Response
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
@@ -32,9 +32,7 @@ from windlass.errors import (
 from windlass.metrics import Metrics
 from windlass.observe import Event, Log, stack_of
 
-PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_MAX = 20, 200, 2**31 - 1
-JOBS_DEFAULT, JOBS_MAX = 10, 1000
-LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
+JOBS_DEFAULT = 10
 
 ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
 PREFLIGHT = Response(
@@ -274,31 +272,24 @@ class RestApp:
 
     def _poll(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         if self._settings.dispatch_mode == "kafka_outbox":
-            raise PollDisabled("jobs travel through the broker in mode kafka_outbox; polling is off")
+            raise PollDisabled(faults.POLL_DISABLED_REASON)
         body = _read_poll(request.body)
         worker_id = bodies.text(body.worker_id, "workerId")
         if not worker_id:
             raise BadRequest("workerId is required")
         if not body.job_types:
             raise BadRequest("jobTypes must not be empty")
-        wanted, lease_s, wait_ms = body.max_jobs, body.lease_seconds, body.wait_ms
+        wait_s = bounds.wait_s_of(body.wait_ms, self._settings.long_poll_s_max)
         return self._ask(
             request,
             _jobs,
             self._service.poll_jobs,
             worker_id=worker_id,
             job_types=[bodies.text(job_type, "jobTypes") for job_type in body.job_types],
-            max_jobs=min(wanted, JOBS_MAX) if wanted is not None and wanted > 0 else JOBS_DEFAULT,
-            lease_s=self._lease_s(lease_s),
-            wait_s=min(wait_ms / 1000, self._settings.long_poll_s_max)
-            if wait_ms is not None and wait_ms > 0 and not self.draining
-            else 0.0,
+            max_jobs=bounds.jobs_wanted(body.max_jobs, JOBS_DEFAULT),
+            lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
+            wait_s=0.0 if self.draining else wait_s,
         )
-
-    def _lease_s(self, asked_s: float | None) -> float:
-        if asked_s is None or asked_s <= 0:
-            return self._settings.lease_s
-        return min(max(asked_s, LEASE_S_MIN), LEASE_S_MAX)
 
     def _complete(self, request: Request, ids: list[str]) -> Outcome:
         body = _read_complete(request.body)
@@ -379,11 +370,11 @@ def _query(request: Request) -> dict[str, str]:
 
 
 def _paging(query: dict[str, str]) -> tuple[int, int]:
-    """Page and page size by the clamps of contract 1.5."""
+    """Page and page size; what is no integer counts as absent (contract 1.5)."""
     page, page_size = query.get("page", ""), query.get("pageSize", "")
     number = int(page) if _INTEGER.fullmatch(page) else 0
     size = int(page_size) if _INTEGER.fullmatch(page_size) else 0
-    return min(max(number, 0), PAGE_MAX), min(size, PAGE_SIZE_MAX) if size > 0 else PAGE_SIZE_DEFAULT
+    return bounds.page_of(number, size)
 
 
 def _client_address(request: Request) -> str:

@@ -1,0 +1,27 @@
+"""The numbers both doors hold callers to, so that REST and gRPC clamp alike (contract 1.5, 1.6)."""
+
+from __future__ import annotations
+
+PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_MAX = 20, 200, 2**31 - 1
+JOBS_MAX = 1000
+LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
+
+
+def page_of(page: int, page_size: int) -> tuple[int, int]:
+    """Page and page size by the clamps of contract 1.5."""
+    size = min(page_size, PAGE_SIZE_MAX) if page_size > 0 else PAGE_SIZE_DEFAULT
+    return min(max(page, 0), PAGE_MAX), size
+
+
+def jobs_wanted(asked: int | None, default: int) -> int:
+    return min(asked, JOBS_MAX) if asked is not None and asked > 0 else default
+
+
+def lease_s_of(asked_s: float | None, default_s: float) -> float:
+    if asked_s is None or asked_s <= 0:
+        return default_s
+    return min(max(asked_s, LEASE_S_MIN), LEASE_S_MAX)
+
+
+def wait_s_of(asked_ms: float | None, longest_s: float) -> float:
+    return min(asked_ms / 1000, longest_s) if asked_ms is not None and asked_ms > 0 else 0.0

@@ -1,0 +1,204 @@
+"""The gRPC door (contract 2): the calls of `rpcs.py` on grpc.aio, with health and reflection beside them.
+
+Messages are read and written here and not by the library, so that an unreadable one is answered as what it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import time
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from windlass import wire
+from windlass.api import faults
+from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
+from windlass.api.http import cannot_listen
+from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
+from windlass.config import Settings
+from windlass.errors import BadRequest, Defect, EngineError
+from windlass.metrics import Metrics
+from windlass.observe import TRACEPARENT, Event, Log, stack_of
+
+#: What a leaving server gives streams that never end by themselves: health watchers, reflection.
+LAST_MOMENT_S = 1.0
+#: A caller that vanished is missed this soon, and its held poll gives back what it was about to get.
+KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
+_TRACEPARENT_CHARS_MAX = 256
+
+
+class _Overdue(Exception):
+    pass
+
+
+class GrpcApp:
+    """Serves `service` on one port, as `RestApp` does."""
+
+    def __init__(self, service: wire.Service, settings: Settings, metrics: Metrics, log: Log) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._log = log
+        self._rpcs = Rpcs(service, settings, log, draining=lambda: self.draining)
+        self._server: Any = None
+        self._health = health.aio.HealthServicer()
+        self._under_way = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        #: calls already answered, or given up by their caller, whose work is still winding up
+        self._overdue: set[asyncio.Task[Message]] = set()
+        self.draining = False
+        #: the port listened on, once started
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listens, on `self.port`; BootRefused names the cause when that fails."""
+        _probe(host, port)
+        server = grpc.aio.server(
+            options=[
+                # Else a second engine would share the port unseen and take half of the calls.
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", self._settings.body_bytes_max),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
+                ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_S * 1000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_recv_ping_interval_without_data_ms", PING_INTERVAL_S_MIN * 1000),
+            ]
+        )
+        handlers: dict[str, Any] = {
+            rpc.method.rpartition("/")[2]: grpc.unary_unary_rpc_method_handler(self._handler(rpc))
+            for rpc in self._rpcs.all()
+        }
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        try:
+            self.port = server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, OSError(str(error))) from error
+        for name in ("", SERVICE):
+            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await server.start()
+        self._server = server
+
+    async def drain(self, grace_s: float) -> None:
+        """Answers what is under way, then closes; calls that outlive `grace_s` are cut and counted in the log."""
+        if self._server is None:
+            return
+        self.draining = True
+        await self._health.enter_graceful_shutdown()
+        # From now on connections are told to go elsewhere and new calls are turned away.
+        stopping = asyncio.create_task(self._server.stop(grace_s + LAST_MOMENT_S), name="stop gRPC")
+        left_s = LAST_MOMENT_S
+        try:
+            await asyncio.wait_for(self._idle.wait(), grace_s)
+        except TimeoutError:
+            left_s = 0
+            if self._under_way:
+                self._log.warning(Event.GRPC_CUT, calls=self._under_way)
+        await self._server.stop(left_s)
+        await stopping
+
+    # -- a call
+
+    def _handler(self, rpc: Rpc) -> Any:
+        async def handle(data: bytes, context: Any) -> bytes:
+            return await self._handle(rpc, data, context)
+
+        return handle
+
+    async def _handle(self, rpc: Rpc, data: bytes, context: Any) -> bytes:
+        started_ns = time.perf_counter_ns()
+        self._under_way += 1
+        self._idle.clear()
+        status, text, answer = "CANCELLED", "the caller went away", b""
+        try:
+            for key, value in context.invocation_metadata() or ():
+                if key == "traceparent":
+                    # The call is a task of its own: this context and all its lines carry the header.
+                    TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
+            answer = await self._answer(rpc, data)
+            status, text = "OK", ""
+        except _Overdue:
+            _, status = faults.OVERDUE
+            text = f"the call took longer than {self._settings.request_timeout_s:g} s"
+        except Exception as error:
+            status, text = self._fault(rpc, error)
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._idle.set()
+            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns)
+        if status != "OK":
+            await context.abort(grpc.StatusCode[status], text)
+        return answer
+
+    async def _answer(self, rpc: Rpc, data: bytes) -> bytes:
+        try:
+            request = rpc.read(data)
+        except DecodeError as error:
+            raise BadRequest(f"the message is not a readable request of {rpc.method}: {error}") from None
+        task = asyncio.ensure_future(rpc.serve(request))
+        try:
+            done, _ = await asyncio.wait((task,), timeout=self._settings.request_timeout_s)
+        except asyncio.CancelledError:
+            self._let_go(task)
+            raise
+        if not done:
+            self._let_go(task)
+            raise _Overdue
+        return task.result().SerializeToString()
+
+    def _let_go(self, task: asyncio.Task[Message]) -> None:
+        """Cancel the work without waiting: giving jobs back may need the database, and the caller has no time."""
+        task.cancel()
+        self._overdue.add(task)
+        task.add_done_callback(self._wound_up)
+
+    def _wound_up(self, task: asyncio.Task[Message]) -> None:
+        self._overdue.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    def _fault(self, rpc: Rpc, error: Exception) -> tuple[str, str]:
+        """Status and text; what is our own doing is told in full to the log and in brief to the caller."""
+        if not isinstance(error, EngineError):
+            error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+        if faults.status_of(error)[0] == 500:
+            self._log.error(
+                Event.GRPC_HANDLER_BROKE, method=rpc.method, err=error.reason, stack=stack_of(error)
+            )
+        return faults.grpc_answer(error)
+
+    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int) -> None:
+        observer = rpc.observers.get(status)
+        if observer is None:
+            observer = rpc.observers[status] = self._metrics.grpc_duration(rpc.method, status).observe
+        observer(duration_ns / 1e9)
+        if rpc.quiet and status in {"OK", "CANCELLED"}:
+            return
+        if status == "OK":
+            self._log.info(Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns)
+        else:
+            self._log.warning(
+                Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns, err=text
+            )
+
+
+def _probe(host: str, port: int) -> None:
+    """Bind and let go: the library says that it cannot listen, the system says why."""
+    if not port:
+        return
+    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()
+        except OSError as error:
+            raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, error) from error

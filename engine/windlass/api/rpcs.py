@@ -1,0 +1,220 @@
+"""The calls of contract 2.1: what each takes from its message, how each answers. Errors leave as EngineErrors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol, Self
+
+from windlass import wire
+from windlass.api import bodies, bounds, faults, protobuf
+from windlass.api.gen import workflow_pb2 as pb
+from windlass.config import Settings
+from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
+from windlass.observe import Event, Log
+
+SERVICE = "workflow.v1.WorkflowEngine"
+JOBS_DEFAULT = 1
+
+
+class Message(Protocol):
+    def SerializeToString(self) -> bytes: ...  # noqa: N802 - protobuf's word
+
+    @classmethod
+    def FromString(cls, s: bytes, /) -> Self: ...  # noqa: N802
+
+
+class Rpc:
+    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log."""
+
+    __slots__ = ("method", "observers", "quiet", "read", "serve")
+
+    def __init__(
+        self,
+        name: str,
+        request: type[Message],
+        serve: Callable[[Any], Coroutine[Any, Any, Message]],
+        *,
+        quiet: bool = False,
+    ) -> None:
+        self.method = f"/{SERVICE}/{name}"
+        self.read = request.FromString
+        self.serve = serve
+        self.quiet = quiet
+        #: status name -> the function that observes its durations
+        self.observers: dict[str, Callable[[float], None]] = {}
+
+
+class Rpcs:
+    """Asks `service`, as the REST door does; `draining` tells whether the node is leaving."""
+
+    def __init__(
+        self, service: wire.Service, settings: Settings, log: Log, *, draining: Callable[[], bool]
+    ) -> None:
+        self._service = service
+        self._settings = settings
+        self._log = log
+        self._draining = draining
+
+    def all(self) -> Sequence[Rpc]:
+        return (
+            Rpc("UploadDefinition", pb.UploadDefinitionRequest, self._upload),
+            Rpc("GetDefinition", pb.GetDefinitionRequest, self._definition),
+            Rpc("ListDefinitions", pb.ListDefinitionsRequest, self._definitions),
+            Rpc("StartInstance", pb.StartInstanceRequest, self._start),
+            Rpc("GetInstance", pb.GetInstanceRequest, self._instance),
+            Rpc("GetInstanceHistory", pb.GetInstanceHistoryRequest, self._history),
+            Rpc("CancelInstance", pb.CancelInstanceRequest, self._cancel),
+            Rpc("ListInstances", pb.ListInstancesRequest, self._instances),
+            Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True),
+            Rpc("CompleteJob", pb.CompleteJobRequest, self._complete),
+            Rpc("FailJob", pb.FailJobRequest, self._fail),
+            Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
+            Rpc("SignalWait", pb.SignalWaitRequest, self._signal),
+        )
+
+    # -- definitions
+
+    async def _upload(self, request: pb.UploadDefinitionRequest) -> pb.UploadDefinitionResponse:
+        if not request.HasField("definition"):
+            raise BadRequest("definition is required")
+        summary = await self._service.upload_definition(protobuf.document_of(request.definition))
+        answer = pb.UploadDefinitionResponse(id=summary.id, version=summary.version)
+        answer.uploaded_at.FromJsonString(summary.uploaded_at)
+        return answer
+
+    async def _definition(self, request: pb.GetDefinitionRequest) -> pb.GetDefinitionResponse:
+        if request.version < 0:
+            raise NotFound(f"definition {request.id} has no version {request.version}; versions count from 1")
+        text = await self._service.get_definition(bodies.text(request.id, "id"), request.version or None)
+        try:
+            return pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
+        except protobuf.TooDeep:
+            raise _too_deep(f"definition {request.id}") from None
+
+    async def _definitions(self, request: pb.ListDefinitionsRequest) -> pb.ListDefinitionsResponse:
+        page, page_size = bounds.page_of(request.page, request.page_size)
+        found = await self._service.list_definitions(
+            keyword=bodies.text(request.keyword, "keyword"), page=page, page_size=page_size
+        )
+        return pb.ListDefinitionsResponse(
+            definitions=[protobuf.summary_message(item) for item in found.items], total=found.total
+        )
+
+    # -- instances
+
+    async def _start(self, request: pb.StartInstanceRequest) -> pb.StartInstanceResponse:
+        definition_id = _required(request.definition_id, "definition_id")
+        view = await self._service.start_instance(
+            definition_id=definition_id,
+            version=request.definition_version if request.definition_version > 0 else None,
+            variables=protobuf.variables_in(request, "variables"),
+            business_key=bodies.text(request.business_key, "business_key") or None,
+        )
+        # It has been started: an error now would make the caller start it twice.
+        return pb.StartInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
+
+    async def _instance(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
+        view = await self._service.get_instance(bodies.text(request.id, "id"))
+        try:
+            return pb.GetInstanceResponse(instance=protobuf.instance_message(view))
+        except protobuf.TooDeep:
+            raise _too_deep(f"the variables of instance {request.id}") from None
+
+    async def _history(self, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
+        rows = await self._service.instance_history(bodies.text(request.id, "id"))
+        return pb.GetInstanceHistoryResponse(executions=[protobuf.execution_message(row) for row in rows])
+
+    async def _cancel(self, request: pb.CancelInstanceRequest) -> pb.CancelInstanceResponse:
+        view = await self._service.cancel_instance(
+            bodies.text(request.id, "id"), reason=bodies.note(request.reason)
+        )
+        return pb.CancelInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
+
+    async def _instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
+        page, page_size = bounds.page_of(request.page, request.page_size)
+        found = await self._service.list_instances(
+            definition_id=bodies.text(request.definition_id, "definition_id") or None,
+            status=protobuf.word_of(pb.InstanceStatus, request.status, "status") or None,
+            business_key=bodies.text(request.business_key, "business_key") or None,
+            page=page,
+            page_size=page_size,
+        )
+        views = [protobuf.instance_message(item, deep_is_left_out=True) for item in found.items]
+        return pb.ListInstancesResponse(instances=views, total=found.total)
+
+    # -- jobs
+
+    async def _poll(self, request: pb.PollJobsRequest) -> pb.PollJobsResponse:
+        if self._settings.dispatch_mode == "kafka_outbox":
+            raise PollDisabled(faults.POLL_DISABLED_REASON)
+        worker_id = _required(request.worker_id, "worker_id")
+        if not request.job_types:
+            raise BadRequest("job_types must not be empty")
+        wait_s = bounds.wait_s_of(request.wait_ms, self._settings.long_poll_s_max)
+        jobs = await self._service.poll_jobs(
+            worker_id=worker_id,
+            job_types=[bodies.text(job_type, "job_types") for job_type in request.job_types],
+            max_jobs=bounds.jobs_wanted(request.max_jobs, JOBS_DEFAULT),
+            lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
+            wait_s=0.0 if self._draining() else wait_s,
+        )
+        answer = pb.PollJobsResponse()
+        for job in jobs:
+            try:
+                protobuf.write_job(answer.jobs.add(), job)
+            except protobuf.TooDeep:
+                # Its lease lapses, and a REST worker may have it; the others of this answer go to theirs.
+                del answer.jobs[-1]
+                self._log.warning(Event.GRPC_JOB_TOO_DEEP, job_id=job.id, instance_id=job.instance_id)
+        return answer
+
+    async def _complete(self, request: pb.CompleteJobRequest) -> pb.CompleteJobResponse:
+        await self._service.complete_job(
+            bodies.text(request.job_id, "job_id"),
+            worker_id=bodies.text(request.worker_id, "worker_id"),
+            lease_token=request.lease_token or None,
+            variables=protobuf.variables_in(request, "variables_to_set"),
+        )
+        return pb.CompleteJobResponse()
+
+    async def _fail(self, request: pb.FailJobRequest) -> pb.FailJobResponse:
+        await self._service.fail_job(
+            bodies.text(request.job_id, "job_id"),
+            worker_id=bodies.text(request.worker_id, "worker_id"),
+            lease_token=request.lease_token or None,
+            error_message=bodies.note(request.error_message),
+            retryable=request.retryable,
+        )
+        return pb.FailJobResponse()
+
+    # -- parked steps
+
+    async def _user_task(self, request: pb.CompleteUserTaskRequest) -> pb.CompleteUserTaskResponse:
+        await self._service.complete_user_task(
+            _required(request.instance_id, "instance_id"),
+            _required(request.user_task_step_id, "user_task_step_id"),
+            worker_id=bodies.text(request.completed_by, "completed_by") or None,
+            variables=protobuf.variables_in(request, "result"),
+        )
+        return pb.CompleteUserTaskResponse()
+
+    async def _signal(self, request: pb.SignalWaitRequest) -> pb.SignalWaitResponse:
+        await self._service.signal_wait(
+            _required(request.instance_id, "instance_id"),
+            _required(request.wait_step_id, "wait_step_id"),
+            variables=protobuf.variables_in(request, "variables"),
+        )
+        return pb.SignalWaitResponse()
+
+
+def _required(value: str, name: str) -> str:
+    if not value:
+        raise BadRequest(f"{name} is required")
+    return bodies.text(value, name)
+
+
+def _too_deep(what: str) -> Conflict:
+    return Conflict(
+        f"{what}: nested deeper than {protobuf.NESTING_MAX} levels, which no protobuf client can read; "
+        "ask over REST"
+    )
