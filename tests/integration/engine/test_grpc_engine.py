@@ -12,8 +12,8 @@ import grpc
 import msgspec
 import pytest
 import pytest_asyncio
-from conftest import END, Boot, Running, eventually, service
 from google.protobuf import json_format
+from nodes import END, Boot, Running, eventually, service
 
 from windlass.api import protobuf
 from windlass.api.gen import workflow_pb2 as pb
