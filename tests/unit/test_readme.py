@@ -32,6 +32,7 @@ PAGES = (
     "harness/README.md",
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
+    "docs/conformance.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
@@ -41,6 +42,7 @@ SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pyt
 OPTIONS_IN = {
     "scripts/test": "scripts/test",
     "scripts/bench": "tests/benchmarks/bench.py",
+    "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/mutants": "tests/mutants/run.py",
 }
 

@@ -16,7 +16,7 @@ from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", ".github", ".ci")
+FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", "docs", ".github", ".ci")
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
 TEXT_SUFFIXES = frozenset(
     {
@@ -153,8 +153,8 @@ RULES: Mapping[Rule, tuple[str, str]] = {
 
 @cache
 def files() -> Mapping[str, str]:
-    """Every file of the house that is text, by its path from the root."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    """Every file of the house that is text, by its path from the root; `.git` is a file in a worktree."""
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     found += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     texts = {}
     for path in sorted(found):
