@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from suite import contract, report, table
+from suite.boot import NotUp
 from suite.run import Outcome, Result, chosen, in_order, run, untried
 from suite.target import Target, attached, started
 
@@ -30,7 +31,7 @@ examples:
 An engine command finds its database in WE_POSTGRES_DSN and its ports in WE_REST_PORT, WE_GRPC_PORT and
 WE_METRICS_PORT. For one that runs already, {DSN_VARIABLE} and --log let the rows about tables and log lines be tried.
 
-exit codes: 0 no row differs, 1 one does, 2 the arguments are wrong, 130 interrupted
+exit codes: 0 no row differs, 1 one does, 2 the arguments are wrong or the engine is not up, 130 interrupted
 """
 
 
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="conformance-") as folder:
         try:
             results = asyncio.run(_measure(options, Path(folder)))
+        except NotUp as error:
+            print(f"conformance: {error}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             print("conformance: interrupted; everything it started is stopped", file=sys.stderr)
             return 130

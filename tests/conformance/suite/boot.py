@@ -26,9 +26,15 @@ from suite.doors.grpc import GrpcDoor
 from suite.doors.rest import RestDoor
 
 UP_WITHIN_S = 60.0
+#: the gRPC port listens by the time /healthz answers, or soon after; an engine without it is measured over REST alone
+GRPC_WITHIN_S = 10.0
 ENDED_WITHIN_S = 45.0
 #: no database is asked for a boot that its configuration refuses
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nowhere"
+
+
+class NotUp(Exception):
+    """The engine cannot be reached or did not start; the text says what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +43,8 @@ class Booted:
 
     process: EngineProcess
     rest: RestDoor
-    grpc: GrpcDoor
+    grpc: GrpcDoor | None
+    """None when nothing listens there."""
     dsn: str
     """The superuser's, to look into its database."""
     log_path: Path
@@ -94,10 +101,13 @@ class Boots:
             for name in ("WE_REST_PORT", "WE_GRPC_PORT", "WE_METRICS_PORT")
             if name not in variables
         }
-        return await self._run(**ports, **variables)
+        try:
+            return await self._run(**ports, **variables)
+        except OSError as error:
+            raise NotUp(f"{self._command[0]} cannot be started: {error.strerror}") from error
 
     async def serving(self, dsn: str | None = None, **variables: str) -> Booted:
-        """Once /healthz answers 200 and the gRPC port listens; on an empty database unless told."""
+        """Once /healthz answers 200; on an empty database unless told. NotUp when it does not come to that."""
         dsn = dsn or await self.database()
         grpc_port, metrics_port = self._ports.take(), self._ports.take()
         process = await self.start(
@@ -110,15 +120,18 @@ class Boots:
         self._stack.push_async_callback(channel.close, None)
 
         async def is_up() -> bool:
-            assert process.running, f"it ended at its start: {process.stdout[-2000:]}{process.stderr[-2000:]}"
-            try:
-                return (await client.get("/healthz")).status == 200
-            except aiohttp.ClientConnectionError:
-                return False
+            if not process.running:
+                raise NotUp(
+                    f"the engine ended at its start: {process.stdout[-2000:]}{process.stderr[-2000:]}"
+                )
+            return await answers(client)
 
-        await eventually(is_up, within_s=UP_WITHIN_S)
-        await asyncio.wait_for(channel.channel_ready(), UP_WITHIN_S)
-        return Booted(process, RestDoor(client), GrpcDoor(channel), self.superuser(dsn), process.stdout_path)
+        try:
+            await eventually(is_up, within_s=UP_WITHIN_S)
+        except AssertionError:
+            raise NotUp(f"no /healthz within {UP_WITHIN_S:g} s: {process.stdout[-2000:]}") from None
+        door = GrpcDoor(channel) if await listens(channel, GRPC_WITHIN_S) else None
+        return Booted(process, RestDoor(client), door, self.superuser(dsn), process.stdout_path)
 
     async def shared(self, variables: Mapping[str, str]) -> Booted:
         """A process with these variables, the same one for every case that asks: none may stop it."""
@@ -148,3 +161,19 @@ class Boots:
         folder = self._folder / str(next(self._numbers))
         folder.mkdir(parents=True)
         return folder
+
+
+async def answers(client: EngineClient) -> bool:
+    """Whether /healthz is answered with 200."""
+    try:
+        return (await client.get("/healthz")).status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def listens(channel: grpc.aio.Channel, within_s: float) -> bool:
+    try:
+        await asyncio.wait_for(channel.channel_ready(), within_s)
+    except TimeoutError:
+        return False
+    return True

@@ -12,7 +12,7 @@ import grpc
 from engine_client import EngineClient
 from engine_on_trial import QUICK
 
-from suite.boot import Boots
+from suite.boot import GRPC_WITHIN_S, Boots, NotUp, answers, listens
 from suite.case import Case, Need, Transport
 from suite.doors.grpc import GrpcDoor
 from suite.doors.rest import RestDoor
@@ -31,14 +31,14 @@ class Target:
         """Why the case cannot be tried here, "" when it can."""
         doors: Mapping[Transport, object] = {Transport.REST: self.rest, Transport.GRPC: self.grpc}
         means: Mapping[Need, tuple[object, str]] = {
-            Need.REST: (self.rest, "no --rest address was given"),
+            Need.REST: (self.rest, "no rest door: no --rest address was given"),
             Need.METRICS: (self.rest and self.metrics, "no --metrics address was given"),
             Need.DATABASE: (self.dsn, "no database address was given (CONFORMANCE_POSTGRES_DSN)"),
             Need.LOG: (self.log_path, "no --log file was given"),
             Need.BOOT: (self.boots, "an engine that runs already is not restarted; use --engine-command"),
         }
         if doors[transport] is None:
-            return f"no --{transport} address was given"
+            return f"no {transport} door: no --{transport} address was given, or nothing listened there"
         return next((reason for need, (has, reason) in means.items() if need in case.needs and not has), "")
 
 
@@ -51,15 +51,21 @@ async def attached(
     dsn: str | None = None,
     log_path: Path | None = None,
 ) -> AsyncIterator[Target]:
-    """An engine that runs already. It keeps the definitions and instances that the cases leave there."""
+    """An engine that runs already; NotUp when it cannot be reached. It keeps what the cases leave there."""
     async with contextlib.AsyncExitStack() as stack:
         rest = door = None
         if rest_url is not None:
             client = await stack.enter_async_context(EngineClient(rest_url.rstrip("/"), metrics_url or ""))
+            if not await answers(client):
+                raise NotUp(
+                    f"nothing answers {rest_url}/healthz with 200; is the engine up, is that its REST port?"
+                )
             rest = RestDoor(client)
         if grpc_address is not None:
             channel = grpc.aio.insecure_channel(grpc_address)
             stack.push_async_callback(channel.close, None)
+            if not await listens(channel, GRPC_WITHIN_S):
+                raise NotUp(f"nothing listens at {grpc_address}; is the engine up, is that its gRPC port?")
             door = GrpcDoor(channel)
         yield Target(rest, door, metrics_url is not None, dsn, log_path)
 

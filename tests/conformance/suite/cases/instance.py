@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from workflow import END, Json, decision, fork, join, service, timer, transformation, user_task, wait
 
 from suite.case import REST, Need, contains, holds, same, shows
@@ -18,12 +20,13 @@ BROKEN = decision("d", {"ghost": "end"})
 async def version_of_a_start(scene: Scene) -> None:
     id = await scene.door.define(wait("old"), END)
     await scene.door.define(wait("new"), END, id=id)
-    for more, wanted in (
+    asked: Sequence[tuple[Json, tuple[int, list[str]]]] = (
         ({}, (2, ["new"])),
         ({"definitionVersion": 0}, (2, ["new"])),
         ({"definitionVersion": -3}, (2, ["new"])),
         ({"definitionVersion": 1}, (1, ["old"])),
-    ):
+    )
+    for more, wanted in asked:
         started = await scene.door.begin(id, **more)
         same(f"started with {more}", (started["definitionVersion"], started["currentStepIds"]), wanted)
 

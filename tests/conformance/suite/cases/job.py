@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from patience import eventually
 from workflow import END, Json, service, timer, wait
 
-from suite.case import REST, Need, holds, same, shows
+from suite.case import GRPC, REST, Need, holds, same, shows
 from suite.cases.timer import INTERRUPTED
 from suite.doors import LEASE_WITHIN_S, Door
 from suite.scene import Scene
@@ -85,6 +85,19 @@ async def lease_as_asked(scene: Scene) -> None:
         await scene.door.begin(id)
         (job,) = await _polled(scene, id, leaseSeconds=asked)
         same("seconds", _lease_s(job), float(asked))
+
+
+@shows("1.6 poll-lease-seconds", "1.6 poll-lease-default", over=GRPC)
+async def lease_over_grpc(scene: Scene) -> None:
+    """A message does not say since when: the instance's start is a little before."""
+    for more, wanted_s in (({}, 30), ({"leaseSeconds": 0}, 30), ({"leaseSeconds": 3600}, 3600)):
+        instance = await scene.door.run(service("a"), END)
+        (job,) = await _polled(scene, instance["definitionId"], **more)
+        ends, started = (
+            datetime.fromisoformat(text) for text in (job["lockExpiresAt"], instance["startedAt"])
+        )
+        lasted_s = (ends - started).total_seconds()
+        holds(f"a lease of {wanted_s} s with {more}", wanted_s <= lasted_s < wanted_s + 25, lasted_s)
 
 
 @shows("1.6 poll-empty", over=REST)

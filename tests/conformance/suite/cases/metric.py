@@ -122,8 +122,10 @@ async def rest_calls(scene: Scene) -> None:
     async def act(scene: Scene) -> None:
         await scene.rest.raw("GET", "/v1/instances/no-such")
 
-    labels = {"method": "GET", "path": "/v1/instances/{id}", "status": "404"}
-    await counted(scene, "histogram", "http_requests_duration_seconds", act, **labels)
+    await counted(
+        scene, "histogram", "http_requests_duration_seconds", act,
+        method="GET", path="/v1/instances/{id}", status="404",
+    )  # fmt: skip
 
 
 @shows("8.1 grpc_requests_duration_seconds", over=GRPC, needs=[Need.REST, Need.METRICS])

@@ -8,7 +8,7 @@ from typing import Any
 
 from workflow import END, Json, wait
 
-from suite.case import REST, same, shows
+from suite.case import GRPC, REST, same, shows
 from suite.scene import Scene
 
 
@@ -143,6 +143,12 @@ async def default_page(scene: Scene) -> None:
     for page in ("", "x", -1, "1.5"):
         found = await _definitions(scene, keyword=mark, page=page)
         same(f"page {page!r}", (found["page"], _ids(found)), (0, ids))
+
+
+@shows("1.5 page-default", over=GRPC)
+async def negative_page(scene: Scene) -> None:
+    mark, ids = await _five(scene)
+    same("page -1", _ids(await _definitions(scene, keyword=mark, page=-1, pageSize=2)), ids[:2])
 
 
 @shows("1.5 page-slices")

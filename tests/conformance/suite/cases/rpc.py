@@ -7,7 +7,7 @@ from typing import Any
 
 import grpc
 from google.protobuf import json_format
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 from workflow import END, Json, document, fork, join, service, step, timer, transformation, user_task, wait
 
 from suite.case import GRPC, Differs, Need, add, contains, holds, same, shows
@@ -38,8 +38,12 @@ async def plaintext(scene: Scene) -> None:
 
 
 async def _serving(scene: Scene, service_name: str) -> None:
-    stub = health_pb2_grpc.HealthStub(scene.grpc.channel)
-    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service_name), timeout=10)
+    check = scene.grpc.channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
+    answer = await check(health_pb2.HealthCheckRequest(service=service_name), timeout=10)
     same("status", answer.status, health_pb2.HealthCheckResponse.SERVING)
 
 
@@ -403,10 +407,17 @@ async def branches_are_sorted(scene: Scene) -> None:
 
 @shows("2.5 integral-numbers", over=GRPC, needs=[Need.REST])
 async def whole_numbers(scene: Scene) -> None:
-    started = await scene.grpc.run(wait("w"), END, variables={"whole": 3, "half": 0.5})
-    raw = (await scene.rest.raw("GET", f"/v1/instances/{started['id']}")).body.decode().replace(": ", ":")
-    for wanted in ('"whole":3', '"half":0.5'):
-        holds(f"{wanted} over REST", f"{wanted}," in raw or f"{wanted}}}" in raw, raw)
+    """In variables and in a definition, as REST writes them."""
+    started = await scene.grpc.run(
+        transformation("t", {"more": 7.0}, "w"), wait("w"), END, variables={"whole": 3, "half": 0.5}
+    )
+    for path, numbers in (
+        (f"/v1/instances/{started['id']}", ('"whole":3', '"half":0.5', '"more":7')),
+        (f"/v1/definitions/{started['definitionId']}", ('"more":7',)),
+    ):
+        raw = (await scene.rest.raw("GET", path)).body.decode().replace(": ", ":")
+        for number in numbers:
+            holds(f"{number} over REST", f"{number}," in raw or f"{number}}}" in raw, raw)
 
 
 @shows("2.5 absent-struct", over=GRPC)

@@ -303,8 +303,9 @@ async def two_replicas(scene: Scene) -> None:
     dsn = await scene.boots.database()
     one, other = await scene.boots.serving(dsn), await scene.boots.serving(dsn)
     here, there = (
-        (each.rest if scene.door.transport is Transport.REST else each.grpc) for each in (one, other)
+        each.rest if scene.door.transport is Transport.REST else each.grpc for each in (one, other)
     )
+    assert here is not None and there is not None, "nothing listens on WE_GRPC_PORT"  # noqa: PT018 - one cause
     instance = await here.run(service("a"), END)
     job = await here.lease(instance, "a")
     (await there.complete(job["id"], {"workerId": "w", "variables": {"x": 1}})).ok("complete elsewhere")

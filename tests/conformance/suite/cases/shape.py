@@ -312,10 +312,13 @@ async def times(scene: Scene) -> None:
 
 @shows("1.4 integers", over=REST)
 async def integers(scene: Scene) -> None:
-    ended = await scene.door.run(
-        transformation("t", {"third": "${nine / 3}", "sum": "${1.5 + 1.5}", "same": "${nine}"}), END,
-        variables={"nine": 9},
-    )  # fmt: skip
-    raw = (await scene.rest.raw("GET", f"/v1/instances/{ended['id']}")).body.decode()
-    for name, number in (("third", 3), ("sum", 3), ("same", 9)):
-        holds(f"{name} is written {number}", re.search(rf'"{name}": ?{number}[,}}]', raw), raw)
+    """Computed ones, and ones that a client wrote with a fraction of zero."""
+    changes = {"third": "${nine / 3}", "sum": "${1.5 + 1.5}", "same": "${nine}"}
+    id = await scene.door.define(transformation("t", changes), END)
+    body = b'{"definitionId": "%b", "variables": {"nine": 9.0, "deep": {"hundred": 1e2}}}' % id.encode()
+    started = await scene.rest.raw("POST", "/v1/instances", body)
+    again = await scene.rest.raw("GET", f"/v1/instances/{started.json['id']}")
+    for answer in (started, again):
+        for name, number in (("third", 3), ("sum", 3), ("same", 9), ("nine", 9), ("hundred", 100)):
+            wanted = rf'"{name}": ?{number}[,}}]'
+            holds(f"{name} is written {number}", re.search(wanted, answer.body.decode()), answer.body)

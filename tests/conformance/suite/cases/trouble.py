@@ -29,25 +29,28 @@ async def without_table(booted: Booted, table: str) -> AsyncIterator[None]:
         await rows(booted.dsn, f"ALTER TABLE lost RENAME TO {table}")
 
 
-@shows("1.2 internal-error", "1.3 panic", over=REST, needs=BOOT)
+@shows("1.2 internal-error", "1.3 panic", "8.4 rest-request-error", over=REST, needs=BOOT)
 async def internal_error(scene: Scene) -> None:
     booted = await scene.boots.serving()
     id = await booted.rest.define(service("a"), END)
     async with without_table(booted, "step_execution"):
         answer = await booted.rest.raw("POST", "/v1/instances", {"definitionId": id})
         refusal(answer, 500, "internal-error")
+    await eventually(lambda: booted.process.log(msg="rest request", level="ERROR", status=500))
     same("status afterwards", (await booted.rest.begin(id))["status"], "ACTIVE")
 
 
 @shows("2.4 internal", over=GRPC, needs=BOOT)
 async def internal_status(scene: Scene) -> None:
     booted = await scene.boots.serving()
-    id = await booted.grpc.define(service("a"), END)
+    door = booted.grpc
+    assert door is not None, "nothing listens on WE_GRPC_PORT"
+    id = await door.define(service("a"), END)
     async with without_table(booted, "step_execution"):
-        answer = await booted.grpc.ask("StartInstance", definition_id=id)
+        answer = await door.ask("StartInstance", definition_id=id)
         same("status code", answer.said, "INTERNAL")
         holds('the text begins "internal error: "', answer.text.startswith("internal error: "), answer.text)
-    same("status afterwards", (await booted.grpc.begin(id))["status"], "ACTIVE")
+    same("status afterwards", (await door.begin(id))["status"], "ACTIVE")
 
 
 @shows("1.2 overdue", over=REST, needs=BOOT)

@@ -142,12 +142,10 @@ class Door(ABC):
     async def until_entered(self, instance: Json, step_id: str) -> Json:
         """The first execution of that step, waited for."""
 
-        async def look() -> Json | None:
-            entered = [each for each in await self.trail(instance) if each["stepId"] == step_id]
-            return entered[0] if entered else None
+        async def look() -> list[Json]:
+            return [each for each in await self.trail(instance) if each["stepId"] == step_id]
 
-        found: Json = await eventually(look, within_s=LEASE_WITHIN_S)
-        return found
+        return (await eventually(look, within_s=LEASE_WITHIN_S))[0]
 
 
 #: the contract's sweep of 15 s and lease of 30 s, and room for a busy machine
