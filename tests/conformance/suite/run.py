@@ -54,6 +54,8 @@ async def judge(target: Target, case: Case, transport: Transport) -> tuple[Outco
         return Outcome.DIFFERS, str(difference)
     except TimeoutError:
         return Outcome.DIFFERS, f"no end of it within {CASE_WITHIN_S:g} s"
+    except KeyError as missing:
+        return Outcome.DIFFERS, f"an answer lacks {missing}"
     except Exception as error:
         # An answer that no case foresaw, a closed connection, a body that is no JSON: the engine differs.
         return Outcome.DIFFERS, f"{type(error).__name__}: {error}"

@@ -120,7 +120,8 @@ async def start_and_get(scene: Scene) -> None:
 @shows("2.1 GetInstanceHistory", "2.3 StepExecution", "2.2 StepExecutionStatus", over=GRPC)
 async def get_history(scene: Scene) -> None:
     started = await _instance(scene, transformation("t", {"x": 1}, "a"), service("a", "w"), wait("w"), END)
-    await scene.grpc.work_off({"id": started.id, "definitionId": started.definition_id}, "a")
+    (job,) = await scene.grpc.jobs(started.definition_id, "a")
+    await _message(scene, "CompleteJob", job_id=job["id"], worker_id="w")
     first, second, third = (await _message(scene, "GetInstanceHistory", id=started.id)).executions
     same("steps", [each.step_id for each in (first, second, third)], ["t", "a", "w"])
     same("types", [each.step_type for each in (first, second, third)], [4, 1, 5])

@@ -319,4 +319,4 @@ async def a_hundred_empty_polls(scene: Scene) -> None:
     for _ in range(100):
         same("jobs", await scene.door.jobs("nobody's", "a", worker="w", maxJobs=64), [])
     took_s = time.monotonic() - began_s
-    holds("a hundred empty polls take less than 10 s", took_s < 10, took_s)
+    holds("a hundred empty polls take less than 30 s", took_s < 30, took_s)
