@@ -14,6 +14,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 from suite import contract, table
+from suite.__main__ import main
 from suite.cases import CASES
 from suite.target import started
 
@@ -130,12 +131,18 @@ async def test_an_attached_engine_is_tried_as_far_as_it_can_be_reached(tmp_path:
     assert whole.rows("not tried") == ["1.8 alive", "1.8 schema-current"]
 
 
-async def test_arguments_that_are_wrong_are_told() -> None:
-    unknown = await conformance("--rows", "99.*")
-    assert unknown.exit_code == 2
-    assert "no row matches 99.*" in unknown.errors
-    listed = await conformance("--list")
-    assert len(listed.text.splitlines()) == len(contract.rows())
+def test_arguments_that_are_wrong_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--rows", "99.*"]) == 2
+    assert "no row matches 99.*" in capsys.readouterr().err
+    assert main(["--rest", "http://127.0.0.1:1"]) == 2
+    assert "nothing answers http://127.0.0.1:1/healthz" in capsys.readouterr().err
+    assert main(["--engine-command", "no-such-engine", "--rows", "1.8 *"]) == 2
+    assert "no-such-engine cannot be started" in capsys.readouterr().err
+
+
+def test_every_row_can_be_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--list"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(contract.rows())
 
 
 # -- the page
