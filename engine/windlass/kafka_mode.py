@@ -100,8 +100,17 @@ class KafkaMode:
         if secured:
             log.info(BrokerEvent.TLS_OK)
             log.info(BrokerEvent.SASL_OK.format(user=kafka.sasl_username))
+        await self._check_tables()
         await self._check_topics()
-        await self._check_database()
+        await self._check_lead()
+
+    async def _check_tables(self) -> None:
+        (tables,) = await self._database.fetch(sql("outbox_has_table"))
+        if not (tables["outbox"] and tables["leader"]):
+            raise BootRefused(
+                "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
+                "there; run windlass migrate"
+            )
 
     async def _check_topics(self) -> None:
         job_types = await self._job_types()
@@ -121,16 +130,10 @@ class KafkaMode:
         self._watch.job_types.update(job_types)
         self._log.info(BrokerEvent.TOPICS_PRESENT)
 
-    async def _check_database(self) -> None:
+    async def _check_lead(self) -> None:
         try:
             await self._lead.enter()
         except EngineError as err:
-            (tables,) = await self._database.fetch(sql("outbox_has_table"))
-            if not (tables["outbox"] and tables["leader"]):
-                raise BootRefused(
-                    "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
-                    "there; run windlass migrate"
-                ) from err
             raise BootRefused(
                 f"the advisory lock and the leader's row cannot be used ({err}); grant the role of WE_POSTGRES_DSN the "
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"

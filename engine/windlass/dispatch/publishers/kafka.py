@@ -116,9 +116,13 @@ class KafkaPublisher:
                 f"at {brokers} ({seen[KafkaError._AUTHENTICATION].str()}); check WE_KAFKA_SASL_USERNAME, "
                 "WE_KAFKA_SASL_PASSWORD and WE_KAFKA_SASL_MECHANISM"
             )
-        if KafkaError._SSL in seen:
+        # A listener that does not speak TLS hangs up, which the client counts as a lost connection.
+        tls = seen.get(KafkaError._SSL) or next(
+            (e for e in seen.values() if "SSL handshake" in e.str()), None
+        )
+        if tls is not None:
             return (
-                f"the TLS handshake with {brokers} failed ({seen[KafkaError._SSL].str()}); check WE_KAFKA_TLS_CA_PATH, "
+                f"the TLS handshake with {brokers} failed ({tls.str()}); check WE_KAFKA_TLS_CA_PATH, "
                 "that the brokers' certificates name the hosts dialled, and that this listener speaks TLS"
             )
         for code in (KafkaError._RESOLVE, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
@@ -291,8 +295,9 @@ class KafkaPublisher:
     # -- clients
 
     async def close(self) -> None:
-        if self._producer is not None:
-            await self._in_thread(self._publishing, self._producer.flush, CLOSE_WITHIN_S)
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._in_thread(self._publishing, producer.flush, CLOSE_WITHIN_S)
         for executor in (self._publishing, self._asking):
             executor.shutdown(wait=False, cancel_futures=True)
 
