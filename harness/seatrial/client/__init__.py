@@ -7,7 +7,7 @@ and `recording.py` puts the three between an invoke and its end.
 from __future__ import annotations
 
 from seatrial.client.answer import Answer, CallFailed, Job
-from seatrial.client.recording import POLL_DEFAULT_LEASE_S, RecordingClient
+from seatrial.client.recording import RecordingClient
 from seatrial.client.transport import TRANSPORTS
 
-__all__ = ["POLL_DEFAULT_LEASE_S", "TRANSPORTS", "Answer", "CallFailed", "Job", "RecordingClient"]
+__all__ = ["TRANSPORTS", "Answer", "CallFailed", "Job", "RecordingClient"]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from typing import Any
 
 # The library reads these when it is loaded. Processes are started here all the time, each by a fork that is at once
 # another program: it needs no support, and the library's remarks on it would stand in the middle of the progress.
@@ -46,6 +45,8 @@ _OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_AFTER_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_AFTER_MS),
     ("grpc.client_idle_timeout_ms", IDLE_AFTER_MS),
+    # Straight to the replica, whatever the user's environment says of proxies, as REST goes.
+    ("grpc.enable_http_proxy", 0),
     # An answer refused for its size would look like a call refused for its size, which did nothing.
     ("grpc.max_receive_message_length", -1),
 )
@@ -81,7 +82,7 @@ class GrpcTransport:
     """One channel for each replica, made with the first call to it."""
 
     def __init__(self) -> None:
-        self._channels: dict[str, Any] = {}
+        self._channels: dict[str, grpc.aio.Channel] = {}
 
     async def exchange(self, replica: Replica, request: Request, limit_s: float) -> Answer:
         try:
@@ -91,7 +92,7 @@ class GrpcTransport:
             return _ended(replica.name, "fail", REFUSALS[Code.INVALID_ARGUMENT], f"not sent: {err}")
         rpc = type(message).__name__.removesuffix("Request")
         channel = self._channel(replica)
-        call = channel.unary_unary(f"/{SERVICE}/{rpc}")
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/{rpc}")
         began_s = time.monotonic()
         try:
             data = await call(message.SerializeToString(), timeout=limit_s, wait_for_ready=False)
@@ -107,7 +108,7 @@ class GrpcTransport:
             await channel.close()
         self._channels = {}
 
-    def _channel(self, replica: Replica) -> Any:
+    def _channel(self, replica: Replica) -> grpc.aio.Channel:
         if replica.name not in self._channels:
             assert replica.grpc_address is not None  # the recording client refuses such replicas
             self._channels[replica.name] = grpc.aio.insecure_channel(replica.grpc_address, _OPTIONS)

@@ -45,7 +45,7 @@ class RestTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(self, replica: Replica, request: Request, limit_s: float) -> Answer:
-        method, path, body = _said(request)
+        method, path, body = _http(request)
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         try:
@@ -70,7 +70,7 @@ class RestTransport:
             self._session = None
 
 
-def _said(request: Request) -> tuple[str, str, Mapping[str, Any] | None]:
+def _http(request: Request) -> tuple[str, str, Mapping[str, Any] | None]:
     """Method, path and body of contract 1.1."""
     body: dict[str, Any]
     match request:

@@ -269,6 +269,14 @@ def test_drills_are_collected_only_when_asked_for(tmp_path: Path) -> None:
     assert not (tmp_path / "reports").exists()
 
 
+def test_the_plugin_takes_a_transport_and_refuses_one_that_is_none(tmp_path: Path) -> None:
+    asked = ("--collect-only", "--seatrial-drills", "smoke", "--seatrial-transport")
+    assert "seatrial::smoke" in pytest_in(tmp_path, *asked, "both").stdout
+    refused = pytest_in(tmp_path, *asked, "pigeon")
+    assert refused.returncode == 4
+    assert "transport 'pigeon' is not there; choose rest or grpc or both" in refused.stderr
+
+
 def test_the_plugin_refuses_an_unknown_drill(tmp_path: Path) -> None:
     result = pytest_in(tmp_path, "--seatrial-drills", "smoek")
     assert result.returncode == 4

@@ -283,6 +283,31 @@ async def test_no_answer_in_time_leaves_it_open(make: Make, engine: SmallGrpcEng
     assert ops(tmp_path)[-1].type == "info"
 
 
+async def test_a_call_that_the_harness_gives_up_has_no_end(
+    make: Make, engine: SmallGrpcEngine, tmp_path: Path
+) -> None:
+    arrived = asyncio.Event()
+
+    async def hang(rpc: str, request: Any, context: Any) -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    engine.grpc_script = hang
+    call = asyncio.create_task(make().cancel("i1", "changed my mind"))
+    await arrived.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert [op.type for op in ops(tmp_path)] == ["invoke"]
+
+
+async def test_a_proxy_of_the_user_is_not_asked(
+    make: Make, engine: SmallGrpcEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert (await make().signal("i1", "paper")).ok
+
+
 async def test_a_connection_lost_after_sending_leaves_it_open_and_is_not_tried_again(
     make: Make, engine: SmallGrpcEngine
 ) -> None:
