@@ -70,6 +70,18 @@ def run(
             metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."
         ),
     ] = None,
+    attach_grpc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT,...", help="The gRPC addresses of what --attach names, in its order."
+        ),
+    ] = None,
+    transport: Annotated[
+        str,
+        typer.Option(
+            metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
+        ),
+    ] = "rest",
     chart: Chart = None,
     values: Values = None,
     keep: Annotated[
@@ -87,7 +99,11 @@ def run(
 
     `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
 
+    `seatrial run L5 --transport both`  each call drawn from REST and gRPC
+
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
+
+    `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
     """
     from seatrial.trial import carry_out, new_options
 
@@ -99,6 +115,8 @@ def run(
             report_dir=report,
             engine_command=engine_command,
             attach=attach,
+            attach_grpc=attach_grpc,
+            transport=transport,
             chart=chart,
             values=values or (),
         )
@@ -219,7 +237,9 @@ def _plainly() -> Iterator[None]:
 
 def _print_state(state: State, ended_by: str) -> None:
     for replica in state.replicas:
-        typer.echo(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+        typer.echo(
+            f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"
+        )
     typer.echo(f"database   {state.dsn}")
     typer.echo(f"ends with  {ended_by}")
     sys.stdout.flush()

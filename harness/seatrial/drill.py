@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from seatrial.check import judge
-from seatrial.client import RecordingClient
+from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.observe import observe
@@ -110,7 +110,7 @@ async def run(
         run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
         stage = Stage(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
-            schedule=drawn.schedule, parameters=drill.parameters,
+            schedule=drawn.schedule, parameters=drill.parameters, transports=TRANSPORTS[options.transport],
         )  # fmt: skip
         await _act(drill, stage)
         recorder.info("harness", "phase", {"name": "observe"})
@@ -200,6 +200,7 @@ def _header(drill: Drill, yard: Yard, drawn: Drawn, started_at: datetime) -> Run
         checks=drill.checks,
         parameters=dict(drill.parameters),
         schedule_hash=drawn.hash,
+        transport=options.transport,
     )
 
 

@@ -16,7 +16,7 @@ import psycopg
 from seatrial.client import Answer, CallFailed, RecordingClient
 from seatrial.cluster import Cluster, ClusterError, Database, Replica
 from seatrial.fault import Evidence, Fault, inflicted
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
@@ -81,6 +81,7 @@ class Stage:
         run_key: str,
         schedule: Mapping[str, Any],
         parameters: Mapping[str, Any],
+        transports: Sequence[TransportName] = ("rest",),
     ) -> None:
         self.cluster = cluster
         self.recorder = recorder
@@ -89,8 +90,11 @@ class Stage:
         self.parameters = parameters
         self.run_key = run_key
         """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
-        self.workers = WorkerPool(folder, cluster.replicas(), recorder, f"{seed}:workers")
+        self.workers = WorkerPool(
+            folder, cluster.replicas(), recorder, f"{seed}:workers", transports=transports
+        )
         self._seed = seed
+        self._transports = tuple(transports)
         self._clients: list[RecordingClient] = []
         self._looker: RecordingClient | None = None
         self._probes: dict[str, RecordingClient] = {}
@@ -313,6 +317,7 @@ class Stage:
             self.random(f"{process}:{len(self._clients)}"),
             send_token=send_token,
             timeout_s=timeout_s,
+            transports=self._transports,
         )
         self._clients.append(client)
         return client

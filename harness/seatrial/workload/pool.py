@@ -20,7 +20,7 @@ import msgspec
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
 from seatrial.workload import WorkerSpec
 from seatrial.workload.worker import WorkerConfig
 
@@ -52,11 +52,20 @@ class Member:
 class WorkerPool:
     """`folder` is the run's: the workers append to its history and log to its `logs/`."""
 
-    def __init__(self, folder: Path, replicas: Sequence[Replica], recorder: Recorder, seed: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        replicas: Sequence[Replica],
+        recorder: Recorder,
+        seed: str,
+        *,
+        transports: Sequence[TransportName] = ("rest",),
+    ) -> None:
         self._folder = folder
         self._replicas = tuple(replicas)
         self._recorder = recorder
         self._seed = seed
+        self._transports = tuple(transports)
         self._reaper: Reaper | None = None
         self._members: list[Member] = []
         self._keepers: dict[int, asyncio.Task[None]] = {}
@@ -158,6 +167,7 @@ class WorkerPool:
             replicas=self._replicas,
             history_folder=str(self._folder.resolve()),
             spec=spec,
+            transports=self._transports,
         )
         path = self._folder / "workers" / f"{process_name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)

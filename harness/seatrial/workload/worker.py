@@ -19,7 +19,7 @@ import msgspec
 
 from seatrial.client import Answer, Job, RecordingClient
 from seatrial.cluster import Replica
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
 from seatrial.workload import Handler, WorkerSpec
 
 _RETRY_MIN_S = 0.1
@@ -36,6 +36,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     replicas: tuple[Replica, ...]
     history_folder: str
     spec: WorkerSpec
+    transports: tuple[TransportName, ...] = ("rest",)
 
 
 class Worker:
@@ -51,6 +52,7 @@ class Worker:
             random.Random(f"{config.seed}:calls"),
             send_token=config.spec.send_token,
             timeout_s=config.spec.call_timeout_s,
+            transports=config.transports,
         )
         self._leaving = asyncio.Event()
         self._slot_free = asyncio.Event()
