@@ -82,7 +82,7 @@ def run(base_url: str, document: Mapping[str, Any], *, seed: int, examples: int,
 
 
 def _configuration(base_url: str, seed: int, examples: int, scenarios: int) -> dict[str, Any]:
-    generation = {"max-examples": examples, "deterministic": True, "database": "none", "no-shrink": True}
+    generation = {"max-examples": examples, "database": "none", "no-shrink": True}
     checks = {"enabled": True, "max_response_time": ANSWER_WITHIN_S}
     lenient = {"negative_data_rejection": {"expected-statuses": [*REFUSALS, "200"]}}
     ruled = {"positive_data_acceptance": {"expected-statuses": [*ACCEPTED, "400"]}}
