@@ -42,11 +42,18 @@ class Client:
         self._retry_for_s = retry_for_s
 
     async def __aenter__(self) -> Self:
-        await self._transport.__aenter__()
+        await self.open()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        await self._transport.__aexit__(*exc_info)
+        await self.close()
+
+    async def open(self) -> None:
+        """For where `async with` does not fit; then `close` it."""
+        await self._transport.open()
+
+    async def close(self) -> None:
+        await self._transport.close()
 
     # -- definitions and instances
 
@@ -137,7 +144,9 @@ def _transport(address: str, timeout_s: float) -> Transport:
     """Raises ValueError for an address that is none."""
     url = urlsplit(address)
     if not url.hostname or url.query or url.fragment:
-        raise ValueError(f"{address!r} is no address of an engine; write http://host:8080 or grpc://host:9090")
+        raise ValueError(
+            f"{address!r} is no address of an engine; write http://host:8080 or grpc://host:9090"
+        )
     if url.scheme in {"http", "https"}:
         try:
             from windlass.client.rest import RestTransport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 import grpc
 import msgspec
@@ -40,14 +40,13 @@ class GrpcTransport:
         self._tls = tls
         self._channel: grpc.aio.Channel
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> None:
         if self._tls:
             self._channel = grpc.aio.secure_channel(self._target, grpc.ssl_channel_credentials(), OPTIONS)
         else:
             self._channel = grpc.aio.insecure_channel(self._target, OPTIONS)
-        return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def close(self) -> None:
         await self._channel.close()
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded:

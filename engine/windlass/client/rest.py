@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import aiohttp
@@ -42,12 +42,11 @@ class RestTransport:
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> None:
         # The caller bounds how much it does at once.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
-        return self
 
-    async def __aexit__(self, *exc_info: object) -> None:
+    async def close(self) -> None:
         await self._session.close()
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded:

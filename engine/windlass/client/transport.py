@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from windlass.client.model import Instance, Job, StepExecution, Uploaded
 
@@ -13,8 +13,8 @@ Variables = Mapping[str, Any]
 class Transport(Protocol):
     """Every method raises `windlass.client.errors.WindlassError` subclasses only."""
 
-    async def __aenter__(self) -> Self: ...
-    async def __aexit__(self, *exc_info: object) -> None: ...
+    async def open(self) -> None: ...
+    async def close(self) -> None: ...
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded: ...
     async def start(
