@@ -70,6 +70,14 @@ def run(
             metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."
         ),
     ] = None,
+    brokers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT,HOST:PORT",
+            help="A Kafka cluster of yours instead of the run's own; for SASL over TLS set "
+            "SEATRIAL_KAFKA_USERNAME, _PASSWORD, _MECHANISM, _CA_PATH.",
+        ),
+    ] = None,
     chart: Chart = None,
     values: Values = None,
     keep: Annotated[
@@ -88,6 +96,8 @@ def run(
     `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
 
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
+
+    `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
     """
     from seatrial.trial import carry_out, new_options
 
@@ -101,6 +111,7 @@ def run(
             attach=attach,
             chart=chart,
             values=values or (),
+            brokers=brokers,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
@@ -111,7 +122,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: what each drill promises and what judges it.
+    """Lists the catalogue: each drill, whether jobs are polled for or travel through Kafka, its promise, its judges.
 
     `seatrial list`
     """
@@ -120,9 +131,10 @@ def list_drills() -> None:
     width = max(map(len, CATALOGUE))
     for drill in CATALOGUE.values():
         typer.echo(
-            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.title}  [{' '.join(drill.checks)}]"
+            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.mode:<7}  {drill.title}"
+            f"  [{' '.join(drill.checks)}]"
         )
-        typer.echo(f"{'':<{width}}        {drill.promise}")
+        typer.echo(f"{'':<{width}}                 {drill.promise}")
 
 
 @app.command()

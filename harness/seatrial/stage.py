@@ -14,9 +14,10 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import Cluster, ClusterError, Database, Replica
+from seatrial.cluster import Broker, Cluster, ClusterError, Database, Kafka, Replica
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder
+from seatrial.lookout import Lookout
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
@@ -81,6 +82,7 @@ class Stage:
         run_key: str,
         schedule: Mapping[str, Any],
         parameters: Mapping[str, Any],
+        mode: str = "polling",
     ) -> None:
         self.cluster = cluster
         self.recorder = recorder
@@ -89,7 +91,17 @@ class Stage:
         self.parameters = parameters
         self.run_key = run_key
         """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
-        self.workers = WorkerPool(folder, cluster.replicas(), recorder, f"{seed}:workers")
+        self._broker = cluster.broker() if mode != "polling" and isinstance(cluster, Kafka) else None
+        self.workers = WorkerPool(
+            folder,
+            cluster.replicas(),
+            recorder,
+            f"{seed}:workers",
+            way="kafka" if mode == "kafka" else "poll",
+            broker=self._broker.access() if self._broker else None,
+        )
+        dsn = cluster.dsn() if isinstance(cluster, Database) else None
+        self._lookout = Lookout(cluster.replicas(), dsn, recorder)
         self._seed = seed
         self._clients: list[RecordingClient] = []
         self._looker: RecordingClient | None = None
@@ -102,6 +114,8 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        if self._broker is not None:
+            self.spawn(self._lookout.run())
         return self
 
     async def __aexit__(
@@ -173,8 +187,33 @@ class Stage:
         self._faults += 1
         return inflicted(fault, self.cluster, self.recorder, process=f"fault-{self._faults}")
 
-    async def upload(self, *workloads: Workload) -> None:
-        """Raises CallFailed when a definition is not accepted."""
+    @property
+    def broker(self) -> Broker:
+        """Raises ClusterError in a drill whose mode is polling."""
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return self._broker
+
+    async def leader(self, within_s: float = 20.0) -> str:
+        """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
+        found: list[str] = []
+
+        async def is_one() -> bool:
+            found[:] = await self._lookout.leaders()
+            return len(found) == 1
+
+        await self.eventually(is_one, within_s, f"one replica leads (now {', '.join(found) or 'none'})")
+        return found[0]
+
+    async def upload(self, *workloads: Workload, topics: bool = True) -> None:
+        """Where there is a broker, makes the topics of the jobs first, unless `topics` is False.
+
+        Raises CallFailed when a definition is not accepted.
+        """
+        if self._broker is not None and topics:
+            await self._broker.create_topics(topic for workload in workloads for topic in workload.topics())
         client = self.client()
         for workload in workloads:
             for definition in workload.definitions:

@@ -13,11 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from seatrial.cluster import ClusterError, CutMode
 from seatrial.cluster.certificate import Authority, new_authority
-from seatrial.cluster.kafka_client import PARTITIONS, Access, KafkaAdmin, Record
+from seatrial.cluster.kafka_client import Access, KafkaAdmin, Record
 from seatrial.cluster.kafka_installation import install_kafka
 from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, tail
@@ -31,34 +31,6 @@ GROUP_PREFIX = "workflow.workers."
 ENGINE_USER = "windlass"
 #: proves itself and may do nothing
 STRANGER = "stranger"
-
-
-class Broker(Protocol):
-    """What a drill may always ask for, whoever runs the broker."""
-
-    def access(self) -> Access:
-        """For workers and for observation; no proxy in the path."""
-        ...
-
-    def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
-        """The chart's `kafka` values that lead an engine here. Holds a password: never shown."""
-        ...
-
-    def secrets(self) -> Sequence[str]:
-        """What must show in no log, no report and on no wire."""
-        ...
-
-    async def create_topics(self, names: Iterable[str], *, partitions: int = PARTITIONS) -> None: ...
-
-    async def delete_topics(self, names: Iterable[str]) -> None: ...
-
-    async def clear(self) -> None:
-        """Deletes the topics that `create_topics` made, for the next drill to begin with none."""
-        ...
-
-    async def records(self) -> list[Record]:
-        """All records of the topics that were made."""
-        ...
 
 
 class KafkaServer:
@@ -170,14 +142,17 @@ class KafkaServer:
             "saslPassword": self._passwords[STRANGER],
         }
 
+    def other_authority(self) -> Path:
+        return new_authority("Somebody else's authority").write(self._home() / "other-ca.crt")
+
     def secrets(self) -> Sequence[str]:
         return list(self._passwords.values())
 
-    async def create_topics(self, names: Iterable[str], *, partitions: int = PARTITIONS) -> None:
+    async def create_topics(self, names: Iterable[str]) -> None:
         """Those that are not there yet."""
         fresh = set(names) - self._made
         if fresh:
-            await self._admin().create_topics(fresh, partitions=partitions)
+            await self._admin().create_topics(fresh)
             self._made |= fresh
 
     async def delete_topics(self, names: Iterable[str]) -> None:
@@ -381,7 +356,7 @@ class ExternalKafka:
     def secrets(self) -> Sequence[str]:
         return [self._password] if self._password else []
 
-    async def create_topics(self, names: Iterable[str], *, partitions: int = PARTITIONS) -> None:
+    async def create_topics(self, names: Iterable[str]) -> None:
         """Refuses a topic that is there and not of our making: its records are somebody's."""
         fresh = set(names) - self._made
         if taken := fresh & await self._admin().topics():
@@ -390,7 +365,7 @@ class ExternalKafka:
                 "record of its topics; delete them, or give --brokers a cluster without them"
             )
         if fresh:
-            await self._admin().create_topics(fresh, partitions=partitions)
+            await self._admin().create_topics(fresh)
             self._made |= fresh
 
     async def delete_topics(self, names: Iterable[str]) -> None:

@@ -29,6 +29,7 @@ CATALOGUE: Mapping[str, Drill] = {
     drill.id: drill
     for drill in (
         smoke.DRILL,
+        smoke.KAFKA,
         lease_reclaim.DRILL,
         zombie.DRILL,
         zombie_same_name.DRILL,

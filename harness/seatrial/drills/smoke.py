@@ -59,3 +59,10 @@ DRILL = Drill(
     core=True,
     bound_s=90.0,
 )
+
+KAFKA = DRILL.in_kafka_mode(
+    title="All workloads through Kafka, no fault",
+    promise="In kafka_outbox mode every step type runs to its end, each job once, in order (seed 001).",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
+    core=True,
+)
