@@ -23,7 +23,7 @@ from seatrial.observe import observe
 from seatrial.report.store import write_result
 from seatrial.stage import Stage
 from seatrial.verdict import DrillResult, Outcome, worst
-from seatrial.yard import Misuse, Yard, merge
+from seatrial.yard import Misuse, Yard, environment, merge
 
 #: begins the note of a drill that never had its cluster
 NOT_UP = "the cluster did not come up"
@@ -68,14 +68,20 @@ class Drill:
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
 
-    def in_kafka_mode(self, **changes: Any) -> Drill:
+    def in_kafka_mode(self, *, redelivery_s: float = 5.0, **changes: Any) -> Drill:
         """The same story told in kafka_outbox mode, as `<id>-kafka`: there are no leases to judge, but dispatches.
 
-        `changes` are fields; `parameters` and `values` are laid over this drill's.
+        `changes` are fields; `parameters` and `values` are laid over this drill's. A job that nobody completes is
+        dispatched again after `redelivery_s`.
         """
         kept = tuple(check for check in self.checks if check not in _OF_LEASES)
-        changes["parameters"] = {**self.parameters, **changes.get("parameters", {})}
-        changes["values"] = merge(self.values, changes.get("values", {}))
+        changes["parameters"] = {
+            **self.parameters,
+            "redelivery_s": redelivery_s,
+            **changes.get("parameters", {}),
+        }
+        redelivery = environment(WINDLASS_REDELIVERY_SECONDS=redelivery_s)
+        changes["values"] = merge(merge(self.values, redelivery), changes.get("values", {}))
         return replace(
             self,
             **{

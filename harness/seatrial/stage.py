@@ -196,12 +196,16 @@ class Stage:
             )
         return self._broker
 
+    async def leaders(self) -> Sequence[str]:
+        """The replicas that say just now to lead the relay."""
+        return await self._lookout.leaders()
+
     async def leader(self, within_s: float = 20.0) -> str:
         """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
         found: list[str] = []
 
         async def is_one() -> bool:
-            found[:] = await self._lookout.leaders()
+            found[:] = await self.leaders()
             return len(found) == 1
 
         await self.eventually(is_one, within_s, f"one replica leads (now {', '.join(found) or 'none'})")

@@ -8,28 +8,18 @@ from itertools import combinations, pairwise
 from math import ceil, inf
 from typing import Any
 
-import msgspec
-
 from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
 from seatrial.check.dispatch import LEDGER, Dispatches, Term, dispatches_of
-from seatrial.check.facts import Facts, Fault, facts_of
+from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
-from seatrial.history import History, Op
+from seatrial.check.lead import Claim, claims_of, hits, names
+from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "One replica leads the relay: epochs rise and each has one holder, only the holder removes rows, nothing made "
     "after its term is published in it, no two claim the lead together, and a lost leader is replaced within the bound."
 )
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """A time in which a node's gauge said 1 (monotonic)."""
-
-    node: str
-    from_s: float
-    to_s: float
-    op: Op
 
 
 @assuming("LD", GUARANTEE, PAIRED, LEDGER, BITTEN, LOADED)
@@ -45,7 +35,7 @@ def leadership(history: History) -> Verdict:
     _judge_records(dispatches, findings)
     claims = claims_of(facts)
     _judge_claims(claims, facts.number("lead_overlap_s", 1.0), findings)
-    takeovers = _judge_takeovers(facts, dispatches, claims, findings)
+    takeovers = _judge_takeovers(facts, findings)
     times_s = sorted(each["takeover_s"] for each in takeovers if each["takeover_s"] is not None)
     figures: dict[str, Any] = {
         "terms": len(dispatches.terms),
@@ -93,11 +83,6 @@ def _judge_removals(dispatches: Dispatches, findings: Findings) -> None:
             findings.add(text, op.value["dedup_id"], op.value["job_id"], at=(op.index,))
 
 
-def names(session: str, holder: str) -> bool:
-    """Whether the session's name (parts between slashes) has the holder's node in it."""
-    return any(part and (holder == part or holder.startswith(f"{part}/")) for part in session.split("/"))
-
-
 def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
     """What was in hand when the term ended may still arrive: it cannot be called back. What came later was not."""
     began = {term.epoch: term.began_us for term in dispatches.terms}
@@ -120,22 +105,6 @@ def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
             findings.add(text, record.dedup_id, row.job_id, at=(row.op.index, record.op.index))
 
 
-def claims_of(facts: Facts) -> Sequence[Claim]:
-    """From the gauges; a node that does not answer claims nothing."""
-    open_: dict[str, Op] = {}
-    found = []
-    last_s = max((op.t_s for op in facts.rows("leads")), default=0.0)
-    for op in facts.rows("leads"):
-        node = str(op.value["node"])
-        began = open_.pop(node, None)
-        if began is not None:
-            found.append(Claim(node, began.t_s, op.t_s, began))
-        if op.value["leads"]:
-            open_[node] = op
-    found += [Claim(node, op.t_s, max(last_s, op.t_s), op) for node, op in open_.items()]
-    return sorted(found, key=lambda claim: claim.from_s)
-
-
 def _judge_claims(claims: Sequence[Claim], allowed_s: float, findings: Findings) -> None:
     for one, other in combinations(claims, 2):
         overlap_s = min(one.to_s, other.to_s) - max(one.from_s, other.from_s)
@@ -144,47 +113,18 @@ def _judge_claims(claims: Sequence[Claim], allowed_s: float, findings: Findings)
             findings.add(text, at=(one.op.index, other.op.index))
 
 
-def _judge_takeovers(
-    facts: Facts, dispatches: Dispatches, claims: Sequence[Claim], findings: Findings
-) -> list[dict[str, Any]]:
-    """Of each fault that hit whoever led then: seconds from its injection to the next term of another holder."""
+def _judge_takeovers(facts: Facts, findings: Findings) -> list[dict[str, Any]]:
     bound_s = facts.number("takeover_bound_s", inf)
     found = []
-    for fault in facts.faults:
-        leader = _leader_at(fault.invoked_s, dispatches, claims)
-        if fault.bit_s is None or leader is None or not any(names(each, leader) for each in fault.targets):
-            continue
-        next_s = _next_term_s(fault, leader, dispatches, claims)
-        takeover_s = None if next_s is None else round(next_s - fault.invoked_s, 3)
-        found.append({"fault": str(fault), "leader": leader, "takeover_s": takeover_s})
-        if takeover_s is None and bound_s < inf:
-            text = f"nobody took over after {fault}, who led"
-            findings.add(text, at=(fault.call.invoke.index,))
-        elif takeover_s is not None and takeover_s > bound_s:
-            text = f"{takeover_s:.3f} s passed from {fault} to the next leader, the bound is {bound_s:g} s"
-            findings.add(text, at=(fault.call.invoke.index,))
+    for hit in hits(facts):
+        found.append({"fault": str(hit.fault), "leader": hit.leader, "takeover_s": hit.takeover_s})
+        if hit.takeover_s is None and bound_s < inf:
+            text = f"nobody took over after {hit.fault}, who led"
+            findings.add(text, at=(hit.fault.call.invoke.index,))
+        elif hit.takeover_s is not None and hit.takeover_s > bound_s:
+            text = f"{hit.takeover_s:.3f} s passed from {hit.fault} to the next leader, the bound is {bound_s:g} s"
+            findings.add(text, at=(hit.fault.call.invoke.index,))
     return found
-
-
-def _leader_at(at_s: float, dispatches: Dispatches, claims: Sequence[Claim]) -> str | None:
-    """By the leaders' table, where there is one; else by the gauges."""
-    offset_s = dispatches.clock_offset_s
-    if dispatches.terms and offset_s is not None:
-        held = [term for term in dispatches.terms if term.began_us / 1e6 + offset_s <= at_s]
-        return held[-1].holder if held else None
-    claiming = [claim.node for claim in claims if claim.from_s <= at_s <= claim.to_s]
-    return claiming[-1] if claiming else None
-
-
-def _next_term_s(fault: Fault, leader: str, dispatches: Dispatches, claims: Sequence[Claim]) -> float | None:
-    offset_s = dispatches.clock_offset_s
-    if dispatches.terms and offset_s is not None:
-        begins = [term.began_us / 1e6 + offset_s for term in dispatches.terms]
-        return min((began_s for began_s in begins if began_s > fault.invoked_s), default=None)
-    return min(
-        (claim.from_s for claim in claims if claim.from_s > fault.invoked_s and claim.node != leader),
-        default=None,
-    )
 
 
 def _quantile(ordered: Sequence[float], percent: int) -> float | None:

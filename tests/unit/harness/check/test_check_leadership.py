@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seatrial.check import CHECKS
-from seatrial.check.leadership import names
+from seatrial.check.lead import names
 from seatrial.verdict import Outcome, Verdict
 
 
