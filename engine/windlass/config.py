@@ -171,6 +171,21 @@ class Settings:
         minimum=0,
         maximum=1_000_000,
     )
+    redelivery_s: float = declare(
+        "WINDLASS_REDELIVERY_SECONDS",
+        "how long a job handed to the broker may stay uncompleted before it is dispatched again; doubled each "
+        "further time; 0 = never",
+        default=300.0,
+        minimum=0,
+        maximum=86_400,
+    )
+    leader_term_s: float = declare(
+        "WINDLASS_LEADER_TERM_SECONDS",
+        "how long a silent relay leader is waited for; one whose session ends is followed at once",
+        default=3.0,
+        minimum=0.5,
+        maximum=60,
+    )
     shutdown_grace_s: float = declare(
         "WINDLASS_SHUTDOWN_GRACE_SECONDS",
         "how long calls under way may take after SIGTERM",
