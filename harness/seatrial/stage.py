@@ -14,7 +14,18 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import Broker, Cluster, ClusterError, Database, Kafka, Replica
+from seatrial.cluster import (
+    PARTITIONS,
+    Boots,
+    Broker,
+    Cluster,
+    ClusterError,
+    Database,
+    Kafka,
+    KafkaFaults,
+    Replica,
+)
+from seatrial.cluster.wire import read_wire
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder
 from seatrial.lookout import Lookout
@@ -31,6 +42,7 @@ _START_AGAIN_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 _OPEN_STATUSES = ("ACTIVE", "WAITING")
 _HTTP_LOOK_INTERVAL_S = 0.25
+_SAID_CHARACTERS_MAX = 8000
 
 
 class NotReached(Exception):
@@ -210,6 +222,72 @@ class Stage:
 
         await self.eventually(is_one, within_s, f"one replica leads (now {', '.join(found) or 'none'})")
         return found[0]
+
+    async def workers_joined(self, within_s: float = 60.0) -> None:
+        """Every live worker that consumes has its share of the partitions of each of its topics; nobody waits else."""
+        if self._broker is None:
+            return
+        broker = self._broker
+
+        async def all_have_theirs() -> bool:
+            wanted = {
+                f"workflow.workers.{job_type}": names for job_type, names in self.workers.consumers().items()
+            }
+            members = await broker.members(wanted) if wanted else {}
+            return all(
+                names <= members.get(group, {}).keys() and sum(members[group].values()) >= PARTITIONS
+                for group, names in wanted.items()
+            )
+
+        await self.eventually(all_have_theirs, within_s, "every worker has its share of the partitions")
+
+    async def boot(
+        self,
+        case: str,
+        values: Mapping[str, Any],
+        expected: Sequence[str],
+        *,
+        bound_s: float,
+        serves: bool = False,
+        on: Cluster | None = None,
+    ) -> None:
+        """Starts one more replica (on another cluster than this: `on`) and records how that went, for BC to judge."""
+        cluster = on or self.cluster
+        if not isinstance(cluster, Boots):
+            raise ClusterError(f"{type(cluster).__name__} cannot try a boot; add Boots to the drill's needs")
+        report = await cluster.boot(values, bound_s=bound_s)
+        row = {
+            "case": case,
+            "serves": serves,
+            "exit_code": report.exit_code,
+            "stderr": report.output[-_SAID_CHARACTERS_MAX:],
+            "expected": list(expected),
+            "duration_s": report.duration_s,
+            "bound_s": bound_s,
+            "processes_left": report.processes_left,
+            "leaked": report.leaked,
+        }
+        self.recorder.info("observer", "boot", row)
+
+    def look_at_wire(self, case: str, *needles: str) -> None:
+        """Records what the broker's secured door has carried since the last look, and whether a log holds a secret."""
+        if not isinstance(self.cluster, KafkaFaults):
+            raise ClusterError(
+                f"{type(self.cluster).__name__} keeps no bytes; add KafkaFaults to the drill's needs"
+            )
+        broker = self.cluster.broker_process()
+        wire = read_wire(broker.captured(), [*broker.secrets(), *needles])
+        broker.capture()
+        logs = [path.read_text(errors="replace") for path in self.folder.glob("**/logs/*.log")]
+        row = {
+            "case": case,
+            "streams": wire.streams,
+            "bytes": wire.bytes,
+            "plain_streams": wire.plain_streams,
+            "needles_seen": wire.needles_seen,
+            "logs_with_secrets": sum(any(secret in log for secret in broker.secrets()) for log in logs),
+        }
+        self.recorder.info("observer", "wire", row)
 
     async def upload(self, *workloads: Workload, topics: bool = True) -> None:
         """Where there is a broker, makes the topics of the jobs first, unless `topics` is False.

@@ -123,6 +123,16 @@ def _redeliveries(facts: Facts) -> int:
     return sum(len(rows) - 1 for rows in dispatches_of(facts).rows_of_job.values())
 
 
+def _rows_enqueued(facts: Facts) -> int:
+    """Rows that the outbox took in."""
+    return len(dispatches_of(facts).rows)
+
+
+def _rows_left(facts: Facts) -> int:
+    """Rows of the outbox that still waited at the end."""
+    return len(facts.rows("outbox_row"))
+
+
 def _deliveries_moved(facts: Facts) -> int:
     """Messages that came to a second worker process."""
     return sum(len({op.process for op in ops}) > 1 for ops in facts.deliveries_of.values())
@@ -138,4 +148,6 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "copies": _copies,
     "redeliveries": _redeliveries,
     "deliveries_moved": _deliveries_moved,
+    "rows_left": _rows_left,
+    "rows_enqueued": _rows_enqueued,
 }

@@ -98,6 +98,9 @@ def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
         elif later.locked_us >= lease.expires_us or _stopped(facts, lease, later):
             explained += 1
     again, repeats = _delivered(facts, job_id, executions)
+    if tenure.leases and any(op.value.get("dedup_id") for op in executions):
+        # Both ways at once, as while the modes change: the first completion wins.
+        repeats += len(tenure.leases)
     return Budget(len(executions), min(retries + again, len(executions) - 1), explained + repeats)
 
 

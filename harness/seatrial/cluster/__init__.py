@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from seatrial.cluster.kafka_client import Access, Record
 
 
+#: partitions of a topic of jobs, as the chart's page advises
+PARTITIONS = 8
+
+
 class ClusterError(Exception):
     """The cluster could not be brought up or driven: names the thing, the value and the remedy."""
 
@@ -179,6 +183,10 @@ class Broker(Protocol):
         """Every record of the topics that were made."""
         ...
 
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        ...
+
 
 class BrokerProcess(Broker, Protocol):
     """A broker that may be broken."""
@@ -200,7 +208,7 @@ class BrokerProcess(Broker, Protocol):
     def cut_connections(self) -> int: ...
 
     def capture(self) -> None:
-        """What engines and broker say to each other is kept from now on, for each new connection."""
+        """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
         ...
 
     def captured(self) -> Sequence[bytes]:

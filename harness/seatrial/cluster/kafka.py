@@ -111,13 +111,10 @@ class KafkaServer:
         return sum(proxy.cut_connections for proxy in self._proxies.values())
 
     def capture(self) -> None:
-        """What engines and broker say to each other is kept from now on, for each new connection."""
-        for proxy in self._proxies.values():
-            proxy.capture()
+        self._proxies[True].capture()
 
     def captured(self) -> Sequence[bytes]:
-        """Each direction of each connection since `capture`, from its first byte."""
-        return [stream for proxy in self._proxies.values() for stream in proxy.captured()]
+        return self._proxies[True].captured()
 
     def access(self) -> Access:
         return Access(f"127.0.0.1:{self._direct_port}")
@@ -166,9 +163,13 @@ class KafkaServer:
             await self._process.resume()
         await self.start()
         await self.delete_topics(set(self._made))
+        self.capture()
 
     async def records(self) -> list[Record]:
         return await self._admin().records(self._made)
+
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        return await self._admin().members(groups)
 
     async def close(self) -> None:
         """The broker and its folder are gone afterwards; safe to call twice and half-way."""
@@ -378,6 +379,9 @@ class ExternalKafka:
 
     async def records(self) -> list[Record]:
         return await self._admin().records(self._made)
+
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        return await self._admin().members(groups)
 
     def _admin(self) -> KafkaAdmin:
         return KafkaAdmin(self.access())

@@ -15,13 +15,11 @@ from typing import Any
 import confluent_kafka as kafka
 from confluent_kafka import admin
 
-from seatrial.cluster import ClusterError
+from seatrial.cluster import PARTITIONS, ClusterError
 
 CALL_WITHIN_S = 20.0
 _ATTEMPT_S = 2.0
 _LOOK_INTERVAL_S = 0.05
-#: partitions of a topic, as the chart's page advises
-PARTITIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +83,10 @@ class KafkaAdmin:
         """All that is in these topics now, by topic, partition and offset."""
         return await asyncio.to_thread(lambda: list(self._records(sorted(topics))))
 
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        return await asyncio.to_thread(self._members, sorted(groups))
+
     # -- the blocking side ---------------------------------------------------------------------
 
     def _client(self) -> admin.AdminClient:
@@ -145,6 +147,23 @@ class KafkaAdmin:
         ]  # fmt: skip
         client = self._client()
         _all_done(client.create_acls(rights), "grant the right")
+
+    def _members(self, groups: Sequence[str]) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        client = self._client()
+        futures = client.describe_consumer_groups(list(groups), request_timeout=CALL_WITHIN_S)
+        for group, future in futures.items():
+            try:
+                described = future.result(CALL_WITHIN_S)
+            except (kafka.KafkaException, TimeoutError):
+                continue
+            if described.state is kafka.ConsumerGroupState.STABLE:
+                found[group] = {
+                    member.client_id: len(member.assignment.topic_partitions)
+                    for member in described.members
+                    if member.assignment is not None
+                }
+        return found
 
     def _records(self, topics: Sequence[str]) -> Iterator[Record]:
         if not topics:

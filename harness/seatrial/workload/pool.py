@@ -108,6 +108,15 @@ class WorkerPool:
                 self._keepers[index] = asyncio.create_task(self._keep_alive(index))
         return list(range(first, first + count))
 
+    def consumers(self) -> dict[str, set[str]]:
+        """By job type, the names of the live workers that take it from Kafka."""
+        found: dict[str, set[str]] = {}
+        for member in self._members:
+            if member.way == "kafka" and member.alive:
+                for job_type in member.spec.handlers:
+                    found.setdefault(job_type, set()).add(member.process_name)
+        return found
+
     async def kill(self, index: int) -> None:
         """SIGKILL; returns when the process is gone. `restart` is its heal."""
         member = self._members[index]

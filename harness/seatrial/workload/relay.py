@@ -55,6 +55,7 @@ async def under_load(stage: Stage) -> asyncio.Task[list[str]]:
     await stage.upload(RELAYED)
     stage.workers.start(RELAYED.worker(), WORKERS)
     await stage.leader()
+    await stage.workers_joined()
     stage.phase("load")
     return stage.spawn(stage.load(stage.schedule["starts"]))
 
