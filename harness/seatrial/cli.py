@@ -82,6 +82,14 @@ def run(
             metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
         ),
     ] = "rest",
+    brokers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT,HOST:PORT",
+            help="A Kafka cluster of yours instead of the run's own; for SASL over TLS set "
+            "SEATRIAL_KAFKA_USERNAME, _PASSWORD, _MECHANISM, _CA_PATH.",
+        ),
+    ] = None,
     chart: Chart = None,
     values: Values = None,
     keep: Annotated[
@@ -104,6 +112,7 @@ def run(
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
 
     `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
+    `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
     """
     from seatrial.trial import carry_out, new_options
 
@@ -119,6 +128,7 @@ def run(
             transport=transport,
             chart=chart,
             values=values or (),
+            brokers=brokers,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
@@ -129,7 +139,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: what each drill promises and what judges it.
+    """Lists the catalogue: each drill, whether jobs are polled for or travel through Kafka, its promise, its judges.
 
     `seatrial list`
     """
@@ -138,9 +148,10 @@ def list_drills() -> None:
     width = max(map(len, CATALOGUE))
     for drill in CATALOGUE.values():
         typer.echo(
-            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.title}  [{' '.join(drill.checks)}]"
+            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.mode:<7}  {drill.title}"
+            f"  [{' '.join(drill.checks)}]"
         )
-        typer.echo(f"{'':<{width}}        {drill.promise}")
+        typer.echo(f"{'':<{width}}                 {drill.promise}")
 
 
 @app.command()

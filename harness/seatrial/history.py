@@ -23,7 +23,10 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | client-*   | `cancel`       | instance_id, reason                                   | status |
 | client-*   | `get`          | path of any other read                                | depends |
 | worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
-| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran       | |
+| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where Kafka brought the job | |
+| worker-*   | `deliver`      | info only: a message: job_id, instance_id, step_execution_id, job_type, retries_remaining, dedup_id, topic, partition, offset, created_at, repeated: dropped as a repeat | |
+| worker-*   | `undecodable`  | info only: topic, partition, offset, cause            | |
+| worker-*   | `commit`       | info only: topic, partition, offset of the message; failed: the error, if it was | |
 | worker-*   | `complete`     | job_id, instance_id, worker_id, lease_token, variables| |
 | worker-*   | `fail_job`     | job_id, instance_id, worker_id, lease_token, retryable, error_message | |
 | fault-*    | fault's name   | invoke: target, parameters; ok: what showed that it bit; a `heal` pair ends it | |
@@ -36,18 +39,27 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired | |
 | observer   | `audit`        | info only: kind, instance_id, detail, at               | |
 | observer   | `table_count`  | info only: table, rows                                | |
+| observer   | `outbox_line`  | info only: a row of dispatch_outbox came or went: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
+| observer   | `outbox_row`   | info only: it still waits: dedup_id, job_id, instance_id, job_type | |
+| observer   | `leader_line`  | info only: the lead changed: seq, holder, epoch, at   | |
+| observer   | `record`       | info only: a record of a topic: topic, partition, offset, at, key, headers; dedup_id, job_id, instance_id, job_type, or the cause why it is none | |
+| observer   | `clock`        | info only: at: what the database's clock said at this line's t_s | |
+| observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
+| observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |
-| observer   | `boot`         | info only: case, exit_code, stderr, expected, duration_s, bound_s, processes_left | |
+| observer   | `wire`         | info only: case, streams, bytes, plain_streams, needles_seen, logs_with_secrets: what the broker's proxy carried | |
+| observer   | `boot`         | info only: case, serves, exit_code, stderr, expected, duration_s, bound_s, processes_left, leaked | |
 
 A Job in a poll's answer: job_id, instance_id, step_id, step_execution_id, job_type, lease_token (None when
 the engine gives none), locked_at, lock_expires_at, retries_remaining.
 
 A boot row is one start that must be refused: exit_code is None when it still ran at its bound, expected is the text
-(or texts) that stderr must hold, processes_left counts what it left running.
+(or texts) that stderr must hold, processes_left counts what it left running, leaked tells whether it wrote a secret.
+One with `serves` true must succeed: it was ready, and stderr is its log, which must hold the texts in their order.
 
 A worker marks every completion in the variables it sends with one key `done:<job_id>:<nonce>` (value true),
 the nonce drawn for each attempt: an accepted completion is visible in the instance's final variables for ever,

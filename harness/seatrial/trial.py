@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import secrets
 import signal
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
-from seatrial.yard import Misuse, Options, Yard, read_values
+from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
 
 BACKENDS = ("local",)
 _SEED_MAX = 1 << 31
@@ -39,6 +41,7 @@ def new_options(
     chart: Path | None = None,
     values: Sequence[Path] = (),
     transport: str = "rest",
+    brokers: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
@@ -68,6 +71,37 @@ def new_options(
         chart=chart,
         values=tuple(values),
         transport=transport,
+        brokers=_checked_brokers(brokers),
+        broker_login=_broker_login() if brokers else None,
+    )
+
+
+def _checked_brokers(brokers: str | None) -> str | None:
+    if brokers is None:
+        return None
+    named = [each.strip() for each in brokers.split(",") if each.strip()]
+    strange = [each for each in named if not re.fullmatch(r"[^\s:]+:\d{1,5}", each)]
+    if strange or not named:
+        raise Misuse(
+            f"--brokers {brokers!r}: {', '.join(strange) or 'nothing'} is no broker; give HOST:PORT,HOST:PORT"
+        )
+    return ",".join(named)
+
+
+def _broker_login() -> BrokerLogin | None:
+    """Credentials have no place in arguments, which every process on the machine may read."""
+    username, password = os.environ.get("SEATRIAL_KAFKA_USERNAME"), os.environ.get("SEATRIAL_KAFKA_PASSWORD")
+    if not username and not password:
+        return None
+    if not (username and password):
+        raise Misuse(
+            "of SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD one is set; set both, or neither for plaintext"
+        )
+    return BrokerLogin(
+        username,
+        password,
+        os.environ.get("SEATRIAL_KAFKA_MECHANISM") or "SCRAM-SHA-512",
+        os.environ.get("SEATRIAL_KAFKA_CA_PATH") or None,
     )
 
 
@@ -129,13 +163,17 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     for drill in drills:
         if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
             raise Misuse(
-                f"drill {drill.id} needs {', '.join(lacking)}, which an attached cluster has not; "
-                "run it on --backend local"
+                f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
+                "run it on --backend local with a broker of its own"
             )
     able = [drill for drill in drills if not yard.lacks(drill.needs)]
     if not able:
         raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
     return able
+
+
+def _what(options: Options) -> str:
+    return "an attached cluster" if options.attach else "a broker given with --brokers"
 
 
 async def _run_all(
@@ -150,7 +188,7 @@ async def _run_all(
         if keep:
             await _hold(cluster, progress)
 
-    async with Yard(options) as yard:
+    async with Yard(options, say=progress.note) as yard:
         for number, drill in enumerate(drills, 1):
             progress.drill_started(drill.id, drill.title, number, len(drills))
             follower = asyncio.create_task(follow(options.report_dir / drill.id, progress))

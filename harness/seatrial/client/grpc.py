@@ -22,10 +22,10 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
 from seatrial.client.answer import MESSAGE_CHARS_MAX, Answer, jobs_of, lost, overdue, refused, unreadable
-from seatrial.client.gen import workflow_pb2 as pb
 from seatrial.client.message import body_of, message_of
 from seatrial.client.request import Poll, Request
 from seatrial.cluster import Replica
+from seatrial.gen import workflow_pb2 as pb
 from seatrial.history import OpType
 
 Code = grpc.StatusCode

@@ -15,7 +15,6 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from seatrial.client.gen import workflow_pb2 as pb
 from seatrial.client.request import (
     Cancel,
     Complete,
@@ -30,6 +29,7 @@ from seatrial.client.request import (
     Upload,
     UserTask,
 )
+from seatrial.gen import workflow_pb2 as pb
 
 #: From here on a double holds no integer exactly, and says so by staying one.
 _INTEGRAL_BELOW = 2.0**53

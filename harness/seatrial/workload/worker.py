@@ -18,25 +18,11 @@ from pathlib import Path
 import msgspec
 
 from seatrial.client import Answer, Job, RecordingClient
-from seatrial.cluster import Replica
-from seatrial.history import Recorder, TransportName
-from seatrial.workload import Handler, WorkerSpec
+from seatrial.history import Recorder
+from seatrial.workload import Handler, WorkerConfig
 
 _RETRY_MIN_S = 0.1
 _RETRY_MAX_S = 1.0
-
-
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What the pool writes and the process reads."""
-
-    process: str
-    """The name in the history, unique for each start of the process."""
-    worker_id: str
-    seed: str
-    replicas: tuple[Replica, ...]
-    history_folder: str
-    spec: WorkerSpec
-    transports: tuple[TransportName, ...] = ("rest",)
 
 
 class Worker:

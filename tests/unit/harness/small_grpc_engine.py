@@ -11,9 +11,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from small_engine import SmallEngine
 
-from seatrial.client.gen import workflow_pb2 as pb
 from seatrial.client.grpc import SERVICE
 from seatrial.cluster import Replica
+from seatrial.gen import workflow_pb2 as pb
 
 GrpcScript = Callable[[str, Any, Any], Awaitable[Message | bytes | None]]
 """(rpc, request, context) -> what answers instead; None lets the usual answer happen."""

@@ -18,10 +18,10 @@ from google.protobuf import json_format
 from small_grpc_engine import SmallGrpcEngine
 
 from seatrial.client import TRANSPORTS, Answer, Job, RecordingClient
-from seatrial.client.gen import workflow_pb2 as pb
 from seatrial.cluster import Replica
 from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import Proxy
+from seatrial.gen import workflow_pb2 as pb
 from seatrial.history import Op, Recorder
 from seatrial.workload.loan import loan
 
