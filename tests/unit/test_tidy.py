@@ -16,7 +16,7 @@ from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", ".github", ".ci")
+FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", "docs", "examples", ".github", ".ci")
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
 TEXT_SUFFIXES = frozenset(
     {
