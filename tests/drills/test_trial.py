@@ -112,8 +112,10 @@ def test_a_cluster_that_runs_already_is_tried_over_both(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
     finally:
         seatrial("down", "--folder", str(up))
-    ways = {call.invoke.transport for call in History.load(tmp_path / "report" / "smoke").calls_of("start")}
-    assert ways == {"rest", "grpc"}
+    history = History.load(tmp_path / "report" / "smoke")
+    assert {call.invoke.transport for call in history.calls_of("start")} == {"rest", "grpc"}
+    observed = [call.invoke for call in history.calls if call.invoke.process == "client-observer"]
+    assert {invoke.transport for invoke in observed} == {"rest"}
 
 
 def test_nothing_of_the_trial_is_left_running(report: Path) -> None:
