@@ -46,6 +46,29 @@ Values = Annotated[
     typer.Option(metavar="FILE", help="A values file, as helm's -f; may be given several times."),
 ]
 
+Attach = Annotated[
+    str | None,
+    typer.Option(metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."),
+]
+AttachGrpc = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT,...", help="The gRPC addresses of what --attach names, in its order."),
+]
+Transport = Annotated[
+    str,
+    typer.Option(
+        metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
+    ),
+]
+Brokers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,HOST:PORT",
+        help="A Kafka cluster of yours instead of the run's own; for SASL over TLS set "
+        "SEATRIAL_KAFKA_USERNAME, _PASSWORD, _MECHANISM, _CA_PATH.",
+    ),
+]
+
 
 @app.command()
 def run(
@@ -64,32 +87,10 @@ def run(
         typer.Option(metavar="DIR", help="Default: reports/TIME-SEED. Holds histories and the report."),
     ] = None,
     engine_command: EngineCommand = None,
-    attach: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."
-        ),
-    ] = None,
-    attach_grpc: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT,...", help="The gRPC addresses of what --attach names, in its order."
-        ),
-    ] = None,
-    transport: Annotated[
-        str,
-        typer.Option(
-            metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
-        ),
-    ] = "rest",
-    brokers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT,HOST:PORT",
-            help="A Kafka cluster of yours instead of the run's own; for SASL over TLS set "
-            "SEATRIAL_KAFKA_USERNAME, _PASSWORD, _MECHANISM, _CA_PATH.",
-        ),
-    ] = None,
+    attach: Attach = None,
+    attach_grpc: AttachGrpc = None,
+    transport: Transport = "rest",
+    brokers: Brokers = None,
     chart: Chart = None,
     values: Values = None,
     keep: Annotated[
@@ -112,6 +113,7 @@ def run(
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
 
     `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
+
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
     """
     from seatrial.trial import carry_out, new_options
