@@ -18,7 +18,7 @@ from campaign import Report
 from schemathesis.engine import Status
 from stages import Stages
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
 
 Document = dict[str, Any]
 DOCUMENT: Document = json.loads((Path(__file__).parents[3] / "docs/openapi.json").read_text(encoding="utf-8"))
