@@ -37,6 +37,7 @@ LEASE_S = 8
 SWEEP_S = 1
 DRAIN_S = 90.0
 RECOVERY_BOUND_S = 5.0
+KAFKA_STARTS = 200
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -48,10 +49,15 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
+def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
+    return {**plan(rng), "starts": linear_starts(rng, STEPS, KAFKA_STARTS, over_s=LOAD_S)}
+
+
 async def scenario(stage: Stage) -> None:
     work = linear(STEPS, handler=THINKS)
     await stage.upload(work)
     stage.workers.start(work.worker(slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S), WORKERS)
+    await stage.workers_joined()
     stage.phase("load")
     load = stage.spawn(stage.load(stage.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
     await stage.at(stage.schedule["death_s"])
@@ -84,4 +90,13 @@ DRILL = Drill(
     replicas=REPLICAS,
     core=True,
     bound_s=180.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="Any replica for any completion of a Kafka job, one killed",
+    promise="Any node takes the completion of a job that any other dispatched, and one that dies takes nothing along.",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
+    plan=smaller_plan,
+    parameters={"ops_min": STEPS * KAFKA_STARTS, "circumstances_min": {}},
+    bound_s=150.0,
 )
