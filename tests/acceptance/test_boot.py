@@ -273,7 +273,7 @@ async def test_an_unknown_command(windlass: RunWindlass) -> None:
         assert process.stdout == ""
         (line,) = process.stderr.splitlines()
         assert named in line
-        assert "serve, api, scheduler, migrate, check-config, version" in line
+        assert "serve, api, scheduler, migrate, check-config, topics, version" in line
 
 
 # -- waiting --------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+from kafka_case import KafkaCase
 from nodes import Boot, Running
 
 from kafka_broker import KafkaBroker
@@ -79,6 +80,11 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafk
     """One for all tests: each has job types, and so topics, of its own. Who stops it starts it again."""
     async with KafkaBroker(tmp_path_factory.mktemp("kafka")) as running:
         yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def case(boot: Boot, broker: KafkaBroker) -> KafkaCase:
+    return KafkaCase(boot, broker)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

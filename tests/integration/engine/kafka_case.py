@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from nodes import END, Boot, Running, service
+from nodes import END, Boot, Running, eventually, service
 
 from kafka_broker import KafkaBroker
 from windlass.api.gen import workflow_pb2 as pb
@@ -55,3 +55,23 @@ class KafkaCase:
             pb.JobDispatchEvent.FromString(r.value() or b"")
             for r in await self.broker.records(self.topic(name))
         ]
+
+    async def drained(self, node: Running) -> None:
+        """Returns when no event waits in the outbox."""
+
+        async def empty() -> bool:
+            return await node.rows("SELECT 1 FROM dispatch_outbox") == []
+
+        await eventually(empty, within_s=30)
+
+
+def logged(node: Running, msg: str) -> list[dict[str, Any]]:
+    return [line for line in node.log_lines() if line["msg"] == msg]
+
+
+def sample(node: Running, series: str) -> float | None:
+    """The value of one series as it is exposed; None when there is no such series."""
+    for line in node.node.metrics.exposition().decode().splitlines():
+        if line.startswith(f"{series} "):
+            return float(line.split()[-1])
+    return None
