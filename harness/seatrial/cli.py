@@ -56,7 +56,7 @@ def run(
     core: Annotated[
         bool, typer.Option("--core", help="The core set; the default when no drill is named.")
     ] = False,
-    backend: Annotated[str, typer.Option(help="Where the cluster runs: local.")] = "local",
+    backend: Annotated[str, typer.Option(help="Where the cluster runs: local or kind.")] = "local",
     replicas: Replicas = None,
     seed: Seed = None,
     report: Annotated[
@@ -72,6 +72,14 @@ def run(
     ] = None,
     chart: Chart = None,
     values: Values = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="The nodes of a kind cluster that is made; default: kind's own."),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A cluster of your kubeconfig instead of one that kind makes."),
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -88,6 +96,8 @@ def run(
     `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
 
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
+
+    `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
     """
     from seatrial.trial import carry_out, new_options
 
@@ -101,6 +111,8 @@ def run(
             attach=attach,
             chart=chart,
             values=values or (),
+            node_image=image,
+            context=context,
         )
         names = drills or []
         command = _command_with_seed(options.seed)

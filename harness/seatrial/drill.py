@@ -16,7 +16,7 @@ import msgspec
 
 from seatrial.check import judge
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster
+from seatrial.cluster import Cluster, Entrance
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.observe import observe
 from seatrial.report.store import write_result
@@ -57,6 +57,10 @@ class Drill:
     restart: bool = False
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
+    on_kind: bool = False
+    """In the set that --backend kind runs."""
+    entrance: Entrance = "replicas"
+    """Where clients come in; by `service` where pods come and go."""
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
@@ -90,7 +94,7 @@ async def run(
     if lacking := yard.lacks(drill.needs):
         raise Misuse(
             f"drill {drill.id} needs {', '.join(lacking)}, which {yard.backend_class.__name__} has not; "
-            "run it on --backend local"
+            "run it on another --backend"
         )
     options = yard.options
     folder = _fresh_folder(options.report_dir, drill.id)
@@ -103,7 +107,11 @@ async def run(
     try:
         cause = NOT_UP
         cluster = await yard.cluster(
-            folder, replicas=drill.replicas, values=drill.values, restart=drill.restart
+            folder,
+            replicas=drill.replicas,
+            values=drill.values,
+            restart=drill.restart,
+            entrance=drill.entrance,
         )
         await cluster.up()
         cause = "interrupted"

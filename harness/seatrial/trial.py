@@ -22,7 +22,7 @@ from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.yard import Misuse, Options, Yard, read_values
 
-BACKENDS = ("local",)
+BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31
 
 
@@ -36,10 +36,13 @@ def new_options(
     attach: str | None = None,
     chart: Path | None = None,
     values: Sequence[Path] = (),
+    node_image: str | None = None,
+    context: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
         raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
+    _check_kind(backend, engine_command, attach, node_image, context)
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
     urls = tuple(url.strip() for url in (attach or "").split(",") if url.strip())
     if attach is not None and not urls:
@@ -60,7 +63,24 @@ def new_options(
         attach=urls,
         chart=chart,
         values=tuple(values),
+        node_image=node_image,
+        context=context,
     )
+
+
+def _check_kind(
+    backend: str, engine_command: str | None, attach: str | None, node_image: str | None, context: str | None
+) -> None:
+    if backend != "kind":
+        if node_image or context:
+            raise Misuse(f"--image and --context are for --backend kind, and the backend is {backend}")
+        return
+    if engine_command or attach:
+        raise Misuse(
+            "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"
+        )
+    if node_image and context:
+        raise Misuse("--image makes a kind cluster and --context takes one that runs; keep one of the two")
 
 
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
@@ -79,7 +99,8 @@ def carry_out(
     options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
 ) -> bool:
     """Runs, reports, and tells whether every drill passed. Raises Misuse."""
-    drills = _able(options, select(names, core=core, everything=everything), names)
+    chosen = select(names, core=core, everything=everything, backend=options.backend)
+    drills = _able(options, chosen, names)
     if keep and len(drills) != 1:
         raise Misuse(f"--keep holds the cluster of one drill, and {len(drills)} are to run; name one")
     for drill in drills:
@@ -103,13 +124,17 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     for drill in drills:
         if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
             raise Misuse(
-                f"drill {drill.id} needs {', '.join(lacking)}, which an attached cluster has not; "
-                "run it on --backend local"
+                f"drill {drill.id} needs {', '.join(lacking)}, which {_backend_name(options)} has not; "
+                f"run it on --backend {'local' if options.attach or options.backend == 'kind' else 'kind'}"
             )
     able = [drill for drill in drills if not yard.lacks(drill.needs)]
     if not able:
         raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
     return able
+
+
+def _backend_name(options: Options) -> str:
+    return "an attached cluster" if options.attach else f"backend {options.backend}"
 
 
 async def _run_all(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Cluster, ClusterSpec
+from seatrial.cluster import Cluster, ClusterSpec, Entrance
 
 if TYPE_CHECKING:
+    from seatrial.cluster.kind.ground import Ground
     from seatrial.cluster.postgres import PostgresServer
 
 
@@ -33,16 +34,19 @@ class Options:
     attach: tuple[str, ...] = ()
     chart: Path | None = None
     values: tuple[Path, ...] = ()
+    node_image: str | None = None
+    context: str | None = None
 
 
 class Yard:
-    """`async with Yard(options) as yard`: clusters come from it, and the shared server goes with it."""
+    """`async with Yard(options) as yard`: clusters come from it, and what they share goes with it."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._values = read_values(options.values)
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
+        self._ground: Ground | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -51,7 +55,7 @@ class Yard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._postgres = None
+        self._postgres, self._ground = None, None
         await self._stack.__aexit__(kind, error, trace)
 
     @property
@@ -61,6 +65,10 @@ class Yard:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            return KindCluster
         from seatrial.cluster.local import LocalCluster
 
         return LocalCluster
@@ -70,23 +78,52 @@ class Yard:
         return [need.__name__ for need in needs if not issubclass(self.backend_class, need)]
 
     async def cluster(
-        self, folder: Path, *, replicas: int, values: Mapping[str, Any], restart: bool = False
+        self,
+        folder: Path,
+        *,
+        replicas: int,
+        values: Mapping[str, Any],
+        restart: bool = False,
+        entrance: Entrance = "replicas",
     ) -> Cluster:
         """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError."""
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster(self.options.attach, folder=folder)
-        from seatrial.cluster.local import LocalCluster
-
         spec = ClusterSpec(
             replicas=self.options.replicas or replicas,
             values=merge(self._values, values),
             engine_command=self.options.engine_command,
             folder=folder,
+            entrance=entrance,
         )
-        server = await self._server()
-        return LocalCluster(spec, postgres=server, chart=self.options.chart, restart=restart)
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            return KindCluster(spec, await self.ground(), chart=self.options.chart)
+        from seatrial.cluster.local import LocalCluster
+
+        return LocalCluster(spec, postgres=await self._server(), chart=self.options.chart, restart=restart)
+
+    async def ground(self) -> Ground:
+        """What clusters on Kubernetes share; made at the first call. Raises ClusterError."""
+        if self._ground is None:
+            from seatrial.cluster.kind.ground import Ground
+            from seatrial.cluster.kind.nodes import Images
+
+            images = Images.from_env(node=self.options.node_image)
+            ground = Ground(images=images, context=self.options.context)
+            self._stack.push_async_callback(ground.down)
+            await ground.up(self._engine_image())
+            self._ground = ground
+        return self._ground
+
+    def _engine_image(self) -> str:
+        from seatrial.cluster.kind.release import engine_image
+        from seatrial.render import default_chart
+
+        return engine_image(self.options.chart or default_chart(), self._values)
 
     async def _server(self) -> PostgresServer:
         if self._postgres is None:

@@ -22,6 +22,7 @@ from seatrial.check.no_phantom import no_phantom
 from seatrial.check.probe_truth import probe_truth
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
+from seatrial.check.rollout import rollout
 from seatrial.check.step_once import step_once
 from seatrial.history import History
 from seatrial.verdict import Check, Outcome, Verdict
@@ -41,6 +42,7 @@ CHECKS: Mapping[str, Check] = {
     "CC": claim_cost,
     "MP": mode_purity,
     "BC": boot_contract,
+    "RO": rollout,
 }
 
 

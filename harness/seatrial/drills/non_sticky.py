@@ -83,5 +83,6 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     replicas=REPLICAS,
     core=True,
+    on_kind=True,
     bound_s=180.0,
 )
