@@ -207,6 +207,45 @@ def down(
     typer.echo("down")
 
 
+kind = typer.Typer(no_args_is_help=True, help="A kind cluster that stays between runs of `--backend kind`.")
+app.add_typer(kind, name="kind")
+
+
+@kind.command("up")
+def kind_up(
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Its nodes; default: SEATRIAL_NODE_IMAGE, or kind's own."),
+    ] = None,
+) -> None:
+    """Makes the cluster, two nodes; nothing happens when it is there.
+
+    `seatrial kind up`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import CLUSTER_NAME, Images, Nodes
+
+    with _plainly():
+        loop.run(Nodes(node_image=Images.from_env(node=image).node).up())
+    typer.echo(
+        f"kind cluster {CLUSTER_NAME} is up; `kind get kubeconfig --name {CLUSTER_NAME}` tells how to reach it"
+    )
+
+
+@kind.command("down")
+def kind_down() -> None:
+    """Deletes it; nothing happens when it is not there.
+
+    `seatrial kind down`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import delete
+
+    with _plainly():
+        loop.run(delete())
+    typer.echo("down")
+
+
 @contextmanager
 def _plainly() -> Iterator[None]:
     """One line on stderr for what the caller can mend; 130 when interrupted."""

@@ -32,8 +32,8 @@ Entrance = Literal["replicas", "service"]
 class ClusterSpec:
     """What to bring up. `values` go into the chart as an operator's -f file would.
 
-    By the entrance `replicas` clients choose a replica for each call; by `service` there is one address, and the cluster
-    chooses who answers, as for its real users. Only one whose pods come and go has the second.
+    By the entrance `replicas` clients choose a replica for each call; by `service` there is one address, and the
+    cluster chooses who answers, as for its real users. Only one whose pods come and go has the second.
     """
 
     replicas: int = 3

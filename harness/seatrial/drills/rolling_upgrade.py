@@ -28,8 +28,10 @@ STARTS = 1_800
 LOAD_S = 150.0
 STARTS_MIN = 150
 SETTLE_S = 2.0
-LEASE_S = 10
-STALL_BOUND_S = 2.0
+LEASE_S = 15
+CALL_TIMEOUT_S = 10.0
+#: most of it is for a busy machine
+STALL_BOUND_S = 5.0
 DRAIN_S = 30.0
 
 
@@ -39,7 +41,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(stage: Stage) -> None:
     await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(lease_s=LEASE_S), 2)
+    stage.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), 2)
     done = asyncio.Event()
     stage.phase("load")
     load = stage.spawn(stage.load(until(done, stage.schedule["starts"])))

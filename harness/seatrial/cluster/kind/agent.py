@@ -19,13 +19,18 @@ _LOOK_INTERVAL_S = 0.2
 
 Signal = Literal["KILL", "TERM", "STOP", "CONT"]
 
-#: $0 is the signal, $1 the container's id; says how many processes were signalled
+#: $0 is the signal, $1 the container's id; says how many processes were signalled, and after a KILL waits for their end
 _SIGNAL_ALL = """
-count=0
+found=
 for p in /proc/[0-9]*; do
-  if grep -q "$1" $p/cgroup 2>/dev/null; then kill -s $0 ${p#/proc/} && count=$((count + 1)); fi
+  if grep -q "$1" $p/cgroup 2>/dev/null; then kill -s $0 ${p#/proc/} && found="$found $p"; fi
 done
-echo $count
+set -- $0 $found
+echo $(($# - 1))
+if [ $1 = KILL ]; then
+  shift
+  for p; do while [ -e $p ]; do sleep 0.02; done; done
+fi
 """
 _STATES = """
 for p in /proc/[0-9]*; do

@@ -60,6 +60,7 @@ class KindCluster:
         self._replicas: list[Replica] = []
         self._cordoned: set[str] = set()
         self._paused: set[str] = set()
+        self._ended: set[str] = set()
         self._ready_min: list[int] = []
         self._stack = AsyncExitStack()
 
@@ -88,20 +89,17 @@ class KindCluster:
         return list(self._replicas)
 
     async def kill(self, replica: str) -> None:
-        """SIGKILL to its processes; its kubelet starts the container again."""
+        """SIGKILL to its processes; returns when they are gone. Its kubelet starts the container again."""
         pod = self._pod(replica)
         await self.ground.agent.signal(pod.node, pod.container_id, "KILL")
-        await self._until(
-            lambda: not _is_same(self.roster.pod(replica), pod), SIGNAL_WITHIN_S, f"{replica} ends"
-        )
+        self._ended.add(pod.container_id)
 
     async def stop(self, replica: str) -> int:
         """SIGTERM to its processes, and no other sign: a container that ends so is started again, too."""
         pod = self._pod(replica)
         await self.ground.agent.signal(pod.node, pod.container_id, "TERM")
-        await self._until(
-            lambda: not _is_same(self.roster.pod(replica), pod), READY_WITHIN_S, f"{replica} stops"
-        )
+        await self._until(lambda: not self._holds(replica, pod), READY_WITHIN_S, f"{replica} stops")
+        self._ended.add(pod.container_id)
         after = self.roster.pod(replica)
         return after.last_exit_code if after is not None and after.last_exit_code is not None else 0
 
@@ -348,7 +346,11 @@ class KindCluster:
 
     def _is_ready(self, replica: str) -> bool:
         pod = self.roster.pod(replica)
-        return pod is not None and pod.is_ready
+        return pod is not None and pod.is_ready and pod.container_id not in self._ended
+
+    def _holds(self, replica: str, before: Pod) -> bool:
+        pod = self.roster.pod(replica)
+        return pod is not None and pod.container_id == before.container_id and pod.is_running
 
     def _pod(self, replica: str) -> Pod:
         pod = self.roster.pod(replica)
@@ -402,10 +404,6 @@ class KindCluster:
                     states.append(f"{found['metadata']['name']} is {ready}")
             return f"of release {RELEASE} in {self.namespace}: {', '.join(states) or 'no pod is there'}"
         return "and the API does not say why"
-
-
-def _is_same(pod: Pod | None, before: Pod) -> bool:
-    return pod is not None and pod.container_id == before.container_id and pod.is_running
 
 
 def _namespace(name: str) -> dict[str, Any]:

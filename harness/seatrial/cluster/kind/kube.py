@@ -1,4 +1,8 @@
-"""One Kubernetes API, as objects in and out; every error names the object and what the API said."""
+"""One Kubernetes API, as objects in and out; every error names the object and what the API said.
+
+The package's typed API takes seconds to import and checks what the server checks anyway, so only its client is used,
+for kubeconfigs and their many ways to prove who one is.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +16,38 @@ from typing import Any, Self
 
 import aiohttp
 import yaml
-from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.dynamic import DynamicClient
-from kubernetes.aio.dynamic.exceptions import ResourceNotFoundError
 from kubernetes.aio.stream import WsApiClient
 
 from seatrial.cluster import ClusterError
 
 Object = dict[str, Any]
 
+FIELD_MANAGER = "seatrial"
+CALL_TIMEOUT_S = 60.0
+#: longer than any drill
+FOLLOW_WITHIN_S = 3600.0
+_STDOUT, _STDERR, _EXIT = 1, 2, 3
+_RESOURCES: Mapping[str, tuple[str, str]] = {
+    "ConfigMap": ("api/v1", "configmaps"),
+    "Namespace": ("api/v1", "namespaces"),
+    "Node": ("api/v1", "nodes"),
+    "Pod": ("api/v1", "pods"),
+    "Secret": ("api/v1", "secrets"),
+    "Service": ("api/v1", "services"),
+    "DaemonSet": ("apis/apps/v1", "daemonsets"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "PodMetrics": ("apis/metrics.k8s.io/v1beta1", "pods"),
+}
+"""Where the API keeps each kind."""
+
 #: the package types its models but not these
-_Dynamic: Any = DynamicClient
 _Sockets: Any = WsApiClient
 _config: Any = kubernetes_config
-
-FIELD_MANAGER = "seatrial"
-CALL_TIMEOUT_S = 30
-EXEC_TIMEOUT_S = 120
-_STDOUT, _STDERR, _EXIT = 1, 2, 3
-_VERSIONS: Mapping[str, str] = {
-    "DaemonSet": "apps/v1",
-    "Deployment": "apps/v1",
-    "StatefulSet": "apps/v1",
-    "Job": "batch/v1",
-    "HorizontalPodAutoscaler": "autoscaling/v2",
-    "NetworkPolicy": "networking.k8s.io/v1",
-    "PodDisruptionBudget": "policy/v1",
-    "PodMetrics": "metrics.k8s.io/v1beta1",
-}
-"""The API of each kind that is not in `v1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +73,9 @@ class Kube:
         self.access = access
         self._stack = AsyncExitStack()
         self._client: Any = None
-        self._dynamic: Any = None
 
     async def __aenter__(self) -> Self:
-        try:
-            self._client = await self._stack.enter_async_context(await _client(self.access))
-            self._dynamic = await _Dynamic(self._client)
-        except BaseException:
-            await self._stack.aclose()
-            raise
+        self._client = await self._stack.enter_async_context(await _client(self.access))
         return self
 
     async def __aexit__(
@@ -86,75 +86,74 @@ class Kube:
     async def apply(self, *objects: Object) -> None:
         """Server-side: makes each, or changes what is there to be so."""
         for wanted in objects:
-            name = wanted["metadata"]["name"]
-            async with _plainly(f"{wanted['kind']} {name} cannot be applied"):
-                await self._dynamic.server_side_apply(
-                    await self._resource(wanted["kind"]), body=wanted, name=name,
-                    namespace=wanted["metadata"].get("namespace"), field_manager=FIELD_MANAGER,
-                    force_conflicts=True, _request_timeout=CALL_TIMEOUT_S,
-                )  # fmt: skip
+            kind, metadata = wanted["kind"], wanted["metadata"]
+            await self._call(
+                f"{kind} {metadata['name']} cannot be applied",
+                "PATCH",
+                _path(kind, metadata.get("namespace"), metadata["name"]),
+                query={"fieldManager": FIELD_MANAGER, "force": "true"},
+                body=wanted,
+                content_type="application/apply-patch+yaml",
+            )
 
     async def get(self, kind: str, name: str, namespace: str | None = None) -> Object:
         """Raises NotThere."""
-        async with _plainly(f"{kind} {name} cannot be read"):
-            resource = await self._resource(kind)
-            found = await self._dynamic.get(
-                resource, name=name, namespace=namespace, _request_timeout=CALL_TIMEOUT_S
-            )
-            return dict(found.to_dict())
+        return await self._call(f"{kind} {name} cannot be read", "GET", _path(kind, namespace, name))
 
     async def list(self, kind: str, namespace: str | None = None, *, labels: str = "") -> list[Object]:
-        async with _plainly(f"the {kind}s cannot be listed"):
-            found = await self._dynamic.get(
-                await self._resource(kind), namespace=namespace, label_selector=labels,
-                _request_timeout=CALL_TIMEOUT_S,
-            )  # fmt: skip
-            return [item.to_dict() for item in found.items]
+        query = {"labelSelector": labels} if labels else {}
+        found = await self._call(f"the {kind}s cannot be listed", "GET", _path(kind, namespace), query=query)
+        return list(found["items"])
 
     async def patch(
         self, kind: str, name: str, change: Mapping[str, Any], namespace: str | None = None
     ) -> None:
         """A JSON merge patch."""
-        async with _plainly(f"{kind} {name} cannot be changed"):
-            await self._dynamic.patch(
-                await self._resource(kind), body=dict(change), name=name, namespace=namespace,
-                content_type="application/merge-patch+json", _request_timeout=CALL_TIMEOUT_S,
-            )  # fmt: skip
+        await self._call(
+            f"{kind} {name} cannot be changed",
+            "PATCH",
+            _path(kind, namespace, name),
+            body=change,
+            content_type="application/merge-patch+json",
+        )
 
     async def delete(
         self, kind: str, name: str, namespace: str | None = None, *, grace_s: int | None = None
     ) -> None:
         """Returns when the API has taken it; nothing happens when there is none."""
-        options = {} if grace_s is None else {"gracePeriodSeconds": grace_s}
+        options = {"propagationPolicy": "Background"}
+        options |= {} if grace_s is None else {"gracePeriodSeconds": str(grace_s)}
         try:
-            async with _plainly(f"{kind} {name} cannot be deleted"):
-                await self._dynamic.delete(
-                    await self._resource(kind), name=name, namespace=namespace,
-                    body={"propagationPolicy": "Background", **options}, _request_timeout=CALL_TIMEOUT_S,
-                )  # fmt: skip
+            await self._call(
+                f"{kind} {name} cannot be deleted", "DELETE", _path(kind, namespace, name), query=options
+            )
         except NotThere:
             return
 
     async def evict(self, pod: str, namespace: str) -> None:
         """As `kubectl drain` asks. Raises Conflict while the pod's disruption budget forbids it."""
-        core = kubernetes_client.CoreV1Api(self._client)
-        body = kubernetes_client.V1Eviction(
-            metadata=kubernetes_client.V1ObjectMeta(name=pod, namespace=namespace)
-        )
-        async with _plainly(f"Pod {pod} cannot be evicted"):
-            await core.create_namespaced_pod_eviction(pod, namespace, body, _request_timeout=CALL_TIMEOUT_S)
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": namespace},
+        }
+        path = f"{_path('Pod', namespace, pod)}/eviction"
+        await self._call(f"Pod {pod} cannot be evicted", "POST", path, body=eviction)
 
     async def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
         """What the command printed. Raises ClusterError with it when it does not exit 0."""
         name = f"{' '.join(command[:2])} in {namespace}/{pod}"
+        query = [("container", container), ("stdout", "true"), ("stderr", "true"), ("command", list(command))]
         said: list[str] = []
         ended: Mapping[str, Any] = {}
         async with _plainly(f"{name} cannot be run"), _Sockets(self._client.configuration) as sockets:
-            core: Any = kubernetes_client.CoreV1Api(sockets)
-            opened = await core.connect_get_namespaced_pod_exec_without_preload_content(
-                pod, namespace, container=container, command=list(command), stdout=True, stderr=True,
-                stdin=False, tty=False,
-            )  # fmt: skip
+            headers: dict[str, str] = {}
+            await sockets.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+            host = self._client.configuration.host
+            url = f"{host}/{_path('Pod', namespace, pod)}/exec"
+            opened = await sockets.request(
+                "GET", url, query_params=query, headers=headers, _preload_content=False
+            )
             async with opened as socket:
                 async for message in socket:
                     data = message.data if isinstance(message.data, bytes) else message.data.encode()
@@ -171,16 +170,63 @@ class Kube:
 
     async def log_lines(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
         """The lines of the running container from its start, until it ends."""
-        core: Any = kubernetes_client.CoreV1Api(self._client)
-        async with _plainly(f"the log of {namespace}/{pod} cannot be read"):
-            response = await core.read_namespaced_pod_log_without_preload_content(
-                pod, namespace, container=container, follow=True, _request_timeout=(CALL_TIMEOUT_S, None)
+        what = f"the log of {namespace}/{pod} cannot be read"
+        async with _plainly(what):
+            response = await self._response(
+                "GET",
+                f"{_path('Pod', namespace, pod)}/log",
+                query={"container": container, "follow": "true"},
+                timeout_s=FOLLOW_WITHIN_S,
             )
+            if response.status >= 400:
+                raise _refusal(what, response.status, await response.read())
             async for line in response.content:
                 yield line
 
-    async def _resource(self, kind: str) -> Any:
-        return await self._dynamic.resources.get(api_version=_VERSIONS.get(kind, "v1"), kind=kind)
+    async def _call(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Object:
+        async with _plainly(what):
+            response = await self._response(method, path, query=query, body=body, content_type=content_type)
+            content = await response.read()
+        if response.status >= 400:
+            raise _refusal(what, response.status, content)
+        return dict(json.loads(content))
+
+    async def _response(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        timeout_s: float = CALL_TIMEOUT_S,
+    ) -> aiohttp.ClientResponse:
+        request = await self._client.param_serialize(
+            method,
+            f"/{path}",
+            query_params=list((query or {}).items()),
+            header_params={"Accept": "application/json", "Content-Type": content_type},
+            body=dict(body) if body is not None else None,
+            auth_settings=["BearerToken"],
+        )
+        answer = await self._client.call_api(*request, _request_timeout=timeout_s)
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+
+def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
+    group, plural = _RESOURCES[kind]
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"{group}{within}/{plural}" + (f"/{name}" if name else "")
 
 
 async def _client(access: Access) -> Any:
@@ -197,15 +243,10 @@ async def _client(access: Access) -> Any:
 
 @asynccontextmanager
 async def _plainly(what: str) -> AsyncIterator[None]:
-    """Raises ClusterError for what the API, the network or the discovery says."""
+    """Raises ClusterError when the API does not answer."""
     began_s = time.monotonic()
     try:
         yield
-    except kubernetes_client.ApiException as err:
-        kinds = {404: NotThere, 429: Conflict}
-        raise kinds.get(err.status, ClusterError)(f"{what}: {err.status} {_message(err)}") from None
-    except ResourceNotFoundError as err:
-        raise NotThere(f"{what}: the cluster has no such API ({err})") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as err:
         waited_s = time.monotonic() - began_s
         raise ClusterError(
@@ -213,10 +254,11 @@ async def _plainly(what: str) -> AsyncIterator[None]:
         ) from None
 
 
-def _message(error: Any) -> str:
+def _refusal(what: str, status: int, content: bytes) -> ClusterError:
     """The API's sentence; its body is a Status object."""
-    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
     try:
-        return str(json.loads(body).get("message") or error.reason)
-    except (json.JSONDecodeError, AttributeError):
-        return body[:300] or str(error.reason)
+        said = str(json.loads(content)["message"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        said = content.decode(errors="replace")[:300]
+    kinds = {404: NotThere, 429: Conflict}
+    return kinds.get(status, ClusterError)(f"{what}: {status} {said}")

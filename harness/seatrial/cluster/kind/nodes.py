@@ -23,6 +23,10 @@ CREATE_WITHIN_S = 300.0
 LOAD_WITHIN_S = 300.0
 COMMAND_WITHIN_S = 60.0
 _SAID_CHARACTERS_MAX = 1500
+#: the newest line of an image tells what its name means on the node
+_NOTE_FILE = "/var/lib/seatrial-images"
+_NOTES = f"tac {_NOTE_FILE} 2>/dev/null | sort -s -u -k 1,1"
+_NOTE = f"cat >> {_NOTE_FILE}"
 #: two places to run, so that one can be drained
 _LAYOUT = """\
 kind: Cluster
@@ -88,16 +92,28 @@ class Nodes:
             await delete()
 
     async def load(self, images: Iterable[str]) -> None:
-        """Copies those that this machine's Docker has onto the nodes; the others are for the nodes to pull."""
+        """Copies those that this machine's Docker has onto the nodes; the others are for the nodes to pull.
+
+        What a node was given is noted on it, since a copy takes seconds and `kind load` cannot always tell.
+        """
         if self._context is not None:
             return
-        missing = [image for image in dict.fromkeys(images) if image not in self._loaded]
-        here = [image for image in missing if await has_image(image)]
-        if here:
-            await _output(
-                "kind", "load", "docker-image", "--name", CLUSTER_NAME, *here, within_s=LOAD_WITHIN_S
-            )
-        self._loaded.update(missing)
+        asked = [image for image in dict.fromkeys(images) if image not in self._loaded]
+        here = {image: image_id for image in asked if (image_id := await image_id_of(image))}
+        nodes = (await _output("kind", "get", "nodes", "--name", CLUSTER_NAME)).split() if here else []
+        noted = [await _output("docker", "exec", node, "sh", "-c", _NOTES) for node in nodes]
+        lacking = [
+            image
+            for image, image_id in here.items()
+            if any(f"{image} {image_id}\n" not in each for each in noted)
+        ]
+        if lacking:
+            words = ("kind", "load", "docker-image", "--name", CLUSTER_NAME, *lacking)
+            await _output(*words, within_s=LOAD_WITHIN_S)
+            note = "".join(f"{image} {here[image]}\n" for image in lacking)
+            for node in nodes:
+                await _output("docker", "exec", "--interactive", node, "sh", "-c", _NOTE, given=note)
+        self._loaded.update(asked)
 
     async def pause(self, node: str) -> None:
         """Freezes the node with all that runs on it."""
@@ -145,15 +161,14 @@ async def delete() -> None:
     )
 
 
-async def has_image(image: str) -> bool:
-    """Whether this machine's Docker has it."""
+async def image_id_of(image: str) -> str | None:
+    """As this machine's Docker knows it; None when it has none of that name."""
     try:
-        await _output("docker", "image", "inspect", "--format", "{{.Id}}", image)
+        return (await _output("docker", "image", "inspect", "--format", "{{.Id}}", image)).strip()
     except ClusterError as err:
         if "No such image" in str(err):
-            return False
+            return None
         raise
-    return True
 
 
 async def _node_image() -> str:

@@ -91,9 +91,12 @@ class Roster:
         tasks = [task for task in (self._looker, *self._readers.values()) if task is not None]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
         self._looker = None
         self._readers = {}
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     def log_path(self, place: str) -> Path:
         return self._logs / f"{place}.log"

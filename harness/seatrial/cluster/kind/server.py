@@ -232,10 +232,6 @@ def _pod(image: str) -> Object:
                     {"name": "PGDATA", "value": f"{_FOLDER}/pgdata"},
                 ],
                 "ports": [{"containerPort": _PORT}],
-                "readinessProbe": {
-                    "exec": {"command": ["pg_isready", "-q", "-h", "127.0.0.1", "-U", "postgres"]},
-                    "periodSeconds": 1,
-                },
                 "volumeMounts": [{"name": "data", "mountPath": _FOLDER}],
             }
         ],
