@@ -32,7 +32,9 @@ PAGES = (
     "harness/README.md",
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
+    "docs/client.md",
     "docs/conformance.md",
+    "docs/rest.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
