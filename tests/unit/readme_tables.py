@@ -35,6 +35,11 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "BC": ("config.py", "app.py"),
     "TP": ("sweep/timers.py", "store/sql/timer.sql"),
     "PT": ("service.py", "api/health.py"),
+    "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
+    "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
+    "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
+    "BO": ("dispatch/relay.py", "dispatch/publishers/kafka.py"),
+    "PW": ("dispatch/publishers/kafka.py", "config.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
 }
 """Where the engine keeps what a check asks for, by hand: files under engine/windlass."""
@@ -93,11 +98,14 @@ def guarantees() -> str:
 
 
 def drills() -> str:
-    rows = ["| drill | core | what happens | what must hold | judged by |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| drill | core | mode | what happens | what must hold | judged by |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
         core = "core" if drill.core else ""
-        row = (_link(drill.id, module), core, drill.title, drill.promise, " ".join(drill.checks))
+        row = (_link(drill.id, module), core, drill.mode, drill.title, drill.promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")
     return _lines(rows)
 

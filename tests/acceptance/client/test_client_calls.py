@@ -24,7 +24,7 @@ from windlass.client import (
     WindlassError,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
 NESTED_TOO_DEEP_FOR_GRPC = 40
 

@@ -18,7 +18,7 @@ from doors import Doors
 
 from windlass.client import Client
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / "docs/client.md"

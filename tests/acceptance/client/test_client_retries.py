@@ -25,7 +25,7 @@ from windlass.client import (
     Unreachable,
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
 MEND_AFTER_S = 0.5
 ONCE_S = 0.0

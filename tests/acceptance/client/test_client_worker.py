@@ -17,7 +17,7 @@ from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import Proxy
 from windlass.client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
 END_WITHIN_S = 30.0
 

@@ -13,7 +13,7 @@ from engine_client import Answer, EngineClient
 from stages import Stages
 from workflow import END, Json, service, user_task, wait
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
 
 DOCUMENT = json.loads((Path(__file__).parents[3] / "docs/openapi.json").read_text(encoding="utf-8"))
 OPERATIONS: Mapping[str, tuple[str, str, Any]] = {

@@ -18,7 +18,7 @@ from campaign import Report
 from schemathesis.engine import Status
 from stages import Stages
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
 
 Document = dict[str, Any]
 DOCUMENT: Document = json.loads((Path(__file__).parents[3] / "docs/openapi.json").read_text(encoding="utf-8"))
@@ -60,9 +60,9 @@ async def test_a_short_campaign_finds_nothing(stages: Stages) -> None:
 async def test_a_long_campaign_finds_nothing(stages: Stages) -> None:
     done, links = set(), set()
     for seed in range(SEED + 1, SEED + 4):
-        report = await _run(stages, examples=20, scenarios=100, seed=seed)
+        report = await _run(stages, examples=10, scenarios=80, seed=seed)
         _found_nothing(report)
-        assert report.calls > 1200
+        assert report.calls > 900
         done |= report.successes()
         links |= set(report.links)
     assert OPERATIONS - done == set()

@@ -17,7 +17,7 @@ from raw_call import raw_call
 from stages import BODY_BYTES_MAX, Stages
 from workflow import END, document, service, user_task, wait
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))

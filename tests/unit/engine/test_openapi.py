@@ -17,12 +17,14 @@ from rest_page import COMMAND, made
 
 from windlass import errors, wire
 from windlass.api import bodies, faults
+from windlass.api.openapi.definitions import STEP_NEEDS
 from windlass.api.openapi.document import document
 from windlass.api.openapi.responses import EARLY
 from windlass.api.rest import RestApp
 from windlass.api.router import Router
 from windlass.config import Settings
-from windlass.definition.document import _Form, _Problems
+from windlass.definition.document import _Form, _Problems, parse_upload
+from windlass.definition.model import StepType
 from windlass.metrics import Metrics
 from windlass.observe import Log
 from windlass.states import InstanceStatus
@@ -194,6 +196,27 @@ def test_a_definition_has_the_fields_of_the_reader() -> None:
     ):
         assert set(SCHEMAS[name]["properties"]) == set(fields)
         assert SCHEMAS[name]["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(("kind", "needs"), [(k, n) for k, needs in STEP_NEEDS.items() for n in needs])
+def test_what_the_document_says_a_step_needs_it_needs(kind: StepType, needs: str) -> None:
+    step = {
+        "id": "s",
+        "name": "s",
+        "type": kind,
+        "nextStep": "end",
+        "jobType": "t",
+        "conditionalNextSteps": {"true": "end"},
+        "transformations": {"x": 1},
+        "parallelNextSteps": ["end", "end"],
+        "joinStep": "end",
+    }
+    assert validator(SCHEMAS["Step"]).is_valid(step)
+    lacking = {key: value for key, value in step.items() if key != needs}
+    assert not validator(SCHEMAS["Step"]).is_valid(lacking)
+    document_lacking = {"id": "d", "name": "d", "steps": [lacking, {"id": "end", "name": "e", "type": "END"}]}
+    with pytest.raises(errors.InvalidDefinition, match=needs):
+        parse_upload(json.dumps(document_lacking).encode())
 
 
 def test_a_nullable_field_of_a_body_is_one_in_the_document() -> None:

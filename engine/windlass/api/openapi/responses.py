@@ -71,8 +71,9 @@ def shared(settings: Settings) -> dict[int, dict[str, Any]]:
         413: f"The body is larger than {settings.body_bytes_max} bytes; the connection is closed.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "The engine is at fault; its log has the cause. Nothing was changed.",
-        503: "Not now: the database is away, the node is leaving or runs as scheduler, or all its connections are "
-        "busy. Try again, here or elsewhere; the text says when a change may have happened all the same.",
+        503: "Not now: the database is away, the node is leaving or runs as scheduler, or all its "
+        f"{settings.connections_max} connections are busy. Try again, here or elsewhere; the text says when a change "
+        "may have happened all the same.",
         504: f"The call took longer than {settings.request_timeout_s:g} s. No body. Whether a change happened is not "
         "known.",
     }
