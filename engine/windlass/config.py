@@ -174,9 +174,9 @@ class Settings:
     redelivery_s: float = declare(
         "WINDLASS_REDELIVERY_SECONDS",
         "how long a job handed to the broker may stay uncompleted before it is dispatched again; doubled each "
-        "further time; 0 = never",
+        "further time",
         default=300.0,
-        minimum=0,
+        minimum=0.1,
         maximum=86_400,
     )
     leader_term_s: float = declare(

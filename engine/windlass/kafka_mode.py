@@ -35,8 +35,6 @@ BACKLOG_INTERVAL_S = 1.0
 REDELIVERIES_PER_DEADLINE = 6
 """How often within a deadline the redelivery sweep looks; at least every `REDELIVERY_INTERVAL_S_MAX`."""
 REDELIVERY_INTERVAL_S_MAX = 5.0
-PATIENCE_S = 300.0
-"""For pollers to take a job, where redelivery is switched off."""
 
 
 class KafkaMode:
@@ -100,8 +98,17 @@ class KafkaMode:
         if secured:
             log.info(BrokerEvent.TLS_OK)
             log.info(BrokerEvent.SASL_OK.format(user=kafka.sasl_username))
+        await self._check_tables()
         await self._check_topics()
-        await self._check_database()
+        await self._check_lead()
+
+    async def _check_tables(self) -> None:
+        (tables,) = await self._database.fetch(sql("outbox_has_table"))
+        if not (tables["outbox"] and tables["leader"]):
+            raise BootRefused(
+                "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
+                "there; run windlass migrate"
+            )
 
     async def _check_topics(self) -> None:
         job_types = await self._job_types()
@@ -121,16 +128,10 @@ class KafkaMode:
         self._watch.job_types.update(job_types)
         self._log.info(BrokerEvent.TOPICS_PRESENT)
 
-    async def _check_database(self) -> None:
+    async def _check_lead(self) -> None:
         try:
             await self._lead.enter()
         except EngineError as err:
-            (tables,) = await self._database.fetch(sql("outbox_has_table"))
-            if not (tables["outbox"] and tables["leader"]):
-                raise BootRefused(
-                    "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
-                    "there; run windlass migrate"
-                ) from err
             raise BootRefused(
                 f"the advisory lock and the leader's row cannot be used ({err}); grant the role of WE_POSTGRES_DSN the "
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"
@@ -167,7 +168,7 @@ class KafkaMode:
             self.outbox,
             self._lead,
             self._nodes,
-            patience_s=settings.redelivery_s or PATIENCE_S,
+            patience_s=settings.redelivery_s,
             adopted=self._adopted,
         )
         probe = LagProbe(
@@ -177,17 +178,26 @@ class KafkaMode:
             metrics.consumer_lag,
             time.monotonic,
         )
-        found = [
+        redelivery = RedeliverySweep(self.outbox, redelivered=self._redelivered)
+        redelivery_interval_s = min(
+            REDELIVERY_INTERVAL_S_MAX, settings.redelivery_s / REDELIVERIES_PER_DEADLINE
+        )
+        return [
             Sweep("backlog", BACKLOG_INTERVAL_S, self._count_backlog, failed),
             Sweep("adoption", adoption.INTERVAL_S, adopt.sweep, failed),
-            Sweep("consumer-lag", lag.INTERVAL_S, probe.look, failed),
-            Sweep("topics", topics.INTERVAL_S, self._look_at_topics, failed),
+            Sweep("redelivery", redelivery_interval_s, redelivery.sweep, failed),
+            Sweep("consumer-lag", lag.INTERVAL_S, self._unless_away(probe.look), failed),
+            Sweep("topics", topics.INTERVAL_S, self._unless_away(self._look_at_topics), failed),
         ]
-        if settings.redelivery_s:
-            redelivery = RedeliverySweep(self.outbox, redelivered=self._redelivered)
-            interval_s = min(REDELIVERY_INTERVAL_S_MAX, settings.redelivery_s / REDELIVERIES_PER_DEADLINE)
-            found.append(Sweep("redelivery", interval_s, redelivery.sweep, failed))
-        return found
+
+    def _unless_away(self, look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """A broker that is known to be away need not be reported by everybody who misses it."""
+
+        async def checked() -> None:
+            if not self._relay.state.broker:
+                await look()
+
+        return checked
 
     async def _count_backlog(self) -> None:
         self._metrics.outbox_backlog.set(await self.outbox.backlog())
@@ -238,7 +248,11 @@ class KafkaMode:
         return {
             "leader": self._lead.leads(),
             "epoch": self._lead.epoch,
-            "broker": "away" if self._relay.state.broker else "reachable",
+            "broker": "away"
+            if self._relay.state.broker
+            else "reachable"
+            if self._lead.leads()
+            else "not asked",
             "topicsWaiting": sorted(topic_of(job_type) for job_type in self._relay.state.topics),
             "topicsUnusable": sorted(topic_of(job_type) for job_type in self._watch.unusable),
         }

@@ -211,7 +211,7 @@ class Engine:
             reasons.append(str(err))
         except EngineError as err:
             reasons.append(f"the database answers with an error: {err}")
-        degraded = self._kafka.degraded() if self._kafka is not None else ()
+        degraded = tuple(self._kafka.degraded()) if self._kafka is not None else ()
         readiness = wire.Readiness(not reasons, reasons, degraded)
         was_ready = self._readiness is None or self._readiness[1].ready
         if was_ready and not readiness.ready and not self._is_draining():

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from seatrial.check import judge
-from seatrial.client import RecordingClient
+from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster, Database, Kafka
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.ledger import open_ledger
@@ -150,6 +150,7 @@ async def run(
         stage = Stage(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
             schedule=drawn.schedule, parameters=drill.parameters, mode=drill.mode,
+            transports=TRANSPORTS[options.transport],
         )  # fmt: skip
         await _act(drill, stage)
         recorder.info("harness", "phase", {"name": "observe"})
@@ -246,6 +247,7 @@ def _header(drill: Drill, yard: Yard, drawn: Drawn, started_at: datetime) -> Run
         checks=drill.checks,
         parameters=dict(drill.parameters),
         schedule_hash=drawn.hash,
+        transport=options.transport,
     )
 
 

@@ -6,6 +6,8 @@ One line is one `Op`. A call to the system is an `invoke` line followed, under t
 - `fail`  it certainly did not happen (refused before any effect: 4xx, connection refused),
 - `info`  we do not know (time-out, connection lost mid-call, 5xx).
 
+Over gRPC a status counts as its HTTP twin (client/grpc.py), and a client's invoke says which transport it took.
+
 Several processes append to one file; each line is one `write` to a descriptor opened with O_APPEND,
 so lines never interleave. `t_s` is CLOCK_MONOTONIC, which all processes of one machine share.
 
@@ -75,6 +77,7 @@ from typing import Any, Literal
 import msgspec
 
 OpType = Literal["invoke", "ok", "fail", "info"]
+TransportName = Literal["rest", "grpc"]
 
 HISTORY_FILE = "history.jsonl"
 
@@ -90,9 +93,11 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str | None = None
     value: dict[str, Any] = {}
     error: dict[str, Any] | None = None
-    """code (stable kebab-case), status (HTTP, or 0), message."""
+    """code (stable kebab-case), status (HTTP, or the HTTP twin of gRPC's, or 0), message."""
     index: int = -1
     """Line number from 0; set by the reader, never written."""
+    transport: TransportName | None = None
+    """How a client's call travelled; stands in its invoke."""
 
 
 class RunHeader(msgspec.Struct, frozen=True):
@@ -109,6 +114,8 @@ class RunHeader(msgspec.Struct, frozen=True):
     """Bounds and facts the checks read, units in the names: lease_s, lease_sweep_interval_s,
     recovery_bound_s, duplicates_max, error_statuses_allowed, ..."""
     schedule_hash: str = ""
+    transport: str = "rest"
+    """What the clients and workers spoke: rest, grpc or both."""
 
 
 class BrokenHistory(Exception):
@@ -127,10 +134,19 @@ class Recorder:
     def _write(self, op: Op) -> None:
         os.write(self._fd, self._encoder.encode(op) + b"\n")
 
-    def invoke(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> int:
+    def invoke(
+        self,
+        process: str,
+        f: str,
+        value: Mapping[str, Any],
+        node: str | None = None,
+        transport: TransportName | None = None,
+    ) -> int:
         """Returns the call number that its end must carry."""
         self._calls += 1
-        self._write(Op(time.monotonic(), process, "invoke", f, self._calls, node, dict(value)))
+        self._write(
+            Op(time.monotonic(), process, "invoke", f, self._calls, node, dict(value), transport=transport)
+        )
         return self._calls
 
     def end(

@@ -27,7 +27,7 @@ from seatrial.cluster import (
 )
 from seatrial.cluster.wire import read_wire
 from seatrial.fault import Evidence, Fault, inflicted
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
 from seatrial.lookout import Lookout
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
@@ -94,6 +94,7 @@ class Stage:
         run_key: str,
         schedule: Mapping[str, Any],
         parameters: Mapping[str, Any],
+        transports: Sequence[TransportName] = ("rest",),
         mode: str = "polling",
     ) -> None:
         self.cluster = cluster
@@ -111,10 +112,12 @@ class Stage:
             f"{seed}:workers",
             way="kafka" if mode == "kafka" else "poll",
             broker=self._broker.access() if self._broker else None,
+            transports=transports,
         )
         dsn = cluster.dsn() if isinstance(cluster, Database) else None
         self._lookout = Lookout(cluster.replicas(), dsn, recorder)
         self._seed = seed
+        self._transports = tuple(transports)
         self._clients: list[RecordingClient] = []
         self._looker: RecordingClient | None = None
         self._probes: dict[str, RecordingClient] = {}
@@ -434,6 +437,7 @@ class Stage:
             self.random(f"{process}:{len(self._clients)}"),
             send_token=send_token,
             timeout_s=timeout_s,
+            transports=self._transports,
         )
         self._clients.append(client)
         return client

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seatrial import loop, report
+from seatrial.client import TRANSPORTS
 from seatrial.cluster import Cluster
 from seatrial.cluster.attach import AttachedCluster
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
@@ -36,21 +37,26 @@ def new_options(
     report_dir: Path | None = None,
     engine_command: str | None = None,
     attach: str | None = None,
+    attach_grpc: str | None = None,
     chart: Path | None = None,
     values: Sequence[Path] = (),
+    transport: str = "rest",
     brokers: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
         raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
-    urls = tuple(url.strip() for url in (attach or "").split(",") if url.strip())
+    if transport not in TRANSPORTS:
+        raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
+    urls, addresses = _listed(attach), _listed(attach_grpc)
     if attach is not None and not urls:
         raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
     if urls and (engine_command or chart or values or replicas):
         raise Misuse(
             "--attach takes a cluster as it is; leave out --replicas, --engine-command, --chart and --values"
         )
+    _check_addresses(urls, addresses, transport)
     if not urls:
         _check_chart(chart, values)
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{chosen}"
@@ -61,8 +67,10 @@ def new_options(
         replicas=replicas,
         engine_command=engine_command,
         attach=urls,
+        attach_grpc=addresses,
         chart=chart,
         values=tuple(values),
+        transport=transport,
         brokers=_checked_brokers(brokers),
         broker_login=_broker_login() if brokers else None,
     )
@@ -97,6 +105,24 @@ def _broker_login() -> BrokerLogin | None:
     )
 
 
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: str) -> None:
+    """An attached cluster's gRPC addresses are needed where gRPC is spoken, and nowhere else."""
+    speaks_grpc = "grpc" in TRANSPORTS[transport]
+    if addresses and not (urls and speaks_grpc):
+        raise Misuse(
+            "--attach-grpc is for --attach with --transport grpc or both; add those, or leave it out"
+        )
+    if urls and speaks_grpc and not addresses:
+        raise Misuse(
+            f"--transport {transport} needs the gRPC addresses of what --attach names; "
+            "give --attach-grpc HOST:PORT,HOST:PORT in the same order"
+        )
+
+
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
     if chart is not None and not (chart / "Chart.yaml").is_file():
         raise Misuse(f"--chart {chart}: no Chart.yaml there; give the chart's folder")
@@ -122,7 +148,7 @@ def carry_out(
                 f"{options.report_dir} holds a run of {drill.id}; give another --report, or remove it"
             )
     with Progress() as progress:
-        progress.note(f"seed {options.seed}")
+        progress.note(f"seed {options.seed}, transport {options.transport}")
         progress.start([drill.id for drill in drills])
         results = loop.run(_run_all(options, drills, progress, keep=keep))
         path = report.write(options.report_dir, results, command)
@@ -155,7 +181,7 @@ async def _run_all(
 ) -> list[DrillResult]:
     """Stops after the first drill when it got no cluster, since no other would."""
     if options.attach:
-        await AttachedCluster(options.attach).up()
+        await AttachedCluster(options.attach, options.attach_grpc).up()
     results: list[DrillResult] = []
 
     async def hold(cluster: Cluster) -> None:
@@ -183,7 +209,9 @@ async def _run_all(
 async def _hold(cluster: Cluster, progress: Progress) -> None:
     """Until Ctrl-C, which for once does not interrupt the run."""
     for replica in cluster.replicas():
-        progress.note(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+        progress.note(
+            f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"
+        )
     progress.note("held until Ctrl-C")
     released = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, released.set)

@@ -31,8 +31,12 @@ class Options:
     replicas: int | None = None
     engine_command: str | None = None
     attach: tuple[str, ...] = ()
+    attach_grpc: tuple[str, ...] = ()
+    """host:port of the same replicas, in the same order."""
     chart: Path | None = None
     values: tuple[Path, ...] = ()
+    transport: str = "rest"
+    """What clients and workers speak, a name of `seatrial.client.TRANSPORTS`."""
     brokers: str | None = None
     """A Kafka cluster that runs already: host:port,host:port; None for one of the run's own."""
     broker_login: BrokerLogin | None = None
@@ -108,7 +112,7 @@ class Yard:
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
-            return AttachedCluster(self.options.attach, folder=folder)
+            return AttachedCluster(self.options.attach, self.options.attach_grpc, folder=folder)
         from seatrial.cluster.local import LocalCluster
 
         spec = ClusterSpec(

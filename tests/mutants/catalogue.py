@@ -11,17 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`caught_by`: the checks of `drill` any of which may catch it. `fast` ones run in CI."""
+    """`caught_by`: the checks of `drill` any of which may catch it. `fast` ones run in CI.
+
+    `transport` is what the drill's clients and workers speak.
+    """
 
     name: str
     drill: str
     caught_by: tuple[str, ...]
     breaks: str
     fast: bool = False
+    transport: str = "rest"
 
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_fence", "L2", ("FN", "LX"), "whoever answers a job decides it", fast=True),
+    Mutant("grpc_no_fence", "L2", ("FN", "LX"), "a completion over gRPC is not fenced", transport="both"),
     Mutant("name_is_token", "L3", ("FN", "LX"), "a holder is known by its name alone"),
     Mutant("no_sweep", "L1", ("LV", "NL"), "lapsed leases are never taken back", fast=True),
     Mutant("sweep_by_app_clock", "L1", ("LX",), "a lease's end is judged by a replica's clock"),

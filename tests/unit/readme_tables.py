@@ -115,8 +115,9 @@ def mutants() -> str:
     found = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
     rows = ["| mutant | what is broken in it | drill | caught by |", "| --- | --- | --- | --- |"]
     for mutant in found:
+        drill = mutant.drill if mutant.transport == "rest" else f"{mutant.drill}, {mutant.transport}"
         name = _link(mutant.name, f"../tests/mutants/{mutant.name}.py")
-        rows.append(f"| {name} | {mutant.breaks} | {mutant.drill} | {' or '.join(mutant.caught_by)} |")
+        rows.append(f"| {name} | {mutant.breaks} | {drill} | {' or '.join(mutant.caught_by)} |")
     return _lines(rows)
 
 

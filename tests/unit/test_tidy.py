@@ -16,7 +16,7 @@ from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", ".github", ".ci")
+FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", "docs", "examples", ".github", ".ci")
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
 TEXT_SUFFIXES = frozenset(
     {
@@ -99,7 +99,7 @@ def leaves_the_environment_to_config(path: str, text: str) -> Iterator[str]:
     handed_on = {
         id(argument)
         for node in _walk(path, text)
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings_from_env"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("settings_from_env")
         for argument in node.args
     }
     for node in _walk(path, text):

@@ -177,6 +177,10 @@ class Relay:
         rows = await self._head(topics, [*(row.id for row in held), *self._behind])
         if len(rows) < self._batch_size:
             self._forget_topics_but(topics | {row.job_type for row in rows})
+        if not rows and self.state.broker:
+            # What it could be tried with has been cancelled meanwhile.
+            await self._publisher.handshake()
+            self._say_broker("")
         batch = plan(rows, held_lines)
         self._behind.update((row.id, row.line) for row in batch.held)
         acknowledged = await self._publish(batch.waves, epoch)

@@ -30,8 +30,8 @@ class TopicWatch:
     async def learn(self, job_types: Collection[str]) -> None:
         """New ones are looked at now. Raises Unavailable when the broker does not answer; then the next look does."""
         new = set(job_types) - self.job_types
-        self.job_types |= new
         await self._look(new)
+        self.job_types |= new
 
     async def look_again(self) -> None:
         """Those that would not do."""

@@ -25,11 +25,13 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """`name` is stable over restarts (replica-0, ...); the URLs are what clients use."""
+    """`name` is stable over restarts (replica-0, ...); the addresses are what clients use."""
 
     name: str
     rest_url: str
     metrics_url: str | None
+    grpc_address: str | None = None
+    """host:port; None where gRPC is not spoken or not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -311,6 +311,7 @@ class LocalCluster:
                 name,
                 rest_url=f"http://127.0.0.1:{container.ports['rest']}",
                 metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
+                grpc_address=f"127.0.0.1:{container.ports['grpc']}",
             ),
             container,
             process,

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from seatrial.cluster import Replica
+from seatrial.history import TransportName
 
 Way = Literal["poll", "kafka"]
 """How a worker gets its jobs."""
@@ -63,6 +64,7 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     replicas: tuple[Replica, ...]
     history_folder: str
     spec: WorkerSpec
+    transports: tuple[TransportName, ...] = ("rest",)
     bootstrap: str | None = None
     """The broker's address, for a worker that consumes."""
 

@@ -80,6 +80,7 @@ class KafkaWorker:
             recorder,
             random.Random(f"{config.seed}:calls"),
             timeout_s=config.spec.call_timeout_s,
+            transports=config.transports,
         )
         self._leaving = asyncio.Event()
         self._seen_until_s: dict[str, float] = {}

@@ -20,7 +20,7 @@ import msgspec
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
 from seatrial.workload import Way, WorkerConfig, WorkerSpec
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class WorkerPool:
         recorder: Recorder,
         seed: str,
         *,
+        transports: Sequence[TransportName] = ("rest",),
         way: Way = "poll",
         broker: Access | None = None,
     ) -> None:
@@ -75,6 +76,7 @@ class WorkerPool:
         self._replicas = tuple(replicas)
         self._recorder = recorder
         self._seed = seed
+        self._transports = tuple(transports)
         self._way = way
         self._broker = broker
         self._reaper: Reaper | None = None
@@ -189,6 +191,7 @@ class WorkerPool:
             replicas=self._replicas,
             history_folder=str(self._folder.resolve()),
             spec=spec,
+            transports=self._transports,
             bootstrap=self._broker.bootstrap if self._broker else None,
         )
         env = dict(os.environ)

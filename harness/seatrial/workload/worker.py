@@ -38,6 +38,7 @@ class Worker:
             random.Random(f"{config.seed}:calls"),
             send_token=config.spec.send_token,
             timeout_s=config.spec.call_timeout_s,
+            transports=config.transports,
         )
         self._leaving = asyncio.Event()
         self._slot_free = asyncio.Event()

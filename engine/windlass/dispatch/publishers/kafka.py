@@ -24,7 +24,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AclOperation,
     AdminClient,
     NewTopic,
@@ -85,7 +85,9 @@ class KafkaPublisher:
         """Errors of the administrative client since its last success, by code."""
         # One thread: batches go out in the order in which they come in.
         self._publishing = ThreadPoolExecutor(1, "kafka-publish")
-        self._asking = ThreadPoolExecutor(1, "kafka-admin")
+        # A slow answer about one thing keeps nobody from asking about another.
+        self._asking = ThreadPoolExecutor(4, "kafka-admin")
+        self._is_closing = False
 
     # -- meeting the broker
 
@@ -100,7 +102,9 @@ class KafkaPublisher:
         except KafkaException as err:
             raise BootRefused(f"the Kafka client refuses these settings: {_text(err)}") from err
         future = admin.describe_cluster(request_timeout=HANDSHAKE_WITHIN_S)
-        while not future.done() and time.monotonic() < until_s and not _DECISIVE & self._seen.keys():
+        while not (
+            future.done() or self._is_closing or time.monotonic() > until_s or _DECISIVE & self._seen.keys()
+        ):
             admin.poll(SERVE_INTERVAL_S)
         if future.done() and future.exception() is None:
             self._seen.clear()
@@ -116,9 +120,13 @@ class KafkaPublisher:
                 f"at {brokers} ({seen[KafkaError._AUTHENTICATION].str()}); check WE_KAFKA_SASL_USERNAME, "
                 "WE_KAFKA_SASL_PASSWORD and WE_KAFKA_SASL_MECHANISM"
             )
-        if KafkaError._SSL in seen:
+        # A listener that does not speak TLS hangs up, which the client counts as a lost connection.
+        tls = seen.get(KafkaError._SSL) or next(
+            (e for e in seen.values() if "SSL handshake" in e.str()), None
+        )
+        if tls is not None:
             return (
-                f"the TLS handshake with {brokers} failed ({seen[KafkaError._SSL].str()}); check WE_KAFKA_TLS_CA_PATH, "
+                f"the TLS handshake with {brokers} failed ({tls.str()}); check WE_KAFKA_TLS_CA_PATH, "
                 "that the brokers' certificates name the hosts dialled, and that this listener speaks TLS"
             )
         for code in (KafkaError._RESOLVE, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN):
@@ -291,8 +299,10 @@ class KafkaPublisher:
     # -- clients
 
     async def close(self) -> None:
-        if self._producer is not None:
-            await self._in_thread(self._publishing, self._producer.flush, CLOSE_WITHIN_S)
+        self._is_closing = True
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await self._in_thread(self._publishing, producer.flush, CLOSE_WITHIN_S)
         for executor in (self._publishing, self._asking):
             executor.shutdown(wait=False, cancel_futures=True)
 
@@ -346,7 +356,7 @@ class KafkaPublisher:
         """Its outcome; the client's callbacks are served meanwhile. Raises KafkaException."""
         until_s = time.monotonic() + ADMIN_WITHIN_S + 1.0
         admin = self._administrator()
-        while not future.done() and time.monotonic() < until_s:
+        while not (future.done() or self._is_closing or time.monotonic() > until_s):
             admin.poll(SERVE_INTERVAL_S)
         if not future.done():
             raise KafkaException(KafkaError(KafkaError._TIMED_OUT, f"no answer within {ADMIN_WITHIN_S:g} s"))

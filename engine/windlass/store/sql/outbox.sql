@@ -78,7 +78,7 @@ SELECT EXISTS (SELECT 1 FROM led) AS leads, (SELECT count(*) FROM published) AS 
 
 -- name: outbox_overdue
 -- At most $1 dispatched jobs whose deadline has passed, locked with their instances; rows in use are left to the next
--- look. A job that is done loses its marker, one that a poller holds or whose event still waits gets $2 seconds more, and
+-- look. A job that is done or gone loses its marker, one that a poller holds or whose event still waits gets $2 seconds more, and
 -- the others are returned, to be dispatched again. The first column counts what was looked at; a row without id is none.
 WITH due AS MATERIALIZED (
     SELECT d.job_id
@@ -99,6 +99,9 @@ WITH due AS MATERIALIZED (
     FOR UPDATE OF i, j SKIP LOCKED
 ), forgotten AS (
     DELETE FROM job_dispatch AS d USING held WHERE d.job_id = held.id AND held.finding = 'done'
+), orphaned AS (
+    DELETE FROM job_dispatch AS d USING due
+    WHERE d.job_id = due.job_id AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.id = d.job_id)
 ), postponed AS (
     UPDATE job_dispatch AS d
     SET deadline = CASE WHEN held.finding = 'busy' THEN clock_timestamp() + $2::float8 * interval '1 second' END
