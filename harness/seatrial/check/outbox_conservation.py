@@ -38,7 +38,8 @@ def outbox_conservation(history: History) -> Verdict:
         _judge_row(dispatches, row, records, findings)
     _judge_records(dispatches, findings)
     redelivered = sum(
-        _judge_repeats(facts, job_id, rows, findings) for job_id, rows in dispatches.rows_of_job.items()
+        _judge_repeats(facts, dispatches, job_id, rows, findings)
+        for job_id, rows in dispatches.rows_of_job.items()
     )
     republished = sum(len(records) - 1 for records in dispatches.records_of.values())
     if facts.has("republished_max") and republished > facts.number("republished_max"):
@@ -109,16 +110,24 @@ def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
                 findings.add(text, *ids, at=(record.op.index, row.op.index))
 
 
-def _judge_repeats(facts: Facts, job_id: str, rows: Sequence[Row], findings: Findings) -> int:
-    """Returns how many of a job's further rows were redeliveries that were due. Others each need a retryable fail of a
+def _judge_repeats(
+    facts: Facts, dispatches: Dispatches, job_id: str, rows: Sequence[Row], findings: Findings
+) -> int:
+    """Returns how many of a job's further rows were redeliveries that were due, by the time since the broker took the
+    row before, which is the earliest moment that an engine can count from. Others each need a retryable fail of a
     worker, or a lease that a poller let lapse.
     """
     redelivery_us = int(facts.number("redelivery_s", 300.0) * 1e6)
     due = 0
     hasty = []
     for row, later in pairwise(rows):
-        gone_us = row.removed_us
-        if gone_us is not None and later.enqueued_us - gone_us >= redelivery_us - _ROUNDING_US:
+        taken_us = min((each.at_us for each in dispatches.records_of.get(row.dedup_id, ())), default=None)
+        gone_us = row.removed_us if taken_us is None else taken_us
+        if (
+            row.removed is not None
+            and gone_us is not None
+            and later.enqueued_us - gone_us >= redelivery_us - _ROUNDING_US
+        ):
             due += 1
         else:
             hasty.append((row, later))

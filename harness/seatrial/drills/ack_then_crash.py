@@ -22,7 +22,9 @@ from seatrial.stage import Stage
 from seatrial.workload.relay import (
     CHECKS,
     NEEDS,
+    RELAYED,
     VALUES,
+    WORKERS,
     another_leads,
     parameters,
     relayed_starts,
@@ -43,7 +45,8 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(stage: Stage) -> None:
     assert isinstance(stage.cluster, Partition)
-    load = await under_load(stage)
+    # A job that a worker has done meanwhile need not be sent again.
+    load = await under_load(stage, workers=0)
     await stage.at(stage.schedule["fault_at_s"])
     leader = await stage.leader()
     stage.phase("fault")
@@ -56,6 +59,7 @@ async def scenario(stage: Stage) -> None:
             await another_leads(stage, leader)
             # What starts again needs its network.
             await stage.cluster.mend(leader)
+    stage.workers.start(RELAYED.worker(), WORKERS)
     await to_the_end(stage, load)
 
 

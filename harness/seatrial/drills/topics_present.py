@@ -1,11 +1,12 @@
 """T1: a node whose topics are all there says what it has made sure of, line by line (quickstart B.4, contract 6.5).
 
-Topics are named by job type, and by step where a step names none (drills.md R18): one definition of each kind is stored
-and run. A first boot on an empty database, and one by SASL over TLS, have lines of their own.
+Topics are named by job type, and by step where a step names none (drills.md R18): no upload lets such a step in any
+more, but a database may hold one. A first boot on an empty database, and one by SASL over TLS, have lines of their own.
 """
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -13,26 +14,15 @@ from typing import Any
 from seatrial.cluster import Boots, Database, Kafka, KafkaFaults, Siblings
 from seatrial.drill import KAFKA_VALUES, Drill
 from seatrial.stage import Stage
-from seatrial.workload import Handler, Start, Workload
+from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.yard import environment
 
 TYPED = linear(2)
-STEP_NAMED = Workload(
-    name="bare",
-    definitions=(
-        {
-            "id": "bare",
-            "name": "A step without a job type",
-            "steps": [
-                {"id": "bare-step", "name": "Bare", "type": "SERVICE_TASK", "nextStep": "done"},
-                {"id": "done", "name": "Done", "type": "END"},
-            ],
-        },
-    ),
-    handlers={"bare-step": Handler()},
-    visits=lambda _start: {"bare-step": 1, "done": 1},
-)
+#: as Rochallor stores a step that names no job type: its text as it came, its parsed form with the step's own name
+BARE_STEP = {"id": "bare-step", "name": "Bare", "type": "SERVICE_TASK", "nextStep": "done"}
+BARE_END = {"id": "done", "name": "Done", "type": "END"}
+BARE_TOPIC = "workflow.jobs.bare-step"
 STARTS_EACH = 10
 BOOT_BOUND_S = 30.0
 DRAIN_S = 40.0
@@ -46,12 +36,13 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(stage: Stage) -> None:
-    await stage.upload(TYPED, STEP_NAMED)
-    stage.workers.start(TYPED.worker(handlers={**TYPED.handlers, **STEP_NAMED.handlers}))
+    await stage.upload(TYPED)
+    await _store_bare_definition(stage)
+    stage.workers.start(TYPED.worker(handlers={**TYPED.handlers, "bare-step": Handler()}))
     await stage.workers_joined()
     stage.phase("load")
     await stage.load(stage.schedule["starts"])
-    topics = ",".join(sorted(TYPED.topics() | STEP_NAMED.topics()))
+    topics = ",".join(sorted(TYPED.topics() | {BARE_TOPIC}))
     checked = (f"[dispatch] validating topics: {topics}", "[dispatch] all topics present", *READY_LINES)
     standby = (*checked, "[dispatch] relay started; this replica is leader=false")
     plaintext = ("[dispatch] mode=kafka_outbox", "[dispatch] kafka transport=plaintext brokers=[127.0.0.1:")
@@ -66,6 +57,17 @@ async def scenario(stage: Stage) -> None:
     await _first_boot(stage, plaintext)
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def _store_bare_definition(stage: Stage) -> None:
+    await stage.broker.create_topics([BARE_TOPIC])
+    document = {"id": "bare", "name": "A step without a job type", "steps": [BARE_STEP, BARE_END]}
+    await stage.query(
+        """INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps)
+        VALUES ('bare', 1, 'A step without a job type', %s::text::jsonb, %s::text::jsonb)""",
+        json.dumps(document),
+        json.dumps([{**BARE_STEP, "jobType": "bare-step"}, BARE_END]),
+    )
 
 
 async def _first_boot(stage: Stage, plaintext: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ REDELIVERY_S = 4.0
 #: of a leader that is silent; the engine's own default
 TERM_S = 3.0
 DRAIN_S = 40.0
+RELAYS_WITHIN_S = 20.0
 CHECKS = ("LD", "OC", "PO", "NL", "NP", "S1x", "DB", "LV", "AV")
 NEEDS = (Kill, Database, Kafka)
 VALUES = environment(
@@ -50,14 +51,22 @@ def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str
     }
 
 
-async def under_load(stage: Stage) -> asyncio.Task[list[str]]:
-    """Definitions, workers, and the schedule's `starts` from now on."""
+async def under_load(stage: Stage, *, workers: int = WORKERS) -> asyncio.Task[list[str]]:
+    """Definitions, workers, and the schedule's `starts` from now on; returns when a first row has gone its way."""
     await stage.upload(RELAYED)
-    stage.workers.start(RELAYED.worker(), WORKERS)
+    if workers:
+        stage.workers.start(RELAYED.worker(), workers)
     await stage.leader()
     await stage.workers_joined()
     stage.phase("load")
-    return stage.spawn(stage.load(stage.schedule["starts"]))
+    load = stage.spawn(stage.load(stage.schedule["starts"]))
+
+    async def relays() -> bool:
+        rows = await stage.query("SELECT count(*) FROM seatrial.outbox_ledger WHERE what = 'removed'")
+        return bool(rows[0][0])
+
+    await stage.eventually(relays, RELAYS_WITHIN_S, "the relay has removed a row")
+    return load
 
 
 async def to_the_end(stage: Stage, load: asyncio.Task[list[str]]) -> None:

@@ -149,7 +149,8 @@ def is_broken(history: History) -> bool:
         if gone and not own and gone["job_status"] == "UNLOCKED" and is_last:
             return True
         if not is_last:
-            hasty += not gone or not _is_due(gone["at"], enqueued[number + 1]["at"])
+            taken = min([record["at"] for record in own] or [gone["at"]]) if gone else ""
+            hasty += not gone or not _is_due(taken, enqueued[number + 1]["at"])
     fails = sum(call.invoke.value["retryable"] for call in history.calls_of("fail_job"))
     return hasty > fails
 
