@@ -109,7 +109,7 @@ class RestApp:
         add("GET", "/health/detailed", health.detailed)
         add("GET", "/cluster/info", self._cluster_info)
         if self._serves_api:
-            openapi = _ok(document(self._settings))
+            openapi = _ok(document(self._settings, self._server.limits))
             add("GET", "/openapi.json", lambda _request, _ids: openapi)
         add("POST", "/v1/definitions", self._upload)
         add("GET", "/v1/definitions", self._definitions)
