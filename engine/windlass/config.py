@@ -200,6 +200,20 @@ class Settings:
         minimum=1024,
         maximum=1024 * 1024 * 1024,
     )
+    held_bytes_max: int = declare(
+        "WINDLASS_HELD_BYTES_MAX",
+        "bodies of all REST calls being read or served; past it the one that would add to them gets 503",
+        default=256 * 1024 * 1024,
+        minimum=1024,
+        maximum=64 * 1024 * 1024 * 1024,
+    )
+    head_bytes_max: int = declare(
+        "WINDLASS_HEAD_BYTES_MAX",
+        "largest head of a call; larger ones get 431, over gRPC, where it is the metadata, RESOURCE_EXHAUSTED",
+        default=32 * 1024,
+        minimum=4096,
+        maximum=1024 * 1024,
+    )
     long_poll_s_max: float = declare(
         "WINDLASS_LONG_POLL_SECONDS_MAX",
         "longest a poll with waitMs is held; below WINDLASS_REQUEST_TIMEOUT_SECONDS",
@@ -256,9 +270,36 @@ class Settings:
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
-        "REST connections kept; past it the longest idle one is closed",
+        "connections of each door; past it REST closes the longest idle one, gRPC the new one",
         default=2000,
         **_COUNT,
+    )
+    grpc_streams_max: int = declare(
+        "WINDLASS_GRPC_STREAMS_MAX",
+        "calls under way on one gRPC connection; more wait at the client",
+        default=1000,
+        **_COUNT,
+    )
+    read_timeout_s: float = declare(
+        "WINDLASS_READ_TIMEOUT_SECONDS",
+        "longest a REST call may take to arrive before it is answered 408, and a gRPC connection to be set up",
+        default=30.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    write_timeout_s: float = declare(
+        "WINDLASS_WRITE_TIMEOUT_SECONDS",
+        "longest a REST caller may leave its answer unread before the connection is cut",
+        default=60.0,
+        minimum=0.1,
+        maximum=3600,
+    )
+    idle_timeout_s: float = declare(
+        "WINDLASS_IDLE_TIMEOUT_SECONDS",
+        "how long a connection without calls is kept, REST and gRPC",
+        default=120.0,
+        minimum=0.1,
+        maximum=3600,
     )
 
     #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names
@@ -295,6 +336,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             _judge_pool(reader, values)
     _judge_ports(reader, values)
     _judge_waits(reader, values)
+    _judge_bodies(reader, values)
     if reader.problems:
         raise ConfigError(reader.problems)
     polling = values["kafka"] is None
@@ -401,6 +443,14 @@ def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
             f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
             f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
             "a longer poll would be answered 504: lower the one or raise the other"
+        )
+
+
+def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["held_bytes_max"] < values["body_bytes_max"]:
+        reader.problems.append(
+            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
+            f"got {values['held_bytes_max']}; the largest body would never get in: raise the one or lower the other"
         )
 
 
