@@ -40,6 +40,7 @@ _KAFKA_MODE = "WE_DISPATCH_MODE=kafka_outbox"
 _SASL_MODE = "WE_KAFKA_TRANSPORT=sasl_scram_tls"
 _PORT: dict[str, Any] = {"minimum": 0, "maximum": 65535}
 _COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
+_TIME: dict[str, Any] = {"minimum": 0.1, "maximum": 3600}
 
 
 # In polling mode the broker's names are neither judged nor warned of: no log line may name it (contract 6.5).
@@ -147,8 +148,7 @@ class Settings:
         "WINDLASS_LEASE_SECONDS",
         "how long a polled job is held when the worker asks for no time of its own",
         default=30.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     lease_sweep_interval_s: float = declare(
         "WINDLASS_LEASE_SWEEP_SECONDS",
@@ -245,15 +245,13 @@ class Settings:
         "WINDLASS_REQUEST_TIMEOUT_SECONDS",
         "longest a call may take before it is answered 504, over gRPC DEADLINE_EXCEEDED",
         default=30.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     database_timeout_s: float = declare(
         "WINDLASS_DATABASE_TIMEOUT_SECONDS",
         "longest one statement or connection attempt may take",
         default=10.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     node_name: str = declare(
         "WINDLASS_NODE_NAME", "this replica's name; the default is the host's", default=socket.gethostname
@@ -265,8 +263,7 @@ class Settings:
         "WINDLASS_NODE_HEARTBEAT_SECONDS",
         "pause between two signs of life in /cluster/info",
         default=5.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
@@ -284,22 +281,19 @@ class Settings:
         "WINDLASS_READ_TIMEOUT_SECONDS",
         "longest a REST call may take to arrive before it is answered 408, and a gRPC connection to be set up",
         default=30.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     write_timeout_s: float = declare(
         "WINDLASS_WRITE_TIMEOUT_SECONDS",
         "longest a REST caller may leave its answer unread before the connection is cut",
         default=60.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     idle_timeout_s: float = declare(
         "WINDLASS_IDLE_TIMEOUT_SECONDS",
         "how long a connection without calls is kept, REST and gRPC",
         default=120.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
 
     #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names

@@ -28,7 +28,8 @@ examples:
   scripts/fuzz                                  10,000 cases, coverage-guided inputs, slow clients
   scripts/fuzz --seed 7 --cases 1000            fewer, the same each time
   scripts/fuzz --surface rest --surface grpc    some of it
-  scripts/fuzz --replay reports/fuzz/rest.json  a finding again, on a fresh engine
+  scripts/fuzz --replay reports/fuzz/rest-status.json
+                                                a finding again, on a fresh engine
 """
 
 
@@ -57,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(whole.table())
     findings = whole.findings()
     for name, finding in findings:
-        path = options.findings / f"{name.replace(' ', '-')}.json"
+        path = options.findings / f"{name}-{finding.oracle}.json".replace(" ", "-")
         finding.write(path, seed)
         told = f"\n{name}: broken: {finding.oracle}: {finding.text}"
         if finding.case is not None:

@@ -107,6 +107,7 @@ def run_on(folder: Path, fault: str, surface: Surface, count: int) -> Result:
         return Campaign(subject, 1).run(surface, count)
 
 
+@pytest.mark.slow
 def test_a_row_that_a_refused_call_changed_is_seen_and_its_call_found(tmp_path: Path) -> None:
     result = run_on(tmp_path, "writes", "definition", 60)
     found = [finding for finding in result.findings if finding.oracle == "no changed row"]
@@ -116,18 +117,21 @@ def test_a_row_that_a_refused_call_changed_is_seen_and_its_call_found(tmp_path: 
     assert found[0].case.surface == "definition"
 
 
+@pytest.mark.slow
 def test_a_process_that_grows_is_seen(tmp_path: Path) -> None:
     assert [finding.oracle for finding in run_on(tmp_path, "leaks", "rest", 250).findings] == [
         "no growing process"
     ]
 
 
+@pytest.mark.slow
 def test_an_error_in_the_log_is_seen(tmp_path: Path) -> None:
     assert [finding.oracle for finding in run_on(tmp_path, "complains", "rest", 200).findings] == [
         "quiet log"
     ]
 
 
+@pytest.mark.slow
 def test_an_engine_that_becomes_slow_is_seen(tmp_path: Path) -> None:
     assert "still serving" in [finding.oracle for finding in run_on(tmp_path, "tires", "rest", 150).findings]
 
@@ -151,6 +155,7 @@ def test_an_input_that_breaks_a_reader_is_found() -> None:
     assert "IndexError" in guided.finding.text
 
 
+@pytest.mark.slow
 def test_a_finding_is_made_small_kept_and_run_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,7 +166,7 @@ def test_a_finding_is_made_small_kept_and_run_again(
     said = capsys.readouterr().out
     assert "seed 3" in said
     assert "rest: broken: status: answered 500" in said
-    path = tmp_path / "rest.json"
+    path = tmp_path / "rest-status.json"
     assert fuzz.main(["--replay", str(path), "--engine-command", mutant]) == 1
     assert "breaks it again" in capsys.readouterr().out
     assert fuzz.main(["--replay", str(path)]) == 0
