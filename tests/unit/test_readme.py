@@ -44,6 +44,7 @@ OPTIONS_IN = {
     "scripts/test": "scripts/test",
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/mutants": "tests/mutants/run.py",
+    "scripts/fuzz": "tests/fuzz/fuzz.py",
 }
 
 
