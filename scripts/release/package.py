@@ -1,8 +1,8 @@
 """The chart as a .tgz that is the same to the byte whenever and wherever it is made from the same commit.
 
 Helm writes the moment into the archive, and file modes as it finds them; so its archive is written again with all of
-that fixed. `helm push` takes the annotation `created` from the file's time, which is fixed as well, so the digest in the
-registry is the same, too.
+that fixed. `helm push` takes the annotation `created` from the file's time, which is fixed as well, so the digest in
+the registry is the same, too.
 """
 
 from __future__ import annotations

@@ -42,6 +42,8 @@ OPTIONS_IN = {
     "scripts/test": "scripts/test",
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/mutants": "tests/mutants/run.py",
+    "scripts/image": "scripts/image",
+    "scripts/publish": "scripts/release/publish.py",
 }
 
 
