@@ -263,3 +263,24 @@ async def test_buckets_and_labels_are_as_promised(
     labels = set(found[0].labels)
     assert labels == SERIES[name][1] | {"le"}
     assert list(dict.fromkeys(sample.labels["le"] for sample in found)) == buckets
+
+
+async def test_a_queue_is_as_long_as_its_waiting_jobs(engine: EngineClient) -> None:
+    """What an autoscaler reads: leased, completed and other types' jobs do not count."""
+    workflow = await engine.define(service("a", "b"), service("b"), END)
+
+    async def length(step: str) -> int:
+        path = f"/metrics/{workflow.job_type(step)}"
+        answer = await engine.call("GET", path, base_url=engine.metrics_url)
+        assert answer.status == 200, answer
+        assert set(answer.json) == {"queue_length"}
+        return int(answer.json["queue_length"])
+
+    assert await length("a") == 0
+    for _ in range(3):
+        await workflow.start()
+    assert (await length("a"), await length("b")) == (3, 0)
+    job = await workflow.lease_one("a")
+    assert await length("a") == 2
+    await engine.complete(job)
+    assert (await length("a"), await length("b")) == (2, 1)

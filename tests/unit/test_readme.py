@@ -33,8 +33,8 @@ PAGES = (
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
     "docs/client.md",
-    "docs/conformance.md",
     "docs/rest.md",
+    "docs/conformance.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
@@ -46,6 +46,9 @@ OPTIONS_IN = {
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/mutants": "tests/mutants/run.py",
+    "scripts/fuzz": "tests/fuzz/fuzz.py",
+    "scripts/image": "scripts/image",
+    "scripts/publish": "scripts/release/publish.py",
 }
 
 
