@@ -1,7 +1,8 @@
 """The rows of the contract as data: `rows/*.yaml`, one file a chapter.
 
-A row's key is `<section> <name>`, such as `1.6 complete-other`. A row is shown by a case, or it says why none can
-show it: `kafka` rows wait for mode kafka_outbox, `elsewhere` names the test that sees what no caller can provoke.
+A row's key is `<section> <name>`, such as `1.6 complete-other`. A row is shown by a case, or it says why none
+shows it: `elsewhere` names the test of ours that does, because no caller can provoke it or it needs a broker; `kafka`
+rows are about runners on a broker, which Seatrial's drills play.
 """
 
 from __future__ import annotations

@@ -82,9 +82,9 @@ def untried() -> Iterable[Result]:
     """The rows that no case of this suite can show."""
     for row in contract.rows().values():
         if row.kafka:
-            yield Result(row, None, Outcome.NOT_TRIED, "belongs to mode kafka_outbox")
+            yield Result(row, None, Outcome.NOT_TRIED, "needs a runner on a broker")
         elif row.elsewhere:
-            yield Result(row, None, Outcome.NOT_TRIED, f"no caller can provoke it; {row.elsewhere} shows it")
+            yield Result(row, None, Outcome.NOT_TRIED, f"no case of this suite; {row.elsewhere} shows it")
 
 
 def in_order(results: Iterable[Result], patterns: Sequence[str]) -> list[Result]:

@@ -50,8 +50,8 @@ def _counts() -> Iterator[str]:
     rows = contract.rows().values()
     kafka, elsewhere = sum(row.kafka for row in rows), sum(row.elsewhere is not None for row in rows)
     yield f"{len(rows)} rows: {len(rows) - kafka - elsewhere} are shown by a case of the suite,"
-    yield f"{elsewhere}, which no caller can provoke, by another test, and {kafka} wait for mode kafka_outbox,"
-    yield "which this release refuses."
+    yield f"{elsewhere}, which no caller can provoke or which need a broker, by another test, and {kafka} are about"
+    yield "runners on a broker, which Seatrial's drills play."
 
 
 def _over(row: contract.Row) -> str:
@@ -61,7 +61,7 @@ def _over(row: contract.Row) -> str:
 
 def _shown_by(row: contract.Row) -> str:
     if row.kafka:
-        return "waits for kafka_outbox"
+        return "Seatrial's drills of kafka_outbox"
     if row.elsewhere:
         path, _, test = row.elsewhere.partition("::")
         return f"[{test}](../{path})"

@@ -30,6 +30,7 @@ SECURED: Mapping[str, str] = {
     **KAFKA,
     "WE_KAFKA_TRANSPORT": "sasl_scram_tls",
     "WE_KAFKA_SASL_MECHANISM": "PLAIN",
+    "WE_KAFKA_TLS_CA_PATH": "/no/such/ca.pem",
     "WE_OUTBOX_BATCH_SIZE": "0",
 }
 ODD: Mapping[str, str] = {
@@ -79,6 +80,7 @@ REFUSED = (
     ("7.1 WE_KAFKA_TRANSPORT", "WE_KAFKA_TRANSPORT", "(want plaintext|sasl_scram_tls)",
      {**KAFKA, "WE_KAFKA_TRANSPORT": "carrier pigeon"}),
     ("7.1 WE_KAFKA_SASL_MECHANISM", "WE_KAFKA_SASL_MECHANISM", "must be SCRAM-SHA-256 or SCRAM-SHA-512, got", SECURED),
+    ("7.1 WE_KAFKA_TLS_CA_PATH", "WE_KAFKA_TLS_CA_PATH", "cannot read", SECURED),
     ("7.1 WE_KAFKA_SASL_USERNAME", "WE_KAFKA_SASL_USERNAME", SECRET, SECURED),
     ("7.1 WE_KAFKA_SASL_PASSWORD", "WE_KAFKA_SASL_PASSWORD", SECRET, SECURED),
     ("7.1 WE_OUTBOX_BATCH_SIZE", "WE_OUTBOX_BATCH_SIZE", "must be >= 1", SECURED),
