@@ -75,6 +75,7 @@ DRILL = Drill(
     },
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
+    on_kind=True,
     bound_s=90.0,
 )
 
