@@ -21,7 +21,11 @@ from seatrial.cluster.kafka import ENGINE_USER
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 SAME_HOST_OTHER_NAME = "127.1"
 """Resolves to the loopback address, and no certificate bears it."""

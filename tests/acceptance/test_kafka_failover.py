@@ -16,7 +16,11 @@ from workflow import END, document, service
 from kafka_broker import KafkaBroker
 from kafka_broker import variables as broker_variables
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 Node = tuple[EngineProcess, EngineClient]
 

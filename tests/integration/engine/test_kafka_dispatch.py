@@ -10,7 +10,11 @@ import pytest
 from kafka_case import KafkaCase, logged, sample
 from nodes import END, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 TOO_LARGE = "x" * 1_100_000
 """More than a record may hold."""

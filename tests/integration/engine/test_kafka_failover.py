@@ -12,7 +12,11 @@ from nodes import Running, eventually
 
 from windlass.store.queries import sql
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 LEADER = "workflow_engine_dispatch_relay_leader"
 
