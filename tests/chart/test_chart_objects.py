@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -199,16 +201,33 @@ def _weight(found: dict[str, Any]) -> int:
     return int(found["metadata"]["annotations"]["helm.sh/hook-weight"])
 
 
+def test_the_topics_job_is_a_command_that_the_engine_takes(tmp_path: Path) -> None:
+    """Printed, not applied: the definitions' files are the chart's own arguments, with a folder of this test's."""
+    definition = {"id": "d", "name": "d", "steps": [
+        {"id": "a", "name": "a", "type": "SERVICE_TASK", "jobType": "pay", "nextStep": "z"},
+        {"id": "z", "name": "z", "type": "END"},
+    ]}  # fmt: skip
+    (tmp_path / "order.json").write_text(json.dumps(definition))
+    command = rendered(FULL).containers("Job")[1].command
+    words = [
+        word.replace("/etc/windlass/definitions", str(tmp_path)) for word in command if word != "--apply"
+    ]
+    told = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.split() == ["workflow.jobs.pay", "partitions=8", "replication-factor=3"]
+
+
 def test_the_migration_runs_on_the_database_of_this_very_upgrade() -> None:
     migrate, topics = rendered(FULL).containers("Job")
     assert migrate.command == ("windlass", "migrate")
     assert topics.command[:3] == ("windlass", "topics", "--apply")
-    for container in (migrate, topics):
-        assert container.env["WE_POSTGRES_DSN"] == INLINE["postgresql"]["dsn"]
+    assert migrate.env["WE_POSTGRES_DSN"] == INLINE["postgresql"]["dsn"]
     assert topics.env["WE_KAFKA_SASL_PASSWORD"] == f"{CANARY}-password"
-    for job in rendered(OUTSIDE).of_kind("Job"):
-        dsn = job["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]
-        assert dsn == {"name": "windlass-db", "key": "dsn"}
+    assert "WE_POSTGRES_DSN" not in topics.env, "a Job gets no credentials that it does not use"
+    assert not any("KAFKA" in name for name in migrate.env)
+    job = rendered(OUTSIDE).of_kind("Job")[0]
+    dsn = job["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]
+    assert dsn == {"name": "windlass-db", "key": "dsn"}
 
 
 def test_a_failed_migration_keeps_its_log() -> None:

@@ -48,8 +48,6 @@ template:
           {{- include "windlass.env.postgres" . | nindent 10 }}
           {{- end }}
           {{- if .kafka }}
-          - name: WE_DISPATCH_MODE
-            value: kafka_outbox
           {{- include "windlass.env.kafka" . | nindent 10 }}
           {{- end }}
           - name: WE_LOG_LEVEL
