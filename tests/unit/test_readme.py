@@ -32,6 +32,8 @@ PAGES = (
     "harness/README.md",
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
+    "docs/client.md",
+    "docs/rest.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"

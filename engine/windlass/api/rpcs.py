@@ -13,7 +13,6 @@ from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
 from windlass.observe import Event, Log
 
 SERVICE = "workflow.v1.WorkflowEngine"
-JOBS_DEFAULT = 1
 
 
 class Message(Protocol):
@@ -154,7 +153,7 @@ class Rpcs:
         jobs = await self._service.poll_jobs(
             worker_id=worker_id,
             job_types=[bodies.text(job_type, "job_types") for job_type in request.job_types],
-            max_jobs=bounds.jobs_wanted(request.max_jobs, JOBS_DEFAULT),
+            max_jobs=bounds.jobs_wanted(request.max_jobs, bounds.GRPC_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,
         )

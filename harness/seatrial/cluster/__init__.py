@@ -6,10 +6,17 @@ that asks for an ability the backend lacks is refused before it starts (Jepsen's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from seatrial.cluster.kafka_client import Access, Record
+
+
+#: partitions of a topic of jobs, as the chart's page advises
+PARTITIONS = 8
 
 
 class ClusterError(Exception):
@@ -18,11 +25,13 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """`name` is stable over restarts (replica-0, ...); the URLs are what clients use."""
+    """`name` is stable over restarts (replica-0, ...); the addresses are what clients use."""
 
     name: str
     rest_url: str
     metrics_url: str | None
+    grpc_address: str | None = None
+    """host:port; None where gRPC is not spoken or not known."""
 
 
 Entrance = Literal["replicas", "service"]
@@ -146,6 +155,125 @@ class Sockets(Protocol):
 class Restarts(Protocol):
     def restarts(self, replica: str) -> int:
         """How often its kubelet started it again."""
+        ...
+
+
+class Broker(Protocol):
+    """What a drill may ask of the Kafka cluster between engines and workers, whoever runs it."""
+
+    async def start(self) -> None:
+        """Returns when it answers."""
+        ...
+
+    async def close(self) -> None: ...
+
+    def access(self) -> Access:
+        """For workers and for observation; no proxy in the path."""
+        ...
+
+    def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
+        """The chart's `kafka` values that lead an engine here. Holds a password: never shown."""
+        ...
+
+    def secrets(self) -> Sequence[str]:
+        """What must show in no log, in no report and on no wire."""
+        ...
+
+    async def create_topics(self, names: Iterable[str]) -> None:
+        """Those that were not made yet."""
+        ...
+
+    async def delete_topics(self, names: Iterable[str]) -> None: ...
+
+    async def clear(self) -> None:
+        """Deletes the topics that `create_topics` made, so that the next drill begins with none."""
+        ...
+
+    async def records(self) -> list[Record]:
+        """Every record of the topics that were made."""
+        ...
+
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        ...
+
+
+class BrokerProcess(Broker, Protocol):
+    """A broker that may be broken."""
+
+    async def crash(self) -> None:
+        """SIGKILL; `start` is its heal."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def cut(self, mode: CutMode, *, delay_s: float = 0.0) -> None:
+        """Between all engines and the broker, as `Partition.cut`."""
+        ...
+
+    async def mend(self) -> None: ...
+
+    def dropped_bytes(self) -> int: ...
+
+    def cut_connections(self) -> int: ...
+
+    def capture(self) -> None:
+        """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
+        ...
+
+    def captured(self) -> Sequence[bytes]:
+        """Each direction of each connection since `capture`, from its first byte."""
+        ...
+
+    def stranger_values(self) -> Mapping[str, Any]:
+        """As `engine_values` of the secured way, for a user who may log in and may do nothing."""
+        ...
+
+    def other_authority(self) -> Path:
+        """A CA file that did not sign the broker's certificate."""
+        ...
+
+
+@runtime_checkable
+class Kafka(Protocol):
+    def broker(self) -> Broker: ...
+
+
+@runtime_checkable
+class KafkaFaults(Protocol):
+    def broker_process(self) -> BrokerProcess:
+        """Raises ClusterError when the broker is somebody else's."""
+        ...
+
+
+@runtime_checkable
+class Reconfigure(Protocol):
+    async def reconfigure(
+        self, replica: str, values: Mapping[str, object], *, wait_ready: bool = True
+    ) -> None:
+        """Stops it gracefully and starts it with these chart values over the cluster's, on the same ports."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """How one start went. `exit_code` is None when it still ran at the end of its bound, or was ready before."""
+
+    exit_code: int | None
+    ready: bool
+    output: str
+    """Without secrets; `leaked` tells whether it held one."""
+    leaked: bool
+    duration_s: float
+    processes_left: int
+
+
+@runtime_checkable
+class Boots(Protocol):
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        """Starts one more replica with these chart values over the cluster's, until it exits, is ready, or the bound
+        is over; it is gone afterwards. A cluster that is not up is given its empty database first.
+        """
         ...
 
 

@@ -42,6 +42,7 @@ LEASE_S = 15
 SWEEP_S = 1
 DRAIN_S = 90.0
 RECOVERY_BOUND_S = 5.0
+KAFKA_STARTS = 200
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -54,11 +55,16 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
+def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
+    return {**plan(rng), "starts": linear_starts(rng, STEPS, KAFKA_STARTS, over_s=LOAD_S)}
+
+
 async def scenario(stage: Stage) -> None:
     work = linear(STEPS, handler=THINKS)
     await stage.upload(work, SLOW)
     spec = together(work, SLOW, slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S, call_timeout_s=CALL_TIMEOUT_S)
     stage.workers.start(spec, WORKERS)
+    await stage.workers_joined()
     stage.phase("load")
     slow = stage.spawn(stage.load(stage.schedule["slow"]))
     load = stage.spawn(stage.load(stage.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
@@ -102,4 +108,13 @@ DRILL = Drill(
     core=True,
     on_kind=True,
     bound_s=180.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="Any replica for any completion of a Kafka job, one killed",
+    promise="Any node takes the completion of a job that any other dispatched, and one that dies takes nothing along.",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
+    plan=smaller_plan,
+    parameters={"ops_min": STEPS * KAFKA_STARTS, "circumstances_min": {}},
+    bound_s=150.0,
 )
