@@ -132,7 +132,9 @@ class Yard:
         if self.options.backend == "kind":
             from seatrial.cluster.kind.cluster import KindCluster
 
-            return KindCluster(spec, await self.ground(), chart=self.options.chart)
+            ground = await self.ground()
+            pod = await ground.emptied_broker() if broker else None
+            return KindCluster(spec, ground, broker=pod, chart=self.options.chart)
         from seatrial.cluster.local import LocalCluster
 
         server = await self._server()
