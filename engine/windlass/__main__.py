@@ -19,8 +19,9 @@ usage: windlass [COMMAND]
 commands:
   serve          API, dispatch and sweeps in one process (the default)
   api            API and dispatch only
-  scheduler      sweeps and health pages only; any number may run
+  scheduler      sweeps, relay and health pages, no API; any number may run
   migrate        bring the schema up to date, then exit
+  topics         print the Kafka topics that definitions need, or create them; has a --help of its own
   check-config   print the settings in force, passwords masked, or everything wrong with them
   version        print the version
 
@@ -31,6 +32,7 @@ examples:
   WE_POSTGRES_DSN=postgresql://windlass:secret@localhost:5432/windlass windlass
   WE_POSTGRES_DSN=... windlass migrate && WE_POSTGRES_DSN=... WINDLASS_MIGRATE_ON_START=false windlass serve
   WE_POSTGRES_DSN=... WE_LOG_LEVEL=debug windlass check-config
+  windlass topics --definitions workflows/*.json --partitions 8 --replication-factor 3
 """
 
 EXIT_FAILED, EXIT_MISUSED = 1, 2
@@ -39,6 +41,10 @@ EXIT_FAILED, EXIT_MISUSED = 1, 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 failed and said why, 2 no such command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["topics"]:
+        from windlass import topics
+
+        return topics.run(words[1:])
     if {"-h", "--help", "help"} & set(words):
         sys.stdout.write(USAGE)
         return 0
@@ -49,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     act = _COMMANDS.get(command)
     if act is None or len(words) > 1:
         unknown = command if act is None else words[1]
-        known = ", ".join([*_COMMANDS, "version"])
+        known = ", ".join([*_COMMANDS, "topics", "version"])
         sys.stderr.write(
             f"windlass: unknown command or argument {unknown!r}; use one of {known}, or --help\n"
         )

@@ -8,8 +8,9 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -29,7 +30,7 @@ from windlass.commands import (
 from windlass.config import Settings
 from windlass.dispatch.polling import JobBoard, PollingSettings
 from windlass.dispatch.wake import WakeUps
-from windlass.errors import BootRefused, EngineError
+from windlass.errors import EngineError
 from windlass.ids import UlidSource
 from windlass.metrics import Metrics
 from windlass.observe import Event, Log, bridge_stdlib
@@ -44,6 +45,9 @@ from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.timers import TimerSweep
 from windlass.wire import InstanceView, JobView
+
+if TYPE_CHECKING:
+    from windlass.kafka_mode import KafkaMode
 
 GC_THRESHOLDS = (30_000, 20, 50)
 
@@ -107,11 +111,6 @@ class Node:
     """One running process. Parts are made in `__init__`, brought to life in `serve`."""
 
     def __init__(self, role: str, settings: Settings, log: Log) -> None:
-        if settings.dispatch_mode != "polling":
-            raise BootRefused(
-                f"WE_DISPATCH_MODE={settings.dispatch_mode}: this release dispatches by polling only; "
-                "unset WE_DISPATCH_MODE or set it to polling"
-            )
         self.role = role
         self.settings = settings
         self.log = log
@@ -131,17 +130,25 @@ class Node:
         self.wake_ups = WakeUps(
             self.database,
             self.node,
-            woken=self.board.wake,
-            woken_all=self.board.wake_all,
+            woken=self._woken,
+            woken_all=self._woken_by_anything,
             degraded=self._wake_degraded,
             listens=settings.wake_mode != "polling",
         )
+        self.heartbeat = NodeHeartbeat(
+            self.database,
+            node=self.node,
+            role=role,
+            version=version("windlass"),
+            dispatch_mode=settings.dispatch_mode,
+            interval_s=settings.node_heartbeat_interval_s,
+            counted=self._nodes_counted,
+        )
+        new_id = UlidSource()
+        self.kafka = self._kafka_mode(new_id)
+        outbox = self.kafka.outbox if self.kafka else None
         transactor = Transactor(
-            DefinitionCache(),
-            self.board,
-            UlidSource(),
-            audit_enabled=settings.audit_log_enabled,
-            leased_by_poll=True,
+            DefinitionCache(), self.board, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
         # One connection stays for polls and reads: lanes that took them all would starve those.
         lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
@@ -157,20 +164,13 @@ class Node:
                 for _ in range(lane_count)
             ]
         )
-        self.heartbeat = NodeHeartbeat(
-            self.database,
-            node=self.node,
-            role=role,
-            version=version("windlass"),
-            dispatch_mode=settings.dispatch_mode,
-            interval_s=settings.node_heartbeat_interval_s,
-            counted=self._nodes_counted,
-        )
         self.sweeps = [
             Sweep("nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self._sweep_failed)
         ]
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
+        if self.kafka:
+            self.sweeps += self.kafka.sweeps(self._sweep_failed)
         self.engine = Engine(
             settings=settings,
             database=self.database,
@@ -182,10 +182,27 @@ class Node:
             log=log,
             node=self.node,
             is_draining=lambda: self.is_draining,
+            kafka=self.kafka,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
         self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log)
+
+    def _kafka_mode(self, new_id: Callable[[], str]) -> KafkaMode | None:
+        if self.settings.dispatch_mode != "kafka_outbox":
+            return None
+        # Imported here: in polling mode no broker's client may be in the process (contract 6.5).
+        from windlass.kafka_mode import KafkaMode
+
+        return KafkaMode(
+            self.settings,
+            self.database,
+            self.metrics,
+            self.log,
+            new_id=new_id,
+            nodes=self.heartbeat.nodes,
+            wake_others=lambda: self.wake_ups.job_types_waiting(("",)),
+        )
 
     def _repairers(self) -> list[Sweep]:
         settings = self.settings
@@ -195,6 +212,7 @@ class Node:
             expiries_max=settings.lease_expiries_max,
             audit_enabled=settings.audit_log_enabled,
             reclaimed=self._leases_reclaimed,
+            outbox=self.kafka.outbox if self.kafka else None,
         )
         timers = TimerSweep(
             self.database, self.lanes.execute, fired=self._timer_fired, failed=self._timer_failed
@@ -246,6 +264,8 @@ class Node:
         await self.database.open()
         if self.settings.migrate_on_start:
             await _migrate(self.database, self.log)
+        if self.kafka:
+            await self.kafka.check()
         self.lanes.start()
         self.board.start()
         self.wake_ups.start()
@@ -253,6 +273,8 @@ class Node:
             await self.heartbeat.beat()
         for sweep in self.sweeps:
             sweep.start()
+        if self.kafka:
+            self.kafka.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
@@ -283,6 +305,8 @@ class Node:
             # One grace for all: what it leaves over, and a moment for what is just committing.
             await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
         await self.lanes.stop()
+        if self.kafka:
+            await self.kafka.stop()
         await self.wake_ups.stop()
         with contextlib.suppress(EngineError, TimeoutError):
             await asyncio.wait_for(self.heartbeat.leave(), 2.0)
@@ -303,8 +327,7 @@ class Node:
         if writes.requeued_jobs:
             waiting.update(self._job_types_requeued(batch))
         if waiting:
-            self.board.wake(waiting)
-            self.wake_ups.job_types_waiting(waiting)
+            self._job_types_waiting(waiting)
         metrics.lane_batch_size.observe(len(batch.commands))
         for tx_type in {_tx_type(command) for command in batch.commands}:
             metrics.db_transaction_duration(tx_type).observe(elapsed_s)
@@ -324,6 +347,23 @@ class Node:
         if failed:
             metrics.job_failed.inc(failed)
         self._log_batch(batch)
+
+    def _job_types_waiting(self, job_types: Iterable[str]) -> None:
+        """Whoever brings jobs to workers is told, here and on other nodes; polls of other nodes too."""
+        self.board.wake(job_types)
+        self.wake_ups.job_types_waiting(job_types)
+        if self.kafka:
+            self.kafka.wake()
+
+    def _woken(self, job_types: Iterable[str]) -> None:
+        self.board.wake(job_types)
+        if self.kafka:
+            self.kafka.wake()
+
+    def _woken_by_anything(self) -> None:
+        self.board.wake_all()
+        if self.kafka:
+            self.kafka.wake()
 
     def _job_types_requeued(self, batch: Batch) -> Iterable[str]:
         for job_id in batch.writes.requeued_jobs:
@@ -370,8 +410,7 @@ class Node:
         types = tuple(job_types)
         self.metrics.job_timeouts.inc(count)
         self.log.info(Event.LEASES_RECLAIMED, count=count)
-        self.board.wake(types)
-        self.wake_ups.job_types_waiting(types)
+        self._job_types_waiting(types)
 
     def _timer_fired(self, timer: FireTimer) -> None:
         self.log.info(

@@ -77,7 +77,7 @@ class KafkaSettings:
     )
     tls_server_name: str | None = declare(
         "WE_KAFKA_TLS_SERVER_NAME",
-        "name the certificate must carry; unset = each broker's host",
+        "name the certificate must carry; only the brokers' own host is possible, which unset means too",
         yaml="kafka.tlsServerName",
     )
     outbox_batch_size: int = declare(
@@ -170,6 +170,21 @@ class Settings:
         default=25,
         minimum=0,
         maximum=1_000_000,
+    )
+    redelivery_s: float = declare(
+        "WINDLASS_REDELIVERY_SECONDS",
+        "how long a job handed to the broker may stay uncompleted before it is dispatched again; doubled each "
+        "further time",
+        default=300.0,
+        minimum=0.1,
+        maximum=86_400,
+    )
+    leader_term_s: float = declare(
+        "WINDLASS_LEADER_TERM_SECONDS",
+        "how long a silent relay leader is waited for; one whose session ends is followed at once",
+        default=3.0,
+        minimum=0.5,
+        maximum=60,
     )
     shutdown_grace_s: float = declare(
         "WINDLASS_SHUTDOWN_GRACE_SECONDS",
@@ -344,6 +359,15 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
     return Settings(**values, unknown_variables=unknown, warnings=tuple(warnings))
 
 
+def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> KafkaSettings:
+    """Only what concerns the broker, whatever the mode; for commands that need no database."""
+    reader = Reader(env, yaml_path)
+    settings = _kafka(reader)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return settings
+
+
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Give each variable that applies with the value in force, passwords masked."""
     for field, variable in _declared(Settings):
@@ -384,6 +408,8 @@ def _kafka(reader: Reader) -> KafkaSettings:
             _judge_ca(reader, variable, found)
         elif field == "seed_brokers" and found is not None:
             values[field] = _brokers(reader, variable, found)
+        elif field == "tls_server_name" and found is not None and values["transport"] == "sasl_scram_tls":
+            _judge_server_name(reader, variable, found, values["seed_brokers"] or ())
     return KafkaSettings(**values)
 
 
@@ -409,6 +435,19 @@ def _judge_ca(reader: Reader, variable: Variable, path: str) -> None:
         return
     if b"-----BEGIN CERTIFICATE-----" not in pem:
         reader.problem(variable, f"no PEM certs found in {path!r}", "point it at a PEM bundle or unset it")
+
+
+def _judge_server_name(reader: Reader, variable: Variable, name: str, brokers: Sequence[str]) -> None:
+    """The client can compare a certificate with the host it dialled and with nothing else."""
+    for broker in brokers:
+        host = broker.rpartition(":")[0]
+        if host != name:
+            reader.problem(
+                variable,
+                f"is {name!r}, but a broker's certificate is judged by the host it is reached at, here {host!r}",
+                "unset it and let the certificates name the brokers' hosts, or reach the brokers at that name",
+            )
+            return
 
 
 def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,17 @@ class Observes(Protocol):
     def observe(self, amount: float) -> None: ...
 
 
+class Shows(Protocol):
+    def set(self, value: float) -> None: ...
+
+
+class ShowsEach(Protocol):
+    """A gauge with labels; a child that is removed is no longer exposed."""
+
+    def labels(self, *labels: str) -> Shows: ...
+    def remove(self, *labels: str) -> None: ...
+
+
 class _Absent:
     """Stands where this dispatch mode exposes no such series; feeding it does nothing."""
 
@@ -44,6 +55,16 @@ class _Absent:
 
     def observe(self, amount: float) -> None:
         """Observe nothing."""
+
+    def set(self, value: float) -> None:
+        """Set nothing."""
+
+    def labels(self, *labels: str) -> _Absent:  # noqa: ARG002 - as the series that stand here otherwise
+        """Return what is just as absent."""
+        return self
+
+    def remove(self, *labels: str) -> None:
+        """Remove nothing."""
 
 
 class Children(Generic[Child_co]):
@@ -73,6 +94,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         self._engine()
         self._polling(dispatch_mode)
+        self._broker(dispatch_mode)
         self._own(dispatch_mode)
 
     def _engine(self) -> None:
@@ -136,6 +158,56 @@ class Metrics:
             "engine_job_pickup_latency_seconds", "From a job's creation to its lease", _PICKUP_BUCKETS_S
         )
 
+    def _broker(self, dispatch_mode: str) -> None:
+        self.outbox_backlog: Shows = _Absent()
+        #: result: success, error
+        self.relay_publish: Children[Counts] = Children(_Absent().labels)
+        self.relay_batch_latency: Observes = _Absent()
+        self.relay_leader: Shows = _Absent()
+        #: code, the client's name of the error
+        self.producer_errors: Children[Counts] = Children(_Absent().labels)
+        #: topic, group, partition
+        self.consumer_lag: ShowsEach = _Absent()
+        #: topic
+        self.topic_unusable: ShowsEach = _Absent()
+        self.redeliveries: Counts = _Absent()
+        if dispatch_mode != "kafka_outbox":
+            return
+        dispatch = "workflow_engine_dispatch"
+        self.outbox_backlog = self._gauge(f"{dispatch}_outbox_backlog", "Events that wait to be published")
+        self.relay_publish = Children(
+            self._counter(f"{dispatch}_relay_publish_total", "Events offered to the broker", "result").labels
+        )
+        for result in ("success", "error"):
+            self.relay_publish(result)
+        self.relay_batch_latency = self._histogram(
+            f"{dispatch}_relay_batch_latency_seconds",
+            "From reading a batch of events to their removal",
+            _BUCKETS_S,
+        )
+        self.relay_leader = self._gauge(f"{dispatch}_relay_leader", "1 on the node that runs the relay")
+        self.producer_errors = Children(
+            self._counter(
+                "workflow_engine_kafka_producer_errors_total", "Errors the broker's client reported", "code"
+            ).labels
+        )
+        self.consumer_lag = self._gauge(
+            "workflow_engine_kafka_consumer_lag_seconds",
+            "How long the oldest event a group has not committed has been in its partition",
+            "topic",
+            "group",
+            "partition",
+        )
+        self.topic_unusable = self._gauge(
+            "windlass_dispatch_topic_unusable",
+            "1 for a topic that job types need and that is missing or closed to us",
+            "topic",
+        )
+        self.redeliveries = self._counter(
+            "windlass_dispatch_redeliveries_total",
+            "Jobs dispatched again because nobody completed them in time",
+        )
+
     def _own(self, dispatch_mode: str) -> None:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
@@ -159,6 +231,9 @@ class Metrics:
     def exposition(self) -> bytes:
         """Return all series in Prometheus text format."""
         return generate_latest(self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)

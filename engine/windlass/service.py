@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
@@ -32,6 +33,14 @@ UPLOAD_IN_LOOP_BYTES_MAX = 64 * 1024
 VERSION_MAX = 2**31 - 1
 
 
+class BrokerMode(Protocol):
+    """What the service asks of `kafka_mode.KafkaMode`."""
+
+    def definition_uploaded(self, job_types: Collection[str]) -> None: ...
+    def degraded(self) -> Sequence[str]: ...
+    def details(self) -> dict[str, object]: ...
+
+
 class Engine:
     """See `wire.Service` for what each method promises."""
 
@@ -48,6 +57,7 @@ class Engine:
         log: Log,
         node: str,
         is_draining: Callable[[], bool],
+        kafka: BrokerMode | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -59,6 +69,7 @@ class Engine:
         self._log = log
         self._node = node
         self._is_draining = is_draining
+        self._kafka = kafka
         self._catalog = Catalog(database)
         self._views = Views(database)
         self._readiness: tuple[float, wire.Readiness] | None = None
@@ -70,11 +81,16 @@ class Engine:
             upload = await asyncio.to_thread(parse_upload, document)
         else:
             upload = parse_upload(document)
+        steps = _parsed_steps(upload.content)
         summary, is_new = await self._catalog.upload(
-            upload, _parsed_steps(upload.content), audit=self._settings.audit_log_enabled
+            upload, msgspec.json.encode(steps).decode(), audit=self._settings.audit_log_enabled
         )
         if is_new:
             self._metrics.definitions_uploaded.inc()
+            if self._kafka is not None:
+                self._kafka.definition_uploaded(
+                    {step["jobType"] for step in steps if step["type"] == "SERVICE_TASK"}
+                )
         return summary
 
     async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
@@ -195,7 +211,8 @@ class Engine:
             reasons.append(str(err))
         except EngineError as err:
             reasons.append(f"the database answers with an error: {err}")
-        readiness = wire.Readiness(not reasons, reasons)
+        degraded = tuple(self._kafka.degraded()) if self._kafka is not None else ()
+        readiness = wire.Readiness(not reasons, reasons, degraded)
         was_ready = self._readiness is None or self._readiness[1].ready
         if was_ready and not readiness.ready and not self._is_draining():
             self._log.warning(Event.DATABASE_LOST, err="; ".join(reasons))
@@ -221,7 +238,7 @@ class Engine:
         return {"node": self._node, "nodes": nodes, "alive": sum(bool(node["alive"]) for node in nodes)}
 
     def details(self) -> dict[str, object]:
-        return {
+        found: dict[str, object] = {
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
             "polls": {"waiting": self._board.parked},
             "pool": self._database.occupancy(),
@@ -234,6 +251,9 @@ class Engine:
             "dispatchMode": self._settings.dispatch_mode,
             "draining": self._is_draining(),
         }
+        if self._kafka is not None:
+            found["relay"] = self._kafka.details()
+        return found
 
 
 def _refuse_impossible(definition_id: str, version: int | None) -> None:
@@ -242,10 +262,10 @@ def _refuse_impossible(definition_id: str, version: int | None) -> None:
         raise NotFound(f"definition {definition_id} version {version} not found")
 
 
-def _parsed_steps(content: bytes) -> str:
+def _parsed_steps(content: bytes) -> list[dict[str, Any]]:
     """The steps with jobType filled in, as other tools read them (contract 9.1)."""
-    steps = msgspec.json.decode(content)["steps"]
+    steps: list[dict[str, Any]] = msgspec.json.decode(content)["steps"]
     for step in steps:
         if step["type"] == "SERVICE_TASK":
             step.setdefault("jobType", step["id"])
-    return msgspec.json.encode(steps).decode()
+    return steps

@@ -153,8 +153,12 @@ class Service(Protocol):
         ...
 
 
-class Readiness(msgspec.Struct, frozen=True, rename="camel"):
-    """`reasons` is empty exactly when the node may receive calls."""
+class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`reasons` is empty exactly when the node may receive calls.
+
+    `degraded` says what does not work although calls are answered: a broker that is away takes no call with it.
+    """
 
     ready: bool
     reasons: Sequence[str]
+    degraded: Sequence[str] = ()

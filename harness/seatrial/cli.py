@@ -46,6 +46,29 @@ Values = Annotated[
     typer.Option(metavar="FILE", help="A values file, as helm's -f; may be given several times."),
 ]
 
+Attach = Annotated[
+    str | None,
+    typer.Option(metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."),
+]
+AttachGrpc = Annotated[
+    str | None,
+    typer.Option(metavar="HOST:PORT,...", help="The gRPC addresses of what --attach names, in its order."),
+]
+Transport = Annotated[
+    str,
+    typer.Option(
+        metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
+    ),
+]
+Brokers = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT,HOST:PORT",
+        help="A Kafka cluster of yours instead of the run's own; for SASL over TLS set "
+        "SEATRIAL_KAFKA_USERNAME, _PASSWORD, _MECHANISM, _CA_PATH.",
+    ),
+]
+
 
 @app.command()
 def run(
@@ -56,7 +79,7 @@ def run(
     core: Annotated[
         bool, typer.Option("--core", help="The core set; the default when no drill is named.")
     ] = False,
-    backend: Annotated[str, typer.Option(help="Where the cluster runs: local.")] = "local",
+    backend: Annotated[str, typer.Option(help="Where the cluster runs: local or kind.")] = "local",
     replicas: Replicas = None,
     seed: Seed = None,
     report: Annotated[
@@ -64,14 +87,20 @@ def run(
         typer.Option(metavar="DIR", help="Default: reports/TIME-SEED. Holds histories and the report."),
     ] = None,
     engine_command: EngineCommand = None,
-    attach: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."
-        ),
-    ] = None,
+    attach: Attach = None,
+    attach_grpc: AttachGrpc = None,
+    transport: Transport = "rest",
+    brokers: Brokers = None,
     chart: Chart = None,
     values: Values = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="The nodes of a kind cluster that is made; default: kind's own."),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A cluster of your kubeconfig instead of one that kind makes."),
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -87,7 +116,15 @@ def run(
 
     `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
 
+    `seatrial run L5 --transport both`  each call drawn from REST and gRPC
+
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
+
+    `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
+
+    `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
+
+    `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
     """
     from seatrial.trial import carry_out, new_options
 
@@ -99,8 +136,13 @@ def run(
             report_dir=report,
             engine_command=engine_command,
             attach=attach,
+            attach_grpc=attach_grpc,
+            transport=transport,
             chart=chart,
             values=values or (),
+            brokers=brokers,
+            node_image=image,
+            context=context,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
@@ -111,7 +153,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: what each drill promises and what judges it.
+    """Lists the catalogue: each drill, whether jobs are polled for or travel through Kafka, its promise, its judges.
 
     `seatrial list`
     """
@@ -120,9 +162,10 @@ def list_drills() -> None:
     width = max(map(len, CATALOGUE))
     for drill in CATALOGUE.values():
         typer.echo(
-            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.title}  [{' '.join(drill.checks)}]"
+            f"{drill.id:<{width}}  {'core' if drill.core else '    '}  {drill.mode:<7}  {drill.title}"
+            f"  [{' '.join(drill.checks)}]"
         )
-        typer.echo(f"{'':<{width}}        {drill.promise}")
+        typer.echo(f"{'':<{width}}                 {drill.promise}")
 
 
 @app.command()
@@ -195,6 +238,45 @@ def down(
     typer.echo("down")
 
 
+kind = typer.Typer(no_args_is_help=True, help="A kind cluster that stays between runs of `--backend kind`.")
+app.add_typer(kind, name="kind")
+
+
+@kind.command("up")
+def kind_up(
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Its nodes; default: SEATRIAL_NODE_IMAGE, or kind's own."),
+    ] = None,
+) -> None:
+    """Makes the cluster, two nodes; nothing happens when it is there.
+
+    `seatrial kind up`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import CLUSTER_NAME, Images, Nodes
+
+    with _plainly():
+        loop.run(Nodes(node_image=Images.from_env(node=image).node).up())
+    typer.echo(
+        f"kind cluster {CLUSTER_NAME} is up; `kind get kubeconfig --name {CLUSTER_NAME}` tells how to reach it"
+    )
+
+
+@kind.command("down")
+def kind_down() -> None:
+    """Deletes it; nothing happens when it is not there.
+
+    `seatrial kind down`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import delete
+
+    with _plainly():
+        loop.run(delete())
+    typer.echo("down")
+
+
 @contextmanager
 def _plainly() -> Iterator[None]:
     """One line on stderr for what the caller can mend; 130 when interrupted."""
@@ -219,7 +301,9 @@ def _plainly() -> Iterator[None]:
 
 def _print_state(state: State, ended_by: str) -> None:
     for replica in state.replicas:
-        typer.echo(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+        typer.echo(
+            f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"
+        )
     typer.echo(f"database   {state.dsn}")
     typer.echo(f"ends with  {ended_by}")
     sys.stdout.flush()

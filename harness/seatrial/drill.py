@@ -7,25 +7,31 @@ import hashlib
 import random
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from seatrial.check import judge
-from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster
+from seatrial.client import TRANSPORTS, RecordingClient
+from seatrial.cluster import Cluster, Database, Entrance, Kafka
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
+from seatrial.ledger import open_ledger
 from seatrial.observe import observe
 from seatrial.report.store import write_result
 from seatrial.stage import Stage
 from seatrial.verdict import DrillResult, Outcome, worst
-from seatrial.yard import Misuse, Yard
+from seatrial.yard import Misuse, Yard, environment, merge
 
 #: begins the note of a drill that never had its cluster
 NOT_UP = "the cluster did not come up"
+KAFKA_VALUES: Mapping[str, Any] = {"engine": {"dispatchMode": "kafka_outbox"}}
+#: polling: no broker; kafka: jobs travel through one; both: there is a broker, and the drill changes the engines' mode
+Mode = Literal["polling", "kafka", "both"]
+_OF_LEASES = frozenset({"LX", "FN"})
+_OF_DISPATCH = ("OC", "PO")
 LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"')
 
 
@@ -53,13 +59,44 @@ class Drill:
     """The ability protocols of `seatrial.cluster` that the scenario uses."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values; `yard.environment(...)` sets engine variables."""
+    mode: Mode = "polling"
     replicas: int = 3
     restart: bool = False
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
+    on_kind: bool = False
+    """In the set that --backend kind runs."""
+    entrance: Entrance = "replicas"
+    """Where clients come in; by `service` where pods come and go."""
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
+
+    def in_kafka_mode(self, *, redelivery_s: float = 5.0, **changes: Any) -> Drill:
+        """The same story told in kafka_outbox mode, as `<id>-kafka`: there are no leases to judge, but dispatches.
+
+        `changes` are fields; `parameters` and `values` are laid over this drill's. A job that nobody completes is
+        dispatched again after `redelivery_s`.
+        """
+        kept = tuple(check for check in self.checks if check not in _OF_LEASES)
+        changes["parameters"] = {
+            **self.parameters,
+            "redelivery_s": redelivery_s,
+            **changes.get("parameters", {}),
+        }
+        redelivery = environment(WINDLASS_REDELIVERY_SECONDS=redelivery_s)
+        changes["values"] = merge(merge(self.values, redelivery), changes.get("values", {}))
+        return replace(
+            self,
+            **{
+                "id": f"{self.id}-kafka",
+                "mode": "kafka",
+                "checks": (*kept, *_OF_DISPATCH),
+                "needs": tuple(dict.fromkeys((*self.needs, Database, Kafka))),
+                "core": False,
+                **changes,
+            },
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +127,7 @@ async def run(
     if lacking := yard.lacks(drill.needs):
         raise Misuse(
             f"drill {drill.id} needs {', '.join(lacking)}, which {yard.backend_class.__name__} has not; "
-            "run it on --backend local"
+            "run it on another --backend"
         )
     options = yard.options
     folder = _fresh_folder(options.report_dir, drill.id)
@@ -103,21 +140,36 @@ async def run(
     try:
         cause = NOT_UP
         cluster = await yard.cluster(
-            folder, replicas=drill.replicas, values=drill.values, restart=drill.restart
+            folder,
+            replicas=drill.replicas,
+            values=merge(drill.values, KAFKA_VALUES) if drill.mode == "kafka" else drill.values,
+            restart=drill.restart,
+            broker=drill.mode != "polling",
+            entrance=drill.entrance,
         )
         await cluster.up()
+        if drill.mode != "polling" and isinstance(cluster, Database):
+            await open_ledger(cluster.dsn())
         cause = "interrupted"
         run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
         stage = Stage(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
-            schedule=drawn.schedule, parameters=drill.parameters,
+            schedule=drawn.schedule, parameters=drill.parameters, mode=drill.mode,
+            transports=TRANSPORTS[options.transport],
         )  # fmt: skip
         await _act(drill, stage)
         recorder.info("harness", "phase", {"name": "observe"})
         async with RecordingClient(
             "client-observer", cluster.replicas(), recorder, stage.random("observer")
         ) as client:
-            await observe(cluster, recorder, client, key_prefix=run_key, log_patterns=drill.log_patterns)
+            await observe(
+                cluster,
+                recorder,
+                client,
+                key_prefix=run_key,
+                log_patterns=drill.log_patterns,
+                broker=cluster.broker() if drill.mode != "polling" and isinstance(cluster, Kafka) else None,
+            )
         cause = None
     except Exception as err:
         cause = f"{NOT_UP}: {describe(err)}" if cause == NOT_UP else describe(err)
@@ -200,6 +252,7 @@ def _header(drill: Drill, yard: Yard, drawn: Drawn, started_at: datetime) -> Run
         checks=drill.checks,
         parameters=dict(drill.parameters),
         schedule_hash=drawn.hash,
+        transport=options.transport,
     )
 
 

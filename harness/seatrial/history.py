@@ -6,6 +6,8 @@ One line is one `Op`. A call to the system is an `invoke` line followed, under t
 - `fail`  it certainly did not happen (refused before any effect: 4xx, connection refused),
 - `info`  we do not know (time-out, connection lost mid-call, 5xx).
 
+Over gRPC a status counts as its HTTP twin (client/grpc.py), and a client's invoke says which transport it took.
+
 Several processes append to one file; each line is one `write` to a descriptor opened with O_APPEND,
 so lines never interleave. `t_s` is CLOCK_MONOTONIC, which all processes of one machine share.
 
@@ -21,7 +23,10 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | client-*   | `cancel`       | instance_id, reason                                   | status |
 | client-*   | `get`          | path of any other read                                | depends |
 | worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
-| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran       | |
+| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where Kafka brought the job | |
+| worker-*   | `deliver`      | info only: a message: job_id, instance_id, step_execution_id, job_type, retries_remaining, dedup_id, topic, partition, offset, created_at, repeated: dropped as a repeat | |
+| worker-*   | `undecodable`  | info only: topic, partition, offset, cause            | |
+| worker-*   | `commit`       | info only: topic, partition, offset of the message; failed: the error, if it was | |
 | worker-*   | `complete`     | job_id, instance_id, worker_id, lease_token, variables| |
 | worker-*   | `fail_job`     | job_id, instance_id, worker_id, lease_token, retryable, error_message | |
 | fault-*    | fault's name   | invoke: target, parameters; ok: what showed that it bit; a `heal` pair ends it | |
@@ -34,18 +39,27 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired | |
 | observer   | `audit`        | info only: kind, instance_id, detail, at               | |
 | observer   | `table_count`  | info only: table, rows                                | |
+| observer   | `outbox_line`  | info only: a row of dispatch_outbox came or went: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
+| observer   | `outbox_row`   | info only: it still waits: dedup_id, job_id, instance_id, job_type | |
+| observer   | `leader_line`  | info only: the lead changed: seq, holder, epoch, at   | |
+| observer   | `record`       | info only: a record of a topic: topic, partition, offset, at, key, headers; dedup_id, job_id, instance_id, job_type, or the cause why it is none | |
+| observer   | `clock`        | info only: at: what the database's clock said at this line's t_s | |
+| observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
+| observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |
-| observer   | `boot`         | info only: case, exit_code, stderr, expected, duration_s, bound_s, processes_left | |
+| observer   | `wire`         | info only: case, streams, bytes, plain_streams, needles_seen, logs_with_secrets: what the broker's proxy carried | |
+| observer   | `boot`         | info only: case, serves, exit_code, stderr, expected, duration_s, bound_s, processes_left, leaked | |
 
 A Job in a poll's answer: job_id, instance_id, step_id, step_execution_id, job_type, lease_token (None when
 the engine gives none), locked_at, lock_expires_at, retries_remaining.
 
 A boot row is one start that must be refused: exit_code is None when it still ran at its bound, expected is the text
-(or texts) that stderr must hold, processes_left counts what it left running.
+(or texts) that stderr must hold, processes_left counts what it left running, leaked tells whether it wrote a secret.
+One with `serves` true must succeed: it was ready, and stderr is its log, which must hold the texts in their order.
 
 A worker marks every completion in the variables it sends with one key `done:<job_id>:<nonce>` (value true),
 the nonce drawn for each attempt: an accepted completion is visible in the instance's final variables for ever,
@@ -63,6 +77,7 @@ from typing import Any, Literal
 import msgspec
 
 OpType = Literal["invoke", "ok", "fail", "info"]
+TransportName = Literal["rest", "grpc"]
 
 HISTORY_FILE = "history.jsonl"
 
@@ -78,9 +93,11 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str | None = None
     value: dict[str, Any] = {}
     error: dict[str, Any] | None = None
-    """code (stable kebab-case), status (HTTP, or 0), message."""
+    """code (stable kebab-case), status (HTTP, or the HTTP twin of gRPC's, or 0), message."""
     index: int = -1
     """Line number from 0; set by the reader, never written."""
+    transport: TransportName | None = None
+    """How a client's call travelled; stands in its invoke."""
 
 
 class RunHeader(msgspec.Struct, frozen=True):
@@ -97,6 +114,8 @@ class RunHeader(msgspec.Struct, frozen=True):
     """Bounds and facts the checks read, units in the names: lease_s, lease_sweep_interval_s,
     recovery_bound_s, duplicates_max, error_statuses_allowed, ..."""
     schedule_hash: str = ""
+    transport: str = "rest"
+    """What the clients and workers spoke: rest, grpc or both."""
 
 
 class BrokenHistory(Exception):
@@ -115,10 +134,19 @@ class Recorder:
     def _write(self, op: Op) -> None:
         os.write(self._fd, self._encoder.encode(op) + b"\n")
 
-    def invoke(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> int:
+    def invoke(
+        self,
+        process: str,
+        f: str,
+        value: Mapping[str, Any],
+        node: str | None = None,
+        transport: TransportName | None = None,
+    ) -> int:
         """Returns the call number that its end must carry."""
         self._calls += 1
-        self._write(Op(time.monotonic(), process, "invoke", f, self._calls, node, dict(value)))
+        self._write(
+            Op(time.monotonic(), process, "invoke", f, self._calls, node, dict(value), transport=transport)
+        )
         return self._calls
 
     def end(

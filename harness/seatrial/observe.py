@@ -14,11 +14,14 @@ from typing import Any
 
 import aiohttp
 import psycopg
+from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster, Database, Logs, Replica
+from seatrial.cluster import Broker, Cluster, Database, Logs, Replica
+from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
+from seatrial.ledger import observe_ledger
 
 OBSERVER = "observer"
 MATCHES_MAX = 20
@@ -56,10 +59,14 @@ async def observe(
     *,
     key_prefix: str,
     log_patterns: Sequence[str],
+    broker: Broker | None = None,
 ) -> None:
     """Raises psycopg.Error or ObservationFailed when the final state cannot be read."""
     if isinstance(cluster, Database):
         await observe_database(cluster.dsn(), recorder)
+        if broker is not None:
+            await observe_ledger(cluster.dsn(), recorder)
+            await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)
     await observe_metrics(cluster.replicas(), recorder)
@@ -151,6 +158,23 @@ def _step_row(item: Mapping[str, Any]) -> dict[str, Any]:
         "failure_reason": "failurereason",
     }
     return {name: either.get(spelling) for name, spelling in wire.items()}
+
+
+async def observe_records(broker: Broker, recorder: Recorder) -> None:
+    """Every record that ever reached the topics of this run; one that is no event has a `cause` instead of ids."""
+    for record in await broker.records():
+        event = JobDispatchEvent()
+        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+        headers = {name: value.decode(errors="replace") for name, value in record.headers.items()}
+        told: dict[str, Any] = {"key": record.key.decode(errors="replace"), "headers": headers}
+        told["at"] = datetime.fromtimestamp(record.at_ms / 1000, UTC).isoformat()
+        try:
+            event.ParseFromString(record.value)
+        except DecodeError as err:
+            recorder.info(OBSERVER, "record", {**place, **told, "cause": str(err)})
+            continue
+        ids = {"dedup_id": event.dedup_id, "job_id": event.job_id, "instance_id": event.instance_id}
+        recorder.info(OBSERVER, "record", {**place, **told, **ids, "job_type": event.job_type})
 
 
 async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:

@@ -34,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seatrial-seed", type=int, metavar="N", help="draws the schedules; default: drawn and shown"
     )
     group.addoption("--seatrial-report", type=Path, metavar="DIR", help="default: reports/TIME-SEED")
+    group.addoption(
+        "--seatrial-transport",
+        metavar="rest|grpc|both",
+        default="rest",
+        help="what clients and workers speak",
+    )
     group.addoption("--seatrial-engine-command", metavar="CMD", help="runs instead of the chart's command")
 
 
@@ -176,6 +182,7 @@ def _options(config: pytest.Config) -> Options:
             seed=config.getoption("--seatrial-seed"),
             report_dir=config.getoption("--seatrial-report"),
             engine_command=config.getoption("--seatrial-engine-command"),
+            transport=config.getoption("--seatrial-transport"),
         )
     except (Misuse, RenderError) as err:
         raise pytest.UsageError(f"seatrial: {err}") from err

@@ -14,9 +14,21 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import Cluster, ClusterError, Database, Replica
+from seatrial.cluster import (
+    PARTITIONS,
+    Boots,
+    Broker,
+    Cluster,
+    ClusterError,
+    Database,
+    Kafka,
+    KafkaFaults,
+    Replica,
+)
+from seatrial.cluster.wire import read_wire
 from seatrial.fault import Evidence, Fault, inflicted
-from seatrial.history import Recorder
+from seatrial.history import Recorder, TransportName
+from seatrial.lookout import Lookout
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
@@ -30,6 +42,7 @@ _START_AGAIN_S = 0.05
 _PROBE_TIMEOUT_S = 2.0
 _OPEN_STATUSES = ("ACTIVE", "WAITING")
 _HTTP_LOOK_INTERVAL_S = 0.25
+_SAID_CHARACTERS_MAX = 8000
 
 
 class NotReached(Exception):
@@ -81,6 +94,8 @@ class Stage:
         run_key: str,
         schedule: Mapping[str, Any],
         parameters: Mapping[str, Any],
+        transports: Sequence[TransportName] = ("rest",),
+        mode: str = "polling",
     ) -> None:
         self.cluster = cluster
         self.recorder = recorder
@@ -89,8 +104,20 @@ class Stage:
         self.parameters = parameters
         self.run_key = run_key
         """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
-        self.workers = WorkerPool(folder, cluster.replicas(), recorder, f"{seed}:workers")
+        self._broker = cluster.broker() if mode != "polling" and isinstance(cluster, Kafka) else None
+        self.workers = WorkerPool(
+            folder,
+            cluster.replicas(),
+            recorder,
+            f"{seed}:workers",
+            way="kafka" if mode == "kafka" else "poll",
+            broker=self._broker.access() if self._broker else None,
+            transports=transports,
+        )
+        dsn = cluster.dsn() if isinstance(cluster, Database) else None
+        self._lookout = Lookout(cluster.replicas(), dsn, recorder)
         self._seed = seed
+        self._transports = tuple(transports)
         self._clients: list[RecordingClient] = []
         self._looker: RecordingClient | None = None
         self._probes: dict[str, RecordingClient] = {}
@@ -102,6 +129,8 @@ class Stage:
 
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
+        if self._broker is not None:
+            self.spawn(self._lookout.run())
         return self
 
     async def __aexit__(
@@ -173,8 +202,103 @@ class Stage:
         self._faults += 1
         return inflicted(fault, self.cluster, self.recorder, process=f"fault-{self._faults}")
 
-    async def upload(self, *workloads: Workload) -> None:
-        """Raises CallFailed when a definition is not accepted."""
+    @property
+    def broker(self) -> Broker:
+        """Raises ClusterError in a drill whose mode is polling."""
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return self._broker
+
+    async def leaders(self) -> Sequence[str]:
+        """The replicas that say just now to lead the relay."""
+        return await self._lookout.leaders()
+
+    async def leader(self, within_s: float = 20.0) -> str:
+        """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
+        found: list[str] = []
+
+        async def is_one() -> bool:
+            found[:] = await self.leaders()
+            return len(found) == 1
+
+        await self.eventually(is_one, within_s, f"one replica leads (now {', '.join(found) or 'none'})")
+        return found[0]
+
+    async def workers_joined(self, within_s: float = 60.0) -> None:
+        """Every live worker that consumes has its share of the partitions of each of its topics; nobody waits else."""
+        if self._broker is None:
+            return
+        broker = self._broker
+
+        async def all_have_theirs() -> bool:
+            wanted = {
+                f"workflow.workers.{job_type}": names for job_type, names in self.workers.consumers().items()
+            }
+            members = await broker.members(wanted) if wanted else {}
+            return all(
+                names <= members.get(group, {}).keys() and sum(members[group].values()) >= PARTITIONS
+                for group, names in wanted.items()
+            )
+
+        await self.eventually(all_have_theirs, within_s, "every worker has its share of the partitions")
+
+    async def boot(
+        self,
+        case: str,
+        values: Mapping[str, Any],
+        expected: Sequence[str],
+        *,
+        bound_s: float,
+        serves: bool = False,
+        on: Cluster | None = None,
+    ) -> None:
+        """Starts one more replica (on another cluster than this: `on`) and records how that went, for BC to judge."""
+        cluster = on or self.cluster
+        if not isinstance(cluster, Boots):
+            raise ClusterError(f"{type(cluster).__name__} cannot try a boot; add Boots to the drill's needs")
+        report = await cluster.boot(values, bound_s=bound_s)
+        row = {
+            "case": case,
+            "serves": serves,
+            "exit_code": report.exit_code,
+            "stderr": report.output[-_SAID_CHARACTERS_MAX:],
+            "expected": list(expected),
+            "duration_s": report.duration_s,
+            "bound_s": bound_s,
+            "processes_left": report.processes_left,
+            "leaked": report.leaked,
+        }
+        self.recorder.info("observer", "boot", row)
+
+    def look_at_wire(self, case: str, *needles: str) -> None:
+        """Records what the broker's secured door has carried since the last look, and whether a log holds a secret."""
+        if not isinstance(self.cluster, KafkaFaults):
+            raise ClusterError(
+                f"{type(self.cluster).__name__} keeps no bytes; add KafkaFaults to the drill's needs"
+            )
+        broker = self.cluster.broker_process()
+        wire = read_wire(broker.captured(), [*broker.secrets(), *needles])
+        broker.capture()
+        logs = [path.read_text(errors="replace") for path in self.folder.glob("**/logs/*.log")]
+        row = {
+            "case": case,
+            "streams": wire.streams,
+            "bytes": wire.bytes,
+            "plain_streams": wire.plain_streams,
+            "needles_seen": wire.needles_seen,
+            "logs_with_secrets": sum(any(secret in log for secret in broker.secrets()) for log in logs),
+        }
+        self.recorder.info("observer", "wire", row)
+
+    async def upload(self, *workloads: Workload, topics: bool = True) -> None:
+        """Where there is a broker, makes the topics of the jobs first, unless `topics` is False.
+
+        Raises CallFailed when a definition is not accepted.
+        """
+        if self._broker is not None and topics:
+            await self._broker.create_topics(topic for workload in workloads for topic in workload.topics())
         client = self.client()
         for workload in workloads:
             for definition in workload.definitions:
@@ -313,6 +437,7 @@ class Stage:
             self.random(f"{process}:{len(self._clients)}"),
             send_token=send_token,
             timeout_s=timeout_s,
+            transports=self._transports,
         )
         self._clients.append(client)
         return client

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 import secrets
 import signal
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from seatrial import loop, report
+from seatrial.client import TRANSPORTS
 from seatrial.cluster import Cluster
 from seatrial.cluster.attach import AttachedCluster
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
@@ -20,9 +23,9 @@ from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
-from seatrial.yard import Misuse, Options, Yard, read_values
+from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
 
-BACKENDS = ("local",)
+BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31
 
 
@@ -34,20 +37,29 @@ def new_options(
     report_dir: Path | None = None,
     engine_command: str | None = None,
     attach: str | None = None,
+    attach_grpc: str | None = None,
     chart: Path | None = None,
     values: Sequence[Path] = (),
+    transport: str = "rest",
+    brokers: str | None = None,
+    node_image: str | None = None,
+    context: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
         raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
+    _check_kind(backend, engine_command, attach, node_image, context)
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
-    urls = tuple(url.strip() for url in (attach or "").split(",") if url.strip())
+    if transport not in TRANSPORTS:
+        raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
+    urls, addresses = _listed(attach), _listed(attach_grpc)
     if attach is not None and not urls:
         raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
     if urls and (engine_command or chart or values or replicas):
         raise Misuse(
             "--attach takes a cluster as it is; leave out --replicas, --engine-command, --chart and --values"
         )
+    _check_addresses(urls, addresses, transport)
     if not urls:
         _check_chart(chart, values)
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{chosen}"
@@ -58,9 +70,77 @@ def new_options(
         replicas=replicas,
         engine_command=engine_command,
         attach=urls,
+        attach_grpc=addresses,
         chart=chart,
         values=tuple(values),
+        transport=transport,
+        brokers=_checked_brokers(brokers),
+        broker_login=_broker_login() if brokers else None,
+        node_image=node_image,
+        context=context,
     )
+
+
+def _checked_brokers(brokers: str | None) -> str | None:
+    if brokers is None:
+        return None
+    named = [each.strip() for each in brokers.split(",") if each.strip()]
+    strange = [each for each in named if not re.fullmatch(r"[^\s:]+:\d{1,5}", each)]
+    if strange or not named:
+        raise Misuse(
+            f"--brokers {brokers!r}: {', '.join(strange) or 'nothing'} is no broker; give HOST:PORT,HOST:PORT"
+        )
+    return ",".join(named)
+
+
+def _broker_login() -> BrokerLogin | None:
+    """Credentials have no place in arguments, which every process on the machine may read."""
+    username, password = os.environ.get("SEATRIAL_KAFKA_USERNAME"), os.environ.get("SEATRIAL_KAFKA_PASSWORD")
+    if not username and not password:
+        return None
+    if not (username and password):
+        raise Misuse(
+            "of SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD one is set; set both, or neither for plaintext"
+        )
+    return BrokerLogin(
+        username,
+        password,
+        os.environ.get("SEATRIAL_KAFKA_MECHANISM") or "SCRAM-SHA-512",
+        os.environ.get("SEATRIAL_KAFKA_CA_PATH") or None,
+    )
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: str) -> None:
+    """An attached cluster's gRPC addresses are needed where gRPC is spoken, and nowhere else."""
+    speaks_grpc = "grpc" in TRANSPORTS[transport]
+    if addresses and not (urls and speaks_grpc):
+        raise Misuse(
+            "--attach-grpc is for --attach with --transport grpc or both; add those, or leave it out"
+        )
+    if urls and speaks_grpc and not addresses:
+        raise Misuse(
+            f"--transport {transport} needs the gRPC addresses of what --attach names; "
+            "give --attach-grpc HOST:PORT,HOST:PORT in the same order"
+        )
+
+
+def _check_kind(
+    backend: str, engine_command: str | None, attach: str | None, node_image: str | None, context: str | None
+) -> None:
+    if backend != "kind":
+        if node_image or context:
+            raise Misuse(f"--image and --context are for --backend kind, and the backend is {backend}")
+        return
+    if engine_command or attach:
+        raise Misuse(
+            "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"
+        )
+    if node_image and context:
+        raise Misuse("--image makes a kind cluster and --context takes one that runs; keep one of the two")
 
 
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
@@ -79,7 +159,8 @@ def carry_out(
     options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
 ) -> bool:
     """Runs, reports, and tells whether every drill passed. Raises Misuse."""
-    drills = _able(options, select(names, core=core, everything=everything), names)
+    chosen = select(names, core=core, everything=everything, backend=options.backend)
+    drills = _able(options, chosen, names)
     if keep and len(drills) != 1:
         raise Misuse(f"--keep holds the cluster of one drill, and {len(drills)} are to run; name one")
     for drill in drills:
@@ -88,7 +169,7 @@ def carry_out(
                 f"{options.report_dir} holds a run of {drill.id}; give another --report, or remove it"
             )
     with Progress() as progress:
-        progress.note(f"seed {options.seed}")
+        progress.note(f"seed {options.seed}, transport {options.transport}")
         progress.start([drill.id for drill in drills])
         results = loop.run(_run_all(options, drills, progress, keep=keep))
         path = report.write(options.report_dir, results, command)
@@ -103,8 +184,8 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     for drill in drills:
         if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
             raise Misuse(
-                f"drill {drill.id} needs {', '.join(lacking)}, which an attached cluster has not; "
-                "run it on --backend local"
+                f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
+                f"run it on --backend {_other_backend(options)}"
             )
     able = [drill for drill in drills if not yard.lacks(drill.needs)]
     if not able:
@@ -112,19 +193,29 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     return able
 
 
+def _other_backend(options: Options) -> str:
+    return "local" if options.attach or options.brokers or options.backend == "kind" else "kind"
+
+
+def _what(options: Options) -> str:
+    if options.attach:
+        return "an attached cluster"
+    return "a broker given with --brokers" if options.brokers else f"backend {options.backend}"
+
+
 async def _run_all(
     options: Options, drills: Sequence[Drill], progress: Progress, *, keep: bool
 ) -> list[DrillResult]:
     """Stops after the first drill when it got no cluster, since no other would."""
     if options.attach:
-        await AttachedCluster(options.attach).up()
+        await AttachedCluster(options.attach, options.attach_grpc).up()
     results: list[DrillResult] = []
 
     async def hold(cluster: Cluster) -> None:
         if keep:
             await _hold(cluster, progress)
 
-    async with Yard(options) as yard:
+    async with Yard(options, say=progress.note) as yard:
         for number, drill in enumerate(drills, 1):
             progress.drill_started(drill.id, drill.title, number, len(drills))
             follower = asyncio.create_task(follow(options.report_dir / drill.id, progress))
@@ -145,7 +236,9 @@ async def _run_all(
 async def _hold(cluster: Cluster, progress: Progress) -> None:
     """Until Ctrl-C, which for once does not interrupt the run."""
     for replica in cluster.replicas():
-        progress.note(f"{replica.name}  REST {replica.rest_url}  metrics {replica.metrics_url}")
+        progress.note(
+            f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"
+        )
     progress.note("held until Ctrl-C")
     released = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, released.set)

@@ -47,7 +47,7 @@ class Witness(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     check: str
-    """The check's id: NL, NP, LX, FN, S1x, DB, RT, LV, AV, BC, MP, TP, PT, CC."""
+    """The check's id: NL, NP, LX, FN, S1x, DB, RT, LV, AV, BC, MP, OC, PO, LD, BO, PW, TP, PT, CC."""
     guarantee: str
     """The promise, in one sentence; a failure is this sentence broken."""
     outcome: Outcome

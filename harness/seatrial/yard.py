@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Cluster, ClusterSpec
+from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults
 
 if TYPE_CHECKING:
+    from seatrial.cluster.kind.ground import Ground
     from seatrial.cluster.postgres import PostgresServer
 
 
@@ -31,18 +32,43 @@ class Options:
     replicas: int | None = None
     engine_command: str | None = None
     attach: tuple[str, ...] = ()
+    attach_grpc: tuple[str, ...] = ()
+    """host:port of the same replicas, in the same order."""
     chart: Path | None = None
     values: tuple[Path, ...] = ()
+    transport: str = "rest"
+    """What clients and workers speak, a name of `seatrial.client.TRANSPORTS`."""
+    brokers: str | None = None
+    """A Kafka cluster that runs already: host:port,host:port; None for one of the run's own."""
+    broker_login: BrokerLogin | None = None
+    node_image: str | None = None
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLogin:
+    """SASL over TLS for `Options.brokers`; from the environment, never from arguments."""
+
+    username: str
+    password: str = field(repr=False)
+    mechanism: str = "SCRAM-SHA-512"
+    ca_path: str | None = None
 
 
 class Yard:
-    """`async with Yard(options) as yard`: clusters come from it, and the shared server goes with it."""
+    """`async with Yard(options) as yard`: clusters come from it, and the shared servers go with it.
 
-    def __init__(self, options: Options) -> None:
+    `say` takes a line for whoever waits.
+    """
+
+    def __init__(self, options: Options, *, say: Callable[[str], None] = lambda _line: None) -> None:
         self.options = options
+        self._say = say
         self._values = read_values(options.values)
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
+        self._broker: Broker | None = None
+        self._ground: Ground | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -51,7 +77,7 @@ class Yard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._postgres = None
+        self._postgres, self._broker, self._ground = None, None, None
         await self._stack.__aexit__(kind, error, trace)
 
     @property
@@ -61,32 +87,100 @@ class Yard:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            return KindCluster
         from seatrial.cluster.local import LocalCluster
 
         return LocalCluster
 
     def lacks(self, needs: Sequence[type]) -> list[str]:
         """The names of the abilities that this backend has not."""
-        return [need.__name__ for need in needs if not issubclass(self.backend_class, need)]
+        return [
+            need.__name__
+            for need in needs
+            if not issubclass(self.backend_class, need) or (need is KafkaFaults and self.options.brokers)
+        ]
 
     async def cluster(
-        self, folder: Path, *, replicas: int, values: Mapping[str, Any], restart: bool = False
+        self,
+        folder: Path,
+        *,
+        replicas: int,
+        values: Mapping[str, Any],
+        restart: bool = False,
+        broker: bool = False,
+        entrance: Entrance = "replicas",
     ) -> Cluster:
-        """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError."""
+        """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
+
+        With `broker` it has the run's Kafka, emptied of what earlier drills left.
+        """
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
-            return AttachedCluster(self.options.attach, folder=folder)
-        from seatrial.cluster.local import LocalCluster
-
+            return AttachedCluster(self.options.attach, self.options.attach_grpc, folder=folder)
         spec = ClusterSpec(
             replicas=self.options.replicas or replicas,
             values=merge(self._values, values),
             engine_command=self.options.engine_command,
             folder=folder,
+            entrance=entrance,
         )
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            return KindCluster(spec, await self.ground(), chart=self.options.chart)
+        from seatrial.cluster.local import LocalCluster
+
         server = await self._server()
-        return LocalCluster(spec, postgres=server, chart=self.options.chart, restart=restart)
+        kafka = await self._emptied_broker() if broker else None
+        return LocalCluster(spec, postgres=server, broker=kafka, chart=self.options.chart, restart=restart)
+
+    async def _emptied_broker(self) -> Broker:
+        if self._broker is None:
+            broker = self._new_broker()
+            self._stack.push_async_callback(broker.close)
+            await broker.start()
+            self._broker = broker
+        await self._broker.clear()
+        return self._broker
+
+    def _new_broker(self) -> Broker:
+        from seatrial.cluster.kafka import ExternalKafka, KafkaServer
+
+        if self.options.brokers is None:
+            return KafkaServer(self.options.report_dir / "kafka.log", say=self._say)
+        login = self.options.broker_login
+        if login is None:
+            return ExternalKafka(self.options.brokers)
+        return ExternalKafka(
+            self.options.brokers,
+            username=login.username,
+            password=login.password,
+            mechanism=login.mechanism,
+            ca_path=login.ca_path,
+        )
+
+    async def ground(self) -> Ground:
+        """What clusters on Kubernetes share; made at the first call. Raises ClusterError."""
+        if self._ground is None:
+            from seatrial.cluster.kind.ground import Ground
+            from seatrial.cluster.kind.nodes import Images
+
+            images = Images.from_env(node=self.options.node_image)
+            ground = Ground(images=images, context=self.options.context)
+            self._stack.push_async_callback(ground.down)
+            await ground.up(self._engine_image())
+            self._ground = ground
+        return self._ground
+
+    def _engine_image(self) -> str:
+        from seatrial.cluster.kind.release import engine_image
+        from seatrial.render import default_chart
+
+        return engine_image(self.options.chart or default_chart(), self._values)
 
     async def _server(self) -> PostgresServer:
         if self._postgres is None:

@@ -249,18 +249,6 @@ async def test_the_broker_s_variables_are_judged_only_in_its_mode(windlass: RunW
         assert f"config: {name} " in problems
 
 
-async def test_the_broker_s_mode_is_refused_without_falling_back(windlass: RunWindlass, dsn: str) -> None:
-    process = await windlass(
-        WE_POSTGRES_DSN=dsn,
-        WE_DISPATCH_MODE="kafka_outbox",
-        WE_KAFKA_SEED_BROKERS="127.0.0.1:1",
-        WE_KAFKA_TRANSPORT="plaintext",
-    )
-    text = await process.refused_to_boot()
-    assert "WE_DISPATCH_MODE=kafka_outbox" in text
-    assert "polling" in text
-
-
 async def test_what_is_odd_but_harmless_is_a_warning(windlass: RunWindlass, dsn: str) -> None:
     process, engine = await windlass.serving(
         WE_POSTGRES_DSN=dsn,
@@ -285,7 +273,7 @@ async def test_an_unknown_command(windlass: RunWindlass) -> None:
         assert process.stdout == ""
         (line,) = process.stderr.splitlines()
         assert named in line
-        assert "serve, api, scheduler, migrate, check-config, version" in line
+        assert "serve, api, scheduler, migrate, check-config, topics, version" in line
 
 
 # -- waiting --------------------------------------------------------------------------------------

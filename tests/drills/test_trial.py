@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from xml.etree import ElementTree as ET
 
 import psutil
 import pytest
+
+from seatrial.client import TRANSPORTS
+from seatrial.history import History
 
 pytestmark = pytest.mark.slow
 
@@ -67,6 +71,51 @@ def test_the_same_seed_draws_the_same_schedule_and_another_does_not(report: Path
         again = tmp_path / seed
         assert seatrial("run", "L4", "--seed", seed, "--report", str(again)).returncode == 0
         assert (results(again)[0]["schedule_hash"] == hashes["L4"]) is same
+
+
+@pytest.mark.parametrize("transport", ["grpc", "both"])
+def test_a_drill_passes_over_grpc_and_over_both(tmp_path: Path, transport: str) -> None:
+    """Jobs change hands between the transports: what one polled, the other completes."""
+    folder = tmp_path / "report"
+    done = seatrial("run", "smoke", "--seed", "7", "--transport", transport, "--report", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    history = History.load(folder / "smoke")
+    assert history.header.transport == transport
+    for f in ("start", "poll", "complete", "fail_job"):
+        ways = {call.invoke.transport for call in history.calls_of(f)}
+        assert ways == set(TRANSPORTS[transport]), f
+    polled_over = {
+        job["job_id"]: call.invoke.transport
+        for call in history.calls_of("poll")
+        if call.end is not None
+        for job in call.end.value.get("jobs", ())
+    }
+    crossed = {
+        (polled_over[call.invoke.value["job_id"]], call.invoke.transport)
+        for call in history.calls_of("complete")
+    }
+    assert crossed == {(one, other) for one in TRANSPORTS[transport] for other in TRANSPORTS[transport]}
+    assert "gRPC" in (folder / "report.html").read_text()
+
+
+def test_a_cluster_that_runs_already_is_tried_over_both(tmp_path: Path) -> None:
+    up = tmp_path / "up"
+    try:
+        printed = seatrial("up", "--replicas", "2", "--folder", str(up))
+        assert printed.returncode == 0, printed.stdout + printed.stderr
+        urls = re.findall(r"REST (\S+)", printed.stdout)
+        addresses = re.findall(r"gRPC (\S+)", printed.stdout)
+        assert len(urls) == len(addresses) == 2
+        words = ["--attach", ",".join(urls), "--attach-grpc", ",".join(addresses), "--transport", "both"]
+        done = seatrial("run", "smoke", "--seed", "7", *words, "--report", str(tmp_path / "report"))
+        assert done.returncode == 0, done.stdout + done.stderr
+    finally:
+        seatrial("down", "--folder", str(up))
+    history = History.load(tmp_path / "report" / "smoke")
+    assert {call.invoke.transport for call in history.calls_of("start")} == {"rest", "grpc"}
+    observed = [call.invoke for call in history.calls if call.invoke.process == "client-observer"]
+    assert {invoke.transport for invoke in observed} == {"rest"}
 
 
 def test_nothing_of_the_trial_is_left_running(report: Path) -> None:

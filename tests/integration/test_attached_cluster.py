@@ -50,6 +50,43 @@ async def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.Monkey
         await AttachedCluster(["http://127.0.0.1:1"]).up()
 
 
+async def test_grpc_addresses_belong_to_the_urls_in_their_order(url: str) -> None:
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    attached = AttachedCluster([url, url], [address, address])
+    await asyncio.wait_for(attached.up(), 10)
+    assert [replica.grpc_address for replica in attached.replicas()] == [address, address]
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_grpc_address_where_nobody_listens_is_named(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attached = AttachedCluster([url], ["127.0.0.1:1"])
+    monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 1.0)
+    with pytest.raises(
+        ClusterError,
+        match=r"nobody listens at 127.0.0.1:1 after 1 s: .*; start the engine or correct --attach-grpc",
+    ):
+        await attached.up()
+
+
+@pytest.mark.parametrize("address", ["", "http://h:1", "h", "h:0", "h:x", "h:1/path", "user@h:1", ":1"])
+def test_what_is_no_grpc_address_is_refused(address: str) -> None:
+    with pytest.raises(
+        ClusterError, match="is no gRPC address of an engine; give HOST:PORT, without a scheme"
+    ):
+        AttachedCluster(["http://h:1"], [address])
+
+
+def test_every_url_needs_its_grpc_address() -> None:
+    with pytest.raises(
+        ClusterError, match="1 gRPC addresses for 2 URLs; give one for each, in the same order"
+    ):
+        AttachedCluster(["http://h:1", "http://h:2"], ["h:3"])
+
+
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host:1", "http://", "http://h:0", "http://h:x"])
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ClusterError, match="is no address of an engine; give http://HOST:PORT"):

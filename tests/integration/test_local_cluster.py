@@ -115,8 +115,8 @@ async def test_it_has_every_ability(cluster: LocalCluster) -> None:
 async def test_replicas_have_stable_names_and_addresses_of_their_own(cluster: LocalCluster) -> None:
     replicas = cluster.replicas()
     assert [replica.name for replica in replicas] == ["replica-0", "replica-1"]
-    urls = [url for replica in replicas for url in (replica.rest_url, replica.metrics_url)]
-    assert len(set(urls)) == 4
+    urls = [url for each in replicas for url in (each.rest_url, each.metrics_url, each.grpc_address)]
+    assert len(set(urls)) == 6
     for replica in replicas:
         assert (await get(replica.rest_url + "/ready"))[0] == 200
 

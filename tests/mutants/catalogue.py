@@ -11,17 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """`caught_by`: the checks of `drill` any of which may catch it. `fast` ones run in CI."""
+    """`caught_by`: the checks of `drill` any of which may catch it. `fast` ones run in CI.
+
+    `transport` is what the drill's clients and workers speak.
+    """
 
     name: str
     drill: str
     caught_by: tuple[str, ...]
     breaks: str
     fast: bool = False
+    transport: str = "rest"
 
 
 MUTANTS: tuple[Mutant, ...] = (
     Mutant("no_fence", "L2", ("FN", "LX"), "whoever answers a job decides it", fast=True),
+    Mutant("grpc_no_fence", "L2", ("FN", "LX"), "a completion over gRPC is not fenced", transport="both"),
     Mutant("name_is_token", "L3", ("FN", "LX"), "a holder is known by its name alone"),
     Mutant("no_sweep", "L1", ("LV", "NL"), "lapsed leases are never taken back", fast=True),
     Mutant("sweep_by_app_clock", "L1", ("LX",), "a lease's end is judged by a replica's clock"),
@@ -46,4 +51,32 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all that waits"),
     Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
     Mutant("notify_only_no_fallback_poll", "P6", ("LV",), "a waiting poll never asks without being told"),
+    Mutant(
+        "delete_outbox_before_ack",
+        "smoke-kafka",
+        ("OC",),
+        "rows are removed before they are published",
+        fast=True,
+    ),
+    Mutant("relay_without_epoch", "F6", ("LD",), "a leader never doubts that it leads"),
+    Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead every eight seconds"),
+    Mutant("order_by_created_at", "O1", ("PO",), "rows go out in the order in which transactions began"),
+    Mutant(
+        "first_error_fails_batch",
+        "T5",
+        ("OC", "RT"),
+        "one record that fails takes its batch along",
+        fast=True,
+    ),
+    Mutant(
+        "swallow_broker_error_at_boot", "T3", ("BC",), "a broker that is away at boot is no matter", fast=True
+    ),
+    Mutant("boot_fallback_to_polling", "T3", ("BC",), "without its broker a node serves by polling"),
+    Mutant("topics_unchecked_at_boot", "T2", ("BC",), "a node starts without its topics"),
+    Mutant("ignores_transport", "T4", ("PW",), "it speaks plaintext whatever it was told"),
+    Mutant("no_redelivery", "K6", ("LV", "NL"), "what a worker's early commit loses is lost for good"),
+    Mutant("dedup_id_of_the_job", "K3", ("LV", "NL"), "a redelivery has the dedup id that workers drop"),
+    Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is at it"),
+    Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is away"),
+    Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

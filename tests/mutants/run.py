@@ -136,7 +136,7 @@ def _run(mutant: Mutant, report_dir: Path, seed: int) -> Trial:
     began_s = time.monotonic()
     engine = shlex.join([sys.executable, str(HERE / f"{mutant.name}.py"), "serve"])
     command = [sys.executable, "-m", "seatrial", "run", mutant.drill, "--engine-command", engine]
-    command += ["--seed", str(seed), "--report", str(report_dir)]
+    command += ["--transport", mutant.transport, "--seed", str(seed), "--report", str(report_dir)]
     said = _output(command)
     took_s = time.monotonic() - began_s
     try:

@@ -36,9 +36,15 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "BC": ("config.py", "app.py"),
     "TP": ("sweep/timers.py", "store/sql/timer.sql"),
     "PT": ("service.py", "api/health.py"),
+    "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
+    "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
+    "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
+    "BO": ("dispatch/relay.py", "dispatch/publishers/kafka.py"),
+    "PW": ("dispatch/publishers/kafka.py", "config.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
+    "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
-"""Where the engine keeps what a check asks for, by hand: files under engine/windlass."""
+"""Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""
 
 COMPUTED_DEFAULTS = {"DB_MAX_CONNS": "4 per CPU, at least 4", "WINDLASS_NODE_NAME": "the host's name"}
 """Defaults that differ from machine to machine, in words."""
@@ -83,7 +89,8 @@ def guarantees() -> str:
                 f"ENFORCED_IN in {__file__} lacks {check}; say where the engine keeps what it asks for"
             )
         enforced = ", ".join(
-            _link(name.rpartition("/")[2], f"engine/windlass/{name}") for name in ENFORCED_IN[check]
+            _link(name.rpartition("/")[2], f"engine/windlass/{name}".replace("engine/windlass/../../", ""))
+            for name in ENFORCED_IN[check]
         )
         module = f"{_module(check).replace('.', '/')}.py"
         checked = _link(module.rpartition("/")[2], f"harness/{module}")
@@ -94,12 +101,25 @@ def guarantees() -> str:
 
 
 def drills() -> str:
-    rows = ["| drill | core | what happens | what must hold | judged by |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| drill | core | mode | what happens | what must hold | judged by |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
-        core = "core" if drill.core else ""
-        row = (_link(drill.id, module), core, drill.title, drill.promise, " ".join(drill.checks))
+        core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
+        row = (_link(drill.id, module), core, drill.mode, drill.title, drill.promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")
+    return _lines(rows)
+
+
+def chart_mutants() -> str:
+    """From the catalogue under tests/mutants."""
+    found = runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"]
+    rows = ["| mutant | what is broken in the chart | drill | caught by |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {each.name} | {each.breaks} | {each.drill} | {' or '.join(each.caught_by)} |" for each in found
+    ]
     return _lines(rows)
 
 
@@ -108,8 +128,9 @@ def mutants() -> str:
     found = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
     rows = ["| mutant | what is broken in it | drill | caught by |", "| --- | --- | --- | --- |"]
     for mutant in found:
+        drill = mutant.drill if mutant.transport == "rest" else f"{mutant.drill}, {mutant.transport}"
         name = _link(mutant.name, f"../tests/mutants/{mutant.name}.py")
-        rows.append(f"| {name} | {mutant.breaks} | {mutant.drill} | {' or '.join(mutant.caught_by)} |")
+        rows.append(f"| {name} | {mutant.breaks} | {drill} | {' or '.join(mutant.caught_by)} |")
     return _lines(rows)
 
 
@@ -142,11 +163,15 @@ def limits() -> str:
 
 
 def metrics() -> str:
-    """Those of polling mode, without the process's own (process_*)."""
-    rows = ["| metric | type | labels | |", "| --- | --- | --- | --- |"]
-    for metric, labels in _families("polling"):
+    """Those of both modes, without the process's own (process_*)."""
+    rows = ["| metric | type | labels | only in mode | |", "| --- | --- | --- | --- | --- |"]
+    names = {mode: {m.name for m, _ in _families(mode)} for mode in ("polling", "kafka_outbox")}
+    only = {name: mode for mode in names for name in names[mode] if any(name not in names[m] for m in names)}
+    found = [*_families("polling"), *(f for f in _families("kafka_outbox") if f[0].name in only)]
+    for metric, labels in found:
         name = f"{metric.name}_total" if metric.type == "counter" else metric.name
-        rows.append(f"| `{name}` | {metric.type} | {', '.join(labels)} | {metric.documentation} |")
+        cells = (f"`{name}`", metric.type, ", ".join(labels), only.get(metric.name, ""), metric.documentation)
+        rows.append(f"| {' | '.join(cells)} |")
     return _lines(rows)
 
 
@@ -154,6 +179,7 @@ BLOCKS = (
     Block("README.md", "guarantees", guarantees),
     Block("harness/README.md", "drills", drills),
     Block("harness/README.md", "mutants", mutants),
+    Block("harness/README.md", "chart-mutants", chart_mutants),
     Block("engine/README.md", "instance", lambda: diagram(states.INSTANCE_TRANSITIONS)),
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),

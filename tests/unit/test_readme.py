@@ -32,6 +32,8 @@ PAGES = (
     "harness/README.md",
     ".github/CONTRIBUTING.md",
     ".github/SECURITY.md",
+    "docs/client.md",
+    "docs/rest.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
@@ -40,6 +42,7 @@ SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pyt
 #: which source names the options of a script that is no `seatrial`
 OPTIONS_IN = {
     "scripts/test": "scripts/test",
+    "scripts/image": "scripts/image",
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/mutants": "tests/mutants/run.py",
     "scripts/fuzz": "tests/fuzz/fuzz.py",

@@ -8,6 +8,7 @@ from windlass.errors import BadRequest
 
 PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_MAX = 20, 200, 2**31 - 1
 JOBS_MAX = 1000
+REST_JOBS_DEFAULT, GRPC_JOBS_DEFAULT = 10, 1
 #: Job types one poll may ask for: each is remembered for a while, and each is looked up in the claim.
 JOB_TYPES_MAX = 1000
 #: A business key is in an index, whose entries PostgreSQL keeps below a third of a page.

@@ -23,7 +23,7 @@ STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
 }
 
 #: Codes of the calls refused before they reach a route.
-_EARLY_CODES = {
+EARLY_CODES = {
     400: "bad-request",
     408: "timeout",
     413: "too-large",
@@ -86,7 +86,7 @@ def _cut(text: str) -> str:
 
 def early(status: int, reason: str) -> Response:
     """Answer a call that never became one (malformed, too large, too slow)."""
-    return error_response(status, _EARLY_CODES[status], reason)
+    return error_response(status, EARLY_CODES[status], reason)
 
 
 def error_response(status: int, code: str, reason: str) -> Response:

@@ -218,6 +218,7 @@ def write_job(message: pb.Job, view: wire.JobView) -> None:
     message.step_execution_id = view.step_execution_id
     message.retries_remaining = view.retries_remaining
     message.lease_token = view.lease_token
+    message.locked_at.FromJsonString(view.locked_at)
     message.lock_expires_at.FromJsonString(view.lock_expires_at)
     fill(message.variables, view.variables)
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from windlass import wire
-from windlass.api import bodies, bounds, faults
+from windlass.api import bodies, bounds, faults, history
 from windlass.api.call import STATUS_GONE, Limits, Request, Response
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
+from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
 from windlass.api.router import Outcome, Route, Router
 from windlass.config import Settings
@@ -31,8 +32,6 @@ from windlass.errors import (
 )
 from windlass.metrics import Metrics
 from windlass.observe import Event, Log, stack_of
-
-JOBS_DEFAULT = 10
 
 ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
 PREFLIGHT = Response(
@@ -114,6 +113,9 @@ class RestApp:
         add("GET", "/readyz", health.ready)
         add("GET", "/health/detailed", health.detailed)
         add("GET", "/cluster/info", self._cluster_info)
+        if self._serves_api:
+            openapi = _ok(document(self._settings))
+            add("GET", "/openapi.json", lambda _request, _ids: openapi)
         add("POST", "/v1/definitions", self._upload)
         add("GET", "/v1/definitions", self._definitions)
         add("GET", "/v1/definitions/{id}", self._definition)
@@ -267,7 +269,7 @@ class RestApp:
         )
 
     def _history(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _both_spellings, self._service.instance_history, ids[0])
+        return self._ask(request, _history_items, self._service.instance_history, ids[0])
 
     def _cancel(self, request: Request, ids: list[str]) -> Outcome:
         reason = bodies.note(_read_cancel(request.body).reason) if request.body.strip() else ""
@@ -291,7 +293,7 @@ class RestApp:
             self._service.poll_jobs,
             worker_id=worker_id,
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
-            max_jobs=bounds.jobs_wanted(body.max_jobs, JOBS_DEFAULT),
+            max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self.draining else wait_s,
         )
@@ -325,15 +327,17 @@ class RestApp:
 
     def _user_task(self, request: Request, ids: list[str]) -> Outcome:
         body = _read_user_task(request.body) if request.body.strip() else bodies.UserTaskBody()
-        given = body.result if bytes(body.variables) == b"null" else body.variables
+        # Each field is judged, also one that another makes count for nothing.
+        names = bodies.text(body.worker_id, "workerId"), bodies.text(body.completed_by, "completedBy")
+        result, variables = variables_of(body.result, name="result"), variables_of(body.variables)
         return self._ask(
             request,
             _no_content,
             self._service.complete_user_task,
             ids[0],
             ids[1],
-            worker_id=bodies.text(body.worker_id or body.completed_by, "workerId") or None,
-            variables=variables_of(given),
+            worker_id=names[0] or names[1] or None,
+            variables=result if bytes(body.variables) == b"null" else variables,
         )
 
     def _signal(self, request: Request, ids: list[str]) -> Outcome:
@@ -412,29 +416,5 @@ def _jobs(jobs: Sequence[wire.JobView]) -> Response:
     return Response(200, b'{"jobs":%b}\n' % _encode(jobs)) if jobs else NO_JOBS
 
 
-def _both_spellings(rows: Sequence[wire.StepExecutionView]) -> Response:
-    """History with every key twice: as the documents spell it and as scripts against C read it (contract 1.4)."""
-    return _ok({"items": [_spelled_twice(row) for row in rows]})
-
-
-def _spelled_twice(row: wire.StepExecutionView) -> dict[str, Any]:
-    camel = {
-        "id": row.id,
-        "instanceId": row.instance_id,
-        "stepId": row.step_id,
-        "stepType": row.step_type,
-        "attemptNumber": row.attempt_number,
-        "status": row.status,
-        "startedAt": row.started_at,
-        "endedAt": row.ended_at,
-        "failureReason": row.failure_reason,
-        "inputSnapshot": row.input_snapshot,
-        "outputSnapshot": row.output_snapshot,
-    }
-    pascal = {_pascal(key): value for key, value in camel.items()}
-    return {**camel, **pascal}
-
-
-def _pascal(key: str) -> str:
-    name = key[0].upper() + key[1:]
-    return name[:-2] + "ID" if name.endswith("Id") else name
+def _history_items(rows: Sequence[wire.StepExecutionView]) -> Response:
+    return _ok({"items": [history.item(row) for row in rows]})

@@ -13,7 +13,6 @@ from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
 from windlass.observe import Event, Log
 
 SERVICE = "workflow.v1.WorkflowEngine"
-JOBS_DEFAULT = 1
 
 
 class Message(Protocol):
@@ -156,7 +155,7 @@ class Rpcs:
             job_types=[
                 bodies.text(job_type, "job_types") for job_type in bounds.job_types_of(request.job_types)
             ],
-            max_jobs=bounds.jobs_wanted(request.max_jobs, JOBS_DEFAULT),
+            max_jobs=bounds.jobs_wanted(request.max_jobs, bounds.GRPC_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,
         )

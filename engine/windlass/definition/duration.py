@@ -11,7 +11,7 @@ DURATION_MAX_S = 100 * 366 * 86_400.0
 DURATION_MIN_S = 1e-6
 
 _NUMBER = r"([0-9]+(?:[.,][0-9]+)?)"
-_DURATION = re.compile(
+DURATION = re.compile(
     rf"P(?=[0-9T])(?:{_NUMBER}W)?(?:{_NUMBER}D)?(?:T(?=[0-9])(?:{_NUMBER}H)?(?:{_NUMBER}M)?(?:{_NUMBER}S)?)?"
 )
 _YEAR_OR_MONTH = re.compile(r"P[^T]*[YM]")
@@ -30,7 +30,7 @@ def parse_duration_s(text: str) -> float:
     their length depends on the date. Raises BadDuration.
     """
     shown = text if len(text) <= _SHOWN_CHARS_MAX else text[:_SHOWN_CHARS_MAX] + "…"
-    found = _DURATION.fullmatch(text)
+    found = DURATION.fullmatch(text)
     if found is None:
         if _YEAR_OR_MONTH.match(text):
             raise BadDuration(

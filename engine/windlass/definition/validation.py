@@ -23,7 +23,8 @@ JOB_TYPE_BYTES_MAX = 2048
 #: The database keeps retries in 32 bits.
 RETRY_COUNT_MAX = 2**31 - 1
 
-_ID_PATTERN = re.compile(r"[A-Za-z0-9_:-]+")
+ID_PATTERN = re.compile(r"[A-Za-z0-9_:-]+")
+
 _SHOWN_CHARS_MAX = 120
 
 Document = Mapping[str, Any]
@@ -61,8 +62,8 @@ def _identity(document: Document) -> Iterator[str]:
     else:
         if len(definition_id) > ID_CHARS_MAX:
             yield f"id too long: {len(definition_id)} characters, at most {ID_CHARS_MAX}"
-        if not _ID_PATTERN.fullmatch(definition_id):
-            yield f"id must match ^{_ID_PATTERN.pattern}$, got {_shown(definition_id)}"
+        if not ID_PATTERN.fullmatch(definition_id):
+            yield f"id must match ^{ID_PATTERN.pattern}$, got {_shown(definition_id)}"
     if not document.get("name"):
         yield "name is required"
 

@@ -32,6 +32,7 @@ from windlass.states import InstanceStatus, JobStatus
 from windlass.store.database import Connection, Row
 from windlass.store.definitions import DefinitionCache
 from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
+from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 from windlass.store.rows import NewJob, WriteSet, text_array
 from windlass.wire import InstanceView, JobView, RawJson, format_time
@@ -95,13 +96,13 @@ class Transactor:
         new_id: Callable[[], str],
         *,
         audit_enabled: bool,
-        leased_by_poll: bool,
+        outbox: Outbox | None = None,
     ) -> None:
         self._definitions = definitions
         self._births = births
         self._new_id = new_id
         self._audit_enabled = audit_enabled
-        self._leased_by_poll = leased_by_poll
+        self._outbox = outbox
 
     def batch(self, commands: Sequence[Command], written: Callable[[], None]) -> Batch:
         return Batch(commands, WriteSet(self._audit_enabled), written=written)
@@ -120,7 +121,7 @@ class Transactor:
             decided = [self._decide_one(command, batch, around) for command in batch.commands]
             await self._chain(connection, batch, around)
             self._lease_at_birth(batch)
-            if batch.writes.has_rare and not transactional:
+            if not transactional and (batch.writes.has_rare or (self._outbox and batch.writes.new_jobs)):
                 await connection.execute("BEGIN")
                 transactional = True
             await self._write(connection, batch, transactional=transactional)
@@ -242,7 +243,7 @@ class Transactor:
         worker_id, message, retryable = "", "", False
         if isinstance(command, FailJob):
             worker_id, message, retryable = command.worker_id, command.error_message, command.retryable
-            verdict = judge_failure(job, worker_id, command.lease_token, leased_by_poll=self._leased_by_poll)
+            verdict = judge_failure(job, worker_id, command.lease_token, leased_by_poll=self._outbox is None)
             if verdict is not Lease.HELD:
                 if verdict is Lease.LOST:
                     batch.stale_fails.append(command)
@@ -374,6 +375,8 @@ class Transactor:
             raise Defect(
                 f"internal error: a guarded write touched {touched} rows instead of {expected}; rolled back"
             )
+        if self._outbox is not None:
+            await self._outbox.append(connection, writes, batch.now)
 
     # -- answering
 

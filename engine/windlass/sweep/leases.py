@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 
 from windlass.commands import ExhaustJob
-from windlass.errors import NotFound
-from windlass.store.database import Database
+from windlass.errors import EngineError, NotFound
+from windlass.store.database import Database, Row, translate
+from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 
 BATCH_ROWS_MAX = 500
@@ -21,20 +22,21 @@ class LeaseSweep:
         expiries_max: int,
         audit_enabled: bool,
         reclaimed: Callable[[int, Iterable[str]], None],
+        outbox: Outbox | None = None,
     ) -> None:
+        """With an outbox, a freed job is dispatched through it, in the same transaction."""
         self._database = database
         self._execute = execute
         self._expiries_max = expiries_max
         self._audit_enabled = audit_enabled
         self._reclaimed = reclaimed
+        self._outbox = outbox
 
     async def sweep(self) -> None:
         """Until none is due. A job whose lease lapsed too often fails, so that a poison job ends (drills.md C 24)."""
         freed: list[str] = []
         while True:
-            rows = await self._database.fetch(
-                sql("job_expire_leases"), BATCH_ROWS_MAX, self._expiries_max, self._audit_enabled
-            )
+            rows = await self._expire()
             freed += [row["job_type"] for row in rows if not row["exhausted"]]
             for job_id in [row["id"] for row in rows if row["exhausted"]]:
                 await self._exhaust(job_id)
@@ -42,6 +44,22 @@ class LeaseSweep:
                 break
         if freed:
             self._reclaimed(len(freed), set(freed))
+
+    async def _expire(self) -> list[Row]:
+        arguments = (BATCH_ROWS_MAX, self._expiries_max, self._audit_enabled)
+        if self._outbox is None:
+            return await self._database.fetch(sql("job_expire_leases"), *arguments)
+        try:
+            async with self._database.connection() as connection, connection.transaction():
+                rows: list[Row] = await connection.fetch(sql("job_expire_leases"), *arguments)
+                await self._outbox.append_again(
+                    connection, [row["id"] for row in rows if not row["exhausted"]]
+                )
+                return rows
+        except EngineError:
+            raise
+        except Exception as err:
+            raise translate(err) from err
 
     async def _exhaust(self, job_id: str) -> None:
         try:

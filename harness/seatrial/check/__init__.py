@@ -9,19 +9,25 @@ import msgspec
 
 from seatrial.check.availability import availability
 from seatrial.check.boot_contract import boot_contract
+from seatrial.check.broker_outage import broker_outage
 from seatrial.check.circumstance import counted, missing
 from seatrial.check.claim_cost import claim_cost
 from seatrial.check.duplicate_budget import duplicate_budget
 from seatrial.check.facts import facts_of
 from seatrial.check.fencing import fencing
+from seatrial.check.leadership import leadership
 from seatrial.check.lease_exclusive import lease_exclusive
 from seatrial.check.liveness import liveness
 from seatrial.check.mode_purity import mode_purity
 from seatrial.check.no_loss import no_loss
 from seatrial.check.no_phantom import no_phantom
+from seatrial.check.outbox_conservation import outbox_conservation
+from seatrial.check.private_wire import private_wire
 from seatrial.check.probe_truth import probe_truth
+from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
+from seatrial.check.rollout import rollout
 from seatrial.check.step_once import step_once
 from seatrial.history import History
 from seatrial.verdict import Check, Outcome, Verdict
@@ -39,8 +45,14 @@ CHECKS: Mapping[str, Check] = {
     "TP": punctuality,
     "PT": probe_truth,
     "CC": claim_cost,
+    "OC": outbox_conservation,
+    "PO": publish_order,
+    "LD": leadership,
+    "BO": broker_outage,
+    "PW": private_wire,
     "MP": mode_purity,
     "BC": boot_contract,
+    "RO": rollout,
 }
 
 

@@ -11,14 +11,14 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A boot that cannot keep its promise exits non-zero within its bound, names the cause, "
-    "and leaves nothing running."
+    "A boot that cannot keep its promise exits non-zero within its bound, names the cause, tells no secret, and leaves "
+    "nothing running; one that can says each thing that it has made sure of, in order."
 )
 
 
 @assuming("BC", GUARANTEE, PAIRED)
 def boot_contract(history: History) -> Verdict:
-    """One observer row `boot` for each case."""
+    """One observer row `boot` for each case; those that were to succeed have `serves` true."""
     facts = facts_of(history)
     findings = Findings(facts)
     rows = facts.rows("boot")
@@ -27,11 +27,23 @@ def boot_contract(history: History) -> Verdict:
             findings.add(f"{op.value['case']}: {fault}", at=(op.index,))
     slowest_s = max((float(op.value["duration_s"]) for op in rows), default=0.0)
     figures = {"cases": len(rows), "slowest_s": slowest_s, "violations": findings.count}
-    summary = f"{len(rows)} boots refused, the slowest after {slowest_s:.2f} s"
+    served = sum(bool(op.value.get("serves")) for op in rows)
+    summary = f"{len(rows) - served} boots refused, {served} good ones, the slowest after {slowest_s:.2f} s"
     return findings.verdict("BC", GUARANTEE, summary, figures, vacuous=None if rows else "no boot was tried")
 
 
 def _faults(boot: dict[str, Any]) -> list[str]:
+    found = _wrong_start(boot) if boot.get("serves") else _wrong_refusal(boot)
+    if boot["duration_s"] > boot["bound_s"]:
+        found.append(f"it took {boot['duration_s']:.2f} s, the bound is {boot['bound_s']:g} s")
+    if boot["processes_left"]:
+        found.append(f"it left {boot['processes_left']} processes running")
+    if boot.get("leaked"):
+        found.append("it wrote a secret into its log")
+    return found
+
+
+def _wrong_refusal(boot: dict[str, Any]) -> list[str]:
     found = []
     exit_code, stderr = boot["exit_code"], str(boot["stderr"])
     if exit_code is None:
@@ -40,12 +52,24 @@ def _faults(boot: dict[str, Any]) -> list[str]:
         found.append("it exited 0 instead of refusing to boot")
     elif exit_code < 0:
         found.append(f"it was ended by signal {-exit_code} instead of refusing to boot")
-    if boot["duration_s"] > boot["bound_s"]:
-        found.append(f"it took {boot['duration_s']:.2f} s, the bound is {boot['bound_s']:g} s")
-    expected = boot["expected"]
     said = stderr.strip()[-300:] or "it said nothing"
-    texts = [expected] if isinstance(expected, str) else expected
-    found += [f"its message does not name {text!r}: {said}" for text in texts if text not in stderr]
-    if boot["processes_left"]:
-        found.append(f"it left {boot['processes_left']} processes running")
-    return found
+    return found + [
+        f"its message does not name {text!r}: {said}" for text in _texts(boot) if text not in stderr
+    ]
+
+
+def _wrong_start(boot: dict[str, Any]) -> list[str]:
+    if boot["exit_code"] is not None:
+        return [f"it exited with {boot['exit_code']}: {str(boot['stderr']).strip()[-300:]}"]
+    position = 0
+    for text in _texts(boot):
+        at = str(boot["stderr"]).find(text, position)
+        if at < 0:
+            return [f"its log does not say {text!r} where it was to"]
+        position = at + len(text)
+    return []
+
+
+def _texts(boot: dict[str, Any]) -> list[str]:
+    expected = boot["expected"]
+    return [expected] if isinstance(expected, str) else list(expected)

@@ -6,10 +6,13 @@ The drill names them in its parameter `circumstances_min`: {name: how many there
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
+from seatrial.check.dispatch import Row, dispatches_of
 from seatrial.check.facts import Facts, happened
+from seatrial.check.lead import hits
 from seatrial.check.lease import Lease, Tenure, token_of
 from seatrial.history import Call
 
@@ -93,9 +96,58 @@ def _completed(facts: Facts) -> Sequence[tuple[Lease, Call]]:
     return found
 
 
+def _leaders_hit(facts: Facts) -> int:
+    """Faults that hit whoever led the relay then."""
+    return len(hits(facts))
+
+
+def _rows_waiting_together(facts: Facts) -> int:
+    """Rows that waited beside an earlier one of the same instance and topic: only these can be overtaken."""
+    lines: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in dispatches_of(facts).rows.values():
+        lines[row.instance_id, row.job_type].append(row)
+    return sum(
+        earlier.removed_us is None or later.enqueued_us < earlier.removed_us
+        for rows in lines.values()
+        for earlier, later in pairwise(sorted(rows, key=lambda each: each.seq))
+    )
+
+
+def _copies(facts: Facts) -> int:
+    """Records that repeat an earlier one's dedup id."""
+    return sum(len(records) - 1 for records in dispatches_of(facts).records_of.values())
+
+
+def _redeliveries(facts: Facts) -> int:
+    """Rows of the outbox beyond the first of each job."""
+    return sum(len(rows) - 1 for rows in dispatches_of(facts).rows_of_job.values())
+
+
+def _rows_enqueued(facts: Facts) -> int:
+    """Rows that the outbox took in."""
+    return len(dispatches_of(facts).rows)
+
+
+def _rows_left(facts: Facts) -> int:
+    """Rows of the outbox that still waited at the end."""
+    return len(facts.rows("outbox_row"))
+
+
+def _deliveries_moved(facts: Facts) -> int:
+    """Messages that came to a second worker process."""
+    return sum(len({op.process for op in ops}) > 1 for ops in facts.deliveries_of.values())
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "leases_lapsed": _leases_lapsed,
     "completes_raced": _completes_raced,
     "leases_completed_elsewhere": _leases_completed_elsewhere,
     "leases_orphaned": _leases_orphaned,
+    "leaders_hit": _leaders_hit,
+    "rows_waiting_together": _rows_waiting_together,
+    "copies": _copies,
+    "redeliveries": _redeliveries,
+    "deliveries_moved": _deliveries_moved,
+    "rows_left": _rows_left,
+    "rows_enqueued": _rows_enqueued,
 }

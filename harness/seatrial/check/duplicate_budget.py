@@ -9,7 +9,8 @@ from itertools import pairwise
 import msgspec
 
 from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
-from seatrial.check.facts import Facts, facts_of
+from seatrial.check.dispatch import dispatches_of
+from seatrial.check.facts import Facts, facts_of, happened
 from seatrial.check.finding import Findings
 from seatrial.check.lease import Lease, Tenure, token_of
 from seatrial.history import History, Op
@@ -17,7 +18,7 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Handlers run at least once and rarely twice: each further execution of a job follows a lease that expired, was "
-    "given back, or was held by a worker that a fault stopped."
+    "given back, or was held by a worker that a fault stopped; or a message that came again and was not yet committed."
 )
 _IDS_MAX = 200
 
@@ -29,7 +30,7 @@ class Budget(msgspec.Struct, frozen=True):
     retries: int
     """Leases given back by a retryable fail: the next execution is wanted, no duplicate."""
     explained: int
-    """Leases that expired or whose holder was stopped."""
+    """Leases that expired or whose holder was stopped, and messages that were sent or delivered again."""
 
     @property
     def duplicates(self) -> int:
@@ -96,7 +97,52 @@ def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
             retries += 1
         elif later.locked_us >= lease.expires_us or _stopped(facts, lease, later):
             explained += 1
-    return Budget(len(executions), min(retries, len(executions) - 1), explained)
+    again, repeats = _delivered(facts, job_id, executions)
+    if tenure.leases and any(op.value.get("dedup_id") for op in executions):
+        # Both ways at once, as while the modes change: the first completion wins.
+        repeats += len(tenure.leases)
+    return Budget(len(executions), min(retries + again, len(executions) - 1), explained + repeats)
+
+
+def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int, int]:
+    """Of the executions that messages brought: the wanted retries, and the explained repeats.
+
+    A new dedup id explains one (whether the engine may give it is OC's to judge); the same id again, one that was
+    published twice, or whose offset had not been committed when it was delivered to another process.
+    """
+    by_message: dict[str, list[Op]] = defaultdict(list)
+    for op in executions:
+        if op.value.get("dedup_id"):
+            by_message[op.value["dedup_id"]].append(op)
+    if not by_message:
+        return 0, 0
+    fails = sum(
+        happened(call) and bool(call.invoke.value.get("retryable", True))
+        for call in facts.fails_of.get(job_id, ())
+    )
+    retries = min(fails, len(by_message) - 1)
+    explained = len(by_message) - 1 - retries
+    for dedup_id, ops in by_message.items():
+        copies = len(dispatches_of(facts).records_of.get(dedup_id, ()))
+        for before, again in pairwise(ops):
+            is_elsewhere = again.process != before.process
+            explained += is_elsewhere and (copies > 1 or not _committed(facts, dedup_id, before, again))
+    return retries, explained
+
+
+def _committed(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
+    """Whether the first process had committed the message before the second one got it."""
+    places = {
+        (op.value["topic"], op.value["partition"], op.value["offset"])
+        for op in facts.deliveries_of.get(dedup_id, ())
+        if op.process == before.process
+    }
+    return any(
+        op.process == before.process
+        and before.t_s <= op.t_s < again.t_s
+        and (op.value["topic"], op.value["partition"], op.value["offset"]) in places
+        for op in facts.commits
+    )
 
 
 def _stopped(facts: Facts, lease: Lease, later: Lease) -> bool:

@@ -238,6 +238,16 @@ class Facts:
         """`fail_job` calls by job id."""
         return _calls_by_job(self.calls_of("fail_job"))
 
+    @cached_property
+    def deliveries_of(self) -> dict[str, list[Op]]:
+        """What workers got from Kafka, by dedup id."""
+        return _grouped((op for op in self.ops if op.f == "deliver"), "dedup_id")
+
+    @cached_property
+    def commits(self) -> Sequence[Op]:
+        """Offsets that the broker took from workers."""
+        return [op for op in self.ops if op.f == "commit" and "failed" not in op.value]
+
     # -- faults and phases ---------------------------------------------------------------------
 
     @cached_property

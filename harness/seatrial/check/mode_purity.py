@@ -11,8 +11,8 @@ from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Polling mode is pure: the outbox stays empty, no dispatch or Kafka metric exists, no log line speaks of Kafka, "
-    "and no connection leaves the engine but those to the database."
+    "Polling mode is pure: the outbox stays empty, or as another mode left it; no dispatch or Kafka metric exists, no "
+    "log line speaks of Kafka, and no connection leaves the engine but those to the database."
 )
 OUTBOX = "dispatch_outbox"
 FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
@@ -24,6 +24,10 @@ def _outbox_rows(facts: Facts) -> Sequence[Op]:
 
 def _kafka_scans(facts: Facts) -> Sequence[Op]:
     return [op for op in facts.rows("log_scan") if "kafka" in str(op.value["pattern"]).lower()]
+
+
+def _is_left(facts: Facts) -> bool:
+    return facts.flag("outbox_left", default=False) and bool(_outbox_rows(facts))
 
 
 def _node(op: Op) -> str:
@@ -44,13 +48,16 @@ def _unseen(facts: Facts) -> str | None:
 
 @assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
 def mode_purity(history: History) -> Verdict:
+    """Parameter `outbox_left` (false): rows of another mode lie there; then their number must never change."""
     facts = facts_of(history)
     findings = Findings(facts)
     outbox_rows = 0
+    left = int(_outbox_rows(facts)[0].value["rows"]) if _is_left(facts) else None
     for op in _outbox_rows(facts):
         outbox_rows = max(outbox_rows, int(op.value["rows"]))
-        if op.value["rows"]:
-            findings.add(f"{OUTBOX} holds {op.value['rows']} rows", at=(op.index,))
+        if op.value["rows"] != (left or 0):
+            instead = "" if left is None else f" instead of {left}"
+            findings.add(f"{OUTBOX} holds {op.value['rows']} rows{instead}", at=(op.index,))
     series = 0
     for op in facts.rows("metrics"):
         for name in op.value["series"]:

@@ -6,10 +6,17 @@ that asks for an ability the backend lacks is refused before it starts (Jepsen's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from seatrial.cluster.kafka_client import Access, Record
+
+
+#: partitions of a topic of jobs, as the chart's page advises
+PARTITIONS = 8
 
 
 class ClusterError(Exception):
@@ -18,22 +25,32 @@ class ClusterError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """`name` is stable over restarts (replica-0, ...); the URLs are what clients use."""
+    """`name` is stable over restarts (replica-0, ...); the addresses are what clients use."""
 
     name: str
     rest_url: str
     metrics_url: str | None
+    grpc_address: str | None = None
+    """host:port; None where gRPC is not spoken or not known."""
+
+
+Entrance = Literal["replicas", "service"]
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """What to bring up. `values` go into the chart as an operator's -f file would."""
+    """What to bring up. `values` go into the chart as an operator's -f file would.
+
+    By the entrance `replicas` clients choose a replica for each call; by `service` there is one address, and the
+    cluster chooses who answers, as for its real users. Only one whose pods come and go has the second.
+    """
 
     replicas: int = 3
     values: Mapping[str, object] = field(default_factory=dict)
     #: replaces the rendered container command; same env, same ports (for mutants and other engines)
     engine_command: str | None = None
     folder: Path = Path()
+    entrance: Entrance = "replicas"
 
 
 @runtime_checkable
@@ -141,6 +158,125 @@ class Restarts(Protocol):
         ...
 
 
+class Broker(Protocol):
+    """What a drill may ask of the Kafka cluster between engines and workers, whoever runs it."""
+
+    async def start(self) -> None:
+        """Returns when it answers."""
+        ...
+
+    async def close(self) -> None: ...
+
+    def access(self) -> Access:
+        """For workers and for observation; no proxy in the path."""
+        ...
+
+    def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
+        """The chart's `kafka` values that lead an engine here. Holds a password: never shown."""
+        ...
+
+    def secrets(self) -> Sequence[str]:
+        """What must show in no log, in no report and on no wire."""
+        ...
+
+    async def create_topics(self, names: Iterable[str]) -> None:
+        """Those that were not made yet."""
+        ...
+
+    async def delete_topics(self, names: Iterable[str]) -> None: ...
+
+    async def clear(self) -> None:
+        """Deletes the topics that `create_topics` made, so that the next drill begins with none."""
+        ...
+
+    async def records(self) -> list[Record]:
+        """Every record of the topics that were made."""
+        ...
+
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        ...
+
+
+class BrokerProcess(Broker, Protocol):
+    """A broker that may be broken."""
+
+    async def crash(self) -> None:
+        """SIGKILL; `start` is its heal."""
+        ...
+
+    async def stop(self) -> None: ...
+
+    async def cut(self, mode: CutMode, *, delay_s: float = 0.0) -> None:
+        """Between all engines and the broker, as `Partition.cut`."""
+        ...
+
+    async def mend(self) -> None: ...
+
+    def dropped_bytes(self) -> int: ...
+
+    def cut_connections(self) -> int: ...
+
+    def capture(self) -> None:
+        """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
+        ...
+
+    def captured(self) -> Sequence[bytes]:
+        """Each direction of each connection since `capture`, from its first byte."""
+        ...
+
+    def stranger_values(self) -> Mapping[str, Any]:
+        """As `engine_values` of the secured way, for a user who may log in and may do nothing."""
+        ...
+
+    def other_authority(self) -> Path:
+        """A CA file that did not sign the broker's certificate."""
+        ...
+
+
+@runtime_checkable
+class Kafka(Protocol):
+    def broker(self) -> Broker: ...
+
+
+@runtime_checkable
+class KafkaFaults(Protocol):
+    def broker_process(self) -> BrokerProcess:
+        """Raises ClusterError when the broker is somebody else's."""
+        ...
+
+
+@runtime_checkable
+class Reconfigure(Protocol):
+    async def reconfigure(
+        self, replica: str, values: Mapping[str, object], *, wait_ready: bool = True
+    ) -> None:
+        """Stops it gracefully and starts it with these chart values over the cluster's, on the same ports."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """How one start went. `exit_code` is None when it still ran at the end of its bound, or was ready before."""
+
+    exit_code: int | None
+    ready: bool
+    output: str
+    """Without secrets; `leaked` tells whether it held one."""
+    leaked: bool
+    duration_s: float
+    processes_left: int
+
+
+@runtime_checkable
+class Boots(Protocol):
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        """Starts one more replica with these chart values over the cluster's, until it exits, is ready, or the bound
+        is over; it is gone afterwards. A cluster that is not up is given its empty database first.
+        """
+        ...
+
+
 @runtime_checkable
 class Siblings(Protocol):
     def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> Sibling:
@@ -159,3 +295,56 @@ class Sibling(Cluster, Protocol):
         Raises ClusterError with what it said when it does not exit 0.
         """
         ...
+
+
+Build = Literal["this", "next", "broken"]
+"""The engine on trial; one with one more additive migration; one whose migration fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What a change of the release did. Pods by their unique ids; `ready_min` is the fewest that were ready."""
+
+    revision: int
+    status: str
+    pods_before: tuple[str, ...]
+    pods_after: tuple[str, ...]
+    image_after: str
+    ready_min: int
+    message: str = ""
+    """Why it failed; empty when it did not."""
+
+
+@runtime_checkable
+class Upgrade(Protocol):
+    """The release as an operator changes it; each returns when the cluster is as asked, or Helm has given up."""
+
+    async def upgrade(self, build: Build, values: Mapping[str, object] | None = None) -> Rollout:
+        """`values` are added to those of the spec, for this and all later upgrades."""
+        ...
+
+    async def rollback(self) -> Rollout: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """`refused` counts the evictions that a disruption budget put off; `ready_min` as in Rollout."""
+
+    evicted: int
+    refused: int
+    ready_min: int
+
+
+@runtime_checkable
+class Nodes(Protocol):
+    """The machines under the replicas."""
+
+    def placement(self) -> Mapping[str, int]:
+        """How many of the release's pods are on each node, of those that may take any."""
+        ...
+
+    async def drain(self, node: str) -> Drained:
+        """Cordons it and evicts the release's pods as `kubectl drain` does; returns when they are gone from it."""
+        ...
+
+    async def uncordon(self, node: str) -> None: ...

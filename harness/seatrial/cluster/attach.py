@@ -20,18 +20,34 @@ _HEALTH_PATH = "/healthz"
 
 
 class AttachedCluster:
-    """`up` waits for the endpoints and `down` leaves them as they are."""
+    """`up` waits for the endpoints and `down` leaves them as they are.
 
-    def __init__(self, urls: Sequence[str], *, folder: Path | None = None) -> None:
+    `grpc_addresses` are those of the same replicas in the same order; empty where gRPC is not spoken.
+    """
+
+    def __init__(
+        self, urls: Sequence[str], grpc_addresses: Sequence[str] = (), *, folder: Path | None = None
+    ) -> None:
         if not urls:
             raise ClusterError("no URL to attach to; give at least one, as http://HOST:PORT")
-        self._replicas = [Replica(f"replica-{n}", _checked(url), None) for n, url in enumerate(urls)]
+        if grpc_addresses and len(grpc_addresses) != len(urls):
+            raise ClusterError(
+                f"{len(grpc_addresses)} gRPC addresses for {len(urls)} URLs; give one for each, in the same order"
+            )
+        addresses: Sequence[str | None] = [_checked_grpc(address) for address in grpc_addresses] or [
+            None
+        ] * len(urls)
+        self._replicas = [
+            Replica(f"replica-{n}", _checked(url), None, address)
+            for n, (url, address) in enumerate(zip(urls, addresses, strict=True))
+        ]
         self.spec = ClusterSpec(replicas=len(urls), folder=folder or Path())
 
     async def up(self) -> None:
         """Returns when every endpoint answers its health path; ClusterError names the one that does not."""
         async with aiohttp.ClientSession() as session:
             await asyncio.gather(*(_until_alive(session, replica) for replica in self._replicas))
+        await asyncio.gather(*(_until_listening(replica) for replica in self._replicas))
 
     async def down(self) -> None:
         """Nothing was made, so nothing is removed."""
@@ -51,6 +67,17 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+def _checked_grpc(address: str) -> str:
+    parts = urlsplit(f"//{address}")
+    try:
+        is_good = bool(parts.hostname) and bool(parts.port) and parts.netloc == address
+    except ValueError:
+        is_good = False
+    if not is_good or "@" in address:
+        raise ClusterError(f"{address!r} is no gRPC address of an engine; give HOST:PORT, without a scheme")
+    return address
+
+
 async def _until_alive(session: aiohttp.ClientSession, replica: Replica) -> None:
     url = replica.rest_url + _HEALTH_PATH
     give_up_at_s = time.monotonic() + ALIVE_WITHIN_S
@@ -67,5 +94,28 @@ async def _until_alive(session: aiohttp.ClientSession, replica: Replica) -> None
         if time.monotonic() > give_up_at_s:
             raise ClusterError(
                 f"{url} is not alive after {ALIVE_WITHIN_S:g} s: {cause}; start the engine or correct the URL"
+            )
+        await asyncio.sleep(_LOOK_INTERVAL_S)
+
+
+async def _until_listening(replica: Replica) -> None:
+    """No call of gRPC is there for this on every engine, so a connection must do."""
+    if replica.grpc_address is None:
+        return
+    parts = urlsplit(f"//{replica.grpc_address}")
+    give_up_at_s = time.monotonic() + ALIVE_WITHIN_S
+    while True:
+        try:
+            async with asyncio.timeout(_ANSWER_WITHIN_S):
+                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        except (OSError, TimeoutError) as err:
+            cause = str(err) or f"no answer in {_ANSWER_WITHIN_S:g} s"
+        else:
+            writer.close()
+            return
+        if time.monotonic() > give_up_at_s:
+            raise ClusterError(
+                f"nobody listens at {replica.grpc_address} after {ALIVE_WITHIN_S:g} s: {cause}; start the engine "
+                "or correct --attach-grpc"
             )
         await asyncio.sleep(_LOOK_INTERVAL_S)

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +24,17 @@ import aiohttp
 import psutil
 import psycopg
 
-from seatrial.cluster import ClusterError, ClusterSpec, CutMode, Replica
+from seatrial.cluster import (
+    BootReport,
+    Broker,
+    BrokerProcess,
+    ClusterError,
+    ClusterSpec,
+    CutMode,
+    Replica,
+)
+from seatrial.cluster.boot import observed_boot
+from seatrial.cluster.kafka import KafkaServer
 from seatrial.cluster.kubelet import Kubelet
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
@@ -40,6 +50,7 @@ DOWN_GRACE_S = 2.0
 _READY_INTERVAL_S = 0.05
 _TERMINATED_WITHIN_MS = 5_000
 _SAID_CHARACTERS_MAX = 1000
+_PORTS = ("rest", "grpc", "metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,8 @@ class _Node:
 
 
 class LocalCluster:
-    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings.
+    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings, Reconfigure, Boots, and
+    with a `broker` Kafka and KafkaFaults.
 
     In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
     With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
@@ -66,6 +78,7 @@ class LocalCluster:
         spec: ClusterSpec,
         *,
         postgres: PostgresServer | None = None,
+        broker: Broker | None = None,
         chart: Path | None = None,
         restart: bool = False,
     ) -> None:
@@ -73,12 +86,15 @@ class LocalCluster:
             raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
         self.spec = spec
         self._folder = spec.folder.resolve()
+        self._broker = broker
         self._chart = chart
         self._restart = restart
         self._is_own_postgres = postgres is None
         self._postgres = postgres or PostgresServer(self._folder / "logs" / "postgres.log")
         self._database = f"trial_{secrets.token_hex(4)}"
         self._nodes: dict[str, _Node] = {}
+        self._boots = 0
+        self._has_foundations = False
         self._stack = AsyncExitStack()
         self._ports = Ports()
         self._reaper: Reaper
@@ -91,7 +107,9 @@ class LocalCluster:
         try:
             await self._lay_foundations()
             for number in range(self.spec.replicas):
-                await self._make_node(f"replica-{number}")
+                name = f"replica-{number}"
+                self._nodes[name] = await self._make_node(name, self.spec.values)
+                self._stack.push_async_callback(self._take_down, name)
             async with asyncio.TaskGroup() as starts:
                 for name in self._nodes:
                     starts.create_task(self.start(name))
@@ -105,6 +123,7 @@ class LocalCluster:
     async def down(self) -> None:
         await self._stack.aclose()
         self._nodes = {}
+        self._has_foundations = False
 
     def replicas(self) -> Sequence[Replica]:
         return [node.replica for node in self._nodes.values()]
@@ -126,6 +145,50 @@ class LocalCluster:
             await self._until_ready(node)
         if self._restart:
             node.kubelet.watch()
+
+    async def reconfigure(
+        self, replica: str, values: Mapping[str, object], *, wait_ready: bool = True
+    ) -> None:
+        await self.stop(replica)
+        node = self._node(replica)
+        container = self._render(
+            replica, node.proxy.port, _merged(self.spec.values, values), ports=node.container.ports
+        )
+        process = self._process(replica, container)
+        self._nodes[replica] = replace(
+            node,
+            container=container,
+            process=process,
+            kubelet=Kubelet(process, container.probes.get("liveness"), self._session),
+        )
+        await self.start(replica, wait_ready=wait_ready)
+
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        await self._lay_foundations()
+        self._boots += 1
+        node = await self._make_node(f"boot-{self._boots}", _merged(self.spec.values, values))
+        try:
+            return await observed_boot(
+                node.process, node.container, self._session, bound_s, self._without_secret
+            )
+        finally:
+            await node.process.kill()
+            await node.proxy.close()
+
+    def broker(self) -> Broker:
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return self._broker
+
+    def broker_process(self) -> BrokerProcess:
+        broker = self.broker()
+        if not isinstance(broker, KafkaServer):
+            raise ClusterError(
+                "the broker was given with --brokers and is not ours to break; leave --brokers out"
+            )
+        return broker
 
     def restarts(self, replica: str) -> int:
         """How often its kubelet started it again."""
@@ -194,7 +257,9 @@ class LocalCluster:
 
     def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> LocalCluster:
         spec = ClusterSpec(replicas, values, self.spec.engine_command, folder)
-        return LocalCluster(spec, postgres=self._postgres, chart=self._chart, restart=self._restart)
+        return LocalCluster(
+            spec, postgres=self._postgres, broker=self._broker, chart=self._chart, restart=self._restart
+        )
 
     async def run_command(self, replica: str, *words: str) -> None:
         """Always the chart's program: an engine command says nothing about other words than its own."""
@@ -215,6 +280,9 @@ class LocalCluster:
 
     async def _lay_foundations(self) -> None:
         """All that the replicas share; what is made here is given back by `down` in reverse order."""
+        if self._has_foundations:
+            return
+        self._has_foundations = True
         self._stack.callback(self._ports.close)
         if self._is_own_postgres:
             self._stack.push_async_callback(self._postgres.close)
@@ -231,38 +299,43 @@ class LocalCluster:
         await self._postgres.start()
         await self._postgres.drop_database(self._database)
 
-    async def _make_node(self, name: str) -> None:
+    async def _make_node(self, name: str, values: Mapping[str, Any]) -> _Node:
         proxy = Proxy(self._ports.take(), self._postgres.port)
         await proxy.open()
         self._stack.push_async_callback(proxy.close)
-        container = self._render(name, proxy.port)
-        process = Process(
-            name,
-            self._command(container),
-            env={**self._base_env(), **container.env},
-            log_path=self._folder / "logs" / f"{name}.log",
-            reaper=self._reaper,
-        )
-        node = _Node(
+        ports = {part: self._ports.take() for part in _PORTS}
+        container = self._render(name, proxy.port, values, ports=ports)
+        process = self._process(name, container)
+        return _Node(
             Replica(
                 name,
                 rest_url=f"http://127.0.0.1:{container.ports['rest']}",
                 metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
+                grpc_address=f"127.0.0.1:{container.ports['grpc']}",
             ),
             container,
             process,
             Kubelet(process, container.probes.get("liveness"), self._session),
             proxy,
         )
-        self._nodes[name] = node
-        self._stack.push_async_callback(_take_down, node)
 
-    def _render(self, name: str, database_port: int) -> ContainerSpec:
+    def _process(self, name: str, container: ContainerSpec) -> Process:
+        return Process(
+            name,
+            self._command(container),
+            env={**self._base_env(), **container.env},
+            log_path=self._folder / "logs" / f"{name}.log",
+            reaper=self._reaper,
+        )
+
+    def _render(
+        self, name: str, database_port: int, values: Mapping[str, Any], *, ports: Mapping[str, int]
+    ) -> ContainerSpec:
         values = _merged(
-            self.spec.values,
+            self._with_broker(values),
             {
                 "replicaCount": self.spec.replicas,
-                "engine": {part: {"port": self._ports.take()} for part in ("rest", "grpc", "metrics")},
+                "engine": {part: {"port": ports[part]} for part in _PORTS},
                 "postgresql": {
                     "dsn": self._postgres.engine_dsn(self._database, database_port),
                     "existingSecret": "",
@@ -274,6 +347,14 @@ class LocalCluster:
             return rendered.containers("Deployment", pod_name=name)[0]
         except RenderError as err:
             raise ClusterError(f"the chart cannot be rendered: {self._without_secret(str(err))}") from None
+
+    def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where the broker is, unless the values say otherwise; nothing of it in polling mode."""
+        if (values.get("engine") or {}).get("dispatchMode") != "kafka_outbox":
+            return values
+        named = values.get("kafka") or {}
+        secured = named.get("transport") == "sasl_scram_tls"
+        return _merged({"kafka": self.broker().engine_values(secured=secured)}, values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place; programs are found beside this Python first."""
@@ -316,7 +397,18 @@ class LocalCluster:
         )
 
     def _without_secret(self, text: str) -> str:
-        return text.replace(self._postgres.secret, "***")
+        for secret in (self._postgres.secret, *(self._broker.secrets() if self._broker else ())):
+            text = text.replace(secret, "***")
+        return text
+
+    async def _take_down(self, name: str) -> None:
+        node = self._nodes[name]
+        await node.kubelet.unwatch()
+        await node.proxy.mend()
+        if node.process.paused:
+            await node.process.resume()
+        if node.process.running:
+            await node.process.stop(DOWN_GRACE_S)
 
     def _node(self, replica: str) -> _Node:
         try:
@@ -324,15 +416,6 @@ class LocalCluster:
         except KeyError:
             names = ", ".join(self._nodes) or "none: the cluster is not up"
             raise ClusterError(f"no replica {replica!r}; there are {names}") from None
-
-
-async def _take_down(node: _Node) -> None:
-    await node.kubelet.unwatch()
-    await node.proxy.mend()
-    if node.process.paused:
-        await node.process.resume()
-    if node.process.running:
-        await node.process.stop(DOWN_GRACE_S)
 
 
 def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

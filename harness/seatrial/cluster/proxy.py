@@ -1,4 +1,4 @@
-"""The network between one engine and its database: a TCP proxy that can be cut in four ways.
+"""The network between one engine and its database, or all engines and the broker: a TCP proxy, cut in four ways.
 
 What a cut does to a connection follows what a packet filter does to TCP. Bytes on a cut path are withheld and
 counted, and delivered in order when the path mends, because TCP would have sent them again; so a COMMIT sent
@@ -23,6 +23,8 @@ from seatrial.cluster import ClusterError, CutMode
 
 #: withheld per connection and direction before the sender is made to wait; about a kernel's socket buffer
 HELD_BYTES_MAX = 1 << 20
+#: kept of one direction of one connection while bytes are captured
+CAPTURED_BYTES_MAX = 16 << 20
 _END = b""
 _RESET = struct.pack("ii", 1, 0)
 
@@ -38,6 +40,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._to_database_delay_s = 0.0
         self._to_engine_delay_s = 0.0
+        self._captures: list[bytearray] | None = None
         self.dropped_bytes = 0
         self.cut_connections = 0
 
@@ -82,6 +85,21 @@ class Proxy:
         """What was withheld is delivered in order; the port answers again."""
         self._set_delays(0.0, 0.0)
         await self._listen()
+
+    def capture(self) -> None:
+        """Keeps what goes through, of each connection that is opened from now on; forgets what was kept."""
+        self._captures = []
+
+    def captured(self) -> Sequence[bytes]:
+        """Each direction of each connection since `capture`, from its first byte; the engine's side of a pair first."""
+        return [bytes(stream) for stream in self._captures or ()]
+
+    def new_capture(self) -> bytearray | None:
+        """Where a flow is to copy its bytes, if anywhere."""
+        if self._captures is None:
+            return None
+        self._captures.append(bytearray())
+        return self._captures[-1]
 
     def database_side_ports(self) -> Sequence[int]:
         """By these the database knows the sessions of this replica (pg_stat_activity.client_port)."""
@@ -222,6 +240,7 @@ class _Flow:
         self._delay_s = 0.0
         self._held: deque[tuple[float, bytes]] = deque()
         self._held_bytes = 0
+        self._copy = proxy.new_capture()
         self._timer: asyncio.TimerHandle | None = None
         self._is_discarded = False
         self.source: asyncio.Transport | None = None
@@ -233,6 +252,8 @@ class _Flow:
         return self._delay_s < math.inf
 
     def feed(self, data: bytes) -> None:
+        if self._copy is not None and len(self._copy) < CAPTURED_BYTES_MAX:
+            self._copy += data
         if self._is_discarded:
             return
         if self._delay_s:

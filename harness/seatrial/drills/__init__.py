@@ -7,19 +7,44 @@ from collections.abc import Mapping, Sequence
 
 from seatrial.drill import Drill
 from seatrial.drills import (
+    ack_lost,
+    ack_then_crash,
     all_killed,
+    broker_away,
+    broker_refuses,
+    broker_unreachable,
     chain,
     claim_flatness,
     database_crash,
     double_complete,
+    engines_away,
+    failed_migration,
+    helm_rollback,
+    instance_order,
+    leader_disconnected,
+    leader_killed,
+    leader_killed_often,
+    leader_partitioned,
+    leader_paused,
+    leader_stopped,
     lease_reclaim,
+    mixed_fleet,
+    mode_flips,
+    node_drain,
     non_sticky,
     poison,
     polling_purity,
     probes,
+    rebalance_storm,
+    rollback_to_polling,
+    rolling_upgrade,
     small_pool,
     smoke,
     timers,
+    topic_late,
+    topic_missing,
+    topics_present,
+    worker_gone,
     zombie,
     zombie_same_name,
 )
@@ -29,16 +54,49 @@ CATALOGUE: Mapping[str, Drill] = {
     drill.id: drill
     for drill in (
         smoke.DRILL,
+        smoke.KAFKA,
+        smoke.SECURED,
         lease_reclaim.DRILL,
+        lease_reclaim.KAFKA,
         zombie.DRILL,
+        zombie.KAFKA,
         zombie_same_name.DRILL,
         double_complete.DRILL,
+        double_complete.KAFKA,
         non_sticky.DRILL,
+        non_sticky.KAFKA,
         poison.DRILL,
+        leader_killed.DRILL,
+        leader_stopped.DRILL,
+        leader_disconnected.DRILL,
+        leader_partitioned.DRILL,
+        leader_paused.DRILL,
+        leader_killed_often.DRILL,
         all_killed.DRILL,
+        rollback_to_polling.DRILL,
+        mode_flips.DRILL,
+        mixed_fleet.DRILL,
         polling_purity.DRILL,
+        topics_present.DRILL,
+        topic_missing.DRILL,
+        broker_unreachable.DRILL,
+        broker_refuses.DRILL,
+        topic_late.DRILL,
+        ack_then_crash.DRILL,
+        ack_lost.DRILL,
+        engines_away.DRILL,
+        rebalance_storm.DRILL,
+        broker_away.DRILL,
+        worker_gone.DRILL,
+        broker_away.MINUTE,
+        instance_order.DRILL,
         database_crash.DRILL,
+        database_crash.KAFKA,
         probes.DRILL,
+        rolling_upgrade.DRILL,
+        failed_migration.DRILL,
+        helm_rollback.DRILL,
+        node_drain.DRILL,
         timers.DRILL,
         chain.DRILL,
         claim_flatness.DRILL,
@@ -47,15 +105,22 @@ CATALOGUE: Mapping[str, Drill] = {
 }
 
 
-def select(names: Sequence[str], *, core: bool = False, everything: bool = False) -> list[Drill]:
-    """The named drills in their order, then the rest of the core or of the catalogue. Raises Misuse."""
+def select(
+    names: Sequence[str], *, core: bool = False, everything: bool = False, backend: str = "local"
+) -> list[Drill]:
+    """The named drills in their order, then the rest of the backend's core or of the catalogue. Raises Misuse."""
     unknown = [name for name in names if _find(name) is None]
     if unknown:
         raise Misuse("; ".join(_unknown(name) for name in unknown))
     chosen = [drill for name in names if (drill := _find(name)) is not None]
     if core or everything:
+        of_core = {
+            drill.id for drill in CATALOGUE.values() if (drill.on_kind if backend == "kind" else drill.core)
+        }
         chosen += [
-            drill for drill in CATALOGUE.values() if (everything or drill.core) and drill not in chosen
+            drill
+            for drill in CATALOGUE.values()
+            if (everything or drill.id in of_core) and drill not in chosen
         ]
     return list(dict.fromkeys(chosen))
 

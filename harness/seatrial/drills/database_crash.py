@@ -30,6 +30,8 @@ WORKERS = 2
 SLOTS = 24
 LEASE_S = 3
 DRAIN_S = 25.0
+KAFKA_LINEAR_STARTS = 90
+KAFKA_LOAN_STARTS = 16
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -40,10 +42,19 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
+def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 3, KAFKA_LINEAR_STARTS, over_s=LOAD_S),
+        "loan": loan_starts(rng, KAFKA_LOAN_STARTS, over_s=LOAD_S),
+        "crash_at_s": round(rng.uniform(2.0, 4.0), 3),
+    }
+
+
 async def scenario(stage: Stage) -> None:
     await stage.upload(LINEAR, LOAN)
     stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
     stage.people()
+    await stage.workers_joined()
     stage.phase("load")
     loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
     await stage.at(stage.schedule["crash_at_s"])
@@ -79,4 +90,12 @@ DRILL = Drill(
     ),
     core=True,
     bound_s=120.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="PostgreSQL killed under load, jobs through Kafka",
+    promise="The outbox survives a crash of the database with everything else, and the relay finds its way back alone.",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
+    plan=smaller_plan,
+    parameters={"ops_min": KAFKA_LINEAR_STARTS},
 )

@@ -44,12 +44,33 @@ async def scenario(stage: Stage) -> None:
     stage.phase("load")
     await stage.load(stage.schedule["starts"])
     jobs = await _lease_all(stage)
+    await _race_all(stage, jobs)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def kafka_scenario(stage: Stage) -> None:
+    """Nobody consumes the raced jobs: they are answered as from consumers that all got the message."""
+    await stage.upload(LINEAR)
+    stage.workers.start(LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}))
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    rows = await stage.query(
+        """SELECT id, instance_id, step_execution_id, job_type, retries_remaining
+        FROM job WHERE job_type = %s ORDER BY id""",
+        RACED,
+    )
+    await _race_all(stage, [Job(*row) for row in rows])
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _race_all(stage: Stage, jobs: Sequence[Job]) -> None:
     for first in range(0, len(jobs), JOBS_AT_ONCE):
         await stage.race(
             _race(stage, job, number) for number, job in enumerate(jobs[first : first + JOBS_AT_ONCE], first)
         )
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
 
 
 async def _lease_all(stage: Stage) -> Sequence[Job]:
@@ -93,4 +114,13 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=90.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="One Kafka job completed many times at once",
+    promise="A job that Kafka brought is completed once as well, however many completions of it meet (seed 001).",
+    checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),
+    scenario=kafka_scenario,
+    redelivery_s=60.0,
+    parameters={"republished_max": 0},
 )

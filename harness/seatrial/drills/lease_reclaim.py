@@ -36,11 +36,19 @@ DRAIN_S = 20.0
 RECLAIM_BOUND_S = 4.0
 
 
+#: a worker of Kafka's takes one message at a time of each type
+KAFKA_STARTS = 50
+
+
 def plan(rng: random.Random) -> Mapping[str, Any]:
     return {
         "starts": linear_starts(rng, 2, STARTS, over_s=LOAD_S),
         "deaths_s": sorted(round(rng.uniform(1.5, 5.0), 3) for _ in range(VICTIMS)),
     }
+
+
+def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
+    return {**plan(rng), "starts": linear_starts(rng, 2, KAFKA_STARTS, over_s=LOAD_S)}
 
 
 async def scenario(stage: Stage) -> None:
@@ -51,6 +59,7 @@ async def scenario(stage: Stage) -> None:
         LINEAR.worker(slots=VICTIM_SLOTS, lease_s=LEASE_S, handlers=dict.fromkeys(LINEAR.handlers, slow)),
         VICTIMS,
     )
+    await stage.workers_joined()
     stage.phase("load")
     load = stage.spawn(stage.load(stage.schedule["starts"]))
     for victim, death_s in zip(victims, stage.schedule["deaths_s"], strict=True):
@@ -61,6 +70,26 @@ async def scenario(stage: Stage) -> None:
     await load
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def kafka_scenario(stage: Stage) -> None:
+    """All of them think long and always have work, so a death finds a message in hand."""
+    await stage.upload(LINEAR)
+    slow = Handler(*VICTIM_THINKS_S)
+    spec = LINEAR.worker(handlers=dict.fromkeys(LINEAR.handlers, slow), session_timeout_s=1.5)
+    victims = stage.workers.start(spec, VICTIMS)
+    stage.workers.start(LINEAR.worker(session_timeout_s=1.5), SURVIVORS)
+    await stage.workers_joined()
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["starts"]))
+    for victim, death_s in zip(victims, stage.schedule["deaths_s"], strict=True):
+        await stage.at(death_s)
+        await stage.workers.kill(victim)
+    for victim in victims:
+        stage.workers.restart(victim)
+    await load
+    stage.phase("drain")
+    await stage.drain(2 * DRAIN_S)
 
 
 async def _kill_with_leases_in_hand(stage: Stage, victim: int) -> None:
@@ -97,4 +126,19 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=90.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="A Kafka worker dies with messages in hand",
+    promise="The messages of a killed worker are in other hands as soon as its group has noticed (seed 000).",
+    checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),
+    plan=smaller_plan,
+    scenario=kafka_scenario,
+    parameters={
+        "ops_min": KAFKA_STARTS,
+        "republished_max": 0,
+        "error_statuses_allowed": [0],
+        "circumstances_min": {"deliveries_moved": 1},
+    },
+    bound_s=120.0,
 )

@@ -11,10 +11,11 @@ import asyncio
 import random
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Database, Kill, Replica, Restarts, Sibling, Siblings
+from seatrial.cluster import Database, Kill, Restarts, Sibling, Siblings
 from seatrial.drill import Drill
 from seatrial.fault.database import CrashDatabase
 from seatrial.stage import Stage
@@ -81,7 +82,7 @@ async def _schema_is_not_there_yet(stage: Stage) -> None:
         coming_up = stage.spawn(sibling.up())
         await stage.eventually(lambda: bool(sibling.replicas()), 10, "the other installation has a replica")
         node = sibling.replicas()[0]
-        replica = Replica(UNMIGRATED, node.rest_url, node.metrics_url)
+        replica = replace(node, name=UNMIGRATED)
         client = await stack.enter_async_context(
             RecordingClient(f"probe-{UNMIGRATED}", [replica], stage.recorder, stage.random(UNMIGRATED))
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+from seatrial.cluster import KafkaFaults
 from seatrial.drill import Drill
 from seatrial.stage import Stage
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment
+from seatrial.yard import environment, merge
 
 LINEAR = linear(3)
 LOAN = loan()
@@ -22,6 +24,9 @@ WORKERS = 2
 SLOTS = 16
 LEASE_S = 30
 DRAIN_S = 40.0
+#: a worker of Kafka's takes one message at a time of each type
+KAFKA_LINEAR_STARTS = 90
+KAFKA_LOAN_STARTS = 16
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -31,14 +36,27 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
+def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "linear": linear_starts(rng, 3, KAFKA_LINEAR_STARTS, over_s=LOAD_S),
+        "loan": loan_starts(rng, KAFKA_LOAN_STARTS, over_s=LOAD_S),
+    }
+
+
 async def scenario(stage: Stage) -> None:
     await stage.upload(LINEAR, LOAN)
     stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
     stage.people()
+    await stage.workers_joined()
     stage.phase("load")
     await stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan"))
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def secured_scenario(stage: Stage) -> None:
+    await scenario(stage)
+    stage.look_at_wire("smoke", *LINEAR.topics())
 
 
 DRILL = Drill(
@@ -57,5 +75,27 @@ DRILL = Drill(
     },
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
+    on_kind=True,
     bound_s=90.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="All workloads through Kafka, no fault",
+    promise="In kafka_outbox mode every step type runs to its end, each job once, in order (seed 001).",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
+    plan=smaller_plan,
+    redelivery_s=60.0,
+    parameters={"ops_min": KAFKA_LINEAR_STARTS, "republished_max": 0},
+    core=True,
+)
+SECURED = replace(
+    KAFKA,
+    id="smoke-secured",
+    title="All workloads through Kafka by SASL over TLS",
+    promise="With sasl_scram_tls the same runs to its end, and no byte of it can be read on the way (seed 001).",
+    checks=(*KAFKA.checks, "PW"),
+    scenario=secured_scenario,
+    values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),
+    needs=(*KAFKA.needs, KafkaFaults),
+    core=False,
 )

@@ -13,6 +13,7 @@ from typing import Any
 
 from seatrial.cluster import Database
 from seatrial.drill import Drill
+from seatrial.history import HISTORY_FILE
 from seatrial.stage import Stage
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
@@ -30,6 +31,7 @@ HOLDER_THINKS = Handler(4.0, 5.0)
 LEASED_WITHIN_S = 10.0
 TAKEN_OVER_WITHIN_S = 20.0
 DRAIN_S = 30.0
+KAFKA_JOBS = 2 * JOBS_EACH
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -71,6 +73,29 @@ async def scenario(stage: Stage) -> None:
     await stage.drain(DRAIN_S)
 
 
+async def kafka_scenario(stage: Stage) -> None:
+    """The zombie sits on one message of each type; its group gives its partitions away, and the engine sends again."""
+    await stage.upload(HELD, DONE)
+    both = dict.fromkeys([*HELD.handlers, *DONE.handlers], ZOMBIE_THINKS)
+    (zombie,) = stage.workers.start(HELD.worker(handlers=both, session_timeout_s=1.5))
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    await stage.eventually(lambda: _has_executed(stage), LEASED_WITHIN_S, "the zombie works on a message")
+    stage.phase("fault")
+    await stage.workers.pause(zombie)
+    stage.workers.start(HELD.worker(handlers={**HELD.handlers, **DONE.handlers}, session_timeout_s=1.5), 2)
+    await stage.drain(TAKEN_OVER_WITHIN_S)
+    await stage.workers.resume(zombie)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+def _has_executed(stage: Stage) -> bool:
+    history = (stage.folder / HISTORY_FILE).read_bytes()
+    return b'"f":"execute"' in history
+
+
 async def _count(stage: Stage, status: str, worker_id: str | None) -> int:
     """Jobs in that state; with a worker, those that name it."""
     rows = await stage.query(
@@ -102,4 +127,17 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=100.0,
+)
+
+KAFKA = DRILL.in_kafka_mode(
+    title="A paused Kafka worker comes back after its job was sent again",
+    promise="A job that its worker sat on is sent to another, and the late answer of the first changes nothing.",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
+    scenario=kafka_scenario,
+    redelivery_s=float(LEASE_S),
+    parameters={
+        "ops_min": KAFKA_JOBS,
+        "error_statuses_allowed": [0, 409],
+        "circumstances_min": {"redeliveries": 1, "deliveries_moved": 1},
+    },
 )

@@ -17,6 +17,7 @@ from seatrial.history import Recorder
 #: the targets of faults that are not one replica
 ALL_REPLICAS = "all"
 DATABASE = "database"
+BROKER = "broker"
 
 HEAL_WITHIN_S = 120.0
 
@@ -90,7 +91,7 @@ async def inflicted(
 ) -> AsyncIterator[Evidence]:
     """The fault holds inside the block. Faults that overlap need processes of different names."""
     known = [replica.name for replica in cluster.replicas()]
-    if fault.target not in {*known, ALL_REPLICAS, DATABASE}:
+    if fault.target not in {*known, ALL_REPLICAS, DATABASE, BROKER}:
         raise FaultError(f"{fault.name}: no replica {fault.target!r}; there are {', '.join(known)}")
     await fault.setup(cluster)
     targets = {"target": known if fault.target == ALL_REPLICAS else fault.target}

@@ -13,6 +13,14 @@ from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready, names
 
 _CONNECT_TIMEOUT_S = 2
+RELAY_LOCK = 4893219751932018491
+_TERMINATE_LOCK_HOLDER = """
+SELECT count(pg_terminate_backend(l.pid, 5000))
+FROM pg_locks AS l
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (l.classid::bigint << 32) | l.objid::bigint = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,39 @@ class TerminateSessions(Bare):
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if not self._seen.get("sessions"):
             raise FaultDidNotBite(f"{self.name}: {self.target} had no session")
+        return dict(self._seen)
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, [self.target], self.name)
+
+
+@dataclass(frozen=True)
+class TerminateLeaderSession(Bare):
+    """pg_terminate_backend on the session that holds the relay's advisory lock (contract 9.2); `target` leads by it."""
+
+    name: ClassVar[str] = "terminate_leader_session"
+    target: str
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_reach_database(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        dsn = _can_reach_database(cluster, self.name).dsn()
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            found = await connection.execute(_TERMINATE_LOCK_HOLDER, (RELAY_LOCK,))
+            row = await found.fetchone()
+        self._seen["sessions"] = row[0] if row else 0
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        if not self._seen.get("sessions"):
+            raise FaultDidNotBite(f"{self.name}: nobody held the lock {RELAY_LOCK}")
         return dict(self._seen)
 
     async def heal(self, cluster: Cluster) -> None:

@@ -39,6 +39,7 @@ STATE_COLOURS: Mapping[str, Colour] = {
     "open": GREY,
 }
 _TEXT_COLOURS = {GREY: "rgb(116,126,138)", AMBER: "rgb(40,26,0)"}
+_LEADERS = (BLUE, GREEN, PURPLE, SKY, AMBER)
 _PATTERNS = {"paused": "/", "cut": "x", "fault": "."}
 _RATES = (("starts", BLUE), ("completes", GREEN), ("refused", VERMILION))
 _QUANTILES = (("p50", SKY), ("p95", AMBER), ("p99", PURPLE))
@@ -96,6 +97,7 @@ class _Canvas:
         y = self._lane("database")
         self._bars([Bar(0.0, timeline.duration_s, "up", "up")], y, BLUE, alpha=0.28)
         self._states(timeline.database, y)
+        self._relay()
         self._rule()
         self._heat_lanes(timeline.replicas, BLUE, "calls answered")
         if timeline.workers:
@@ -323,6 +325,27 @@ class _Canvas:
             colour = STATE_COLOURS.get(state, AMBER)
             texts = [f"{state} {wording.seconds(bar.end_s - bar.start_s)}" for bar in bars]
             self._bars(bars, y, colour, texts=texts, pattern=_PATTERNS.get(state, ""))
+
+    def _relay(self) -> None:
+        """The broker, whoever leads, each in a colour of its own, and what waits."""
+        timeline = self.timeline
+        if timeline.broker is not None:
+            y = self._lane("broker")
+            self._bars([Bar(0.0, timeline.duration_s, "up", "up")], y, BLUE, alpha=0.28)
+            self._states(timeline.broker, y)
+        if timeline.leaders:
+            y = self._lane("leader")
+            for number, node in enumerate(sorted({led.node for led in timeline.leaders})):
+                bars = [
+                    Bar(led.start_s, led.end_s, node, led.text)
+                    for led in timeline.leaders
+                    if led.node == node
+                ]
+                colour = _LEADERS[number % len(_LEADERS)]
+                self._bars(bars, y, colour, alpha=0.75, texts=[node] * len(bars))
+        if any(timeline.outbox):
+            most = max(timeline.outbox)
+            self._heat(Lane("outbox", timeline.outbox), AMBER, most, "%{z:.0f} rows in the outbox")
 
     def _lease_rows(self) -> None:
         height = _LEASE_ROW_PX / _LANE_PX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from seatrial.report import store, wording
 from seatrial.report.markup import Html, el, join
 from seatrial.report.section import Study, command, figures, pill, section
 from seatrial.report.timeline import timeline
+from seatrial.report.traffic import traffic
 from seatrial.report.witness import Events
 from seatrial.verdict import DrillResult, Outcome
 
@@ -64,12 +66,13 @@ def _study(result: DrillResult, folder: Path) -> Study:
         Events(history, result.verdicts),
         zero_s,
         problem="",
+        traffic=traffic(history),
     )
 
 
 def _without_events(study: Study) -> Study:
     """Lets the history go: many long ones do not fit in memory together."""
-    return Study(study.result, study.folder, study.header, study.timeline, None, study.zero_s, study.problem)
+    return replace(study, events=None)
 
 
 def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str) -> Iterator[str]:

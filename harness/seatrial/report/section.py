@@ -16,6 +16,7 @@ from seatrial.report import store, wording
 from seatrial.report.figure import figure, legend
 from seatrial.report.markup import Html, el, join
 from seatrial.report.timeline import Impact, Timeline
+from seatrial.report.traffic import Traffic, traffic_table
 from seatrial.report.witness import Events
 from seatrial.verdict import DrillResult, Outcome, Verdict, Witness
 
@@ -39,6 +40,7 @@ class Study:
     zero_s: float
     problem: str
     """Why there is no timeline; empty when there is one."""
+    traffic: tuple[Traffic, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -85,6 +87,7 @@ def section(study: Study, *, is_open: bool) -> Html:
         _guarantees(result.verdicts, study.zero_s),
         _figure(study),
         _faults(study),
+        traffic_table(study.traffic),
         _witnesses(study),
         _logs(study),
         class_="body",
@@ -101,6 +104,7 @@ def _facts(study: Study) -> Html:
         pairs += [
             ("backend", header.backend),
             ("replicas", str(header.replicas)),
+            ("transport", header.transport),
             ("started", wording.instant(header.started_at)),
         ]
     if study.timeline is not None:
@@ -227,7 +231,7 @@ def _event(op: Op, zero_s: float, ids: frozenset[str], *, is_named: bool) -> Htm
         el("td", str(op.index + 1)),
         el("td", f"{op.t_s - zero_s:.3f} s"),
         el("td", op.process),
-        el("td", op.node or ""),
+        el("td", " ".join(filter(None, (op.node, op.transport)))),
         el(
             "td",
             el("span", op.type, class_=f"type {op.type}"),

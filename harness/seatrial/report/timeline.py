@@ -15,6 +15,7 @@ from typing import Any
 from seatrial.history import Call, History, Op
 from seatrial.report.episode import Episode, episodes
 from seatrial.report.lease import Lease, leases
+from seatrial.report.relay import Led, depths, leaders
 
 BINS_MAX = 160
 LANES_MAX = 16
@@ -76,6 +77,11 @@ class Timeline:
     phases: tuple[Bar, ...]
     impacts: tuple[Impact, ...]
     database: Lane
+    broker: Lane | None
+    """None in a run without one, as are `leaders` and `outbox` empty."""
+    leaders: tuple[Led, ...]
+    outbox: tuple[float, ...]
+    """The most rows that waited in each bin."""
     replicas: tuple[Lane, ...]
     workers: tuple[Lane, ...]
     leases_held: tuple[float, ...]
@@ -107,6 +113,9 @@ def timeline(history: History) -> Timeline:
         phases=phases,
         impacts=_impacts(faults, accepted, phases, clock),
         database=Lane("database", (), _state_bars(faults, "database")),
+        broker=Lane("broker", (), _state_bars(faults, "broker")) if any(history.rows("clock")) else None,
+        leaders=leaders(history, clock.zero_s, clock.duration_s),
+        outbox=_outbox(history, clock),
         replicas=_replicas(history, faults, clock),
         workers=_workers(history, faults, clock),
         leases_held=_held(held, clock),
@@ -267,6 +276,17 @@ def _lease_bars(held: Sequence[Lease]) -> tuple[tuple[Bar, ...], int]:
         shown = sorted(odd, key=lambda lease: lease.start_s - lease.end_s)[: BARS_MAX // 4]
     bars = (Bar(lease.start_s, lease.end_s, lease.state, lease.text) for lease in shown)
     return tuple(sorted(bars, key=lambda bar: bar.start_s)), len(held) - len(shown)
+
+
+def _outbox(history: History, clock: _Clock) -> tuple[float, ...]:
+    looks = depths(history, clock.zero_s)
+    if not looks:
+        return ()
+    most = [0.0] * clock.bins
+    for (at_s, rows), (until_s, _) in pairwise([*looks, (clock.duration_s, 0)]):
+        for number in range(clock.bin_at(at_s), clock.bin_at(until_s) + 1):
+            most[number] = max(most[number], float(rows))
+    return tuple(most)
 
 
 def _rates(

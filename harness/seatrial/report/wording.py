@@ -30,6 +30,10 @@ _TELLING = (
     "duplicates",
     "leased_again",
     "stale_completes_refused",
+    "takeover_p95_s",
+    "redelivered",
+    "republished",
+    "drain_ratio",
     "stuck",
     "errors",
     "slowest_s",
@@ -123,10 +127,14 @@ def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
     if header is not None:
         if header.backend == "attach":
             words += ["--attach", ",".join(["URL"] * header.replicas)]
+            if header.transport != "rest":
+                words += ["--attach-grpc", ",".join(["HOST:PORT"] * header.replicas)]
         else:
             words += ["--backend", header.backend, "--replicas", str(header.replicas)]
         if header.engine_command:
             words += ["--engine-command", header.engine_command]
+        if header.transport != "rest":
+            words += ["--transport", header.transport]
     return shlex.join([*words, "--seed", str(result.seed)])
 
 

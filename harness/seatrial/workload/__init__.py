@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
+
+from seatrial.cluster import Replica
+from seatrial.history import TransportName
+
+Way = Literal["poll", "kafka"]
+"""How a worker gets its jobs."""
 
 
 class Handler(msgspec.Struct, frozen=True):
@@ -40,6 +47,27 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     send_token: bool = True
     worker_id: str | None = None
     """None: the worker's own name. A fixed one makes several processes look like one worker."""
+    commits: Literal["after", "early", "never"] = "after"
+    """When a Kafka worker commits an offset: when the job is answered, before it works, not at all."""
+    session_timeout_s: float = 3.0
+    """So soon a Kafka worker that is gone loses its partitions to others."""
+    fails_after_lost_complete: bool = False
+    """A Kafka worker whose complete failed sends a retryable fail, as all SDKs but Go's do."""
+
+
+class WorkerConfig(msgspec.Struct, frozen=True):
+    """What the pool writes and a worker's process reads."""
+
+    process: str
+    """The name in the history, unique for each start of the process."""
+    worker_id: str
+    seed: str
+    replicas: tuple[Replica, ...]
+    history_folder: str
+    spec: WorkerSpec
+    transports: tuple[TransportName, ...] = ("rest",)
+    bootstrap: str | None = None
+    """The broker's address, for a worker that consumes."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -66,6 +94,15 @@ class Workload:
         """A spec that answers all of this workload's jobs; keyword arguments as WorkerSpec's fields."""
         return WorkerSpec(**{"handlers": dict(self.handlers), **changes})
 
+    def topics(self) -> set[str]:
+        """Where its jobs are published: by job type, or by step where a step names none (contract 6.2)."""
+        return {
+            f"workflow.jobs.{step.get('jobType') or step['id']}"
+            for definition in self.definitions
+            for step in definition["steps"]
+            if step["type"] == "SERVICE_TASK"
+        }
+
     def jobs(self, start: Start) -> int:
         """How many jobs the start leads to."""
         service_tasks = {
@@ -83,3 +120,11 @@ def together(*workloads: Workload, **changes: Any) -> WorkerSpec:
         job_type: handler for workload in workloads for job_type, handler in workload.handlers.items()
     }
     return WorkerSpec(**{"handlers": handlers, **changes})
+
+
+def until(done: asyncio.Event, starts: Iterable[Start]) -> Iterator[Start]:
+    """As many of them as there is time for: a load for something whose length nobody knows."""
+    for start in starts:
+        if done.is_set():
+            return
+        yield start

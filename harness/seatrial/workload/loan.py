@@ -5,6 +5,8 @@ register -> split -> (credit-pull -> credit-score | income-check) -> checks-done
     manual-review  -> a person answers, or the timer escalates -> review -> offer or decline
     declined       -> declined
 and, chained to whichever end: loan-disbursement waits for a signature and pays, or closes at once.
+
+Branches and transformations stand in the order of their keys, the only one that gRPC can carry.
 """
 
 from __future__ import annotations
@@ -42,11 +44,12 @@ _APPLICATION: dict[str, Any] = {
          "nextStep": "checks-done"},
         {"id": "checks-done", "name": "Both checked", "type": "JOIN_GATEWAY", "nextStep": "ratio"},
         {"id": "ratio", "name": "Debt ratio", "type": "TRANSFORMATION", "nextStep": "decide",
-         "transformations": {"debt_ratio": "${amount / income}", "ratio_twice": "${debt_ratio * 2}",
-                             "rated_at": "${now()}", "policy": {"name": "standard", "limits": [3, 6]}}},
+         "transformations": {"debt_ratio": "${amount / income}",
+                             "policy": {"name": "standard", "limits": [3, 6]},
+                             "rated_at": "${now()}", "ratio_twice": "${debt_ratio * 2}"}},
         {"id": "decide", "name": "Decide", "type": "DECISION", "conditionalNextSteps": {
-            "score >= 700 && debt_ratio <= 3": "approve",
             "score < 500 || debt_ratio > 6": "decline",
+            "score >= 700 && debt_ratio <= 3": "approve",
             "true": "manual-review"}},
         {"id": "manual-review", "name": "A person decides", "type": "USER_TASK", "nextStep": "review",
          "boundaryEvents": [{"type": "TIMER", "duration": ESCALATE_AFTER, "interrupting": True,
@@ -54,7 +57,7 @@ _APPLICATION: dict[str, Any] = {
         {"id": "escalate", "name": "The superior decides", "type": "SERVICE_TASK", "jobType": "loan-escalate",
          "nextStep": "review"},
         {"id": "review", "name": "Read the review", "type": "DECISION", "conditionalNextSteps": {
-            "review == 'yes'": "approve", "review != 'yes'": "decline"}},
+            "review != 'yes'": "decline", "review == 'yes'": "approve"}},
         {"id": "approve", "name": "Approve", "type": "TRANSFORMATION", "nextStep": "offer",
          "transformations": {"outcome": "approved"}},
         {"id": "offer", "name": "Send the offer", "type": "SERVICE_TASK", "jobType": "loan-offer",
@@ -71,7 +74,7 @@ _DISBURSEMENT: dict[str, Any] = {
     "name": "Loan disbursement",
     "steps": [
         {"id": "payable", "name": "Anything to pay?", "type": "DECISION", "conditionalNextSteps": {
-            "outcome == 'approved'": "signature", "outcome != 'approved'": "closed"}},
+            "outcome != 'approved'": "closed", "outcome == 'approved'": "signature"}},
         {"id": "signature", "name": "Wait for the signature", "type": "WAIT", "nextStep": "transfer"},
         {"id": "transfer", "name": "Transfer", "type": "SERVICE_TASK", "jobType": "loan-transfer",
          "retryCount": RETRY_COUNT, "nextStep": "paid"},

@@ -13,18 +13,23 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
-from seatrial.history import Recorder
-from seatrial.workload import WorkerSpec
-from seatrial.workload.worker import WorkerConfig
+from seatrial.history import Recorder, TransportName
+from seatrial.workload import Way, WorkerConfig, WorkerSpec
+
+if TYPE_CHECKING:
+    from seatrial.cluster.kafka_client import Access
 
 STOP_GRACE_S = 15.0
+#: how librdkafka's options reach a worker: they may hold a password, and so stay out of its configuration's file
+OPTIONS_VARIABLE = "SEATRIAL_KAFKA_OPTIONS"
+_MODULES = {"poll": "seatrial.workload.worker", "kafka": "seatrial.workload.kafka_worker"}
 
 
 @dataclass(slots=True)
@@ -35,6 +40,7 @@ class Member:
     process_name: str
     spec: WorkerSpec
     process: Process
+    way: Way
 
     @property
     def worker_id(self) -> str:
@@ -50,13 +56,29 @@ class Member:
 
 
 class WorkerPool:
-    """`folder` is the run's: the workers append to its history and log to its `logs/`."""
+    """`folder` is the run's: the workers append to its history and log to its `logs/`.
 
-    def __init__(self, folder: Path, replicas: Sequence[Replica], recorder: Recorder, seed: str) -> None:
+    `way` is how workers get their jobs unless `start` says otherwise; `broker` is where those of Kafka find them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        replicas: Sequence[Replica],
+        recorder: Recorder,
+        seed: str,
+        *,
+        transports: Sequence[TransportName] = ("rest",),
+        way: Way = "poll",
+        broker: Access | None = None,
+    ) -> None:
         self._folder = folder
         self._replicas = tuple(replicas)
         self._recorder = recorder
         self._seed = seed
+        self._transports = tuple(transports)
+        self._way = way
+        self._broker = broker
         self._reaper: Reaper | None = None
         self._members: list[Member] = []
         self._keepers: dict[int, asyncio.Task[None]] = {}
@@ -75,16 +97,27 @@ class WorkerPool:
         """How many processes of members kept alive have ended by themselves."""
         return self._deaths
 
-    def start(self, spec: WorkerSpec, count: int = 1, *, keep_alive: bool = False) -> list[int]:
+    def start(
+        self, spec: WorkerSpec, count: int = 1, *, keep_alive: bool = False, way: Way | None = None
+    ) -> list[int]:
         """Starts `count` processes and returns their indexes; one kept alive is restarted when it dies."""
         first = len(self._members)
         for index in range(first, first + count):
-            member = self._make(f"worker-{index}", spec)
+            member = self._make(f"worker-{index}", spec, way or self._way)
             self._members.append(member)
             member.process.start()
             if keep_alive:
                 self._keepers[index] = asyncio.create_task(self._keep_alive(index))
         return list(range(first, first + count))
+
+    def consumers(self) -> dict[str, set[str]]:
+        """By job type, the names of the live workers that take it from Kafka."""
+        found: dict[str, set[str]] = {}
+        for member in self._members:
+            if member.way == "kafka" and member.alive:
+                for job_type in member.spec.handlers:
+                    found.setdefault(job_type, set()).add(member.process_name)
+        return found
 
     async def kill(self, index: int) -> None:
         """SIGKILL; returns when the process is gone. `restart` is its heal."""
@@ -98,7 +131,7 @@ class WorkerPool:
         """Starts a fresh process in place of one that ended; it has a new name in the history."""
         member = self._members[index]
         call = self._invoke(member, "heal", fault="kill_worker")
-        fresh = self._make(member.name, member.spec)
+        fresh = self._make(member.name, member.spec, member.way)
         fresh.process.start()
         self._members[index] = fresh
         self._bit(member, "heal", call, {"process": fresh.process_name})
@@ -145,7 +178,7 @@ class WorkerPool:
             self._reaper.close()
             self._reaper = None
 
-    def _make(self, name: str, spec: WorkerSpec) -> Member:
+    def _make(self, name: str, spec: WorkerSpec, way: Way) -> Member:
         if self._reaper is None:
             self._reaper = Reaper()
         self._starts += 1
@@ -158,14 +191,23 @@ class WorkerPool:
             replicas=self._replicas,
             history_folder=str(self._folder.resolve()),
             spec=spec,
+            transports=self._transports,
+            bootstrap=self._broker.bootstrap if self._broker else None,
         )
+        env = dict(os.environ)
+        if way == "kafka":
+            if self._broker is None:
+                raise ClusterError(
+                    f"{name} is to consume and the cluster has no broker; see the drill's mode"
+                )
+            env[OPTIONS_VARIABLE] = msgspec.json.encode(self._broker.options).decode()
         path = self._folder / "workers" / f"{process_name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(config))
-        command = [sys.executable, "-m", "seatrial.workload.worker", str(path.resolve())]
+        command = [sys.executable, "-m", _MODULES[way], str(path.resolve())]
         log_path = self._folder / "logs" / f"{name}.log"
-        process = Process(process_name, command, env=dict(os.environ), log_path=log_path, reaper=self._reaper)
-        return Member(name, process_name, spec, process)
+        process = Process(process_name, command, env=env, log_path=log_path, reaper=self._reaper)
+        return Member(name, process_name, spec, process, way)
 
     async def _keep_alive(self, index: int) -> None:
         while True:
@@ -173,7 +215,9 @@ class WorkerPool:
             self._deaths += 1
             if code != -signal.SIGKILL:
                 return  # it left, or died of a bug: `stop_all` tells
-            member = self._make(self._members[index].name, self._members[index].spec)
+            member = self._make(
+                self._members[index].name, self._members[index].spec, self._members[index].way
+            )
             self._members[index] = member
             member.process.start()
 

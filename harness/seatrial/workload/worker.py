@@ -18,24 +18,11 @@ from pathlib import Path
 import msgspec
 
 from seatrial.client import Answer, Job, RecordingClient
-from seatrial.cluster import Replica
 from seatrial.history import Recorder
-from seatrial.workload import Handler, WorkerSpec
+from seatrial.workload import Handler, WorkerConfig
 
 _RETRY_MIN_S = 0.1
 _RETRY_MAX_S = 1.0
-
-
-class WorkerConfig(msgspec.Struct, frozen=True):
-    """What the pool writes and the process reads."""
-
-    process: str
-    """The name in the history, unique for each start of the process."""
-    worker_id: str
-    seed: str
-    replicas: tuple[Replica, ...]
-    history_folder: str
-    spec: WorkerSpec
 
 
 class Worker:
@@ -51,6 +38,7 @@ class Worker:
             random.Random(f"{config.seed}:calls"),
             send_token=config.spec.send_token,
             timeout_s=config.spec.call_timeout_s,
+            transports=config.transports,
         )
         self._leaving = asyncio.Event()
         self._slot_free = asyncio.Event()

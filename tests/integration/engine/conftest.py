@@ -12,8 +12,10 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 import pytest_asyncio
+from kafka_case import KafkaCase
 from nodes import Boot, Running
 
+from kafka_broker import KafkaBroker
 from seatrial.cluster.postgres import PostgresServer
 from windlass.app import Node
 from windlass.config import settings_from_env
@@ -71,6 +73,18 @@ async def boot(dsn: str) -> AsyncIterator[Boot]:
             return Running(node, stream)
 
         yield one
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaBroker]:
+    """One for all tests: each has job types, and so topics, of its own. Who stops it starts it again."""
+    async with KafkaBroker(tmp_path_factory.mktemp("kafka")) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def case(boot: Boot, broker: KafkaBroker) -> KafkaCase:
+    return KafkaCase(boot, broker)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_version(words: tuple[str, ...]) -> None:
 def test_help_names_every_command_and_shows_examples(words: tuple[str, ...]) -> None:
     done = windlass(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("serve", "api", "scheduler", "migrate", "check-config", "version", "examples:"):
+    for word in ("serve", "api", "scheduler", "migrate", "check-config", "topics", "version", "examples:"):
         assert word in done.stdout
 
 
@@ -90,3 +91,60 @@ def test_check_config_prints_all_problems_and_exits_1() -> None:
         "WE_REST_PORT",
         "WINDLASS_LANES",
     ]
+
+
+def definition(*job_types: str) -> str:
+    steps = [
+        {"id": f"s{n}", "name": "s", "type": "SERVICE_TASK", "jobType": job_type, "nextStep": f"s{n + 1}"}
+        for n, job_type in enumerate(job_types)
+    ]
+    end = {"id": f"s{len(job_types)}", "name": "end", "type": "END"}
+    return json.dumps({"id": "d", "name": "d", "steps": [*steps, end]})
+
+
+def test_topics_are_printed_for_definitions_without_a_broker(tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_text(definition("send-email", "bill"))
+    (tmp_path / "two.json").write_text(definition("bill", "ship.it"))
+    done = windlass("topics", "--definitions", *map(str, sorted(tmp_path.iterdir())), "--partitions", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "workflow.jobs.bill  partitions=4 replication-factor=3",
+        "workflow.jobs.send-email  partitions=4 replication-factor=3",
+        "workflow.jobs.ship.it  partitions=4 replication-factor=3",
+    ]
+
+
+def test_topics_says_which_file_will_not_do(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(definition("a"))
+    for text, gist in (
+        ('{"id": "d"}', "validation error"),
+        ("{", "parse error"),
+        (definition("send email"), "cannot be a topic"),
+    ):
+        bad.write_text(text)
+        done = windlass("topics", "--definitions", str(good), str(bad))
+        assert (done.returncode, done.stdout) == (1, "")
+        assert str(bad) in done.stderr
+        assert gist in done.stderr
+    missing = windlass("topics", "--definitions", str(tmp_path / "none.json"))
+    assert "cannot be read: No such file" in missing.stderr
+
+
+def test_topics_applies_only_with_brokers_named(tmp_path: Path) -> None:
+    path = tmp_path / "d.json"
+    path.write_text(definition("a"))
+    done = windlass("topics", "--definitions", str(path), "--apply")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert [line.split()[1] for line in done.stderr.splitlines()] == [
+        "WE_KAFKA_SEED_BROKERS",
+        "WE_KAFKA_TRANSPORT",
+    ]
+
+
+@pytest.mark.parametrize("words", [(), ("--definitions",), ("--definitions", "x", "--partitions", "0")])
+def test_topics_misused_exits_2(words: tuple[str, ...]) -> None:
+    done = windlass("topics", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "windlass topics" in done.stderr
+    assert "--apply" in windlass("topics", "--help").stdout

@@ -251,6 +251,17 @@ def test_broker_settings() -> None:
         assert "host:port" in problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": bad})[0]
 
 
+def test_a_server_name_other_than_the_brokers_host_is_refused() -> None:
+    """The client verifies against the host it dials; to accept another name and check nothing would be a lie."""
+    brokers = SASL | {"WE_KAFKA_SEED_BROKERS": "kafka.example:9093"}
+    same = settings(brokers | {"WE_KAFKA_TLS_SERVER_NAME": "kafka.example"}).kafka
+    assert same is not None
+    assert same.tls_server_name == "kafka.example"
+    (problem,) = problems(brokers | {"WE_KAFKA_TLS_SERVER_NAME": "other.example"})
+    assert problem.startswith("config: WE_KAFKA_TLS_SERVER_NAME is 'other.example'")
+    assert "'kafka.example'" in problem
+
+
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:
     path = tmp_path / "ca.pem"
     path.write_text("hello")

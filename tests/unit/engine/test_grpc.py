@@ -244,6 +244,7 @@ async def test_a_poll_brings_variables_step_and_token() -> None:
             "step_execution_id": "e",
             "retries_remaining": 2,
             "variables": {"a": 1.0, "b": None},
+            "locked_at": "2026-01-02T03:04:05.600Z",
             "lock_expires_at": "2026-01-02T03:04:05.600Z",
             "lease_token": "5",
         }

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from windlass.metrics import Metrics
-from windlass.observe import BUFFER_BYTES_MAX, TRACEPARENT, Event, Log, bridge_stdlib
+from windlass.observe import BUFFER_BYTES_MAX, TRACEPARENT, BrokerEvent, Event, Log, bridge_stdlib
 
 
 class Sink(io.BytesIO):
@@ -238,6 +238,16 @@ POLLING_ONLY = {
     "job_lock_conflicts_total": "counter",
     "engine_job_pickup_latency_seconds": "histogram",
 }
+KAFKA_ONLY = {
+    "workflow_engine_dispatch_outbox_backlog": "gauge",
+    "workflow_engine_dispatch_relay_publish_total": "counter",
+    "workflow_engine_dispatch_relay_batch_latency_seconds": "histogram",
+    "workflow_engine_dispatch_relay_leader": "gauge",
+    "workflow_engine_kafka_producer_errors_total": "counter",
+    "workflow_engine_kafka_consumer_lag_seconds": "gauge",
+    "windlass_dispatch_topic_unusable": "gauge",
+    "windlass_dispatch_redeliveries_total": "counter",
+}
 
 
 def types_of(metrics: Metrics) -> dict[str, str]:
@@ -260,6 +270,15 @@ def feed(metrics: Metrics) -> None:
     metrics.job_poll_latency.observe(0.02)
     metrics.job_lock_conflicts.inc()
     metrics.job_pickup_latency.observe(0.02)
+    metrics.outbox_backlog.set(7)
+    metrics.relay_publish("success").inc()
+    metrics.relay_batch_latency.observe(0.02)
+    metrics.relay_leader.set(1)
+    metrics.producer_errors("_TRANSPORT").inc()
+    metrics.consumer_lag.labels("workflow.jobs.a", "workflow.workers.a", "0").set(1.5)
+    metrics.topic_unusable.labels("workflow.jobs.b").set(1)
+    metrics.topic_unusable.remove("workflow.jobs.b")
+    metrics.redeliveries.inc()
     metrics.lane_batch_size.observe(3)
     metrics.wake_degraded.set(1)
 
@@ -289,7 +308,25 @@ def test_polling_has_its_own_series_and_no_broker_s() -> None:
 def test_the_broker_s_mode_has_no_polling_series_and_feeding_them_is_harmless() -> None:
     metrics = Metrics("kafka_outbox")
     feed(metrics)
-    assert types_of(metrics) == BOTH
+    assert types_of(metrics) == BOTH | KAFKA_ONLY
+    lines = metrics.exposition().decode().splitlines()
+    for sample in (
+        "workflow_engine_dispatch_outbox_backlog 7.0",
+        'workflow_engine_dispatch_relay_publish_total{result="success"} 1.0',
+        'workflow_engine_dispatch_relay_publish_total{result="error"} 0.0',
+        "workflow_engine_dispatch_relay_leader 1.0",
+        'workflow_engine_kafka_producer_errors_total{code="_TRANSPORT"} 1.0',
+    ):
+        assert sample in lines, sample
+    lag = 'consumer_lag_seconds{group="workflow.workers.a",partition="0",topic="workflow.jobs.a"} 1.5'
+    assert f"workflow_engine_kafka_{lag}" in lines
+    assert not [line for line in lines if line.startswith("windlass_dispatch_topic_unusable{")]
+
+
+def test_the_broker_s_events_have_texts_of_their_own() -> None:
+    texts = [value for name, value in vars(BrokerEvent).items() if name.isupper()]
+    others = [value for name, value in vars(Event).items() if name.isupper()]
+    assert len(texts + others) == len({*texts, *others})
 
 
 def test_two_registries_do_not_meet() -> None:

@@ -109,6 +109,8 @@ async def test_start() -> None:
         ("/v1/instances/i/signals/s", b"[1]", "signal must be a JSON object or null, got an array"),
         ("/v1/instances/i/signals/s", b"7", "signal must be a JSON object or null, got a number"),
         ("/v1/instances/i/user-tasks/s/complete", b'{"variables":"x"}', "got a string"),
+        ("/v1/instances/i/user-tasks/s/complete", b'{"variables":{},"result":5}', "result must be"),
+        ("/v1/instances/i/user-tasks/s/complete", b'{"workerId":"w","completedBy":"\\u0000"}', "completedBy"),
         ("/v1/jobs/%FF/complete", b"{}", "not valid UTF-8"),
         ("/v1/jobs/a%00/complete", b"{}", "U+0000"),
     ],

@@ -92,6 +92,24 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
             ["run", "--attach", "http://h:1", "--replicas", "2"],
             "--attach takes a cluster as it is; leave out --replicas",
         ),
+        (["run", "--transport", "pigeon"], "transport 'pigeon' is not there; choose rest or grpc or both"),
+        (
+            ["run", "--attach", "http://h:1", "--transport", "both"],
+            "--transport both needs the gRPC addresses of what --attach names; give --attach-grpc HOST:PORT,HOST:PORT",
+        ),
+        (
+            ["run", "--attach", "http://h:1", "--attach-grpc", "h:2"],
+            "--attach-grpc is for --attach with --transport grpc or both; add those, or leave it out",
+        ),
+        (["run", "--attach-grpc", "h:2", "--transport", "grpc"], "--attach-grpc is for --attach with"),
+        (
+            ["run", "smoke", "--attach", "http://h:1", "--attach-grpc", "h:2,h:3", "--transport", "grpc"],
+            "2 gRPC addresses for 1 URLs; give one for each, in the same order",
+        ),
+        (
+            ["run", "smoke", "--attach", "http://h:1", "--attach-grpc", "http://h:2", "--transport", "grpc"],
+            "'http://h:2' is no gRPC address of an engine; give HOST:PORT, without a scheme",
+        ),
         (["judge", "nowhere"], "nowhere: no history.jsonl here or one folder below"),
         (["down"], "no cluster is up in reports/up; `seatrial up --folder reports/up` starts one"),
     ],
@@ -249,6 +267,14 @@ def test_drills_are_collected_only_when_asked_for(tmp_path: Path) -> None:
     assert asked.stdout.splitlines()[0] == "seatrial::smoke"
     assert "1/2 tests collected (1 deselected)" in asked.stdout
     assert not (tmp_path / "reports").exists()
+
+
+def test_the_plugin_takes_a_transport_and_refuses_one_that_is_none(tmp_path: Path) -> None:
+    asked = ("--collect-only", "--seatrial-drills", "smoke", "--seatrial-transport")
+    assert "seatrial::smoke" in pytest_in(tmp_path, *asked, "both").stdout
+    refused = pytest_in(tmp_path, *asked, "pigeon")
+    assert refused.returncode == 4
+    assert "transport 'pigeon' is not there; choose rest or grpc or both" in refused.stderr
 
 
 def test_the_plugin_refuses_an_unknown_drill(tmp_path: Path) -> None:

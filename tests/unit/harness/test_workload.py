@@ -16,8 +16,9 @@ import msgspec
 import pytest
 from aiohttp import web
 from small_engine import SmallEngine
+from small_grpc_engine import SmallGrpcEngine
 
-from seatrial.client import RecordingClient
+from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import ClusterError
 from seatrial.history import Op, Recorder
 from seatrial.workload import Handler, Start, WorkerSpec, Workload, together
@@ -79,6 +80,30 @@ async def test_a_worker_executes_and_completes_and_leaves_on_sigterm(
     assert sorted(op.value["job_id"] for op in executed) == sorted(f"j{number}" for number in range(40))
     assert {op.process for op in executed} <= {"worker-0", "worker-1"}
     assert {body["workerId"] for _, body in engine.completed} <= {"worker-0", "worker-1"}
+
+
+@pytest.mark.parametrize("transport", ["grpc", "both"])
+async def test_a_worker_works_over_grpc_and_over_both_alike(tmp_path: Path, transport: str) -> None:
+    recorder = Recorder(tmp_path)
+    ways = TRANSPORTS[transport]
+    async with SmallGrpcEngine() as engine:
+        pool = WorkerPool(tmp_path, [engine.replica], recorder, seed="1", transports=ways)
+        for number in range(40):
+            engine.add_job(f"j{number}", "pay", retries=number % 2, variables={"rate": number})
+        pool.start(pay(echo={"score": "rate"}, fail_while_retries_above=0))
+        await until(lambda: len(engine.completed) + len(engine.failed) == 40)
+        await pool.stop_all()
+        assert pool[0].process.exit_code == 0
+        await pool.close()
+    recorder.close()
+
+    assert {job_id: body["variables"]["score"] for job_id, body in engine.completed} == {
+        f"j{number}": number for number in range(0, 40, 2)
+    }
+    assert all(body["leaseToken"] for _, body in engine.completed + engine.failed)
+    calls = [op for op in ops(tmp_path) if op.type == "invoke"]
+    assert {op.transport for op in calls} == set(ways)
+    assert {op.transport for op in calls if op.f == "complete"} == set(ways)
 
 
 async def test_a_job_in_hand_is_finished_before_leaving(pool: WorkerPool, engine: SmallEngine) -> None:

@@ -47,14 +47,15 @@ RETURNING j.job_type;
 
 -- name: job_expire_leases
 -- Frees jobs whose lease lapsed on the database's clock, at most $1, skipping rows in use; retries are untouched
--- (contract 5.5). A job whose lease lapsed $2 times (0 = no cap) is only reported, for `fail_job`.
+-- (contract 5.5). The instance is locked too, so that an event of the job takes its place in the instance's order. A job whose lease lapsed $2 times (0 = no cap) is only reported, for `fail_job`.
 WITH due AS MATERIALIZED (
-    SELECT id, coalesce(lease_expiries, 0) + 1 AS expiries
-    FROM job
-    WHERE status = 'LOCKED' AND lock_expires_at < clock_timestamp()
-    ORDER BY lock_expires_at
+    SELECT j.id, coalesce(j.lease_expiries, 0) + 1 AS expiries
+    FROM job AS j
+    JOIN workflow_instance AS i ON i.id = j.instance_id
+    WHERE j.status = 'LOCKED' AND j.lock_expires_at < clock_timestamp()
+    ORDER BY j.lock_expires_at
     LIMIT $1
-    FOR UPDATE SKIP LOCKED
+    FOR UPDATE OF i, j SKIP LOCKED
 ), freed AS (
     UPDATE job AS j
     SET status = 'UNLOCKED', worker_id = NULL, locked_at = NULL, lock_expires_at = NULL, lease_expiries = due.expiries

@@ -48,11 +48,38 @@ def test_each_broken_promise_is_named() -> None:
         ({"expected": "sslmode"}, "does not name 'sslmode'"),
         ({"expected": ["WE_POSTGRES_DSN", "sslmode"]}, "does not name 'sslmode'"),
         ({"processes_left": 2}, "left 2 processes"),
+        ({"leaked": True}, "a secret"),
     ):
         verdict = judged(REFUSED, {**REFUSED, **change})
         assert verdict.outcome is Outcome.FAIL, change
         assert words in verdict.witnesses[0].text
         assert "wrong DSN" in verdict.witnesses[0].text
+
+
+SERVED: dict[str, Any] = {
+    **REFUSED,
+    "case": "all is there",
+    "serves": True,
+    "exit_code": None,
+    "stderr": "mode=kafka_outbox ... all topics present ... relay started",
+    "expected": ["mode=kafka_outbox", "all topics present", "relay started"],
+}
+
+
+def test_a_good_boot_says_what_it_made_sure_of_in_order() -> None:
+    verdict = judged(SERVED, REFUSED)
+    assert verdict.outcome is Outcome.PASS
+    assert "1 boots refused, 1 good ones" in verdict.summary
+    for change, words in (
+        ({"exit_code": 1}, "exited with 1"),
+        ({"expected": ["all topics present", "mode=kafka_outbox"]}, "'mode=kafka_outbox' where it was to"),
+        ({"expected": "SASL auth ok"}, "'SASL auth ok' where it was to"),
+        ({"duration_s": 10.5}, "the bound is 10 s"),
+        ({"leaked": True}, "a secret"),
+    ):
+        verdict = judged(SERVED, {**SERVED, **change})
+        assert verdict.outcome is Outcome.FAIL, change
+        assert words in verdict.witnesses[0].text
 
 
 def test_without_a_boot_it_is_vacuous() -> None:

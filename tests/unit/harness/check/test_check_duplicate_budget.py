@@ -3,6 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from dispatch_trial import DispatchTrial
 from hypothesis import given
 from hypothesis import strategies as st
 from trial_builder import Trial
@@ -83,6 +84,43 @@ def test_a_fault_after_the_second_run_explains_nothing() -> None:
 def test_a_number_replaces_the_explanations() -> None:
     assert judged(taken_over(lease_s=60, duplicates_max=1)).outcome is Outcome.PASS
     assert judged(taken_over(duplicates_max=0)).outcome is Outcome.FAIL
+
+
+# -- jobs that messages bring
+
+
+def consumed() -> DispatchTrial:
+    """a gets d1 and runs it."""
+    trial = DispatchTrial("DB").enqueue("d1").record("d1")
+    trial.deliver("d1").ran("d1", "j1")
+    return trial
+
+
+def test_a_message_that_was_not_committed_comes_again() -> None:
+    trial = consumed().deliver("d1", worker="b").ran("d1", "j1", worker="b")
+    assert judged(trial).outcome is Outcome.PASS
+    assert judged(trial).figures["duplicates"] == 1
+
+
+def test_a_committed_message_never_comes_again() -> None:
+    trial = consumed().commit().deliver("d1", worker="b").ran("d1", "j1", worker="b")
+    assert judged(trial).outcome is Outcome.FAIL
+    late = consumed().deliver("d1", worker="b").ran("d1", "j1", worker="b").commit()
+    assert judged(late).outcome is Outcome.PASS
+
+
+def test_a_copy_runs_again_in_another_process_but_never_in_the_same() -> None:
+    copied = consumed().commit().record("d1").deliver("d1", worker="b", offset=1).ran("d1", "j1", worker="b")
+    assert judged(copied).outcome is Outcome.PASS
+    assert judged(consumed().record("d1").ran("d1", "j1")).outcome is Outcome.FAIL
+
+
+def test_a_new_dedup_id_is_a_new_dispatch() -> None:
+    trial = consumed().commit().ran("d2", "j1", worker="b")
+    assert judged(trial).outcome is Outcome.PASS
+    retried = consumed().commit().fail_job("j1", token=None).ran("d2", "j1", worker="b")
+    assert judged(retried).figures["duplicates"] == 0
+    assert judged(retried).figures["retries"] == 1
 
 
 def test_without_any_execution_it_is_vacuous() -> None:

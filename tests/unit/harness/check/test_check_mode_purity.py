@@ -16,8 +16,8 @@ def judged(trial: Trial) -> Verdict:
     return CHECKS["MP"](trial.history())
 
 
-def pure(*, replicas: int = 3, ops_min: int = 1) -> Trial:
-    trial = Trial("MP", replicas=replicas, ops_min=ops_min).lived(1)
+def pure(*, replicas: int = 3, ops_min: int = 1, **parameters: Any) -> Trial:
+    trial = Trial("MP", replicas=replicas, ops_min=ops_min, **parameters).lived(1)
     trial.note("observer", "table_count", table="dispatch_outbox", rows=0)
     for number in range(replicas):
         trial.note("observer", "metrics", node=f"replica-{number}", series=dict(POLLING_SERIES))
@@ -109,3 +109,15 @@ def test_a_connection_to_anything_but_the_database_is_a_trace() -> None:
     verdict = judged(trial)
     assert verdict.outcome is Outcome.FAIL
     assert "replica-1 is connected to 127.0.0.1:9092" in verdict.summary
+
+
+def test_what_another_mode_left_may_lie_there_unchanged() -> None:
+    left = pure(outbox_left=True)
+    left.ops = [op for op in left.ops if op.f != "table_count"]
+    for rows in (7, 7):
+        left.note("observer", "table_count", table="dispatch_outbox", rows=rows)
+    assert judged(left).outcome is Outcome.PASS
+    left.note("observer", "table_count", table="dispatch_outbox", rows=6)
+    verdict = judged(left)
+    assert verdict.outcome is Outcome.FAIL
+    assert "6 rows instead of 7" in verdict.summary

@@ -153,6 +153,14 @@ def test_key_figures_are_findings_not_bounds() -> None:
             "seatrial run L5 --backend local --replicas 3 --engine-command './engine serve; rm' --seed 7",
         ),
         (msgspec.structs.replace(HEADER, backend="attach"), "seatrial run L5 --attach URL,URL,URL --seed 7"),
+        (
+            msgspec.structs.replace(HEADER, transport="both"),
+            "seatrial run L5 --backend local --replicas 3 --transport both --seed 7",
+        ),
+        (
+            msgspec.structs.replace(HEADER, backend="attach", replicas=2, transport="grpc"),
+            "seatrial run L5 --attach URL,URL --attach-grpc HOST:PORT,HOST:PORT --transport grpc --seed 7",
+        ),
         (None, "seatrial run L5 --seed 7"),
     ],
 )

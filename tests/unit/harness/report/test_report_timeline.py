@@ -304,3 +304,62 @@ def test_the_events_around_a_witness(named: tuple[int, ...], ids: tuple[str, ...
     assert set(real[:EVENTS_MAX]) <= set(shown)
     if len(set(real) | set(speaking)) <= EVENTS_MAX:
         assert set(speaking) <= set(shown)
+
+
+# -- the relay
+
+
+def leads(t_s: float, node: str, *, said: bool | None) -> Op:
+    return Op(t_s, "observer", "info", "leads", value={"node": node, "leads": said})
+
+
+def relayed(*more: Op) -> History:
+    """replica-0 leads, dies at 103, replica-1 leads from 103.5; four rows wait from 105.5 to 107.5."""
+    return history(
+        leads(101.0, "replica-0", said=True),
+        leads(103.0, "replica-0", said=None),
+        leads(103.5, "replica-1", said=True),
+        op(105.5, "observer", "info", "outbox_depth", rows=4, transaction_age_s=0.0),
+        op(107.5, "observer", "info", "outbox_depth", rows=0, transaction_age_s=0.0),
+        leads(109.0, "replica-1", said=False),
+        *more,
+        op(110.0, "observer", "info", "clock", at="2026-11-22T10:00:10+00:00"),
+    )
+
+
+def test_the_leader_is_who_says_so() -> None:
+    drawn = timeline(relayed())
+    assert drawn.broker is not None
+    assert [(led.node, led.start_s, led.end_s) for led in drawn.leaders] == [
+        ("replica-0", 1.0, 3.0),
+        ("replica-1", 3.5, 9.0),
+    ]
+
+
+def test_the_table_of_leaders_knows_better() -> None:
+    lines = [
+        op(
+            110.0, "observer", "info", "leader_line",
+            seq=n, holder=f"replica-{n}", epoch=n, at=f"2026-11-22T10:00:0{at}+00:00",
+        )
+        for n, at in ((1, 2), (2, 6))
+    ]  # fmt: skip
+    drawn = timeline(relayed(*lines))
+    assert [(led.node, round(led.start_s, 3), round(led.end_s, 3)) for led in drawn.leaders] == [
+        ("replica-1", 2.0, 6.0),
+        ("replica-2", 6.0, 10.0),
+    ]
+    assert "epoch 2" in drawn.leaders[1].text
+
+
+def test_the_outbox_is_as_deep_as_the_last_look_found_it() -> None:
+    drawn = timeline(relayed())
+    at = {number * drawn.bin_s: rows for number, rows in enumerate(drawn.outbox)}
+    assert max(rows for start_s, rows in at.items() if start_s < 5) == 0
+    assert min(rows for start_s, rows in at.items() if 5.6 < start_s < 7.3) == 4
+    assert max(rows for start_s, rows in at.items() if start_s > 8) == 0
+
+
+def test_a_run_without_a_broker_has_no_such_lanes() -> None:
+    drawn = timeline(history())
+    assert (drawn.broker, drawn.leaders, drawn.outbox) == (None, (), ())

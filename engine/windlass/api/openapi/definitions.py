@@ -1,0 +1,254 @@
+"""What workflows there are: the format of a definition (contract 3), its upload and its reading."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from windlass.api.openapi.operation import PAGING, Operation, path_id
+from windlass.api.openapi.shape import Schema, integer, or_null, page_of, record, ref, text, time, whole, word
+from windlass.definition import document, duration, validation
+from windlass.definition.model import StepType
+
+#: What each step type needs beside id, name and type (contract 3.5).
+STEP_NEEDS: Mapping[StepType, tuple[str, ...]] = {
+    StepType.SERVICE_TASK: ("jobType",),
+    StepType.DECISION: ("conditionalNextSteps",),
+    StepType.TRANSFORMATION: ("nextStep", "transformations"),
+    StepType.WAIT: ("nextStep",),
+    StepType.PARALLEL_GATEWAY: ("parallelNextSteps", "joinStep"),
+    StepType.JOIN_GATEWAY: ("nextStep",),
+}
+
+DEFINITION_ID = path_id("The definition's id.")
+NO_DEFINITION = "There is no such definition, or no such version of it."
+
+GREET: Mapping[str, Any] = {
+    "id": "greet",
+    "name": "Greet somebody",
+    "steps": [
+        {
+            "id": "hello",
+            "name": "Say hello",
+            "type": "SERVICE_TASK",
+            "jobType": "say-hello",
+            "nextStep": "done",
+        },
+        {"id": "done", "name": "Done", "type": "END"},
+    ],
+}
+APPROVE: Mapping[str, Any] = {
+    "id": "approve",
+    "name": "Approve a loan",
+    "steps": [
+        {
+            "id": "decide",
+            "name": "Decide",
+            "type": "USER_TASK",
+            "nextStep": "paid",
+            "boundaryEvents": [
+                {"type": "TIMER", "duration": "P7D", "interrupting": True, "targetStepId": "lapsed"}
+            ],
+        },
+        {"id": "paid", "name": "Wait for the payment", "type": "WAIT", "nextStep": "done"},
+        {"id": "lapsed", "name": "Nobody decided", "type": "END"},
+        {"id": "done", "name": "Done", "type": "END"},
+    ],
+}
+
+OPERATIONS: Sequence[Operation] = (
+    Operation(
+        id="uploadDefinition",
+        method="post",
+        path="/v1/definitions",
+        tag="definitions",
+        summary="Store a definition",
+        description="Content equal as JSON values to any stored version of the id is that version; other content "
+        "becomes the next one. All faults are told at once, one per line.",
+        body="Definition",
+        body_examples={"a job": GREET, "people and time": APPROVE},
+        status=201,
+        answer="DefinitionSummary",
+        answer_description="The stored version, new or not.",
+        refused={415: "The Content-Type says XML; any other is read as JSON."},
+        links={
+            "get": ("getDefinition", {"id": "$response.body#/id"}, None),
+            "getVersion": (
+                "getDefinitionVersion",
+                {"id": "$response.body#/id", "version": "$response.body#/version"},
+                None,
+            ),
+            "start": ("startInstance", {}, {"definitionId": "$response.body#/id"}),
+        },
+    ),
+    Operation(
+        id="listDefinitions",
+        method="get",
+        path="/v1/definitions",
+        tag="definitions",
+        summary="List definitions",
+        description="The newest version of each id, by id.",
+        query={
+            "keyword": text("In the id or the name, in any case; no character is special."),
+            **PAGING,
+        },
+        answer="DefinitionPage",
+        answer_description="A page.",
+        links={"get": ("getDefinition", {"id": "$response.body#/items/0/id"}, None)},
+    ),
+    Operation(
+        id="getDefinition",
+        method="get",
+        path="/v1/definitions/{id}",
+        tag="definitions",
+        summary="Get the newest version of a definition",
+        path_schemas={"id": DEFINITION_ID},
+        answer="StoredDefinition",
+        answer_description="The definition.",
+        refused={404: NO_DEFINITION},
+    ),
+    Operation(
+        id="getDefinitionVersion",
+        method="get",
+        path="/v1/definitions/{id}/versions/{version}",
+        tag="definitions",
+        summary="Get one version of a definition",
+        path_schemas={
+            "id": DEFINITION_ID,
+            "version": {"type": "integer", "minimum": 1, "description": "The version."},
+        },
+        answer="StoredDefinition",
+        answer_description="The definition.",
+        refused={404: NO_DEFINITION},
+    ),
+)
+
+
+def _definition() -> Schema:
+    return record(
+        ("id", "name", "steps"),
+        {
+            "id": word(
+                "Uploads of one id are versions of one definition.",
+                minLength=1,
+                maxLength=validation.ID_CHARS_MAX,
+                pattern=f"^{validation.ID_PATTERN.pattern}$",
+                examples=["greet"],
+            ),
+            "version": or_null(integer("Ignored: the engine assigns it.")),
+            "name": text("For people.", minLength=1),
+            "description": or_null(text("For people.")),
+            "autoStartNextWorkflow": or_null(
+                {"type": "boolean", "description": "Start nextWorkflowId when an instance completes."}
+            ),
+            "nextWorkflowId": or_null(text("The definition to start then; it need not be there yet.")),
+            "steps": {
+                "type": "array",
+                "minItems": 1,
+                "items": ref("Step"),
+                "description": "The first one is the entry. Ids are unique, references lead to steps, every step can "
+                "be reached, and so can an END.",
+            },
+            "metadata": {"type": ["object", "null"], "description": "Yours; given back as it came."},
+        },
+        description="A workflow as it is uploaded. Null means absent; an unknown field anywhere outside `metadata` is "
+        f"refused; nested at most {document.NESTING_MAX} levels deep.",
+        additionalProperties=False,
+    )
+
+
+def _step() -> Schema:
+    step_ids = {"type": "array", "items": text("A step id."), "minItems": 2}
+    return record(
+        ("id", "name", "type"),
+        {
+            "id": text("Unique in the definition.", minLength=1),
+            "name": text("For people.", minLength=1),
+            "type": word("What the step does.", enum=list(StepType)),
+            "description": or_null(text("For people.")),
+            "nextStep": or_null(text("Where to go when the step is done.")),
+            "conditionalNextSteps": {
+                "type": ["object", "null"],
+                "additionalProperties": text("The step to go to."),
+                "description": "Expression to step id, tried in the order of the document; the first true one wins, "
+                "before nextStep.",
+            },
+            "transformations": {
+                "type": ["object", "null"],
+                "description": 'Variable to new value, in the order of the document; "${expression}" is evaluated.',
+            },
+            "parallelNextSteps": {**or_null(step_ids), "description": "Where the branches begin."},
+            "joinStep": or_null(text("The JOIN_GATEWAY where the branches meet.")),
+            "jobType": or_null(text("What workers poll for.")),
+            "delegateClass": or_null(text("Stored and never used.")),
+            "retryCount": or_null(
+                integer(
+                    "How often a retryable failure puts the job back.",
+                    minimum=0,
+                    maximum=validation.RETRY_COUNT_MAX,
+                )
+            ),
+            "boundaryEvents": {
+                "type": ["array", "null"],
+                "items": ref("BoundaryEvent"),
+                "description": "Timers of a SERVICE_TASK, USER_TASK or WAIT; elsewhere ignored.",
+            },
+        },
+        description="One step. Which fields it needs beside id, name and type depends on its type.",
+        additionalProperties=False,
+        allOf=[
+            {
+                "if": {"properties": {"type": {"const": str(kind)}}, "required": ["type"]},
+                "then": {"required": list(needs)},
+            }
+            for kind, needs in STEP_NEEDS.items()
+        ],
+    )
+
+
+def _boundary_event() -> Schema:
+    return record(
+        ("type", "duration", "targetStepId"),
+        {
+            "type": word("Only timers.", enum=["TIMER"]),
+            "duration": text(
+                "ISO 8601, weeks to seconds, more than zero.",
+                pattern=f"^{duration.DURATION.pattern}$",
+                examples=["PT48H", "P7D", "PT1H30M"],
+            ),
+            "interrupting": {
+                "type": ["boolean", "null"],
+                "description": "Whether the step ends when it fires; default false.",
+            },
+            "targetStepId": text("Where the timer leads.", minLength=1),
+        },
+        additionalProperties=False,
+    )
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Definition": _definition(),
+    "Step": _step(),
+    "BoundaryEvent": _boundary_event(),
+    "DefinitionSummary": record(
+        ("id", "version", "name", "uploadedAt"),
+        {
+            "id": word("The definition's id."),
+            "version": integer("Assigned by the engine, from 1.", minimum=1),
+            "name": word("The definition's name."),
+            "uploadedAt": time("When this content was stored first."),
+            "description": word("The definition's description, when it has one."),
+        },
+    ),
+    "DefinitionPage": page_of("DefinitionSummary"),
+    "StoredDefinition": whole(
+        {
+            "id": word("The definition's id."),
+            "version": integer("Assigned by the engine, from 1.", minimum=1),
+            "name": word("The definition's name."),
+            "steps": {"type": "array", "items": {"type": "object"}, "description": "As uploaded."},
+        },
+        description="The uploaded document with its version, keys in the order of the upload; optional fields that "
+        "say nothing are left out, `interrupting` never is.",
+    ),
+}

@@ -1,0 +1,148 @@
+"""The OpenAPI 3.1 document of the REST door, written from contract 1; `/openapi.json` and `docs/` have it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from windlass.api.openapi import definitions, instances, jobs, node, parked_steps, responses
+from windlass.api.openapi.operation import Link, Operation
+from windlass.api.openapi.shape import ref
+from windlass.config import Settings
+
+ABOUT = """\
+Bodies are JSON in UTF-8, whatever the Content-Type says, and end with a newline. Names are taken in exact case and
+unknown request fields are ignored, except in a definition. Times are RFC 3339 in UTC. Integral numbers are written
+without a fraction.
+
+Every refusal with a body has the schema Error; `error` is a stable code. A path that is not here is answered 404 as
+plain text, a wrong verb 405 with an empty body and an Allow header. Every GET answers HEAD too. A CORS preflight is
+answered 200 on any path, and every answer may be read by any origin.
+
+A W3C `traceparent` header is copied onto the log lines of its call. There is no authentication: keep the port
+inside."""
+
+TAGS: Mapping[str, str] = {
+    "definitions": "What workflows are there.",
+    "instances": "Runs of a definition.",
+    "jobs": "Work for workers.",
+    "parked steps": "What people and other systems bring.",
+    "node": "How this replica is.",
+}
+
+
+OPERATIONS: Sequence[Operation] = (
+    *definitions.OPERATIONS,
+    *instances.OPERATIONS,
+    *jobs.OPERATIONS,
+    *parked_steps.OPERATIONS,
+    *node.OPERATIONS,
+)
+
+
+def document(settings: Settings) -> dict[str, Any]:
+    """The whole document, with the limits that `settings` sets."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Windlass",
+            "summary": "A minimal workflow engine on PostgreSQL",
+            "description": ABOUT,
+            "version": version("windlass"),
+            "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+        "paths": paths,
+        "components": {
+            "schemas": {
+                **definitions.SCHEMAS,
+                **instances.SCHEMAS,
+                **jobs.schemas(settings),
+                **parked_steps.SCHEMAS,
+                **node.SCHEMAS,
+                **responses.SCHEMAS,
+            },
+            "responses": {
+                responses.NAMES[status]: response for status, response in responses.shared(settings).items()
+            },
+        },
+    }
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.tag],
+        "summary": operation.summary,
+    }
+    if operation.description:
+        made["description"] = operation.description
+    if parameters := [
+        *(_parameter(name, "path", schema) for name, schema in operation.path_schemas.items()),
+        *(_parameter(name, "query", schema) for name, schema in operation.query.items()),
+    ]:
+        made["parameters"] = parameters
+    if operation.body is not None:
+        made["requestBody"] = _body(operation, operation.body)
+    made["responses"] = _responses(operation)
+    return made
+
+
+def _parameter(name: str, where: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    inner = {key: value for key, value in schema.items() if key != "description"}
+    return {
+        "name": name,
+        "in": where,
+        "required": where == "path",
+        "description": schema["description"],
+        "schema": inner,
+    }
+
+
+def _body(operation: Operation, schema: str) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": ref(schema)}
+    if operation.body_examples:
+        content["examples"] = {name: {"value": value} for name, value in operation.body_examples.items()}
+    return {"required": operation.body_required, "content": {"application/json": content}}
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    made = {operation.status: _success(operation)}
+    for status in sorted({*responses.EARLY, *operation.refused, *operation.fails}):
+        made[status] = _refusal(operation, status)
+    return {str(status): response for status, response in made.items()}
+
+
+def _refusal(operation: Operation, status: int) -> dict[str, Any]:
+    if status not in operation.refused:
+        return {"$ref": f"#/components/responses/{responses.NAMES[status]}"}
+    made = responses.refusal(status, operation.refused[status])
+    if status in operation.refused_answers:
+        content = made["content"]["application/json"]
+        content["schema"] = {"anyOf": [ref(operation.refused_answers[status]), content["schema"]]}
+    return made
+
+
+def _success(operation: Operation) -> dict[str, Any]:
+    if operation.answer is None:
+        made: dict[str, Any] = {"description": operation.answer_description}
+    else:
+        made = responses.answer(ref(operation.answer), operation.answer_description)
+    if operation.links:
+        made["links"] = {name: _link(link) for name, link in operation.links.items()}
+    return made
+
+
+def _link(link: Link) -> dict[str, Any]:
+    target, parameters, body = link
+    made: dict[str, Any] = {"operationId": target}
+    if parameters:
+        made["parameters"] = parameters
+    if body is not None:
+        made["requestBody"] = body
+    return made

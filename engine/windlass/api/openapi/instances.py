@@ -1,0 +1,192 @@
+"""Runs of a definition: start, read, list, history, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from windlass.api import bounds
+from windlass.api.history import pascal
+from windlass.api.openapi.definitions import NO_DEFINITION
+from windlass.api.openapi.operation import PAGING, Link, Operation, path_id
+from windlass.api.openapi.shape import (
+    Schema,
+    integer,
+    or_null,
+    page_of,
+    record,
+    ref,
+    text,
+    time,
+    ulid,
+    variables,
+    whole,
+    word,
+)
+from windlass.definition.model import StepType
+from windlass.states import InstanceStatus, StepStatus
+
+INSTANCE_ID = path_id("The instance's id.")
+NO_INSTANCE = "There is no such instance."
+
+_FROM_INSTANCE: Mapping[str, Link] = {
+    "get": ("getInstance", {"id": "$response.body#/id"}, None),
+    "history": ("getInstanceHistory", {"id": "$response.body#/id"}, None),
+    "cancel": ("cancelInstance", {"id": "$response.body#/id"}, None),
+    "completeUserTask": (
+        "completeUserTask",
+        {"instanceId": "$response.body#/id", "userTaskId": "$response.body#/currentStepIds/0"},
+        None,
+    ),
+    "signal": (
+        "signalWait",
+        {"instanceId": "$response.body#/id", "waitStepId": "$response.body#/currentStepIds/0"},
+        None,
+    ),
+}
+
+OPERATIONS: Sequence[Operation] = (
+    Operation(
+        id="startInstance",
+        method="post",
+        path="/v1/instances",
+        tag="instances",
+        summary="Start an instance",
+        description="Runs until there is nothing to do but to wait, so the answer may already be WAITING or final. Not "
+        "idempotent: two calls start two instances.",
+        body="StartInstance",
+        body_examples={"greet": {"definitionId": "greet", "variables": {"who": "Ada"}}},
+        status=201,
+        answer="Instance",
+        answer_description="The instance as it stands.",
+        refused={404: NO_DEFINITION},
+        links=_FROM_INSTANCE,
+    ),
+    Operation(
+        id="listInstances",
+        method="get",
+        path="/v1/instances",
+        tag="instances",
+        summary="List instances",
+        description="The newest first.",
+        query={
+            "definitionId": text("Exactly this one, all versions."),
+            "status": text("Exactly this one; an unknown one finds nothing."),
+            "businessKey": text("Exactly this one."),
+            **PAGING,
+        },
+        answer="InstancePage",
+        answer_description="A page.",
+        links={"get": ("getInstance", {"id": "$response.body#/items/0/id"}, None)},
+    ),
+    Operation(
+        id="getInstance",
+        method="get",
+        path="/v1/instances/{id}",
+        tag="instances",
+        summary="Get an instance",
+        path_schemas={"id": INSTANCE_ID},
+        answer="Instance",
+        answer_description="The instance as it stands.",
+        refused={404: NO_INSTANCE},
+        links=_FROM_INSTANCE,
+    ),
+    Operation(
+        id="getInstanceHistory",
+        method="get",
+        path="/v1/instances/{id}/history",
+        tag="instances",
+        summary="Get the steps an instance has been through",
+        path_schemas={"id": INSTANCE_ID},
+        answer="History",
+        answer_description="Oldest first.",
+        refused={404: NO_INSTANCE},
+    ),
+    Operation(
+        id="cancelInstance",
+        method="post",
+        path="/v1/instances/{id}/cancel",
+        tag="instances",
+        summary="Cancel an instance",
+        description="Its jobs, tasks and timers end with it.",
+        path_schemas={"id": INSTANCE_ID},
+        body="CancelInstance",
+        body_required=False,
+        body_examples={"why": {"reason": "the customer withdrew"}},
+        answer="Instance",
+        answer_description="The cancelled instance.",
+        refused={404: NO_INSTANCE, 409: "It has ended already."},
+    ),
+)
+
+
+def _step_execution() -> Schema:
+    """Both spellings of each key, with equal values (contract 1.4)."""
+    snapshot = {"type": ["object", "null"]}
+    camel: dict[str, Schema] = {
+        "id": ulid("A ULID."),
+        "instanceId": ulid("Whose step it was."),
+        "stepId": word("Which step."),
+        "stepType": word("Its type.", enum=list(StepType)),
+        "attemptNumber": integer("The n-th entry into that step by that instance, from 1.", minimum=1),
+        "status": word("How it stands.", enum=list(StepStatus)),
+        "startedAt": time("When it was entered."),
+        "endedAt": or_null(time("When it ended.")),
+        "failureReason": or_null(word("Why it failed.")),
+        "inputSnapshot": {**snapshot, "description": "The variables it began with, where kept."},
+        "outputSnapshot": {**snapshot, "description": "What it brought, where kept."},
+    }
+    twice = {pascal(key): {**schema, "description": f"Equal to {key}."} for key, schema in camel.items()}
+    return whole(
+        {**camel, **twice},
+        description="One entry into a step. Each key stands there twice: as other fields here are spelled, and as "
+        "older scripts read it.",
+    )
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "StartInstance": record(
+        ("definitionId",),
+        {
+            "definitionId": text("What to run.", minLength=1, examples=["greet"]),
+            "definitionVersion": or_null(integer("Absent, null or below 1: the newest.")),
+            "variables": variables("What the instance begins with."),
+            "businessKey": or_null(
+                text(f"Yours to find it by, not unique; at most {bounds.BUSINESS_KEY_BYTES_MAX} bytes.")
+            ),
+        },
+    ),
+    "CancelInstance": record((), {"reason": or_null(word("Becomes the failureReason."))}),
+    "Instance": record(
+        (
+            "id",
+            "definitionId",
+            "definitionVersion",
+            "status",
+            "currentStepIds",
+            "variables",
+            "startedAt",
+        ),
+        {
+            "id": ulid("A ULID."),
+            "definitionId": word("What it runs."),
+            "definitionVersion": integer("Pinned at its start.", minimum=1),
+            "status": word(
+                "WAITING: parked at a USER_TASK or WAIT. COMPLETED, FAILED and CANCELLED are final.",
+                enum=list(InstanceStatus),
+            ),
+            "currentStepIds": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "The steps at work; empty when final.",
+            },
+            "variables": {"type": "object", "description": "As they stand."},
+            "startedAt": time("When it was started."),
+            "completedAt": time("When it ended; only then there."),
+            "failureReason": word("Why it failed or was cancelled; only then there."),
+            "businessKey": word("As given at its start; only then there."),
+        },
+    ),
+    "InstancePage": page_of("Instance"),
+    "History": whole({"items": {"type": "array", "items": ref("StepExecution")}}),
+    "StepExecution": _step_execution(),
+}

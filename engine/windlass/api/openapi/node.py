@@ -1,0 +1,142 @@
+"""How this replica is: probes, state, the cluster, and the document itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from windlass.api.openapi.operation import Operation
+from windlass.api.openapi.shape import Schema, integer, ref, time, whole, word
+
+_MODE: Schema = word("How jobs reach workers.", enum=["polling", "kafka_outbox"])
+_REASONS: Schema = {"type": "array", "items": {"type": "string"}, "description": "Why not; empty when ready."}
+
+OPERATIONS: Sequence[Operation] = (
+    Operation(
+        id="getLiveness",
+        method="get",
+        path="/healthz",
+        tag="node",
+        summary="Is the process alive?",
+        description="Does not look at the database.",
+        answer_description="Alive. No body.",
+        fails=(),
+    ),
+    Operation(
+        id="getHealth",
+        method="get",
+        path="/health",
+        tag="node",
+        summary="Who is alive here?",
+        answer="Alive",
+        answer_description="Alive.",
+        fails=(),
+    ),
+    *(
+        Operation(
+            id=id,
+            method="get",
+            path=path,
+            tag="node",
+            summary="May calls be sent here?",
+            description="Looks at the database and the schema at most twice a second.",
+            answer="Readiness",
+            answer_description="Ready.",
+            refused={503: "Not ready, and why; or the node does not take the call."},
+            refused_answers={503: "Readiness"},
+            fails=(504,),
+        )
+        for id, path in (("getReadiness", "/ready"), ("getReadinessForProbes", "/readyz"))
+    ),
+    Operation(
+        id="getHealthDetails",
+        method="get",
+        path="/health/detailed",
+        tag="node",
+        summary="How does the node feel?",
+        description="Answers 200 whatever the state.",
+        answer="HealthDetails",
+        answer_description="The state.",
+        fails=(504,),
+    ),
+    Operation(
+        id="getClusterInfo",
+        method="get",
+        path="/cluster/info",
+        tag="node",
+        summary="Which nodes are there?",
+        answer="ClusterInfo",
+        answer_description="The nodes.",
+    ),
+    Operation(
+        id="getOpenapi",
+        method="get",
+        path="/openapi.json",
+        tag="node",
+        summary="This document",
+        description="With the limits in force on this node. A node that runs as scheduler has none.",
+        answer="Openapi",
+        answer_description="The document.",
+        fails=(),
+    ),
+)
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Alive": whole(
+        {
+            "status": word("The process runs.", const="alive"),
+            "version": word("Of the engine."),
+            "nodeName": word("WINDLASS_NODE_NAME."),
+        },
+    ),
+    "Readiness": whole(
+        {
+            "ready": {"type": "boolean", "description": "Whether calls may be sent here."},
+            "reasons": _REASONS,
+        },
+    ),
+    "HealthDetails": whole(
+        {
+            "status": word("As /ready says.", enum=["ready", "not-ready"]),
+            "reasons": _REASONS,
+            "version": word("Of the engine."),
+            "nodeName": word("WINDLASS_NODE_NAME."),
+            "dispatchMode": _MODE,
+            "uptimeSeconds": {"type": "number", "minimum": 0, "description": "Since the start."},
+            "connections": integer("Open REST connections.", minimum=0),
+            "draining": {"type": "boolean", "description": "Whether the node is leaving."},
+        },
+        description="For people: further fields show lanes, polls, pool and wake-ups, and may change.",
+    ),
+    "ClusterInfo": whole(
+        {
+            "node": word("Who answers."),
+            "nodes": {
+                "type": "array",
+                "items": ref("Node"),
+                "description": "Who has shown signs of life.",
+            },
+            "alive": integer("How many live.", minimum=0),
+        },
+    ),
+    "Node": whole(
+        {
+            "id": word("WINDLASS_NODE_NAME."),
+            "role": word("What it runs as.", enum=["serve", "api", "scheduler"]),
+            "version": word("Of the engine there."),
+            "dispatchMode": _MODE,
+            "startedAt": time("When it started."),
+            "lastSeenAt": time("Its last sign of life."),
+            "alive": {"type": "boolean", "description": "Whether that was lately."},
+            "self": {"type": "boolean", "description": "Whether it is the one that answers."},
+        },
+    ),
+    "Openapi": whole(
+        {
+            "openapi": word("The version of OpenAPI.", const="3.1.0"),
+            "info": {"type": "object"},
+            "paths": {"type": "object"},
+            "components": {"type": "object"},
+        },
+    ),
+}

@@ -1,0 +1,61 @@
+"""One operation of the document as data: a route of `rest.py`, what it takes, how it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from windlass.api import bounds
+from windlass.api.openapi.shape import Schema, text
+
+Link = tuple[str, dict[str, str], dict[str, Any] | None]
+"""(operation, its parameters, its body), with runtime expressions for values of this answer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    id: str
+    method: str
+    path: str
+    tag: str
+    summary: str
+    description: str = ""
+    path_schemas: Mapping[str, Schema] = field(default_factory=dict)
+    query: Mapping[str, Schema] = field(default_factory=dict)
+    #: name of the body's schema
+    body: str | None = None
+    body_required: bool = True
+    body_examples: Mapping[str, Any] = field(default_factory=dict)
+    status: int = 200
+    #: name of the answer's schema; None = an empty answer
+    answer: str | None = None
+    answer_description: str = "Done."
+    #: refusals of its own, or with words of its own
+    refused: Mapping[int, str] = field(default_factory=dict)
+    #: an answer of its own beside the error body, by status
+    refused_answers: Mapping[int, str] = field(default_factory=dict)
+    #: how it can fail beyond what any call can; nothing for what is answered from the process's own memory
+    fails: tuple[int, ...] = (500, 504)
+    links: Mapping[str, Link] = field(default_factory=dict)
+
+
+def path_id(description: str) -> Schema:
+    return text(f"{description} Percent-encoded where it holds what a path cannot.", minLength=1)
+
+
+PAGING: Mapping[str, Schema] = {
+    "page": {
+        "type": "integer",
+        "minimum": 0,
+        "default": 0,
+        "description": "From 0. What is no such number counts as 0.",
+    },
+    "pageSize": {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": bounds.PAGE_SIZE_MAX,
+        "default": bounds.PAGE_SIZE_DEFAULT,
+        "description": f"More counts as {bounds.PAGE_SIZE_MAX}; what is no number above zero counts as the default.",
+    },
+}

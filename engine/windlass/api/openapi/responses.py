@@ -1,0 +1,99 @@
+"""The answers that operations share: refusals by status, each with its one code (contract 1.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from windlass import errors
+from windlass.api import faults
+from windlass.api.call import Limits
+from windlass.api.openapi.shape import Schema, ref, whole, word
+from windlass.config import Settings
+
+#: A call can be refused so before it reaches any operation.
+EARLY = tuple(faults.EARLY_CODES)
+
+_CODES: Mapping[int, str] = faults.EARLY_CODES | {
+    faults.STATUSES[kind][0]: kind.code
+    for kind in (
+        errors.BadRequest,
+        errors.NotFound,
+        errors.Conflict,
+        errors.TooLarge,
+        errors.UnsupportedFormat,
+        errors.Unavailable,
+        errors.Defect,
+    )
+}
+
+
+def refusal(status: int, description: str) -> dict[str, Any]:
+    """A refusal with the error body, whose code is that of the status; 504 has none."""
+    if status == faults.OVERDUE[0]:
+        return {"description": description}
+    if status == faults.STATUSES[errors.PollDisabled][0]:
+        return answer(ref("PollDisabled"), description)
+    schema: Schema = {**ref("Error"), "properties": {"error": {"const": _CODES[status]}}}
+    made = answer(schema, description)
+    if status == 503:
+        made["headers"] = {
+            "Retry-After": {
+                "schema": {"type": "integer"},
+                "description": "Seconds to wait before trying again.",
+            }
+        }
+    return made
+
+
+def answer(schema: Schema, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+#: The names of the shared ones.
+NAMES: Mapping[int, str] = {
+    400: "BadRequest",
+    408: "RequestTimeout",
+    413: "TooLarge",
+    431: "HeadTooLarge",
+    500: "InternalError",
+    503: "Unavailable",
+    504: "Overdue",
+}
+
+
+def shared(settings: Settings) -> dict[int, dict[str, Any]]:
+    """What any operation may answer, by status, in the same words for all."""
+    limits = Limits()
+    words = {
+        400: "The call is no HTTP, or its path, query or body is not what the operation takes. Nothing was changed.",
+        408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
+        413: f"The body is larger than {settings.body_bytes_max} bytes; the connection is closed.",
+        431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
+        500: "The engine is at fault; its log has the cause. Nothing was changed.",
+        503: "Not now: the database is away, the node is leaving or runs as scheduler, or all its "
+        f"{settings.connections_max} connections are busy. Try again, here or elsewhere; the text says when a change "
+        "may have happened all the same.",
+        504: f"The call took longer than {settings.request_timeout_s:g} s. No body. Whether a change happened is not "
+        "known.",
+    }
+    return {status: refusal(status, text) for status, text in words.items()}
+
+
+SCHEMAS: Mapping[str, Schema] = {
+    "Error": whole(
+        {
+            "error": word("A stable code."),
+            "reason": word("What is wrong and what to do about it, for people."),
+            "message": word("Equal to reason."),
+        },
+    ),
+    "PollDisabled": whole(
+        {
+            "error": word("A stable code.", const="poll path disabled"),
+            "dispatch_mode": word("The mode in force.", const="kafka_outbox"),
+            "hint": word("Where jobs are to be had."),
+            "message": word("What is wrong, for people."),
+        },
+    ),
+}

@@ -1,0 +1,66 @@
+"""What the engine answers, typed. Times are aware, in UTC; variables are plain JSON values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from windlass.definition.model import StepType
+from windlass.states import FINAL_INSTANCE_STATUSES, InstanceStatus, StepStatus
+
+
+class Uploaded(msgspec.Struct, frozen=True, rename="camel"):
+    """A stored definition: a new version, or the one that has this content already."""
+
+    id: str
+    version: int
+    uploaded_at: datetime
+
+
+class Instance(msgspec.Struct, frozen=True, rename="camel"):
+    id: str
+    definition_id: str
+    definition_version: int
+    status: InstanceStatus
+    current_step_ids: tuple[str, ...]
+    variables: dict[str, Any]
+    started_at: datetime
+    completed_at: datetime | None = None
+    failure_reason: str | None = None
+    business_key: str | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is COMPLETED, FAILED or CANCELLED."""
+        return self.status in FINAL_INSTANCE_STATUSES
+
+
+class StepExecution(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry into a step; `attempt_number` counts an instance's entries into it from 1."""
+
+    id: str
+    instance_id: str
+    step_id: str
+    step_type: StepType
+    attempt_number: int
+    status: StepStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+    failure_reason: str | None = None
+
+
+class Job(msgspec.Struct, frozen=True, rename="camel"):
+    """A leased job. `lease_token` goes back with its end and fences it: after another lease it changes nothing."""
+
+    id: str
+    instance_id: str
+    step_id: str
+    step_execution_id: str
+    job_type: str
+    retries_remaining: int
+    variables: dict[str, Any]
+    lock_expires_at: datetime
+    lease_token: str
+    worker_id: str

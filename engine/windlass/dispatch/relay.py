@@ -1,0 +1,298 @@
+"""Brings the outbox to the broker: reads the oldest rows, publishes them, removes what was acknowledged (contract 6.3).
+
+No transaction is open while the broker is spoken to. A crash between acknowledgement and removal publishes a row again
+under the same dedup id. A topic that fails waits by itself, and so does a record that the broker will not take, with
+the rows behind it in its line; everything else goes on. When the broker is away all waits, a little longer each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from windlass.dispatch.backoff import Backoff
+from windlass.dispatch.event import CONTENT_TYPE, topic_of
+from windlass.dispatch.plan import Line, OutboxRow, plan
+from windlass.dispatch.publisher import Publisher, Record, Refusal, Scope
+from windlass.store.database import Database
+from windlass.store.queries import sql
+from windlass.store.rows import json_array, text_array
+
+IDLE_S = 0.25
+"""Pause after an empty look that no hint cuts short (contract 6.3)."""
+TOPIC_BACKOFF_S = (0.5, 15.0)
+RECORD_BACKOFF_S = (1.0, 60.0)
+BROKER_BACKOFF_S = (0.25, 2.0)
+HELD_MAX = 1_000
+"""Past as many rows that are held back one by one, their topics wait as a whole."""
+
+
+class Lead(Protocol):
+    """See `leader.Leadership`."""
+
+    taken: asyncio.Event
+
+    @property
+    def epoch(self) -> int: ...
+    def leads(self) -> bool: ...
+
+
+class HeldRow(NamedTuple):
+    """A row whose record the broker would not take."""
+
+    id: str
+    line: Line
+
+
+class Settled(NamedTuple):
+    published: int
+    dropped: int
+    elapsed_s: float
+
+
+@dataclass(slots=True)
+class Hooks:
+    """What the relay reports."""
+
+    settled: Callable[[Settled], None]
+    refused: Callable[[OutboxRow, Refusal], None]
+    failed: Callable[[Exception], None]
+    state: Callable[[], None]
+    """Something that `RelayState` tells has changed."""
+
+
+@dataclass(slots=True)
+class RelayState:
+    """What people and probes are told."""
+
+    broker: str = ""
+    """Why the broker cannot be reached; empty while it can."""
+    topics: dict[str, str] = field(default_factory=dict)
+    """Topics that wait, with the reason."""
+
+
+class Relay:
+    """`start` ... `stop`; works only while the lead is this node's."""
+
+    def __init__(
+        self,
+        database: Database,
+        publisher: Publisher,
+        lead: Lead,
+        hooks: Hooks,
+        *,
+        batch_size: int,
+        redelivery_s: float,
+        audit_enabled: bool,
+    ) -> None:
+        self._database = database
+        self._publisher = publisher
+        self._lead = lead
+        self._hooks = hooks
+        self._batch_size = batch_size
+        self._redelivery_s = redelivery_s
+        self._audit_enabled = audit_enabled
+        self._topics: Backoff[str] = Backoff(*TOPIC_BACKOFF_S)
+        self._records: Backoff[HeldRow] = Backoff(*RECORD_BACKOFF_S)
+        self._behind: dict[str, Line] = {}
+        """Ids of rows that wait behind a record that will not go, so that they fill no batch meanwhile."""
+        self._is_failing = False
+        self._broker: Backoff[str] = Backoff(*BROKER_BACKOFF_S)
+        self._hint = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self.state = RelayState()
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="relay")
+
+    async def stop(self, within_s: float) -> None:
+        """Lets the batch under way end; past `within_s` its rows stay for the next leader."""
+        self._stopping = True
+        self._hint.set()
+        if self._task is not None:
+            done, _ = await asyncio.wait({self._task}, timeout=within_s)
+            if not done:
+                self._publisher.recall()
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Rows may have appeared: from a lane here, another node's hint, a sweep."""
+        self._hint.set()
+
+    def topic_mended(self, job_type: str) -> None:
+        """Somebody saw that it can be published to."""
+        if self._topics.is_known(job_type):
+            self._topics.succeeded(job_type)
+            self._hint.set()
+
+    async def _run(self) -> None:
+        while not self._stopping:
+            if not self._lead.leads():
+                await self._wait(self._lead.taken, IDLE_S)
+                continue
+            self._hint.clear()
+            progress = False
+            try:
+                progress = await self._cycle()
+            except Exception as err:
+                if not self._is_failing:
+                    self._hooks.failed(err)
+                self._is_failing = True
+                await asyncio.sleep(IDLE_S)
+            else:
+                self._is_failing = False
+            if not progress and not self._stopping:
+                await self._wait(self._hint, self._pause_s())
+                broker_s = self._broker.next_s(time.monotonic())
+                if broker_s is not None:
+                    # Hints do not bring a broker back.
+                    await asyncio.sleep(broker_s)
+
+    def _pause_s(self) -> float:
+        now_s = time.monotonic()
+        waits = [backoff.next_s(now_s) for backoff in (self._topics, self._records)]
+        return min([IDLE_S, *(wait for wait in waits if wait is not None)])
+
+    @staticmethod
+    async def _wait(event: asyncio.Event, most_s: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(event.wait(), most_s)
+
+    async def _cycle(self) -> bool:
+        """One batch; whether a row went."""
+        began_s = time.monotonic()
+        epoch = self._lead.epoch
+        held = self._records.waiting(began_s)
+        held_lines = {row.line for row in held}
+        self._behind = {id: line for id, line in self._behind.items() if line in held_lines}
+        topics = set(self._topics.waiting(began_s))
+        if len(held) + len(self._behind) > HELD_MAX:
+            topics.update(row.line[1] for row in held)
+        rows = await self._head(topics, [*(row.id for row in held), *self._behind])
+        if len(rows) < self._batch_size:
+            self._forget_topics_but(topics | {row.job_type for row in rows})
+        if not rows and self.state.broker:
+            # What it could be tried with has been cancelled meanwhile.
+            await self._publisher.handshake()
+            self._say_broker("")
+        batch = plan(rows, held_lines)
+        self._behind.update((row.id, row.line) for row in batch.held)
+        acknowledged = await self._publish(batch.waves, epoch)
+        if not acknowledged and not batch.stale:
+            return False
+        return await self._settle(epoch, acknowledged, batch.stale, began_s)
+
+    async def _head(self, topics: set[str], held_ids: Sequence[str]) -> list[OutboxRow]:
+        rows = await self._database.fetch(
+            sql("outbox_head"), self._batch_size, text_array(topics), json_array(held_ids)
+        )
+        return [
+            OutboxRow(
+                row["id"], row["job_id"], row["instance_id"], row["job_type"], row["payload"], row["is_due"]
+            )
+            for row in rows
+        ]
+
+    async def _publish(self, waves: Sequence[Sequence[OutboxRow]], epoch: int) -> list[OutboxRow]:
+        """The rows that the broker has. A line ends at its first failure, a wave at the end of the term."""
+        acknowledged: list[OutboxRow] = []
+        failed_lines: set[Line] = set()
+        failed_topics: set[str] = set()
+        for wave in waves:
+            going = [r for r in wave if r.line not in failed_lines and r.job_type not in failed_topics]
+            if not going or self._stopping or not self._lead.leads() or self._lead.epoch != epoch:
+                break
+            outcomes = await self._publisher.publish([_record(row, epoch) for row in going])
+            got_through = None in outcomes
+            for row, refusal in zip(going, outcomes, strict=True):
+                if refusal is None:
+                    acknowledged.append(row)
+                    continue
+                failed_lines.add(row.line)
+                self._hooks.refused(row, refusal)
+                if self._blame(row, refusal, broker_answers=got_through) is Scope.TOPIC:
+                    failed_topics.add(row.job_type)
+            if got_through:
+                self._broker.succeeded("")
+                self._say_broker("")
+            elif self._broker.waiting(time.monotonic()):
+                break
+        for row in acknowledged:
+            self._records.succeeded(HeldRow(row.id, row.line))
+            if row.job_type not in failed_topics:
+                self._topics.succeeded(row.job_type)
+                self._say_topic(row.job_type, "")
+        return acknowledged
+
+    def _blame(self, row: OutboxRow, refusal: Refusal, *, broker_answers: bool) -> Scope:
+        """What has to wait for this refusal. While other topics' records get through, it is not the broker."""
+        now_s = time.monotonic()
+        scope = refusal.scope
+        if scope is Scope.BROKER and broker_answers:
+            scope = Scope.TOPIC
+        if scope is Scope.RECORD:
+            self._records.failed(HeldRow(row.id, row.line), now_s)
+        elif scope is Scope.TOPIC:
+            if row.job_type not in self._topics.waiting(now_s):
+                self._topics.failed(row.job_type, now_s)
+            self._say_topic(row.job_type, refusal.text)
+        else:
+            if not self._broker.waiting(now_s):
+                self._broker.failed("", now_s)
+            self._say_broker(refusal.text)
+        return scope
+
+    async def _settle(
+        self, epoch: int, acknowledged: Sequence[OutboxRow], stale: Sequence[OutboxRow], began_s: float
+    ) -> bool:
+        rows = await self._database.fetch(
+            sql("outbox_settle"),
+            epoch,
+            json_array([row.id for row in acknowledged]),
+            json_array([row.id for row in stale]),
+            self._redelivery_s,
+            self._audit_enabled,
+        )
+        (settled,) = rows
+        if not settled["leads"]:
+            # Another node leads: it publishes what is still there again, under the same dedup ids.
+            return False
+        for row in stale:
+            self._records.succeeded(HeldRow(row.id, row.line))
+        elapsed_s = time.monotonic() - began_s
+        self._hooks.settled(Settled(settled["published"], settled["dropped"], elapsed_s))
+        return True
+
+    def _forget_topics_but(self, job_types: set[str]) -> None:
+        """A topic that failed and has no row any more is nobody's concern."""
+        for job_type in [name for name in self.state.topics if name not in job_types]:
+            self._topics.succeeded(job_type)
+            self._say_topic(job_type, "")
+
+    def _say_broker(self, why: str) -> None:
+        if bool(why) != bool(self.state.broker):
+            self.state.broker = why
+            self._hooks.state()
+
+    def _say_topic(self, job_type: str, why: str) -> None:
+        if bool(why) != (job_type in self.state.topics):
+            if why:
+                self.state.topics[job_type] = why
+            else:
+                del self.state.topics[job_type]
+            self._hooks.state()
+
+
+def _record(row: OutboxRow, epoch: int) -> Record:
+    headers = (
+        ("content-type", CONTENT_TYPE),
+        ("dedup-id", row.id.encode()),
+        ("leader-epoch", str(epoch).encode()),
+    )
+    return Record(topic_of(row.job_type), row.instance_id.encode(), row.payload, headers)

@@ -1,0 +1,62 @@
+"""Gives events to waiting jobs that have none and never had one: those left over by polling mode (contract 6.7).
+
+The leader looks when it takes the lead, while nodes in polling mode share the database and once more after the last of
+them has gone, and now and then. While such nodes live, their pollers are given the time of a redelivery to take a job.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from windlass.dispatch.relay import Lead
+from windlass.store.database import Row
+from windlass.store.outbox import Outbox, Page
+
+INTERVAL_S = 1.0
+LOOK_ANYWAY_S = 60.0
+"""For nodes that came and went between two looks, and for engines that announce themselves nowhere."""
+
+
+class AdoptionSweep:
+    def __init__(
+        self,
+        outbox: Outbox,
+        lead: Lead,
+        nodes: Callable[[], Awaitable[Sequence[Row]]],
+        *,
+        patience_s: float,
+        adopted: Callable[[int], None],
+    ) -> None:
+        self._outbox = outbox
+        self._lead = lead
+        self._nodes = nodes
+        self._patience_s = patience_s
+        self._adopted = adopted
+        self._epoch = 0
+        self._had_pollers = False
+        self._looked_at_s = float("-inf")
+
+    async def sweep(self) -> None:
+        if not self._lead.leads():
+            return
+        epoch = self._lead.epoch
+        pollers = any(row["alive"] and row["dispatch_mode"] == "polling" for row in await self._nodes())
+        is_due = (
+            epoch != self._epoch
+            or pollers
+            or self._had_pollers
+            or time.monotonic() - self._looked_at_s >= LOOK_ANYWAY_S
+        )
+        if is_due:
+            await self._look_through_all(self._patience_s if pollers else 0.0)
+            self._epoch, self._had_pollers, self._looked_at_s = epoch, pollers, time.monotonic()
+
+    async def _look_through_all(self, waiting_s: float) -> None:
+        count = 0
+        page: Page | None = Page()
+        while page is not None and self._lead.leads():
+            page, written = await self._outbox.adopt(page, waiting_s)
+            count += written
+        if count:
+            self._adopted(count)

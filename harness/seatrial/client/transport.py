@@ -1,0 +1,28 @@
+"""How calls travel: the names of the choices, and what every transport can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from seatrial.client.answer import Answer
+from seatrial.client.request import Request
+from seatrial.cluster import Replica
+from seatrial.history import TransportName
+
+TRANSPORTS: Mapping[str, tuple[TransportName, ...]] = {
+    "rest": ("rest",),
+    "grpc": ("grpc",),
+    "both": ("rest", "grpc"),
+}
+"""What a run is told to speak -> what each of its calls is drawn from."""
+
+
+class Transport(Protocol):
+    """Keeps its connections to each replica between calls."""
+
+    async def exchange(self, replica: Replica, request: Request, limit_s: float) -> Answer:
+        """One call and how it ended, at most `limit_s` later. Nothing is tried again."""
+        ...
+
+    async def close(self) -> None: ...

@@ -1,0 +1,246 @@
+"""What the harness itself asks of a broker: topics, users, rights, and every record there is.
+
+librdkafka's calls block, so each public coroutine runs in a thread of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import confluent_kafka as kafka
+from confluent_kafka import admin
+
+from seatrial.cluster import PARTITIONS, ClusterError
+
+CALL_WITHIN_S = 20.0
+_ATTEMPT_S = 2.0
+_LOOK_INTERVAL_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How to reach a broker; `options` are librdkafka's and may hold credentials, so they are never shown."""
+
+    bootstrap: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def configured(self) -> dict[str, Any]:
+        """For any client of librdkafka."""
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "reconnect.backoff.max.ms": 500,
+            "log_level": 0,
+            **self.options,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a topic; `at_ms` is the time that the topic keeps, since 1970."""
+
+    topic: str
+    partition: int
+    offset: int
+    at_ms: int
+    key: bytes
+    value: bytes
+    headers: Mapping[str, bytes]
+
+
+class KafkaAdmin:
+    def __init__(self, access: Access) -> None:
+        self._access = access
+
+    async def until_ready(self, within_s: float) -> None:
+        """Returns when it answers; raises ClusterError with the last cause."""
+        await asyncio.to_thread(self._until_ready, within_s)
+
+    async def topics(self) -> set[str]:
+        return await asyncio.to_thread(self._topics)
+
+    async def create_topics(self, names: Iterable[str], *, partitions: int = PARTITIONS) -> None:
+        """Returns when they can be written; one that is there already is an error."""
+        await asyncio.to_thread(self._create_topics, sorted(names), partitions)
+
+    async def delete_topics(self, names: Iterable[str]) -> None:
+        """With their consumers' offsets; returns when no metadata names them."""
+        await asyncio.to_thread(self._delete_topics, sorted(names))
+
+    async def put_user(self, name: str, password: str) -> None:
+        """May prove itself by SCRAM-SHA-256 and by SCRAM-SHA-512."""
+        await asyncio.to_thread(self._put_user, name, password)
+
+    async def grant(self, user: str, topic_prefix: str, group_prefix: str) -> None:
+        """Everything a relay does: describe and write topics, describe groups and their offsets."""
+        await asyncio.to_thread(self._grant, user, topic_prefix, group_prefix)
+
+    async def records(self, topics: Iterable[str]) -> list[Record]:
+        """All that is in these topics now, by topic, partition and offset."""
+        return await asyncio.to_thread(lambda: list(self._records(sorted(topics))))
+
+    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        return await asyncio.to_thread(self._members, sorted(groups))
+
+    # -- the blocking side ---------------------------------------------------------------------
+
+    def _client(self) -> admin.AdminClient:
+        return admin.AdminClient(self._access.configured())
+
+    def _until_ready(self, within_s: float) -> None:
+        give_up_at_s = time.monotonic() + within_s
+        client = self._client()
+        while True:
+            try:
+                client.list_topics(timeout=_ATTEMPT_S)
+            except kafka.KafkaException as err:
+                if time.monotonic() > give_up_at_s:
+                    raise ClusterError(
+                        f"the broker at {self._access.bootstrap} does not answer: {err.args[0].str()}"
+                    ) from err
+            else:
+                return
+
+    def _topics(self) -> set[str]:
+        return _topics_of(self._client(), self._access)
+
+    def _create_topics(self, names: Sequence[str], partitions: int) -> None:
+        client = self._client()
+        wanted = [admin.NewTopic(name, num_partitions=partitions) for name in names]
+        _all_done(client.create_topics(wanted, operation_timeout=CALL_WITHIN_S), "create the topic")
+        _until(lambda: set(names) <= _topics_of(client, self._access), f"the topics {', '.join(names)}")
+
+    def _delete_topics(self, names: Sequence[str]) -> None:
+        if not names:
+            return
+        client = self._client()
+        _all_done(client.delete_topics(list(names), operation_timeout=CALL_WITHIN_S), "delete the topic")
+        _until(
+            lambda: not set(names) & _topics_of(client, self._access), f"the end of topics {', '.join(names)}"
+        )
+
+    def _put_user(self, name: str, password: str) -> None:
+        client = self._client()
+        for mechanism in (admin.ScramMechanism.SCRAM_SHA_256, admin.ScramMechanism.SCRAM_SHA_512):
+            proof = admin.ScramCredentialInfo(mechanism, 4096)
+            change = admin.UserScramCredentialUpsertion(name, proof, password.encode())
+            _all_done(client.alter_user_scram_credentials([change]), "make the user")
+
+    def _grant(self, user: str, topic_prefix: str, group_prefix: str) -> None:
+        rights = [
+            admin.AclBinding(
+                kind, prefix, admin.ResourcePatternType.PREFIXED, f"User:{user}", "*",
+                operation, admin.AclPermissionType.ALLOW,
+            )
+            for kind, prefix, operation in (
+                (admin.ResourceType.TOPIC, topic_prefix, admin.AclOperation.DESCRIBE),
+                (admin.ResourceType.TOPIC, topic_prefix, admin.AclOperation.READ),
+                (admin.ResourceType.TOPIC, topic_prefix, admin.AclOperation.WRITE),
+                (admin.ResourceType.GROUP, group_prefix, admin.AclOperation.DESCRIBE),
+                (admin.ResourceType.GROUP, group_prefix, admin.AclOperation.READ),
+            )
+        ]  # fmt: skip
+        client = self._client()
+        _all_done(client.create_acls(rights), "grant the right")
+
+    def _members(self, groups: Sequence[str]) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {}
+        client = self._client()
+        futures = client.describe_consumer_groups(list(groups), request_timeout=CALL_WITHIN_S)
+        for group, future in futures.items():
+            try:
+                described = future.result(CALL_WITHIN_S)
+            except (kafka.KafkaException, TimeoutError):
+                continue
+            if described.state is kafka.ConsumerGroupState.STABLE:
+                found[group] = {
+                    member.client_id: len(member.assignment.topic_partitions)
+                    for member in described.members
+                    if member.assignment is not None
+                }
+        return found
+
+    def _records(self, topics: Sequence[str]) -> Iterator[Record]:
+        if not topics:
+            return
+        client = self._client()
+        known = client.list_topics(timeout=CALL_WITHIN_S).topics
+        partitions = [
+            kafka.TopicPartition(topic, number) for topic in topics for number in known[topic].partitions
+        ]
+        latest: Any = admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
+        ends = {
+            (each.topic, each.partition): future.result().offset
+            for each, future in client.list_offsets(
+                dict.fromkeys(partitions, latest), request_timeout=CALL_WITHIN_S
+            ).items()
+        }
+        wanted = {place for place, end in ends.items() if end > 0}
+        consumer = kafka.Consumer(
+            {**self._access.configured(), "group.id": "seatrial-observer", "enable.auto.commit": False}
+        )
+        try:
+            consumer.assign(
+                [kafka.TopicPartition(topic, number, kafka.OFFSET_BEGINNING) for topic, number in wanted]
+            )
+            give_up_at_s = time.monotonic() + CALL_WITHIN_S
+            while wanted:
+                if time.monotonic() > give_up_at_s:
+                    raise ClusterError(f"the records of {len(wanted)} partitions cannot be read to their end")
+                for message in consumer.consume(1000, timeout=0.2):
+                    record = _record(message)
+                    yield record
+                    if record.offset + 1 >= ends[record.topic, record.partition]:
+                        wanted.discard((record.topic, record.partition))
+        finally:
+            consumer.close()
+
+
+def _record(message: kafka.Message) -> Record:
+    error = message.error()
+    if error is not None:
+        raise ClusterError(f"a record cannot be read: {error.str()}")
+    headers: Any = message.headers() or []
+    return Record(
+        str(message.topic()),
+        int(message.partition() or 0),
+        int(message.offset() or 0),
+        int(message.timestamp()[1]),
+        _bytes(message.key()),
+        _bytes(message.value()),
+        {name: _bytes(value) for name, value in headers},
+    )
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def _topics_of(client: admin.AdminClient, access: Access) -> set[str]:
+    try:
+        found = client.list_topics(timeout=CALL_WITHIN_S).topics
+    except kafka.KafkaException as err:
+        raise ClusterError(f"the broker at {access.bootstrap} does not answer: {err.args[0].str()}") from err
+    return {name for name in found if not name.startswith("__")}
+
+
+def _all_done(futures: Mapping[Any, Future[Any]], what: str) -> None:
+    for thing, future in futures.items():
+        try:
+            future.result(CALL_WITHIN_S)
+        except (kafka.KafkaException, TimeoutError) as err:
+            cause = err.args[0].str() if isinstance(err, kafka.KafkaException) else "no answer"
+            raise ClusterError(f"the broker does not {what} {thing}: {cause}") from err
+
+
+def _until(is_so: Any, what: str) -> None:
+    give_up_at_s = time.monotonic() + CALL_WITHIN_S
+    while not is_so():
+        if time.monotonic() > give_up_at_s:
+            raise ClusterError(f"not within {CALL_WITHIN_S:g} s: {what}")
+        time.sleep(_LOOK_INTERVAL_S)

@@ -1,0 +1,83 @@
+"""K1: the leader dies between the broker's acknowledgement and the removal of the rows.
+
+The moment is made, not waited for: while the broker is cut off the relay has a batch on its way; then the leader is cut
+off from the database and the broker let back, so the batch is taken and cannot be removed; then the leader is killed.
+Its successor must publish the same rows again, under the same dedup ids, since nobody can know that they were taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from seatrial.cluster import KafkaFaults, Partition
+from seatrial.drill import Drill
+from seatrial.fault.broker import CutBroker
+from seatrial.fault.kill import KillReplica
+from seatrial.fault.partition import CutNetwork
+from seatrial.stage import Stage
+from seatrial.workload.relay import (
+    CHECKS,
+    NEEDS,
+    RELAYED,
+    VALUES,
+    WORKERS,
+    another_leads,
+    parameters,
+    relayed_starts,
+    to_the_end,
+    under_load,
+)
+
+STARTS = 80
+LOAD_S = 5.0
+#: well below what the relay waits for an acknowledgement
+ON_ITS_WAY_S = 0.7
+TAKEN_S = 0.7
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
+
+
+async def scenario(stage: Stage) -> None:
+    assert isinstance(stage.cluster, Partition)
+    # A job that a worker has done meanwhile need not be sent again.
+    load = await under_load(stage, workers=0)
+    await stage.at(stage.schedule["fault_at_s"])
+    leader = await stage.leader()
+    stage.phase("fault")
+    async with AsyncExitStack() as cut_off:
+        async with stage.inflicted(CutBroker("half-open")):
+            await asyncio.sleep(ON_ITS_WAY_S)
+            await cut_off.enter_async_context(stage.inflicted(CutNetwork(leader, "blackhole")))
+        await asyncio.sleep(TAKEN_S)
+        async with stage.inflicted(KillReplica(leader)):
+            await another_leads(stage, leader)
+            # What starts again needs its network.
+            await stage.cluster.mend(leader)
+    stage.workers.start(RELAYED.worker(), WORKERS)
+    await to_the_end(stage, load)
+
+
+DRILL = Drill(
+    id="K1",
+    title="The leader dies between acknowledgement and removal",
+    promise="What the broker took and nobody could remove is published again under its dedup id, and counts once.",
+    checks=CHECKS,
+    plan=plan,
+    scenario=scenario,
+    parameters=parameters(
+        ops_min=STARTS // 2,
+        faults_min=3,
+        error_statuses_allowed=[0, 503, 504],
+        circumstances_min={"copies": 1},
+    ),
+    needs=(*NEEDS, Partition, KafkaFaults),
+    values=VALUES,
+    mode="kafka",
+    bound_s=150.0,
+)

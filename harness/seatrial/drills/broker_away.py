@@ -1,0 +1,82 @@
+"""K5 and B2: the broker crashes under load and is back after seconds, or after a minute.
+
+Rochallor publishes inside a transaction without a bound (drills.md R9), so an outage there is a transaction that holds
+row locks and stops vacuum for as long. Here starts go on, the events wait in the outbox, every session of the engine is
+looked at five times a second for an open transaction, and afterwards the backlog must drain faster than it grew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from seatrial.cluster import KafkaFaults
+from seatrial.drill import Drill
+from seatrial.fault.broker import CrashBroker
+from seatrial.stage import Stage
+from seatrial.workload.relay import (
+    CHECKS,
+    NEEDS,
+    VALUES,
+    parameters,
+    relayed_starts,
+    to_the_end,
+    under_load,
+)
+
+FAULT_AT_S = 1.5
+RATE_PER_S = 8
+AFTER_S = 6.0
+SHORT_S, LONG_S = 6.0, 60.0
+TRANSACTION_AGE_MAX_S = 2.0
+DRAIN_RATIO_MIN = 3.0
+
+
+def plan_of(away_s: float) -> Callable[[random.Random], Mapping[str, Any]]:
+    load_s = FAULT_AT_S + away_s + AFTER_S
+
+    def plan(rng: random.Random) -> Mapping[str, Any]:
+        return {"starts": relayed_starts(rng, round(RATE_PER_S * load_s), load_s), "away_s": away_s}
+
+    return plan
+
+
+async def scenario(stage: Stage) -> None:
+    load = await under_load(stage)
+    await stage.at(FAULT_AT_S)
+    stage.phase("fault")
+    async with stage.inflicted(CrashBroker()):
+        await asyncio.sleep(stage.schedule["away_s"])
+    await to_the_end(stage, load)
+
+
+DRILL = Drill(
+    id="K5",
+    title="The broker crashes",
+    promise="The outbox keeps accepting while the broker is away, no transaction waits for it, and all is sent after.",
+    checks=("BO", *CHECKS),
+    plan=plan_of(SHORT_S),
+    scenario=scenario,
+    parameters=parameters(
+        ops_min=round(RATE_PER_S * SHORT_S),
+        transaction_age_max_s=TRANSACTION_AGE_MAX_S,
+        drain_ratio_min=DRAIN_RATIO_MIN,
+        backlog_min=round(RATE_PER_S * SHORT_S / 2),
+    ),
+    needs=(*NEEDS, KafkaFaults),
+    values=VALUES,
+    mode="kafka",
+    bound_s=180.0,
+)
+MINUTE = replace(
+    DRILL,
+    id="B2",
+    title="The broker is away for a minute",
+    promise="A minute without a broker leaves no transaction open for 2 s, and its backlog drains three times as fast.",
+    plan=plan_of(LONG_S),
+    parameters={**DRILL.parameters, "backlog_min": round(RATE_PER_S * LONG_S / 2)},
+    bound_s=240.0,
+)

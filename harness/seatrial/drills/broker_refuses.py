@@ -1,0 +1,74 @@
+"""T4: five ways in which a secured broker and an engine do not come together (quickstart Path C).
+
+Each boot must end with its own cause, and what it said to the broker must have been TLS to the last byte: no retry in
+plaintext, no password anywhere. Both SCRAM mechanisms then let the same engine in.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seatrial.cluster import Boots, Database, Kafka, KafkaFaults
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+WORK = linear(1, name="guarded")
+STARTS = 8
+BOOT_BOUND_S = 18.0
+DRAIN_S = 30.0
+#: nobody's certificate bears it
+OTHER_NAME = "broker.example.org"
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": linear_starts(rng, 1, STARTS, name="guarded")}
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(WORK)
+    stage.workers.start(WORK.worker())
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    assert isinstance(stage.cluster, KafkaFaults)
+    broker = stage.cluster.broker_process()
+    good = broker.engine_values(secured=True)
+    no_file = str(Path(str(good["tlsCaPath"])).with_name("no-such-ca.crt"))
+    cases = (
+        ("wrong password", {**good, "saslPassword": "not-the-password"}, ["SASL"]),
+        ("no CA file", {**good, "tlsCaPath": no_file}, ["WE_KAFKA_TLS_CA_PATH", no_file]),
+        ("another's CA", {**good, "tlsCaPath": str(broker.other_authority())}, ["TLS"]),
+        ("no rights", dict(broker.stranger_values()), [*WORK.topics(), "AUTHORIZATION_FAILED"]),
+        ("wrong name", {**good, "tlsServerName": OTHER_NAME}, [OTHER_NAME]),
+    )
+    for case, kafka, expected in cases:
+        await stage.boot(case, {"kafka": kafka}, expected, bound_s=BOOT_BOUND_S)
+        stage.look_at_wire(case, "not-the-password", *WORK.topics())
+    for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
+        served = [f"mechanism={mechanism}", "[dispatch] SASL auth ok as user=windlass"]
+        values = {"kafka": {**good, "saslMechanism": mechanism}}
+        await stage.boot(mechanism, values, served, bound_s=2 * BOOT_BOUND_S, serves=True)
+        stage.look_at_wire(mechanism, *WORK.topics())
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="T4",
+    title="A secured broker that will not have the engine",
+    promise="Wrong password, CA, rights or name end the boot with that cause, and nothing goes out in plaintext (C).",
+    checks=("BC", "PW", "NL", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={"lease_s": 30, "lease_sweep_interval_s": 1, "error_statuses_allowed": [], "ops_min": STARTS},
+    needs=(Database, Kafka, KafkaFaults, Boots),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    mode="kafka",
+    replicas=1,
+    bound_s=220.0,
+)

@@ -1,0 +1,63 @@
+"""T3: the first boot of all, on an empty database, with a broker that is not there.
+
+Rochallor never asks the broker while no definition is stored, so it boots and fails later (drills.md R5); quickstart
+B.4 promises an exit. Nobody listens at the address, or somebody listens and never says a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from seatrial.cluster import Boots, Database, Kafka, Siblings
+from seatrial.cluster.port import Ports
+from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.stage import Stage
+
+#: ten seconds are the promise; the others are a process's start and the migrations, on a busy machine
+BOOT_BOUND_S = 18.0
+
+
+async def scenario(stage: Stage) -> None:
+    ports = Ports()
+    silent = await asyncio.start_server(_say_nothing, "127.0.0.1", ports.take())
+    try:
+        nobody = f"127.0.0.1:{ports.take()}"
+        dumb = "{}:{}".format(*silent.sockets[0].getsockname())
+        for case, address in (("nobody listens", nobody), ("silence", dumb)):
+            await _boot_on_empty_database(stage, case, address)
+    finally:
+        silent.close()
+        ports.close()
+
+
+async def _boot_on_empty_database(stage: Stage, case: str, address: str) -> None:
+    assert isinstance(stage.cluster, Siblings)
+    fresh = stage.cluster.sibling(stage.folder / case.replace(" ", "-"), replicas=1, values=KAFKA_VALUES)
+    try:
+        brokers = {"kafka": {"seedBrokers": address}}
+        await stage.boot(case, brokers, [address], bound_s=BOOT_BOUND_S, on=fresh)
+    finally:
+        await fresh.down()
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while await reader.read(65_536):
+            pass
+    finally:
+        writer.close()
+
+
+DRILL = Drill(
+    id="T3",
+    title="No broker at the first boot",
+    promise="An unreachable broker ends the boot with its cause, though nothing is stored yet (seed 001, B.4).",
+    checks=("BC",),
+    scenario=scenario,
+    parameters={"error_statuses_allowed": []},
+    needs=(Database, Kafka, Boots, Siblings),
+    mode="both",
+    replicas=1,
+    core=True,
+    bound_s=120.0,
+)

@@ -1,0 +1,78 @@
+"""K3: every engine is gone when the workers have finished their jobs and want to say so.
+
+The SDKs' Kafka runners log a failed completion and commit the offset all the same, so nobody will ever send that
+message again: Rochallor's job rests UNLOCKED for good (drills.md R3), against the promise of at least once. Only the
+engine can heal it, by a deadline in its database. One worker drops the answer as Go's runner
+does; one sends a fail after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kafka, Kill
+from seatrial.drill import Drill
+from seatrial.fault.kill import KillAllReplicas
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+WORK = linear(1, name="patient", handler=Handler(think_min_s=0.8, think_max_s=1.2))
+STARTS = 16
+REDELIVERY_S = 4.0
+#: the worker's think, so that every message in hand is answered into the void
+AWAY_S = 1.5
+DRAIN_S = 60.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": linear_starts(rng, 1, STARTS, over_s=1.0, name="patient")}
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(WORK)
+    stage.workers.start(WORK.worker())
+    stage.workers.start(WORK.worker(fails_after_lost_complete=True))
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    stage.phase("fault")
+    async with stage.inflicted(KillAllReplicas()):
+        await asyncio.sleep(AWAY_S)
+    stage.phase("heal")
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="K3",
+    title="No engine is there when the workers answer",
+    promise="At least once (seed 000): a job whose completion nobody took is sent again, its committed offset or not.",
+    checks=("NL", "LV", "OC", "PO", "LD", "NP", "S1x", "DB", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "redelivery_s": REDELIVERY_S,
+        "recovery_bound_s": 20,
+        "error_statuses_allowed": [0],
+        "errors_only_during_fault": True,
+        "faults_min": 1,
+        "ops_min": STARTS,
+        "circumstances_min": {"redeliveries": 1},
+    },
+    needs=(Database, Kafka, Kill),
+    values=environment(
+        WINDLASS_LEASE_SWEEP_SECONDS=1,
+        WINDLASS_TIMER_SWEEP_SECONDS=1,
+        WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
+    ),
+    mode="kafka",
+    core=True,
+    bound_s=150.0,
+)

@@ -1,0 +1,67 @@
+"""F3: the session that holds the relay's lock is ended again and again (Path D: "or just close its DB connection").
+
+Rochallor's relay works on other connections than its lock and notices the loss at a ping, up to 5 s later: two replicas
+publish, and a later batch can overtake an earlier one (drills.md R7). Here whoever leads next has a new epoch, and what
+the old one removes or publishes afterwards is looked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.drill import Drill
+from seatrial.fault.database import TerminateLeaderSession
+from seatrial.stage import Stage
+from seatrial.workload.relay import (
+    CHECKS,
+    NEEDS,
+    VALUES,
+    parameters,
+    relayed_starts,
+    to_the_end,
+    under_load,
+)
+
+STARTS = 90
+LOAD_S = 7.0
+CUTS = 3
+CUT_EVERY_S = 1.5
+TAKEOVER_BOUND_S = 5.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
+
+
+async def scenario(stage: Stage) -> None:
+    load = await under_load(stage)
+    await stage.at(stage.schedule["fault_at_s"])
+    stage.phase("fault")
+    for _ in range(CUTS):
+        await stage.fault(TerminateLeaderSession(await stage.leader()))
+        await asyncio.sleep(CUT_EVERY_S)
+    await to_the_end(stage, load)
+
+
+DRILL = Drill(
+    id="F3",
+    title="The session of the relay's leader is ended",
+    promise="Whoever's lock session ends leads no more: one replica relays at a time, in order (seed 001, Path D).",
+    checks=(*CHECKS, "RT"),
+    plan=plan,
+    scenario=scenario,
+    parameters=parameters(
+        ops_min=STARTS,
+        faults_min=CUTS,
+        takeover_bound_s=TAKEOVER_BOUND_S,
+        circumstances_min={"leaders_hit": CUTS},
+    ),
+    needs=NEEDS,
+    values=VALUES,
+    mode="kafka",
+    core=True,
+    bound_s=120.0,
+)

@@ -1,0 +1,69 @@
+"""F4: the network between the relay's leader and the database swallows everything; the node itself lives and publishes.
+
+Its session, with the lock, stays in the database until TCP gives up, which takes hours (drills.md C.10): only a term
+that ends by the database's clock lets a standby in, and only the leader's own clock stops it meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Partition
+from seatrial.drill import Drill
+from seatrial.fault.partition import CutNetwork
+from seatrial.stage import Stage
+from seatrial.workload.relay import (
+    CHECKS,
+    NEEDS,
+    VALUES,
+    another_leads,
+    parameters,
+    relayed_starts,
+    to_the_end,
+    under_load,
+)
+
+STARTS = 90
+LOAD_S = 9.0
+AFTER_S = 1.5
+TAKEOVER_BOUND_S = 5.0
+#: calls that reach the cut replica wait for its database until they are given up
+ALLOWED = [0, 503, 504]
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
+
+
+async def scenario(stage: Stage) -> None:
+    load = await under_load(stage)
+    await stage.at(stage.schedule["fault_at_s"])
+    leader = await stage.leader()
+    stage.phase("fault")
+    async with stage.inflicted(CutNetwork(leader, "blackhole")):
+        await another_leads(stage, leader)
+        await asyncio.sleep(AFTER_S)
+    await to_the_end(stage, load)
+
+
+DRILL = Drill(
+    id="F4",
+    title="The relay's leader is cut off from the database",
+    promise="A leader that the database no longer hears is replaced within its term, and relays no more.",
+    checks=CHECKS,
+    plan=plan,
+    scenario=scenario,
+    parameters=parameters(
+        ops_min=STARTS // 2,
+        takeover_bound_s=TAKEOVER_BOUND_S,
+        error_statuses_allowed=ALLOWED,
+        circumstances_min={"leaders_hit": 1},
+    ),
+    needs=(*NEEDS, Partition),
+    values=VALUES,
+    mode="kafka",
+    bound_s=150.0,
+)

@@ -1,0 +1,68 @@
+"""F6: the replica that relays stands still for longer than its term and then goes on as if nothing had been.
+
+Kleppmann's paused client (2016) as a leader: it wakes in the middle of a batch, certain that it leads. What it had in
+its client's queue may still leave, under dedup ids that its successor has sent as well; nothing else may.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Pause
+from seatrial.drill import Drill
+from seatrial.fault.pause import PauseReplica
+from seatrial.stage import Stage
+from seatrial.workload.relay import (
+    CHECKS,
+    NEEDS,
+    TERM_S,
+    VALUES,
+    another_leads,
+    parameters,
+    relayed_starts,
+    to_the_end,
+    under_load,
+)
+
+STARTS = 100
+LOAD_S = 10.0
+STILL_S = 1.0
+TAKEOVER_BOUND_S = 5.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
+
+
+async def scenario(stage: Stage) -> None:
+    load = await under_load(stage)
+    await stage.at(stage.schedule["fault_at_s"])
+    leader = await stage.leader()
+    stage.phase("fault")
+    async with stage.inflicted(PauseReplica(leader)):
+        await another_leads(stage, leader)
+        # Past its own term by any clock, so that it wakes up deposed.
+        await asyncio.sleep(TERM_S + STILL_S)
+    await to_the_end(stage, load)
+
+
+DRILL = Drill(
+    id="F6",
+    title="The relay's leader stands still past its term",
+    promise="A paused leader is replaced within its term; when it wakes it removes nothing and publishes nothing new.",
+    checks=CHECKS,
+    plan=plan,
+    scenario=scenario,
+    parameters=parameters(
+        ops_min=STARTS // 2,
+        takeover_bound_s=TAKEOVER_BOUND_S,
+        circumstances_min={"leaders_hit": 1},
+    ),
+    needs=(*NEEDS, Pause),
+    values=VALUES,
+    mode="kafka",
+    bound_s=150.0,
+)

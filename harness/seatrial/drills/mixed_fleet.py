@@ -1,0 +1,78 @@
+"""M3: while the mode rolls out, some replicas hand jobs to Kafka and others to pollers, with workers of both kinds.
+
+Tasker documents such a fleet (seed 004, mixed mode) and tests nothing of it. A job may reach a worker both ways: the
+first completion wins, a poller's lease is respected, and when the last replica has changed nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kafka, Kill, Reconfigure
+from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+WORK = linear(2, name="mixed", handler=Handler(think_max_s=0.05))
+STARTS = 120
+LOAD_S = 14.0
+MIXED_S = (3.0, 8.0)
+LEASE_S = 4
+REDELIVERY_S = 5.0
+DRAIN_S = 60.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": linear_starts(rng, 2, STARTS, over_s=LOAD_S, name="mixed"),
+        "order": rng.sample(range(3), 3),
+        "turns_s": [1.0, round(rng.uniform(*MIXED_S), 3), round(rng.uniform(*MIXED_S) + MIXED_S[1], 3)],
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    assert isinstance(stage.cluster, Reconfigure)
+    await stage.upload(WORK)
+    stage.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
+    stage.workers.start(WORK.worker(), way="kafka")
+    await stage.workers_joined()
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["starts"]))
+    names = stage.names
+    for number, at_s in zip(stage.schedule["order"], sorted(stage.schedule["turns_s"]), strict=True):
+        await stage.at(at_s)
+        await stage.cluster.reconfigure(names[number % len(names)], KAFKA_VALUES)
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="M3",
+    title="A fleet of both modes",
+    promise="Replicas of both modes and workers of both kinds share one database, and nothing is lost (seed 004).",
+    checks=("NL", "NP", "LX", "FN", "S1x", "DB", "OC", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "redelivery_s": REDELIVERY_S,
+        # 410: the poller asks a replica that has changed; 0: one that is changing; 409: the other way was faster.
+        "error_statuses_allowed": [0, 409, 410],
+        "ops_min": STARTS,
+        "circumstances_min": {"rows_enqueued": STARTS // 3},
+    },
+    needs=(Database, Kafka, Kill, Reconfigure),
+    values=environment(
+        WINDLASS_LEASE_SWEEP_SECONDS=1,
+        WINDLASS_TIMER_SWEEP_SECONDS=1,
+        WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
+    ),
+    mode="both",
+    bound_s=200.0,
+)

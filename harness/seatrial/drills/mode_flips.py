@@ -1,0 +1,88 @@
+"""M2: polling, kafka_outbox, polling, kafka_outbox; each turn with jobs that wait (quickstart Path E, contract 6.7).
+
+Rochallor writes outbox rows only for jobs it makes in kafka mode, so those that waited at the turn are stranded for
+good (drills.md R19). Here each turn leaves some, of either mode, and each is finished in the mode that follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kafka, Kill, Reconfigure
+from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler, Start
+from seatrial.workload.linear import linear
+from seatrial.yard import environment
+
+WORK = linear(2, name="flipped", handler=Handler(think_max_s=0.02))
+WAITING_EACH = 20
+REDELIVERY_S = 4.0
+DONE_WITHIN_S = 60.0
+POLLING = {"engine": {"dispatchMode": "polling"}}
+TURNS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
+    ("to-kafka", KAFKA_VALUES, "kafka"),
+    ("to-polling", POLLING, "poll"),
+    ("to-kafka-again", KAFKA_VALUES, "kafka"),
+)
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        turn: [
+            Start("flipped-2", f"{turn}-{number:03d}", {"amount": rng.randrange(1, 1000)})
+            for number in range(WAITING_EACH)
+        ]
+        for turn, _, _ in TURNS
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(WORK)
+    stage.phase("load")
+    for turn, values, way in TURNS:
+        # Nobody works now, so all of them wait when the mode changes.
+        await stage.load(stage.schedule[turn])
+        await _turn(stage, values)
+        (worker,) = stage.workers.start(WORK.worker(), way=way)
+        await stage.workers_joined()
+        await stage.drain(DONE_WITHIN_S)
+        await stage.workers.stop(worker)
+    stage.phase("drain")
+    await stage.drain(DONE_WITHIN_S)
+
+
+async def _turn(stage: Stage, values: Mapping[str, Any]) -> None:
+    assert isinstance(stage.cluster, Reconfigure)
+    cluster = stage.cluster
+    await asyncio.gather(*(cluster.reconfigure(name, values) for name in stage.names))
+
+
+DRILL = Drill(
+    id="M2",
+    title="The mode changes three times",
+    promise="Jobs that wait when the mode changes are done in the mode that follows, there and back (seed 001, E).",
+    checks=("NL", "NP", "S1x", "DB", "OC", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "redelivery_s": REDELIVERY_S,
+        "error_statuses_allowed": [],
+        "ops_min": len(TURNS) * WAITING_EACH,
+        "circumstances_min": {"rows_enqueued": 2 * WAITING_EACH},
+    },
+    needs=(Database, Kafka, Kill, Reconfigure),
+    values=environment(
+        WINDLASS_LEASE_SWEEP_SECONDS=1,
+        WINDLASS_TIMER_SWEEP_SECONDS=1,
+        WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
+    ),
+    mode="both",
+    replicas=2,
+    bound_s=240.0,
+)

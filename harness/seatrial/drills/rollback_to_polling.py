@@ -1,0 +1,128 @@
+"""M1: from kafka_outbox back to polling in the middle of a backlog (quickstart Path E).
+
+The broker is cut off until events wait in the outbox; then each replica is restarted in polling mode. No job may be
+lost: those that wait are polled for, those that a consumer had are done by whoever comes first. The rows that
+were left are published by nobody and stay as they are, and the engine forgets that there is such a thing as Kafka.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from seatrial.cluster import Database, Kafka, KafkaFaults, Kill, Logs, Reconfigure, Sockets
+from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.fault.broker import CutBroker
+from seatrial.observe import observe_metrics
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment, merge
+
+WORK = linear(2, name="turning", handler=Handler(think_max_s=0.05))
+BEFORE, MEANWHILE, AFTER = 30, 30, 30
+BACKLOG_MIN = 10
+BACKLOG_WITHIN_S = 20.0
+LOOKS = 3
+DRAIN_S = 60.0
+POLLING = {"engine": {"dispatchMode": "polling"}}
+KAFKA_WORD = "(?i)kafka"
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    counts = {"before": BEFORE, "meanwhile": MEANWHILE, "after": AFTER}
+    return {
+        part: [
+            msgspec.structs.replace(start, key=f"{part}-{start.key}")
+            for start in linear_starts(rng, 2, count, over_s=1.0, name="turning")
+        ]
+        for part, count in counts.items()
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(WORK)
+    (consumer,) = stage.workers.start(WORK.worker(), way="kafka")
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["before"])
+    stage.phase("fault")
+    async with stage.inflicted(CutBroker("refuse")):
+        await stage.load(stage.schedule["meanwhile"])
+
+        async def backlog() -> bool:
+            rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
+            return bool(rows[0][0] >= BACKLOG_MIN)
+
+        await stage.eventually(backlog, BACKLOG_WITHIN_S, f"{BACKLOG_MIN} events wait in the outbox")
+        marks = await _turn_to_polling(stage)
+    await stage.workers.stop(consumer)
+    stage.workers.start(WORK.worker(), 2)
+    stage.phase("heal")
+    await _look(stage)
+    await stage.load(stage.schedule["after"])
+    stage.phase("drain")
+    for _ in range(LOOKS - 1):
+        await _look(stage)
+    await stage.drain(DRAIN_S)
+    await _look(stage)
+    _scan_logs(stage, marks)
+
+
+async def _turn_to_polling(stage: Stage) -> Mapping[str, int]:
+    """One replica after the other; returns where in its log each began anew."""
+    assert isinstance(stage.cluster, Reconfigure)
+    assert isinstance(stage.cluster, Kill)
+    assert isinstance(stage.cluster, Logs)
+    marks = {}
+    for name in stage.names:
+        await stage.cluster.stop(name)
+        marks[name] = stage.cluster.log_path(name).stat().st_size
+        await stage.cluster.reconfigure(name, POLLING)
+    return marks
+
+
+async def _look(stage: Stage) -> None:
+    assert isinstance(stage.cluster, Sockets)
+    for name in stage.names:
+        stage.recorder.info("observer", "sockets", {"node": name, "peers": stage.cluster.peers(name)}, name)
+    rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
+    stage.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
+    await observe_metrics(stage.replicas, stage.recorder)
+
+
+def _scan_logs(stage: Stage, marks: Mapping[str, int]) -> None:
+    """Since the turn: before it there was every reason to speak of Kafka."""
+    assert isinstance(stage.cluster, Logs)
+    for name, mark in marks.items():
+        lines = stage.cluster.log_path(name).read_bytes()[mark:].decode(errors="replace").splitlines()
+        matches = [line for line in lines if "kafka" in line.lower()][:20]
+        stage.recorder.info("observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches})
+
+
+DRILL = Drill(
+    id="M1",
+    title="Back to polling with a backlog in the outbox",
+    promise="Turning back to polling loses no job; what waits in the outbox stays, unpublished (seed 001, Path E).",
+    checks=("MP", "OC", "NL", "NP", "S1x", "LX", "DB", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": 20,
+        "outbox_left": True,
+        "error_statuses_allowed": [0, 410, 503],
+        "faults_min": 1,
+        "ops_min": BEFORE + MEANWHILE,
+        "circumstances_min": {"rows_left": BACKLOG_MIN},
+    },
+    needs=(Database, Kafka, KafkaFaults, Kill, Logs, Sockets, Reconfigure),
+    values=merge(environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES),
+    mode="both",
+    core=True,
+    bound_s=200.0,
+)

@@ -1,0 +1,71 @@
+"""T2: a node does not start while a stored definition's topic is missing, and it names every one that is (B.2, B.4).
+
+Two definitions are uploaded before their topics exist, which an engine accepts (contract 6.6); the next boot must not.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Boots, Database, Kafka
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+THERE = linear(1, name="there")
+MISSING = linear(1, name="missing")
+ABSENT = linear(1, name="absent")
+STARTS = 10
+BOOT_BOUND_S = 15.0
+DRAIN_S = 30.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": linear_starts(rng, 1, STARTS, name="there")}
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(THERE)
+    stage.workers.start(THERE.worker())
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    (missing,), (absent,) = MISSING.topics(), ABSENT.topics()
+    await stage.upload(MISSING, topics=False)
+    await stage.boot("one topic missing", {}, [missing], bound_s=BOOT_BOUND_S)
+    await stage.upload(ABSENT, topics=False)
+    await stage.boot("two topics missing", {}, [absent, missing], bound_s=BOOT_BOUND_S)
+    await stage.broker.create_topics([missing])
+    await stage.boot("one of them made", {}, [absent], bound_s=BOOT_BOUND_S)
+    await stage.broker.create_topics([absent])
+    await stage.boot(
+        "both made", {}, ["[dispatch] all topics present"], bound_s=2 * BOOT_BOUND_S, serves=True
+    )
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="T2",
+    title="A topic is missing at boot",
+    promise="A boot fails while a stored definition lacks its topic, and names all that are missing (seed 001, B.4).",
+    checks=("BC", "OC", "NL", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "republished_max": 0,
+        "error_statuses_allowed": [],
+        "ops_min": STARTS,
+    },
+    needs=(Database, Kafka, Boots),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    mode="kafka",
+    replicas=1,
+    core=True,
+    bound_s=150.0,
+)

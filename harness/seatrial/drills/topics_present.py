@@ -1,0 +1,108 @@
+"""T1: a node whose topics are all there says what it has made sure of, line by line (quickstart B.4, contract 6.5).
+
+Topics are named by job type, and by step where a step names none (drills.md R18): no upload lets such a step in any
+more, but a database may hold one. A first boot on an empty database, and one by SASL over TLS, have lines of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Boots, Database, Kafka, KafkaFaults, Siblings
+from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler, Start
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+TYPED = linear(2)
+#: as Rochallor stores a step that names no job type: its text as it came, its parsed form with the step's own name
+BARE_STEP = {"id": "bare-step", "name": "Bare", "type": "SERVICE_TASK", "nextStep": "done"}
+BARE_END = {"id": "done", "name": "Done", "type": "END"}
+BARE_TOPIC = "workflow.jobs.bare-step"
+STARTS_EACH = 10
+BOOT_BOUND_S = 30.0
+DRAIN_S = 40.0
+SECURED = {"kafka": {"transport": "sasl_scram_tls"}}
+READY_LINES = ("[dispatch] advisory-lock handshake ok", "[dispatch] migration 0009_dispatch_outbox applied")
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    bare = [Start("bare", f"bare-{number}", {}, 0.0) for number in range(STARTS_EACH)]
+    return {"starts": [*linear_starts(rng, 2, STARTS_EACH), *bare]}
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(TYPED)
+    await _store_bare_definition(stage)
+    stage.workers.start(TYPED.worker(handlers={**TYPED.handlers, "bare-step": Handler()}))
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+    topics = ",".join(sorted(TYPED.topics() | {BARE_TOPIC}))
+    checked = (f"[dispatch] validating topics: {topics}", "[dispatch] all topics present", *READY_LINES)
+    standby = (*checked, "[dispatch] relay started; this replica is leader=false")
+    plaintext = ("[dispatch] mode=kafka_outbox", "[dispatch] kafka transport=plaintext brokers=[127.0.0.1:")
+    await stage.boot("all topics there", {}, (*plaintext, *standby), bound_s=BOOT_BOUND_S, serves=True)
+    secured = (
+        "[dispatch] mode=kafka_outbox",
+        "[dispatch] kafka transport=sasl_scram_tls mechanism=SCRAM-SHA-512",
+        "[dispatch] TLS handshake ok",
+        "[dispatch] SASL auth ok as user=windlass",
+    )
+    await stage.boot("by SASL over TLS", SECURED, (*secured, *standby), bound_s=BOOT_BOUND_S, serves=True)
+    await _first_boot(stage, plaintext)
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def _store_bare_definition(stage: Stage) -> None:
+    await stage.broker.create_topics([BARE_TOPIC])
+    document = {"id": "bare", "name": "A step without a job type", "steps": [BARE_STEP, BARE_END]}
+    await stage.query(
+        """INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps)
+        VALUES ('bare', 1, 'A step without a job type', %s::text::jsonb, %s::text::jsonb)""",
+        json.dumps(document),
+        json.dumps([{**BARE_STEP, "jobType": "bare-step"}, BARE_END]),
+    )
+
+
+async def _first_boot(stage: Stage, plaintext: tuple[str, ...]) -> None:
+    """On a database in which nothing is stored, so that nobody leads either."""
+    assert isinstance(stage.cluster, Siblings)
+    fresh = stage.cluster.sibling(stage.folder / "fresh", replicas=1, values=KAFKA_VALUES)
+    first = (
+        *plaintext,
+        "[dispatch] validating topics: (none)",
+        "[dispatch] all topics present",
+        *READY_LINES,
+        "[dispatch] relay started; this replica is leader=true",
+    )
+    try:
+        await stage.boot("nothing stored", {}, first, bound_s=BOOT_BOUND_S, serves=True, on=fresh)
+    finally:
+        await fresh.down()
+
+
+DRILL = Drill(
+    id="T1",
+    title="All topics present at boot",
+    promise="A good boot says each thing it has checked, in order, and every job reaches its topic (seed 001, B.4).",
+    checks=("BC", "OC", "PO", "NL", "S1x", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "republished_max": 0,
+        "error_statuses_allowed": [],
+        "ops_min": 2 * STARTS_EACH,
+    },
+    needs=(Database, Kafka, KafkaFaults, Boots, Siblings),
+    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    mode="kafka",
+    bound_s=150.0,
+)

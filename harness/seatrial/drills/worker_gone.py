@@ -1,0 +1,100 @@
+"""K6: workers take messages and never come back, and for a while nobody is in the group at all.
+
+One commits before it works and dies: its messages are gone for Kafka, so only the engine can send the jobs again. One
+completes its jobs, commits nothing and dies: its messages come again to whoever follows, who must be told that the jobs
+are done. The worker that comes last behaves, and finds everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kafka
+from seatrial.drill import Drill
+from seatrial.stage import Stage
+from seatrial.workload import Handler
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+TAKEN = linear(1, name="taken")
+SEEN = linear(1, name="seen")
+STARTS_EACH = 12
+REDELIVERY_S = 5.0
+SESSION_S = 2.0
+EMPTY_S = 1.0
+IN_HAND_WITHIN_S = 20.0
+DRAIN_S = 60.0
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {
+        "starts": [
+            *linear_starts(rng, 1, STARTS_EACH, name="taken"),
+            *linear_starts(rng, 1, STARTS_EACH, name="seen"),
+        ]
+    }
+
+
+async def scenario(stage: Stage) -> None:
+    await stage.upload(TAKEN, SEEN)
+    (hasty,) = stage.workers.start(
+        TAKEN.worker(
+            handlers=dict.fromkeys(TAKEN.handlers, Handler(hold=True)),
+            commits="early",
+            session_timeout_s=SESSION_S,
+        )
+    )
+    (forgetful,) = stage.workers.start(SEEN.worker(commits="never", session_timeout_s=SESSION_S))
+    await stage.workers_joined()
+    stage.phase("load")
+    await stage.load(stage.schedule["starts"])
+
+    async def has_seen_all() -> bool:
+        rows = await stage.query(
+            "SELECT count(*) FROM workflow_instance WHERE definition_id = 'seen-1' AND status = 'COMPLETED'"
+        )
+        return bool(rows[0][0] == STARTS_EACH)
+
+    await stage.eventually(has_seen_all, IN_HAND_WITHIN_S, "the forgetful worker has completed its jobs")
+    stage.phase("fault")
+    await stage.workers.kill(hasty)
+    await stage.workers.kill(forgetful)
+    # Longer than the groups need to notice, so that they are empty.
+    await asyncio.sleep(SESSION_S + EMPTY_S)
+    stage.workers.start(
+        TAKEN.worker(handlers={**TAKEN.handlers, **SEEN.handlers}, session_timeout_s=SESSION_S)
+    )
+    stage.phase("drain")
+    await stage.workers_joined()
+    await stage.drain(DRAIN_S)
+
+
+DRILL = Drill(
+    id="K6",
+    title="Workers take messages and never come back",
+    promise="A worker that commits too early, or never, loses no job and completes none twice (seed 000).",
+    checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "redelivery_s": REDELIVERY_S,
+        "republished_max": 0,
+        "error_statuses_allowed": [],
+        "faults_min": 2,
+        "ops_min": 2 * STARTS_EACH,
+        "circumstances_min": {"redeliveries": 1, "deliveries_moved": 1},
+    },
+    needs=(Database, Kafka),
+    values=environment(
+        WINDLASS_LEASE_SWEEP_SECONDS=1,
+        WINDLASS_TIMER_SWEEP_SECONDS=1,
+        WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
+    ),
+    mode="kafka",
+    bound_s=150.0,
+)

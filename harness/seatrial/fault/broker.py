@@ -1,0 +1,94 @@
+"""What happens to the Kafka broker: it crashes, or the network between it and the engines is cut."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from seatrial.cluster import BrokerProcess, Cluster, ClusterError, CutMode, KafkaFaults
+from seatrial.cluster.kafka_client import KafkaAdmin
+from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
+
+_LOOK_INTERVAL_S = 0.02
+_SILENT_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class CrashBroker(Bare):
+    """SIGKILL; healed by starting it again, with all that it had."""
+
+    name: ClassVar[str] = "crash_broker"
+    target: str = BROKER
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"signal": "SIGKILL"}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_break(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        await _can_break(cluster, self.name).crash()
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        access = _can_break(cluster, self.name).access()
+        try:
+            await KafkaAdmin(access).until_ready(_SILENT_WITHIN_S)
+        except ClusterError as err:
+            return {"metadata": str(err)}
+        raise FaultDidNotBite(f"{self.name}: the broker still answers")
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _can_break(cluster, self.name).start()
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """Nothing to wait for: a node without its broker serves, and goes on to (see BO)."""
+
+
+@dataclass(frozen=True)
+class CutBroker(Bare):
+    """Between all engines and the broker; bites when it has swallowed bytes, or with `refuse` closed connections."""
+
+    name: ClassVar[str] = "cut_broker"
+    mode: CutMode
+    delay_s: float = 0.0
+    target: str = BROKER
+    bite_within_s: float = 15.0
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"mode": self.mode, "delay_s": self.delay_s}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_break(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        await _can_break(cluster, self.name).cut(self.mode, delay_s=self.delay_s)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        broker = _can_break(cluster, self.name)
+        if self.mode == "refuse":
+            if not (closed := broker.cut_connections()):
+                raise FaultDidNotBite(f"{self.name}: no engine had a connection that could be refused")
+            return {"closed_connections": closed}
+        give_up_at_s = time.monotonic() + self.bite_within_s
+        while not (dropped := broker.dropped_bytes()):
+            if time.monotonic() > give_up_at_s:
+                raise FaultDidNotBite(
+                    f"{self.name}: no engine exchanged a byte with the broker in {self.bite_within_s:g} s"
+                )
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+        return {"dropped_bytes": dropped}
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _can_break(cluster, self.name).mend()
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """Nothing to wait for: a node without its broker serves, and goes on to (see BO)."""
+
+
+def _can_break(cluster: Cluster, fault: str) -> BrokerProcess:
+    if not isinstance(cluster, KafkaFaults):
+        raise lacking(cluster, fault, "KafkaFaults")
+    return cluster.broker_process()

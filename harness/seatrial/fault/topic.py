@@ -1,0 +1,64 @@
+"""A definition whose topic nobody has made yet: its jobs cannot be published until somebody does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import aiohttp
+
+from seatrial.cluster import Cluster, Kafka
+from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault.liveness import all_ready, names
+from seatrial.observe import parse_metrics
+
+_LOOK_INTERVAL_S = 0.1
+_ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
+
+
+@dataclass(frozen=True)
+class MissingTopic(Bare):
+    """Bites when a replica counts an error of publishing; healed by making the topics."""
+
+    name: ClassVar[str] = "missing_topic"
+    topics: tuple[str, ...]
+    target: str = BROKER
+    bite_within_s: float = 20.0
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"topics": list(self.topics)}
+
+    async def setup(self, cluster: Cluster) -> None:
+        self._has_broker(cluster)
+
+    async def inject(self, cluster: Cluster) -> None:
+        """The work that needs the topics is the scenario's to begin."""
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        give_up_at_s = time.monotonic() + self.bite_within_s
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+            while time.monotonic() < give_up_at_s:
+                for replica in cluster.replicas():
+                    try:
+                        async with session.get(str(replica.metrics_url)) as response:
+                            errors = parse_metrics(await response.text()).get(_ERRORS, 0.0)
+                    except (aiohttp.ClientError, TimeoutError):
+                        continue
+                    if errors:
+                        return {"publish_errors": errors, "at": replica.name}
+                await asyncio.sleep(_LOOK_INTERVAL_S)
+        raise FaultDidNotBite(f"{self.name}: no replica counted an error within {self.bite_within_s:g} s")
+
+    async def heal(self, cluster: Cluster) -> None:
+        await self._has_broker(cluster).broker().create_topics(self.topics)
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, names(cluster), self.name)
+
+    def _has_broker(self, cluster: Cluster) -> Kafka:
+        if not isinstance(cluster, Kafka):
+            raise lacking(cluster, self.name, "Kafka")
+        return cluster

@@ -1,0 +1,86 @@
+"""Work that keeps the relay of kafka_outbox mode busy, and what the drills that break its leader have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from seatrial.cluster import Database, Kafka, Kill
+from seatrial.stage import Stage
+from seatrial.workload import Handler, Start
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+STEPS = 2
+RELAYED = linear(STEPS, handler=Handler(think_max_s=0.02), name="relayed")
+WORKERS = 2
+#: a completion that died with its replica is made up for by a redelivery
+REDELIVERY_S = 4.0
+#: of a leader that is silent; the engine's own default
+TERM_S = 3.0
+DRAIN_S = 40.0
+RELAYS_WITHIN_S = 20.0
+CHECKS = ("LD", "OC", "PO", "NL", "NP", "S1x", "DB", "LV", "AV")
+NEEDS = (Kill, Database, Kafka)
+VALUES = environment(
+    WINDLASS_LEASE_SWEEP_SECONDS=1,
+    WINDLASS_TIMER_SWEEP_SECONDS=1,
+    WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
+    WINDLASS_LEADER_TERM_SECONDS=TERM_S,
+)
+
+
+def relayed_starts(rng: random.Random, count: int, over_s: float) -> tuple[Start, ...]:
+    return linear_starts(rng, STEPS, count, over_s=over_s, name="relayed")
+
+
+def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str, Any]:
+    """Lost calls are allowed while the fault can be felt."""
+    return {
+        "lease_s": 30,
+        "lease_sweep_interval_s": 1,
+        "redelivery_s": REDELIVERY_S,
+        "recovery_bound_s": 15,
+        "error_statuses_allowed": [0, 503],
+        "errors_only_during_fault": True,
+        "faults_min": faults_min,
+        "ops_min": ops_min,
+        **more,
+    }
+
+
+async def under_load(stage: Stage, *, workers: int = WORKERS) -> asyncio.Task[list[str]]:
+    """Definitions, workers, and the schedule's `starts` from now on; returns when a first row has gone its way."""
+    await stage.upload(RELAYED)
+    if workers:
+        stage.workers.start(RELAYED.worker(), workers)
+    await stage.leader()
+    await stage.workers_joined()
+    stage.phase("load")
+    load = stage.spawn(stage.load(stage.schedule["starts"]))
+
+    async def relays() -> bool:
+        rows = await stage.query("SELECT count(*) FROM seatrial.outbox_ledger WHERE what = 'removed'")
+        return bool(rows[0][0])
+
+    await stage.eventually(relays, RELAYS_WITHIN_S, "the relay has removed a row")
+    return load
+
+
+async def to_the_end(stage: Stage, load: asyncio.Task[list[str]]) -> None:
+    stage.phase("heal")
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
+
+
+async def another_leads(stage: Stage, before: str, within_s: float = 20.0) -> bool:
+    """Whether it came in time is for the checks to say: this only lets the story go on."""
+
+    async def has_changed() -> bool:
+        found = await stage.leaders()
+        return bool(found) and before not in found
+
+    return await stage.reached(has_changed, within_s)

@@ -1,0 +1,100 @@
+"""Contract 6.4 on real processes: the leader is killed, or stopped in its tracks, and another one goes on."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Sequence
+
+import pytest
+from engine_client import EngineClient
+from engine_process import EngineProcess, RunWindlass
+from patience import eventually
+from workflow import END, document, service
+
+from kafka_broker import KafkaBroker
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+Node = tuple[EngineProcess, EngineClient]
+
+
+async def pair(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> tuple[Node, Node, str]:
+    """The leader, a standby and a topic with a definition that needs it."""
+    job_type = secrets.token_hex(4)
+    await broker.create_topics(f"workflow.jobs.{job_type}")
+    variables = {
+        "WE_POSTGRES_DSN": dsn,
+        "WE_DISPATCH_MODE": "kafka_outbox",
+        "WE_KAFKA_SEED_BROKERS": broker.address,
+        "WE_KAFKA_TRANSPORT": "plaintext",
+    }
+    leader = await windlass.serving(**variables, WINDLASS_NODE_NAME="leader")
+    standby = await windlass.serving(**variables, WINDLASS_NODE_NAME="standby")
+    body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
+    assert (await leader[1].post("/v1/definitions", body)).status == 201
+    return leader, standby, f"workflow.jobs.{job_type}"
+
+
+async def start(engine: EngineClient, count: int) -> set[str]:
+    answers = [await engine.post("/v1/instances", {"definitionId": "d"}) for _ in range(count)]
+    assert {answer.status for answer in answers} == {201}
+    return {answer.json["id"] for answer in answers}
+
+
+async def leads(engine: EngineClient) -> bool:
+    return "workflow_engine_dispatch_relay_leader 1.0" in await engine.metrics()
+
+
+async def instances_on(broker: KafkaBroker, topic: str) -> Sequence[str]:
+    return [(record.key() or b"").decode() for record in await broker.records(topic)]
+
+
+async def test_a_killed_leader_is_followed_at_once(
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
+) -> None:
+    (leader, at_leader), (standby, at_standby), topic = await pair(windlass, dsn, broker)
+    assert (await leads(at_leader), await leads(at_standby)) == (True, False)
+    before = await start(at_leader, 20)
+    leader.send(signal.SIGKILL)
+    killed_at_s = time.monotonic()
+    await standby.until_logged("dispatch: became relay leader")
+    assert time.monotonic() - killed_at_s < 2.5, "sooner than the dead leader's term of 3 s"
+    after = await start(at_standby, 5)
+
+    async def all_there() -> bool:
+        return before | after == set(await instances_on(broker, topic))
+
+    await eventually(all_there)
+    assert await leads(at_standby)
+
+
+async def test_a_stopped_leader_is_followed_within_its_term_and_finds_itself_deposed(
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
+) -> None:
+    (leader, at_leader), (standby, at_standby), topic = await pair(windlass, dsn, broker)
+    before = await start(at_leader, 5)
+    leader.send(signal.SIGSTOP)
+    stopped_at_s = time.monotonic()
+    after = await start(at_standby, 5)
+    await standby.until_logged("dispatch: became relay leader")
+    assert time.monotonic() - stopped_at_s < 5
+
+    async def all_there() -> bool:
+        return before | after == set(await instances_on(broker, topic))
+
+    await eventually(all_there)
+    leader.send(signal.SIGCONT)
+    await leader.until_logged("dispatch: no longer relay leader")
+    assert (await leads(at_leader), await leads(at_standby)) == (False, True)
+    later = await start(at_leader, 5)
+
+    async def later_ones_too() -> bool:
+        return before | after | later == set(await instances_on(broker, topic))
+
+    await eventually(later_ones_too)
+    records = await broker.records(topic)
+    by_epoch = {dict(record.headers() or [])["leader-epoch"] for record in records if record.key()}
+    assert by_epoch <= {b"1", b"2"}
+    assert leader.log(msg="dispatch: became relay leader")[-1]["epoch"] == 1, "it did not take the lead back"

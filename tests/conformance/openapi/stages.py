@@ -1,0 +1,136 @@
+"""The states of an engine that a caller can meet, each brought about once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Self
+
+import psycopg
+from engine_client import EngineClient
+from engine_on_trial import rows
+from engine_process import RunWindlass
+from patience import eventually
+
+from seatrial.cluster.postgres import PostgresServer
+
+BODY_BYTES_MAX = 64 * 1024
+#: Long enough for a busy machine to answer what is not stuck.
+REQUEST_TIMEOUT_S = 0.4
+
+
+class Stages:
+    """Each property is an engine of its own on a database of its own."""
+
+    def __init__(self, server: PostgresServer, run: RunWindlass) -> None:
+        self._server = server
+        self._run = run
+        self._stack = AsyncExitStack()
+        self._made: dict[str, asyncio.Task[EngineClient]] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _once(self, name: str, make: Callable[[], Awaitable[EngineClient]]) -> EngineClient:
+        if name not in self._made:
+            self._made[name] = asyncio.ensure_future(make())  # type: ignore[arg-type]
+        return await self._made[name]
+
+    async def _database(self) -> tuple[str, str]:
+        """The engine's and the superuser's address of an empty one."""
+        name = f"t_{secrets.token_hex(6)}"
+        await self._server.create_database(name)
+        return self._server.engine_dsn(name), self._server.dsn(name)
+
+    async def well(self) -> EngineClient:
+        """Nothing is wrong."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            _, client = await self._run.serving(
+                WE_POSTGRES_DSN=dsn,
+                WINDLASS_BODY_BYTES_MAX=str(BODY_BYTES_MAX),
+                WINDLASS_LONG_POLL_SECONDS_MAX="0.05",
+            )
+            return client
+
+        return await self._once("well", make)
+
+    async def scheduler(self) -> EngineClient:
+        """A node that takes no calls of the API."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            _, client = await self._run.serving("scheduler", WE_POSTGRES_DSN=dsn)
+            return client
+
+        return await self._once("scheduler", make)
+
+    async def full(self) -> EngineClient:
+        """Its one connection is busy with a poll."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            process, client = await self._run.serving(WE_POSTGRES_DSN=dsn, WINDLASS_CONNECTIONS_MAX="1")
+            holder = await self._stack.enter_async_context(EngineClient(process.rest_url, ""))
+            polling = asyncio.create_task(self._poll_for_ever(holder))
+            self._stack.callback(polling.cancel)
+
+            async def is_full() -> bool:
+                return (await client.get("/healthz")).status == 503
+
+            await eventually(is_full)
+            return client
+
+        return await self._once("full", make)
+
+    @staticmethod
+    async def _poll_for_ever(holder: EngineClient) -> None:
+        while True:
+            await holder.post("/v1/jobs/poll", {"workerId": "w", "jobTypes": ["none"], "waitMs": 25_000})
+
+    async def broken(self) -> EngineClient:
+        """Its tables are gone: every statement fails in a way that is nobody's fault but the engine's."""
+
+        async def make() -> EngineClient:
+            dsn, superuser_dsn = await self._database()
+            _, client = await self._run.serving(WE_POSTGRES_DSN=dsn)
+            for table in await self._tables(superuser_dsn):
+                await rows(superuser_dsn, f"ALTER TABLE {table} RENAME TO gone_{table}")
+            return client
+
+        return await self._once("broken", make)
+
+    async def stuck(self) -> EngineClient:
+        """Its tables are locked by another: nothing that looks at them ends in time."""
+
+        async def make() -> EngineClient:
+            dsn, superuser_dsn = await self._database()
+            _, client = await self._run.serving(
+                WE_POSTGRES_DSN=dsn,
+                WINDLASS_REQUEST_TIMEOUT_SECONDS=str(REQUEST_TIMEOUT_S),
+                WINDLASS_LONG_POLL_SECONDS_MAX="0.1",
+            )
+            tables = ", ".join(await self._tables(superuser_dsn))
+            blocker = await psycopg.AsyncConnection.connect(superuser_dsn)
+            self._stack.push_async_callback(blocker.close)
+            await blocker.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+
+            async def is_stuck() -> bool:
+                return (await client.get("/ready")).status == 504
+
+            # A readiness that was just found is told for half a second.
+            await eventually(is_stuck)
+            return client
+
+        return await self._once("stuck", make)
+
+    @staticmethod
+    async def _tables(dsn: str) -> list[str]:
+        found = await rows(dsn, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        return [str(row["tablename"]) for row in found]

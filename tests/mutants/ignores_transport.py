@@ -1,0 +1,25 @@
+"""Speaks plaintext to the brokers whatever the transport is set to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mutation
+
+from windlass.dispatch.publishers.kafka import KafkaPublisher
+
+honest = KafkaPublisher._connection
+
+
+def in_the_clear(self: KafkaPublisher) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in honest(self).items()
+        if not name.startswith(("security.", "sasl.", "ssl."))
+    }
+
+
+KafkaPublisher._connection = in_the_clear  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    mutation.serve()

@@ -1,0 +1,12 @@
+"""A standby looks for the lead every eight seconds."""
+
+from __future__ import annotations
+
+import mutation
+
+from windlass.dispatch import leader
+
+leader.LOOK_INTERVAL_S = 8.0
+
+if __name__ == "__main__":
+    mutation.serve()

@@ -1,0 +1,113 @@
+"""The client against both doors with a service behind them that fails on demand: which error each becomes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from door import opened as rest_opened
+from grpc_door import opened as grpc_opened
+
+from windlass import errors as engine_errors
+from windlass.api import faults
+from windlass.client import (
+    Client,
+    Conflict,
+    EngineFault,
+    Job,
+    NotFound,
+    Overdue,
+    PollDisabled,
+    TooLarge,
+    Unavailable,
+    WindlassError,
+)
+from windlass.client.backoff import FIRST_S, JITTER, Backoff
+from windlass.client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
+
+JOB = Job("j", "i", "s", "e", "t", 0, {}, datetime(2026, 1, 1, tzinfo=UTC), "1", "w")
+
+
+@contextlib.asynccontextmanager
+async def client_of(transport: str, **settings: Any) -> AsyncIterator[Client]:
+    async with contextlib.AsyncExitStack() as stack:
+        if transport == "rest":
+            rest = await stack.enter_async_context(rest_opened(**settings))
+            address = f"http://127.0.0.1:{rest.rest.port}"
+        else:
+            grpc = await stack.enter_async_context(grpc_opened(**settings))
+            address = f"grpc://127.0.0.1:{grpc.app.port}"
+        yield await stack.enter_async_context(Client(address, retry_for_s=0))
+
+
+both = pytest.mark.parametrize("transport", ["rest", "grpc"])
+
+
+@both
+@pytest.mark.parametrize(
+    ("id", "kind", "reason"),
+    [
+        ("missing", NotFound, "it is not there"),
+        ("held", Conflict, "another worker holds it"),
+        ("away", Unavailable, "the database is away"),
+        ("bug", EngineFault, faults.INTERNAL_REASON),
+        ("crash", EngineFault, faults.INTERNAL_REASON),
+    ],
+)
+async def test_each_error_has_its_class(
+    transport: str, id: str, kind: type[WindlassError], reason: str
+) -> None:
+    async with client_of(transport) as client:
+        for call in (client.get(id), client.history(id), client.start(id), client.signal(id, "s")):
+            with pytest.raises(kind) as error:
+                await call
+            assert (type(error.value), error.value.reason) == (kind, reason)
+
+
+@both
+async def test_a_poll_where_jobs_travel_by_broker(transport: str) -> None:
+    async with client_of(transport, dispatch_mode="kafka_outbox") as client:
+        with pytest.raises(PollDisabled, match="kafka_outbox") as error:
+            await client.poll("w", ["t"])
+        assert error.value.code == "poll path disabled"
+        await client.complete(JOB)
+
+
+@both
+async def test_a_call_that_the_engine_gives_up(transport: str) -> None:
+    async with client_of(transport, request_timeout_s=0.3) as client:
+        with pytest.raises(Overdue) as error:
+            await client.poll("w", ["t"], wait_s=10)
+        assert error.value.code == "overdue"
+        assert error.value.reason
+
+
+@both
+async def test_a_body_past_the_cap(transport: str) -> None:
+    async with client_of(transport, body_bytes_max=2048) as client:
+        with pytest.raises(TooLarge):
+            await client.start("d", {"x": "y" * 4096})
+
+
+def test_every_error_of_the_engine_becomes_one_of_the_client_with_the_same_code() -> None:
+    for kind, (http, grpc) in faults.STATUSES.items():
+        if http == 500 or kind is engine_errors.UnsupportedFormat:
+            continue  # a fault is whatever has no class of its own; the client always says JSON
+        over_rest = BY_HTTP_STATUS[http]
+        assert over_rest.code == kind.code
+        if kind is not engine_errors.PollDisabled:
+            assert BY_GRPC_STATUS[grpc] is over_rest
+    assert BY_HTTP_STATUS[faults.OVERDUE[0]] is BY_GRPC_STATUS[faults.OVERDUE[1]] is Overdue
+    assert set(faults.EARLY_CODES) <= set(BY_HTTP_STATUS)
+
+
+def test_pauses_double_up_to_the_longest_and_begin_anew() -> None:
+    backoff = Backoff(longest_s=1.0)
+    wanted_s = [FIRST_S, 0.2, 0.4, 0.8, 1.0, 1.0]
+    for each_s in wanted_s:
+        assert each_s * (1 - JITTER) <= backoff.pause_s() <= each_s * (1 + JITTER)
+    backoff.reset()
+    assert backoff.pause_s() <= FIRST_S * (1 + JITTER)
