@@ -76,7 +76,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     )
     yield (
         "what the expressions of one event compute",
-        f"{operators.WORK_MAX:,} units, well below a second",
+        f"{operators.WORK_MAX:,} units, less than a second",
         FAILED,
     )
     yield "steps in a row without work to wait for", f"{advance.STEPS_PER_EVENT_MAX:,}", FAILED

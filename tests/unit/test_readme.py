@@ -43,6 +43,7 @@ SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pyt
 #: which source names the options of a script that is no `seatrial`
 OPTIONS_IN = {
     "scripts/test": "scripts/test",
+    "scripts/image": "scripts/image",
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/mutants": "tests/mutants/run.py",

@@ -50,6 +50,7 @@ class Connection(asyncio.Protocol):
         self._made_progress = False
         #: loop time at which the message being read began; 0 = none is
         self._message_since_s = 0.0
+        self._is_first = True
         #: nothing more is read: the last call of this connection has come
         self._deaf = False
         #: ... and it was a refusal, so that the caller may still be sending
@@ -199,6 +200,7 @@ class Connection(asyncio.Protocol):
         )
         self._chunks = []
         self._message_since_s = 0.0
+        self._is_first = False
         self._deaf = not keep_alive
         self._waiting.append((request, None))
 
@@ -242,7 +244,10 @@ class Connection(asyncio.Protocol):
         self._message_since_s = 0.0
         self._hold(-sum(map(len, self._chunks)))
         self._chunks = []
-        method = self._parser.get_method().decode("ascii") if self._url else ""
+        method = self._parser.get_method().decode("ascii")
+        if not self._url and not (self._is_first and method == "HEAD"):
+            # The target was not reached, and the parser may still tell the method of the call before.
+            method = ""
         response = self._server.handler.refuse(status, reason)
         self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
 

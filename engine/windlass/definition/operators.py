@@ -18,7 +18,7 @@ VALUE_COST_BYTES = 16
 #: Containers nested deeper than this are refused as a result: they could not be encoded safely.
 RESULT_NESTING_MAX = 200
 
-#: `Work` of one event: well below a second.
+#: `Work` of one event: less than a second.
 WORK_MAX = 5_000_000
 
 #: A unit of work moves, compares or searches about so many characters of a string, or reads so many bytes of JSON.

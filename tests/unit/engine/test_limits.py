@@ -57,6 +57,15 @@ async def test_a_trailer_or_an_extension_without_end_is_refused() -> None:
 
 
 @on_both_loops
+async def test_a_malformed_head_call_gets_no_body() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        await caller.send(b"HEAD no-target HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await caller.answer(head_only=True))[0] == 400
+        assert await caller.closed() == b""
+
+
+@on_both_loops
 async def test_a_long_body_in_small_chunks_is_no_long_head() -> None:
     async with serving(head_bytes_max=1024) as site:
         caller = await site.connect()
