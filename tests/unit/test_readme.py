@@ -48,7 +48,6 @@ OPTIONS_IN = {
     "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/mutants": "tests/mutants/run.py",
     "scripts/fuzz": "tests/fuzz/fuzz.py",
-    "scripts/image": "scripts/image",
     "scripts/publish": "scripts/release/publish.py",
 }
 
