@@ -46,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verdicts = []
         for count, verdict in enumerate(pool.imap(killer, chosen), 1):
             verdicts.append(verdict)
+            if verdict == "":
+                sys.stderr.write(f"survived: {chosen[count - 1]}\n")
             _progress(count, len(chosen))
     tried = sum(verdict is not None for verdict in verdicts)
     survivors = [mutant for mutant, verdict in zip(chosen, verdicts, strict=True) if verdict == ""]
