@@ -94,6 +94,7 @@ class Drill:
                 "checks": (*kept, *_OF_DISPATCH),
                 "needs": tuple(dict.fromkeys((*self.needs, Database, Kafka))),
                 "core": False,
+                "on_kind": False,
                 **changes,
             },
         )

@@ -19,7 +19,7 @@ from seatrial.history import Recorder
 _OBSERVER = "observer"
 _LEADER_GAUGE = re.compile(r"^workflow_engine_dispatch_relay_leader(?:\{[^}]*\})? (\S+)", re.MULTILINE)
 _EVERY_S = 0.2
-_ANSWER_WITHIN_S = 0.5
+_ANSWER_WITHIN_S = 1.0
 _DATABASE_WITHIN_S = 2.0
 _DEPTH = """
 SELECT (SELECT count(*) FROM dispatch_outbox),

@@ -115,15 +115,16 @@ class Yard:
     ) -> Cluster:
         """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
 
-        With `broker` it has the run's Kafka, emptied of what earlier drills left.
+        With `broker`, or values that send jobs through one, it has the run's Kafka, emptied of what was there.
         """
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster(self.options.attach, self.options.attach_grpc, folder=folder)
+        merged = merge(self._values, values)
         spec = ClusterSpec(
             replicas=self.options.replicas or replicas,
-            values=merge(self._values, values),
+            values=merged,
             engine_command=self.options.engine_command,
             folder=folder,
             entrance=entrance,
@@ -131,11 +132,14 @@ class Yard:
         if self.options.backend == "kind":
             from seatrial.cluster.kind.cluster import KindCluster
 
-            return KindCluster(spec, await self.ground(), chart=self.options.chart)
+            ground = await self.ground()
+            pod = await ground.emptied_broker() if broker else None
+            return KindCluster(spec, ground, broker=pod, chart=self.options.chart)
         from seatrial.cluster.local import LocalCluster
 
         server = await self._server()
-        kafka = await self._emptied_broker() if broker else None
+        sends = (merged.get("engine") or {}).get("dispatchMode") == "kafka_outbox"
+        kafka = await self._emptied_broker() if broker or sends else None
         return LocalCluster(spec, postgres=server, broker=kafka, chart=self.options.chart, restart=restart)
 
     async def _emptied_broker(self) -> Broker:

@@ -20,12 +20,12 @@ import pytest_asyncio
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
 from engine_process import RunWindlass
+from kafka_certificates import Authority
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from workflow import END, service
 
 from kafka_broker import KafkaBroker
-from kafka_certificates import Authority
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 from seatrial.render import default_chart, render_chart
 

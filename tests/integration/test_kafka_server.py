@@ -49,7 +49,7 @@ async def broker(server: KafkaServer) -> AsyncIterator[KafkaServer]:
 
 def options(values: Any) -> dict[str, Any]:
     """Of librdkafka, from what the chart is given."""
-    found = {"bootstrap.servers": values["seedBrokers"], "log_level": 0, "message.timeout.ms": 4000}
+    found = {"bootstrap.servers": values["seedBrokers"], "log_level": 0}
     if values["transport"] == "sasl_scram_tls":
         found |= {
             "security.protocol": "SASL_SSL",
@@ -61,17 +61,25 @@ def options(values: Any) -> dict[str, Any]:
     return found
 
 
-def produced(values: Any, count: int = 1, value: bytes = b"v") -> list[str]:
+def produced(values: Any, count: int = 1, value: bytes = b"v", *, within_s: float = WITHIN_S) -> list[str]:
     """Names of what went wrong, of each record that did not arrive."""
     wrong: list[str] = []
-    producer = kafka.Producer({**options(values), "enable.idempotence": True, "logger": _silent()})
+    timeout_ms = {"message.timeout.ms": round(within_s * 1000)}
+    producer = kafka.Producer(
+        {**options(values), **timeout_ms, "enable.idempotence": True, "logger": _silent()}
+    )
     for number in range(count):
         producer.produce(
             TOPIC, value, key=f"i{number}", headers={"dedup-id": f"d{number}"},
             on_delivery=lambda error, _message: wrong.append(error.name()) if error else None,
         )  # fmt: skip
-    producer.flush(8)
+    producer.flush(within_s + 5)
     return wrong
+
+
+def refused(values: Any) -> list[str]:
+    """As `produced`, of one that will wait in vain."""
+    return produced(values, within_s=4.0)
 
 
 def _silent() -> Any:
@@ -103,19 +111,19 @@ async def test_the_engine_logs_in_and_nothing_shows_on_the_wire(broker: KafkaSer
 
 async def test_plaintext_at_the_secured_door_is_seen_for_what_it_is(broker: KafkaServer) -> None:
     plain = {"seedBrokers": broker.engine_values(secured=True)["seedBrokers"], "transport": "plaintext"}
-    assert await asyncio.to_thread(produced, plain) != []
+    assert await asyncio.to_thread(refused, plain) != []
     assert read_wire(broker.captured(), []).plain_streams > 0
 
 
 async def test_the_stranger_logs_in_and_may_do_nothing(broker: KafkaServer) -> None:
     # A principal without any right is not even told that the topic is there.
-    assert await asyncio.to_thread(produced, broker.stranger_values()) != []
+    assert await asyncio.to_thread(refused, broker.stranger_values()) != []
     assert await broker.records() == []
 
 
 async def test_another_authority_is_not_believed(broker: KafkaServer) -> None:
     values = {**broker.engine_values(secured=True), "tlsCaPath": str(broker.other_authority())}
-    assert await asyncio.to_thread(produced, values) == ["_MSG_TIMED_OUT"]
+    assert await asyncio.to_thread(refused, values) == ["_MSG_TIMED_OUT"]
 
 
 async def test_a_crash_keeps_topics_and_records(broker: KafkaServer) -> None:
@@ -130,7 +138,7 @@ async def test_a_crash_keeps_topics_and_records(broker: KafkaServer) -> None:
 async def test_a_cut_swallows_and_the_mend_delivers(broker: KafkaServer) -> None:
     values = broker.engine_values(secured=False)
     await broker.cut("blackhole")
-    assert await asyncio.to_thread(produced, values) == ["_MSG_TIMED_OUT"]
+    assert await asyncio.to_thread(refused, values) == ["_MSG_TIMED_OUT"]
     assert broker.dropped_bytes() > 0
     await broker.mend()
     assert await asyncio.to_thread(produced, values) == []

@@ -58,8 +58,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows are removed before they are published",
         fast=True,
     ),
-    Mutant("relay_without_epoch", "F6", ("LD",), "a leader never doubts that it leads"),
-    Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead every eight seconds"),
+    Mutant("relay_without_epoch", "F6", ("LD",), "a leader that is deposed goes on"),
+    Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead once a minute"),
     Mutant("order_by_created_at", "O1", ("PO",), "rows go out in the order in which transactions began"),
     Mutant(
         "first_error_fails_batch",

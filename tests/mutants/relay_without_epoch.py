@@ -1,4 +1,4 @@
-"""A leader believes in its lead for ever: neither its own clock nor the statement that removes rows asks any more."""
+"""A leader that is deposed goes on: neither its own clock nor the statement that removes rows asks any more."""
 
 from __future__ import annotations
 
@@ -6,13 +6,7 @@ import mutation
 
 from windlass.dispatch.leader import Leadership
 
-
-async def never_doubts(self: Leadership, epoch: int) -> None:
-    """In place of the renewal."""
-
-
 Leadership.leads = lambda self: self._term is not None  # type: ignore[method-assign]
-Leadership._renew = never_doubts  # type: ignore[method-assign]
 Leadership._step_down = lambda _self: None  # type: ignore[method-assign]
 mutation.replace_sql(
     "outbox_settle", "WHERE name = 'relay' AND epoch = $1", "WHERE name = 'relay' AND $1::bigint > 0"

@@ -1,4 +1,4 @@
-"""A standby looks for the lead every eight seconds."""
+"""A standby looks for the lead once a minute."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import mutation
 
 from windlass.dispatch import leader
 
-leader.LOOK_INTERVAL_S = 8.0
+leader.LOOK_INTERVAL_S = 60.0
 
 if __name__ == "__main__":
     mutation.serve()

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import readme_limits
 from prometheus_client import Metric
 
 from seatrial.check import CHECKS
@@ -155,6 +156,12 @@ def variables() -> str:
     return _lines(rows)
 
 
+def limits() -> str:
+    rows = ["| what | limit | more of it |", "| --- | --- | --- |"]
+    rows += [f"| {' | '.join(row)} |" for row in readme_limits.rows()]
+    return _lines(rows)
+
+
 def metrics() -> str:
     """Those of both modes, without the process's own (process_*)."""
     rows = ["| metric | type | labels | only in mode | |", "| --- | --- | --- | --- | --- |"]
@@ -177,6 +184,7 @@ BLOCKS = (
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
     Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "limits", limits),
     Block("engine/README.md", "variables", variables),
     Block("engine/README.md", "metrics", metrics),
 )

@@ -153,8 +153,8 @@ RULES: Mapping[Rule, tuple[str, str]] = {
 
 @cache
 def files() -> Mapping[str, str]:
-    """Every file of the house that is text, by its path from the root."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    """Every file of the house that is text, by its path from the root; `.git` is a file in a worktree."""
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     found += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     texts = {}
     for path in sorted(found):

@@ -99,11 +99,13 @@ def _judge_starts(facts: Facts, outages: Sequence[Fault], findings: Findings) ->
 
 
 def _arrival_per_s(facts: Facts, outages: Sequence[Fault]) -> float:
-    """Rows that came into the outbox per second of outage: starts go on, and nothing is completed."""
+    """Rows that came into the outbox per second of outage, up to the last of them: the load may end before it does."""
     enqueued_s = _enqueued_s(facts)
-    spans = [(outage.invoked_s, outage.healed_s) for outage in outages if outage.healed_s is not None]
-    length_s = sum(end_s - begin_s for begin_s, end_s in spans)
-    count = sum(any(begin_s <= at_s <= end_s for begin_s, end_s in spans) for at_s in enqueued_s)
+    count, length_s = 0, 0.0
+    for outage in outages:
+        came_s = [at_s for at_s in enqueued_s if outage.invoked_s <= at_s <= (outage.healed_s or at_s)]
+        count += len(came_s)
+        length_s += max(came_s, default=outage.invoked_s) - outage.invoked_s
     return count / length_s if length_s else 0.0
 
 

@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_NAMED_IDS = ("id", "job_id", "instance_id", "step_execution_id")
+_NAMED_IDS = ("id", "job_id", "instance_id", "step_execution_id", "dedup_id")
 _WINDOW_END = frozenset({"drain", "observe", "end"})
 
 

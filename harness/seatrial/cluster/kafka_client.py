@@ -173,13 +173,7 @@ class KafkaAdmin:
         partitions = [
             kafka.TopicPartition(topic, number) for topic in topics for number in known[topic].partitions
         ]
-        latest: Any = admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
-        ends = {
-            (each.topic, each.partition): future.result().offset
-            for each, future in client.list_offsets(
-                dict.fromkeys(partitions, latest), request_timeout=CALL_WITHIN_S
-            ).items()
-        }
+        ends = _ends(client, partitions)
         wanted = {place for place, end in ends.items() if end > 0}
         consumer = kafka.Consumer(
             {**self._access.configured(), "group.id": "seatrial-observer", "enable.auto.commit": False}
@@ -199,6 +193,22 @@ class KafkaAdmin:
                         wanted.discard((record.topic, record.partition))
         finally:
             consumer.close()
+
+
+def _ends(
+    client: admin.AdminClient, partitions: Sequence[kafka.TopicPartition]
+) -> dict[tuple[str, int], int]:
+    """Where each partition ends; one that was made a moment ago may need another to find its leader."""
+    latest: Any = admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    give_up_at_s = time.monotonic() + CALL_WITHIN_S
+    while True:
+        futures = client.list_offsets(dict.fromkeys(partitions, latest), request_timeout=CALL_WITHIN_S)
+        try:
+            return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
+        except kafka.KafkaException as err:
+            if time.monotonic() > give_up_at_s:
+                raise ClusterError(f"the broker does not say where topics end: {err.args[0].str()}") from err
+            time.sleep(_LOOK_INTERVAL_S)
 
 
 def _record(message: kafka.Message) -> Record:

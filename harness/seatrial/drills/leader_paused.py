@@ -27,8 +27,8 @@ from seatrial.workload.relay import (
     under_load,
 )
 
-STARTS = 100
-LOAD_S = 10.0
+STARTS = 120
+LOAD_S = 14.0
 STILL_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 

@@ -18,7 +18,7 @@ from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.yard import environment
 
-WORK = linear(2, name="stormy", handler=Handler(think_min_s=0.1, think_max_s=0.3))
+WORK = linear(2, name="stormy", handler=Handler(think_min_s=0.3, think_max_s=0.6))
 STARTS = 60
 LOAD_S = 8.0
 SESSION_S = 2.0

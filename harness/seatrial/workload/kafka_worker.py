@@ -17,6 +17,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
 from pathlib import Path
@@ -179,10 +180,10 @@ class KafkaWorker:
             lambda: self._client.fail_job(job, self._config.worker_id, message, retryable=True)
         )
 
-    async def _answered(self, call: Any) -> Answer:
+    async def _answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
         """Another replica when one does not listen, as behind a Service, but each call that was sent is sent once."""
         for _ in range(2 * len(self._config.replicas)):
-            answer: Answer = await call()
+            answer = await call()
             if not answer.refused:
                 break
             await asyncio.sleep(_RETRY_REFUSED_S)

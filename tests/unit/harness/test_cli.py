@@ -85,6 +85,15 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         ),
         (["run", "--attach", " , "], "--attach names no URL"),
         (
+            ["run", "--brokers", "kafka-0"],
+            "--brokers 'kafka-0': kafka-0 is no broker; give HOST:PORT,HOST:PORT",
+        ),
+        (["run", "--brokers", " , "], "--brokers ' , ': nothing is no broker"),
+        (
+            ["run", "B2", "--brokers", "127.0.0.1:1"],
+            "drill B2 needs KafkaFaults, which a broker given with --brokers has not",
+        ),
+        (
             ["run", "smoke", "--attach", "nonsense"],
             "'nonsense' is no address of an engine; give http://HOST:PORT",
         ),

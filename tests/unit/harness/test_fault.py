@@ -10,6 +10,7 @@ from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.attach import AttachedCluster
 from seatrial.fault import (
     ALL_REPLICAS,
+    BROKER,
     DATABASE,
     Evidence,
     Fault,
@@ -18,10 +19,12 @@ from seatrial.fault import (
     inflicted,
     run_fault,
 )
-from seatrial.fault.database import CrashDatabase, TerminateSessions
+from seatrial.fault.broker import CrashBroker, CutBroker
+from seatrial.fault.database import CrashDatabase, TerminateLeaderSession, TerminateSessions
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
+from seatrial.fault.topic import MissingTopic
 from seatrial.history import HISTORY_FILE, Recorder
 
 PHASES = ["setup", "inject", "wait_until_it_bit", "heal", "wait_until_healed", "cleanup"]
@@ -247,6 +250,10 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CutNetwork("replica-0", "blackhole"), "Partition"),
         (TerminateSessions("replica-0"), "Database"),
         (CrashDatabase(), "Database"),
+        (TerminateLeaderSession("replica-0"), "Database"),
+        (CrashBroker(), "KafkaFaults"),
+        (CutBroker("refuse"), "KafkaFaults"),
+        (MissingTopic(("workflow.jobs.late",)), "Kafka"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
@@ -273,6 +280,10 @@ async def test_a_cluster_without_the_ability_is_refused(
         (CutNetwork("r", "refuse"), "cut_network", "r", {"mode": "refuse", "delay_s": 0.0}),
         (TerminateSessions("r"), "terminate_sessions", "r", {}),
         (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
+        (TerminateLeaderSession("r"), "terminate_leader_session", "r", {}),
+        (CrashBroker(), "crash_broker", BROKER, {"signal": "SIGKILL"}),
+        (CutBroker("half-open"), "cut_broker", BROKER, {"mode": "half-open", "delay_s": 0.0}),
+        (MissingTopic(("t",)), "missing_topic", BROKER, {"topics": ["t"]}),
     ],
 )
 def test_what_a_fault_calls_itself(fault: Fault, name: str, target: str, parameters: dict[str, Any]) -> None:

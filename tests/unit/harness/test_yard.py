@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from seatrial.cluster import Kafka, KafkaFaults
 from seatrial.drills import CATALOGUE, select
-from seatrial.yard import Misuse, environment, merge, read_values
+from seatrial.trial import new_options
+from seatrial.yard import Misuse, Options, Yard, environment, merge, read_values
 
 
 def test_drills_are_chosen_by_id_whatever_the_case_and_each_once() -> None:
@@ -57,3 +59,33 @@ def test_later_values_files_win(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text)
     found = read_values([tmp_path / name for name in "abc"])
     assert found == {"engine": {"logLevel": "debug"}, "x": 2}
+
+
+def test_the_login_of_a_broker_comes_from_the_environment_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("SEATRIAL_KAFKA_USERNAME", "ada")
+    with pytest.raises(Misuse, match="SEATRIAL_KAFKA_PASSWORD one is set; set both"):
+        new_options(brokers="kafka-0:9092", report_dir=tmp_path)
+    monkeypatch.setenv("SEATRIAL_KAFKA_PASSWORD", "not-to-be-shown")
+    options = new_options(brokers=" kafka-0:9092 , kafka-1:9092", report_dir=tmp_path)
+    assert options.brokers == "kafka-0:9092,kafka-1:9092"
+    assert options.broker_login is not None
+    assert options.broker_login.mechanism == "SCRAM-SHA-512"
+    assert "not-to-be-shown" not in repr(options)
+
+
+def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
+    own, external = Options(1, tmp_path), Options(1, tmp_path, brokers="kafka-0:9092")
+    assert Yard(own).lacks((Kafka, KafkaFaults)) == []
+    assert Yard(external).lacks((Kafka, KafkaFaults)) == ["KafkaFaults"]
+
+
+def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:
+    polling, through_kafka = CATALOGUE["D1"], CATALOGUE["D1-kafka"]
+    assert (polling.mode, through_kafka.mode) == ("polling", "kafka")
+    assert through_kafka.scenario is polling.scenario
+    assert {"OC", "PO"} <= set(through_kafka.checks)
+    assert not {"LX", "FN"} & set(through_kafka.checks)
+    names = {entry["name"] for entry in through_kafka.values["extraEnv"]}
+    assert names == {entry["name"] for entry in polling.values["extraEnv"]} | {"WINDLASS_REDELIVERY_SECONDS"}

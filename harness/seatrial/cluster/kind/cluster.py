@@ -14,7 +14,7 @@ from typing import Any, Literal
 import aiohttp
 import psycopg
 
-from seatrial.cluster import Build, ClusterError, ClusterSpec, Drained, Replica, Rollout
+from seatrial.cluster import Broker, Build, ClusterError, ClusterSpec, Drained, Replica, Rollout
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Conflict, NotThere
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
@@ -37,12 +37,14 @@ _SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"
 
 
 class KindCluster:
-    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade and Nodes.
+    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade and Nodes, with a `broker` Kafka too.
 
     A killed replica is started again by its kubelet at once, so `start` only waits for it.
     """
 
-    def __init__(self, spec: ClusterSpec, ground: Ground, *, chart: Path | None = None) -> None:
+    def __init__(
+        self, spec: ClusterSpec, ground: Ground, *, broker: Broker | None = None, chart: Path | None = None
+    ) -> None:
         if spec.replicas < 1:
             raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
         if spec.engine_command is not None:
@@ -54,6 +56,7 @@ class KindCluster:
         self.namespace = f"trial-{secrets.token_hex(4)}"
         self.release: Release
         self.roster: Roster
+        self._broker = broker
         self._chart = chart or default_chart()
         self._database = self.namespace.replace("-", "_")
         self._values: dict[str, Any] = {}
@@ -166,7 +169,14 @@ class KindCluster:
 
     def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> KindCluster:
         spec = dataclasses.replace(self.spec, folder=folder, replicas=replicas, values=values)
-        return KindCluster(spec, self.ground, chart=self._chart)
+        return KindCluster(spec, self.ground, broker=self._broker, chart=self._chart)
+
+    def broker(self) -> Broker:
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return self._broker
 
     async def run_command(self, replica: str, *words: str) -> None:
         pod = self._pod(replica)
@@ -285,6 +295,7 @@ class KindCluster:
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
                 **({"service": {"type": "NodePort"}} if self.spec.entrance == "service" else {}),
+                **({"kafka": self._broker.engine_values(secured=False)} if self._broker is not None else {}),
             },
         )
         tag = engine_image(self._chart, values).rpartition(":")[2]
@@ -301,8 +312,8 @@ class KindCluster:
         found = await self.ground.kube.get("Service", service, self.namespace)
         ports = {port["name"]: port["nodePort"] for port in found["spec"]["ports"]}
         base = f"http://{self.ground.address}"
-        metrics = f"{base}:{ports['metrics']}/metrics" if "metrics" in ports else None
-        return Replica(name, f"{base}:{ports['rest']}", metrics)
+        metrics = f"{base}:{ports['metrics']}" if "metrics" in ports else None
+        return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.ground.address}:{ports['grpc']}")
 
     async def _roll(self, change: Callable[[], Awaitable[None]]) -> Rollout:
         before = tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))

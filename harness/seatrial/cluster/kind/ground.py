@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
 from seatrial.cluster.kind.agent import NodeAgent
+from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.kube import Access, Kube
 from seatrial.cluster.kind.nodes import Images, Nodes
 from seatrial.cluster.kind.server import PostgresPod, node_address
@@ -23,6 +24,7 @@ class Ground:
         self.address: str
         self.server: PostgresPod
         self.agent: NodeAgent
+        self._broker: KafkaPod | None = None
 
     async def up(self, engine_image: str) -> None:
         """The agents run in the engine's image: it is there anyway, and has a shell."""
@@ -43,6 +45,17 @@ class Ground:
 
     async def down(self) -> None:
         await self._stack.aclose()
+
+    async def emptied_broker(self) -> KafkaPod:
+        """Made at the first call, and without what earlier drills left."""
+        if self._broker is None:
+            await self.nodes.load([self.images.kafka])
+            broker = KafkaPod(self.kube, self.server.namespace, image=self.images.kafka, address=self.address)
+            self._stack.push_async_callback(broker.close)
+            await broker.start()
+            self._broker = broker
+        await self._broker.clear()
+        return self._broker
 
     async def load(self, images: Iterable[str]) -> None:
         await self.nodes.load(images)
