@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from effects import PARTS, TOPICS, TRIAL
 from overlay import OVERLAYS, values_of_overlay
-from rendering import DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
+from rendering import CHART, DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -155,8 +155,8 @@ CASES: Mapping[str, Values] = {
 LONG_CHARACTERS = 1000
 
 
-def text_of(values: Values) -> str:
-    result = rendered(values)
+def text_of(values: Values, chart: Path = CHART) -> str:
+    result = rendered(values, chart=chart)
     objects = yaml.safe_dump_all(_shortened(result.objects), sort_keys=False, width=120, allow_unicode=True)
     notes = "".join(f"# {line}".rstrip() + "\n" for line in result.notes.splitlines())
     return f"{objects}---\n# NOTES.txt\n{notes}"

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from effects import PARTS
 from overlay import BAD, OVERLAYS, command_of, read, values_of_overlay
-from rendering import CHART, DATABASE, KAFKA, REPOSITORY, Values, engine, merged, refusal_of, rendered
+from rendering import CHART, DATABASE, REPOSITORY, Values, merged, refusal_of, rendered
+from value_cases import OWN_VARIABLES
 
 CANARY = "canary-3f9a1c"
 
@@ -64,14 +64,8 @@ def test_nothing_that_plaintext_would_ignore_is_taken(key: str) -> None:
 
 
 def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:
-    tls = {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}}
-    pool = {"db": {"maxConns": 8, "minConns": 1}}
-    database = {"sslmode": "verify-full", "tls": {"existingSecret": "ca"}, "database": "orders"}
-    more = {"kafka": tls, "engine": pool, "postgresql": database, "migrations": {"onStartup": False}}
-    container = engine(rendered(merged(PARTS, KAFKA, more)))
-    names = [variable["name"] for variable in container["env"]]
-    assert len(names) == 27
-    for name in names:
+    assert len(OWN_VARIABLES) == 27
+    for name in OWN_VARIABLES:
         refusal = refusal_of(merged(DATABASE, {"extraEnv": [{"name": name, "value": "x"}]}))
         assert refusal.startswith(f"extraEnv sets {name}: set "), name
 

@@ -1,19 +1,12 @@
 """Each key acts: what an operator writes is found where it belongs, and nowhere by accident."""
 
 import pytest
-from effects import changed, context_of, effects, examples_of, nested
-from rendering import DATABASE, EVERYTHING, KAFKA, Values, deployment, merged, rendered
-from value_cases import CASES, Case, kafka, variable
+from effects import context_of, effects, examples_of
+from rendering import DATABASE, EVERYTHING, KAFKA, deployment, merged, rendered
+from value_cases import CASES, Case, kafka, values_of, variable
 from values_schema import leaves, schema
 
 NODES = {".".join(path): node for path, node in leaves(schema()) if path != ("enabled",)}
-
-
-def values_of(case: Case) -> Values:
-    """A case in a context of its own, or in the key's."""
-    if "[]" not in case.key and (case.context is not DATABASE or context_of(case.key) is DATABASE):
-        return merged(case.context, nested(case.key, case.value))
-    return changed(case.key, case.value)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.key}={case.value}"[:60])

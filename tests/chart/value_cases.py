@@ -6,8 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from effects import ALERTED, CLOSED, GUARDED, INLINE, KEDA, PARTS, SCALED, TOPICS, TRIAL
-from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged
+from effects import (
+    ALERTED,
+    CLOSED,
+    GUARDED,
+    INLINE,
+    KEDA,
+    PARTS,
+    SCALED,
+    TOPICS,
+    TRIAL,
+    changed,
+    context_of,
+    nested,
+)
+from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged, rendered
 
 from seatrial.render import Rendered
 
@@ -350,3 +363,34 @@ CASES = [
     Case("extraObjects", [json.dumps(OBJECT)], first("ConfigMap", "data", "a"), "{{ 1 }} < 2000000"),
 ]
 # fmt: on
+
+
+def values_of(case: Case) -> Values:
+    """A case in a context of its own, or in the key's."""
+    if "[]" not in case.key and (case.context is not DATABASE or context_of(case.key) is DATABASE):
+        return merged(case.context, nested(case.key, case.value))
+    return changed(case.key, case.value)
+
+
+OWN_VARIABLES = [
+    variable["name"]
+    for variable in engine(
+        rendered(
+            merged(
+                PARTS,
+                KAFKA,
+                {
+                    "kafka": {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}},
+                    "engine": {"db": {"maxConns": 8, "minConns": 1}},
+                    "postgresql": {
+                        "sslmode": "verify-full",
+                        "tls": {"existingSecret": "ca"},
+                        "database": "orders",
+                    },
+                    "migrations": {"onStartup": False},
+                },
+            )
+        )
+    )["env"]
+]
+"""Every variable that the chart ever sets on an engine."""
