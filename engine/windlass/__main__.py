@@ -86,6 +86,10 @@ def _fatal(text: str) -> None:
 
 
 def _run(role: str, settings: Settings) -> int:
+    if settings.log_level != "debug":
+        # gRPC's C library, which reads this as it is imported, would put lines of its own between those of the log,
+        # some for any caller's bad frame.
+        os.putenv("GRPC_VERBOSITY", "NONE")
     from windlass import app
 
     return app.run(role, settings)

@@ -44,6 +44,12 @@ from windlass.states import InstanceStatus, JobStatus, StepStatus, UserTaskStatu
 STEPS_PER_EVENT_MAX = 1_000
 """A chain of steps that parks nowhere for this long is a loop without work in it: the instance fails."""
 
+EVENT_BYTES_MAX = 128 * 1024 * 1024
+"""What the steps of one event may write of variables: each step entered keeps a copy, and all are in memory at once."""
+
+PARSED_BYTES_PER_UNIT = 16
+"""Of JSON, for as much time as a unit of `expression.Work` takes."""
+
 ENGINE = "engine"
 INTERRUPTED = "interrupted by boundary timer"
 _PARKING = frozenset({StepType.USER_TASK, StepType.WAIT})
@@ -200,6 +206,9 @@ class _Run:
         self.open = dict(instance.progress.open)
         self.activations = dict(instance.progress.activations)
         self.effects: list[Effect] = []
+        self.bytes_written = 0
+        self.work = expression.Work()
+        self._parsed: ParsedVariables | None = None
         self._snapshot: bytes | None = None
 
     # -- what every event uses
@@ -214,13 +223,14 @@ class _Run:
         """The current variables as JSON, encoded once per change."""
         if self._snapshot is None:
             self._snapshot = encode_variables(self.variables)
+        self.bytes_written += len(self._snapshot)
         return self._snapshot
 
     def merge(self, sent: Variables) -> None:
         """Shallow: sent keys overwrite, absent keys stay, null is stored (contract 5.3)."""
         if sent:
             self.variables = {**self.variables, **sent}
-            self._snapshot = None
+            self._snapshot = self._parsed = None
 
     def decision(self) -> Decision:
         if self.status in {InstanceStatus.ACTIVE, InstanceStatus.WAITING}:
@@ -308,6 +318,10 @@ class _Run:
             if not pending or self.status not in {InstanceStatus.ACTIVE, InstanceStatus.WAITING}:
                 return
             here, around = pending.pop()
+            if self.bytes_written > EVENT_BYTES_MAX:
+                reason = f"step {here}: those before it wrote more than {EVENT_BYTES_MAX} bytes of variables in a row"
+                self.finish(InstanceStatus.FAILED, reason)
+                return
             pending.extend(reversed(self._enter_one(here, around)))
         if pending:
             self.finish(
@@ -373,11 +387,15 @@ class _Run:
             )
         self.open[execution_id] = OpenStep(step.id, work_id, scope, tuple(timer_ids))
 
+    def _parsing(self, size: int) -> None:
+        self.work.spend(size // PARSED_BYTES_PER_UNIT)
+
     def _choose(self, step: Step) -> str:
         """Declaration order, first true wins (contract 4.4)."""
-        variables = ParsedVariables(self.variables)
+        if self._parsed is None:
+            self._parsed = ParsedVariables(self.variables, self._parsing)
         for condition, target in step.branches:
-            if expression.evaluate_decision(condition, variables):
+            if expression.evaluate_decision(condition, self._parsed, self.work):
                 return target
         raise expression.ExpressionError(
             f"DecisionNoBranchMatched: step {step.id}: none of its {len(step.branches)} conditions is true"
@@ -395,16 +413,21 @@ class _Run:
     def _transform(self, step: Step, execution_id: str, scope: Scope) -> list[tuple[str, Scope]]:
         """Later keys see earlier results; on an error nothing of this step is kept (contract 4.5)."""
         changed = dict(self.variables)
+        parsed = ParsedVariables(changed, self._parsing)
+        size = 0
         for name, value in step.transformations:
             try:
-                result = expression.resolve_transformation(
-                    value, ParsedVariables(changed), self.around.now_text
-                )
-                changed[name] = msgspec.Raw(msgspec.json.encode(result))
+                result = expression.resolve_transformation(value, parsed, self.around.now_text, self.work)
+                encoded = msgspec.json.encode(result)
+                size += len(encoded)
+                if size > EVENT_BYTES_MAX:
+                    raise ValueError(f"the step's values are larger than {EVENT_BYTES_MAX} bytes")
+                changed[name] = msgspec.Raw(encoded)
+                parsed.forget(name)
             except (expression.ExpressionError, ValueError, TypeError) as err:
                 self.fail(execution_id, f'transformation "{name}": {err}')
                 return []
-        self.variables = changed
+        self.variables, self._parsed = changed, parsed
         self._snapshot = None
         self.emit(StepClosed(execution_id, StepStatus.COMPLETED, self.snapshot()))
         return [(step.next_step, scope)] if step.next_step is not None else []

@@ -40,6 +40,7 @@ from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
 from windlass.store.lanes import Lane, Lanes
+from windlass.store.queues import Queues
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
@@ -186,7 +187,7 @@ class Node:
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
         self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
-        self.metrics_app = MetricsApp(self.metrics, settings, log)
+        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
 
     def _kafka_mode(self, new_id: Callable[[], str]) -> KafkaMode | None:
         if self.settings.dispatch_mode != "kafka_outbox":

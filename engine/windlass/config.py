@@ -40,6 +40,7 @@ _KAFKA_MODE = "WE_DISPATCH_MODE=kafka_outbox"
 _SASL_MODE = "WE_KAFKA_TRANSPORT=sasl_scram_tls"
 _PORT: dict[str, Any] = {"minimum": 0, "maximum": 65535}
 _COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
+_TIME: dict[str, Any] = {"minimum": 0.1, "maximum": 3600}
 
 
 # In polling mode the broker's names are neither judged nor warned of: no log line may name it (contract 6.5).
@@ -147,8 +148,7 @@ class Settings:
         "WINDLASS_LEASE_SECONDS",
         "how long a polled job is held when the worker asks for no time of its own",
         default=30.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     lease_sweep_interval_s: float = declare(
         "WINDLASS_LEASE_SWEEP_SECONDS",
@@ -215,6 +215,20 @@ class Settings:
         minimum=1024,
         maximum=1024 * 1024 * 1024,
     )
+    held_bytes_max: int = declare(
+        "WINDLASS_HELD_BYTES_MAX",
+        "bodies of all REST calls being read or served; past it the one that would add to them gets 503",
+        default=256 * 1024 * 1024,
+        minimum=1024,
+        maximum=64 * 1024 * 1024 * 1024,
+    )
+    head_bytes_max: int = declare(
+        "WINDLASS_HEAD_BYTES_MAX",
+        "largest head of a call; larger ones get 431, over gRPC, where it is the metadata, RESOURCE_EXHAUSTED",
+        default=32 * 1024,
+        minimum=4096,
+        maximum=1024 * 1024,
+    )
     long_poll_s_max: float = declare(
         "WINDLASS_LONG_POLL_SECONDS_MAX",
         "longest a poll with waitMs is held; below WINDLASS_REQUEST_TIMEOUT_SECONDS",
@@ -246,15 +260,13 @@ class Settings:
         "WINDLASS_REQUEST_TIMEOUT_SECONDS",
         "longest a call may take before it is answered 504, over gRPC DEADLINE_EXCEEDED",
         default=30.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     database_timeout_s: float = declare(
         "WINDLASS_DATABASE_TIMEOUT_SECONDS",
         "longest one statement or connection attempt may take",
         default=10.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     node_name: str = declare(
         "WINDLASS_NODE_NAME", "this replica's name; the default is the host's", default=socket.gethostname
@@ -266,14 +278,37 @@ class Settings:
         "WINDLASS_NODE_HEARTBEAT_SECONDS",
         "pause between two signs of life in /cluster/info",
         default=5.0,
-        minimum=0.1,
-        maximum=3600,
+        **_TIME,
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
-        "REST connections kept; past it the longest idle one is closed",
+        "connections of each door; past it REST closes the longest idle one, gRPC the new one",
         default=2000,
         **_COUNT,
+    )
+    grpc_streams_max: int = declare(
+        "WINDLASS_GRPC_STREAMS_MAX",
+        "calls under way on one gRPC connection; more wait at the client",
+        default=1000,
+        **_COUNT,
+    )
+    read_timeout_s: float = declare(
+        "WINDLASS_READ_TIMEOUT_SECONDS",
+        "longest a REST call may take to arrive before it is answered 408, and a gRPC connection to be set up",
+        default=30.0,
+        **_TIME,
+    )
+    write_timeout_s: float = declare(
+        "WINDLASS_WRITE_TIMEOUT_SECONDS",
+        "longest a REST caller may leave its answer unread before the connection is cut",
+        default=60.0,
+        **_TIME,
+    )
+    idle_timeout_s: float = declare(
+        "WINDLASS_IDLE_TIMEOUT_SECONDS",
+        "how long a connection without calls is kept, REST and gRPC",
+        default=120.0,
+        **_TIME,
     )
 
     #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names
@@ -310,6 +345,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             _judge_pool(reader, values)
     _judge_ports(reader, values)
     _judge_waits(reader, values)
+    _judge_bodies(reader, values)
     if reader.problems:
         raise ConfigError(reader.problems)
     polling = values["kafka"] is None
@@ -440,6 +476,14 @@ def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
             f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
             f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
             "a longer poll would be answered 504: lower the one or raise the other"
+        )
+
+
+def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["held_bytes_max"] < values["body_bytes_max"]:
+        reader.problems.append(
+            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
+            f"got {values['held_bytes_max']}; the largest body would never get in: raise the one or lower the other"
         )
 
 

@@ -8,7 +8,7 @@ in the instance row, so one locked read gives everything a decision needs.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -107,16 +107,26 @@ def encode_progress(progress: Progress) -> str:
 
 
 class ParsedVariables(Mapping[str, Any]):
-    """What an expression reads: each variable is parsed when first asked for, and only then."""
+    """What an expression reads: each variable is parsed when first asked for, and only then.
 
-    def __init__(self, raw: Variables) -> None:
+    `parsing` hears of the bytes of each before, and may raise.
+    """
+
+    def __init__(self, raw: Variables, parsing: Callable[[int], None]) -> None:
         self._raw = raw
+        self._parsing = parsing
         self._parsed: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._parsed:
-            self._parsed[name] = msgspec.json.decode(self._raw[name])
+            raw = self._raw[name]
+            self._parsing(memoryview(raw).nbytes)
+            self._parsed[name] = msgspec.json.decode(raw)
         return self._parsed[name]
+
+    def forget(self, name: str) -> None:
+        """The variable has another value from now on."""
+        self._parsed.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
         return name in self._raw

@@ -194,7 +194,7 @@ class KafkaMode:
         """A broker that is known to be away need not be reported by everybody who misses it."""
 
         async def checked() -> None:
-            if not self._relay.state.broker:
+            if not self._broker_away():
                 await look()
 
         return checked
@@ -234,28 +234,29 @@ class KafkaMode:
 
     def degraded(self) -> list[str]:
         """Why jobs do not flow as they should, although calls are answered."""
-        state = self._relay.state
-        found = (
-            [f"the broker is away: {state.broker}; events wait in dispatch_outbox"] if state.broker else []
-        )
-        told = {**state.topics, **self._watch.unusable}
+        away = self._broker_away()
+        found = [f"the broker is away: {away}; events wait in dispatch_outbox"] if away else []
+        told = {**self._relay.state.topics, **self._watch.unusable}
         return found + [
             f"topic {topic_of(job_type)} cannot be published to: {reason}; its events wait"
             for job_type, reason in sorted(told.items())
         ]
 
     def details(self) -> dict[str, object]:
+        leads, broker = self._lead.leads(), "away"
+        if not self._broker_away():
+            broker = "reachable" if leads else "not asked"
         return {
-            "leader": self._lead.leads(),
+            "leader": leads,
             "epoch": self._lead.epoch,
-            "broker": "away"
-            if self._relay.state.broker
-            else "reachable"
-            if self._lead.leads()
-            else "not asked",
+            "broker": broker,
             "topicsWaiting": sorted(topic_of(job_type) for job_type in self._relay.state.topics),
             "topicsUnusable": sorted(topic_of(job_type) for job_type in self._watch.unusable),
         }
+
+    def _broker_away(self) -> str:
+        """Why the relay cannot reach it; empty when it can, or when it is another node's to say."""
+        return self._relay.state.broker if self._lead.leads() else ""
 
     # -- what the parts report
 

@@ -79,7 +79,7 @@ def run(
     core: Annotated[
         bool, typer.Option("--core", help="The core set; the default when no drill is named.")
     ] = False,
-    backend: Annotated[str, typer.Option(help="Where the cluster runs: local.")] = "local",
+    backend: Annotated[str, typer.Option(help="Where the cluster runs: local or kind.")] = "local",
     replicas: Replicas = None,
     seed: Seed = None,
     report: Annotated[
@@ -93,6 +93,14 @@ def run(
     brokers: Brokers = None,
     chart: Chart = None,
     values: Values = None,
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="The nodes of a kind cluster that is made; default: kind's own."),
+    ] = None,
+    context: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A cluster of your kubeconfig instead of one that kind makes."),
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -115,6 +123,8 @@ def run(
     `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
 
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
+
+    `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
     """
     from seatrial.trial import carry_out, new_options
 
@@ -131,6 +141,8 @@ def run(
             chart=chart,
             values=values or (),
             brokers=brokers,
+            node_image=image,
+            context=context,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
@@ -223,6 +235,45 @@ def down(
 
     with _plainly():
         playground.end(folder)
+    typer.echo("down")
+
+
+kind = typer.Typer(no_args_is_help=True, help="A kind cluster that stays between runs of `--backend kind`.")
+app.add_typer(kind, name="kind")
+
+
+@kind.command("up")
+def kind_up(
+    image: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE", help="Its nodes; default: SEATRIAL_NODE_IMAGE, or kind's own."),
+    ] = None,
+) -> None:
+    """Makes the cluster, two nodes; nothing happens when it is there.
+
+    `seatrial kind up`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import CLUSTER_NAME, Images, Nodes
+
+    with _plainly():
+        loop.run(Nodes(node_image=Images.from_env(node=image).node).up())
+    typer.echo(
+        f"kind cluster {CLUSTER_NAME} is up; `kind get kubeconfig --name {CLUSTER_NAME}` tells how to reach it"
+    )
+
+
+@kind.command("down")
+def kind_down() -> None:
+    """Deletes it; nothing happens when it is not there.
+
+    `seatrial kind down`
+    """
+    from seatrial import loop
+    from seatrial.cluster.kind.nodes import delete
+
+    with _plainly():
+        loop.run(delete())
     typer.echo("down")
 
 

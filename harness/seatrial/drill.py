@@ -16,7 +16,7 @@ import msgspec
 
 from seatrial.check import judge
 from seatrial.client import TRANSPORTS, RecordingClient
-from seatrial.cluster import Cluster, Database, Kafka
+from seatrial.cluster import Cluster, Database, Entrance, Kafka
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.ledger import open_ledger
 from seatrial.observe import observe
@@ -64,6 +64,10 @@ class Drill:
     restart: bool = False
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
+    on_kind: bool = False
+    """In the set that --backend kind runs."""
+    entrance: Entrance = "replicas"
+    """Where clients come in; by `service` where pods come and go."""
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
@@ -90,6 +94,7 @@ class Drill:
                 "checks": (*kept, *_OF_DISPATCH),
                 "needs": tuple(dict.fromkeys((*self.needs, Database, Kafka))),
                 "core": False,
+                "on_kind": False,
                 **changes,
             },
         )
@@ -123,7 +128,7 @@ async def run(
     if lacking := yard.lacks(drill.needs):
         raise Misuse(
             f"drill {drill.id} needs {', '.join(lacking)}, which {yard.backend_class.__name__} has not; "
-            "run it on --backend local"
+            "run it on another --backend"
         )
     options = yard.options
     folder = _fresh_folder(options.report_dir, drill.id)
@@ -141,6 +146,7 @@ async def run(
             values=merge(drill.values, KAFKA_VALUES) if drill.mode == "kafka" else drill.values,
             restart=drill.restart,
             broker=drill.mode != "polling",
+            entrance=drill.entrance,
         )
         await cluster.up()
         if drill.mode != "polling" and isinstance(cluster, Database):

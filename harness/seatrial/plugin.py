@@ -66,6 +66,7 @@ def pytest_collection_modifyitems(
         drills = select(names, core=asked == "core", everything=asked == "all")
     except Misuse as err:
         raise pytest.UsageError(f"{_DRILLS}: {err}") from err
+    _theatre(config)  # refuses what the other options cannot mean
     collector = DrillCollector.from_parent(session, name="seatrial", nodeid="seatrial", drills=drills)
     report: pytest.CollectReport = session.ihook.pytest_make_collect_report(collector=collector)
     session.ihook.pytest_collectreport(report=report)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -129,9 +130,14 @@ def _own_message(message: str) -> str:
     return message.strip()
 
 
-def _documents(path: str, manifest: str) -> Iterator[Object]:
-    if path.endswith((".yaml", ".yml")):
-        yield from (found for found in yaml.load_all(manifest, yaml.CSafeLoader) if found)
+def _documents(path: str, manifest: str) -> Sequence[Object]:
+    return _parsed(manifest) if path.endswith((".yaml", ".yml")) else ()
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(manifest: str) -> Sequence[Object]:
+    """Parsing costs more than rendering, and most manifests of two renders are the same; nobody changes an object."""
+    return tuple(found for found in yaml.load_all(manifest, yaml.CSafeLoader) if found)
 
 
 def _kinds(objects: Sequence[Object]) -> str:

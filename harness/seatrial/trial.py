@@ -25,7 +25,7 @@ from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
 
-BACKENDS = ("local",)
+BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31
 
 
@@ -42,10 +42,13 @@ def new_options(
     values: Sequence[Path] = (),
     transport: str = "rest",
     brokers: str | None = None,
+    node_image: str | None = None,
+    context: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
         raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
+    _check_kind(backend, engine_command, attach, node_image, context)
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
     if transport not in TRANSPORTS:
         raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
@@ -73,6 +76,8 @@ def new_options(
         transport=transport,
         brokers=_checked_brokers(brokers),
         broker_login=_broker_login() if brokers else None,
+        node_image=node_image,
+        context=context,
     )
 
 
@@ -123,6 +128,21 @@ def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: s
         )
 
 
+def _check_kind(
+    backend: str, engine_command: str | None, attach: str | None, node_image: str | None, context: str | None
+) -> None:
+    if backend != "kind":
+        if node_image or context:
+            raise Misuse(f"--image and --context are for --backend kind, and the backend is {backend}")
+        return
+    if engine_command or attach:
+        raise Misuse(
+            "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"
+        )
+    if node_image and context:
+        raise Misuse("--image makes a kind cluster and --context takes one that runs; keep one of the two")
+
+
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
     if chart is not None and not (chart / "Chart.yaml").is_file():
         raise Misuse(f"--chart {chart}: no Chart.yaml there; give the chart's folder")
@@ -139,7 +159,8 @@ def carry_out(
     options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
 ) -> bool:
     """Runs, reports, and tells whether every drill passed. Raises Misuse."""
-    drills = _able(options, select(names, core=core, everything=everything), names)
+    chosen = select(names, core=core, everything=everything, backend=options.backend)
+    drills = _able(options, chosen, names)
     if keep and len(drills) != 1:
         raise Misuse(f"--keep holds the cluster of one drill, and {len(drills)} are to run; name one")
     for drill in drills:
@@ -164,7 +185,7 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
         if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
             raise Misuse(
                 f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
-                "run it on --backend local with a broker of its own"
+                f"run it on --backend {_other_backend(options)}"
             )
     able = [drill for drill in drills if not yard.lacks(drill.needs)]
     if not able:
@@ -172,8 +193,14 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     return able
 
 
+def _other_backend(options: Options) -> str:
+    return "local" if options.attach or options.brokers or options.backend == "kind" else "kind"
+
+
 def _what(options: Options) -> str:
-    return "an attached cluster" if options.attach else "a broker given with --brokers"
+    if options.attach:
+        return "an attached cluster"
+    return "a broker given with --brokers" if options.brokers else f"backend {options.backend}"
 
 
 async def _run_all(

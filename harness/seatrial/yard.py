@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Broker, Cluster, ClusterSpec, KafkaFaults
+from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults
 
 if TYPE_CHECKING:
+    from seatrial.cluster.kind.ground import Ground
     from seatrial.cluster.postgres import PostgresServer
 
 
@@ -40,6 +41,8 @@ class Options:
     brokers: str | None = None
     """A Kafka cluster that runs already: host:port,host:port; None for one of the run's own."""
     broker_login: BrokerLogin | None = None
+    node_image: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Yard:
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
         self._broker: Broker | None = None
+        self._ground: Ground | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -73,8 +77,7 @@ class Yard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._postgres = None
-        self._broker = None
+        self._postgres, self._broker, self._ground = None, None, None
         await self._stack.__aexit__(kind, error, trace)
 
     @property
@@ -84,6 +87,10 @@ class Yard:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            return KindCluster
         from seatrial.cluster.local import LocalCluster
 
         return LocalCluster
@@ -104,6 +111,7 @@ class Yard:
         values: Mapping[str, Any],
         restart: bool = False,
         broker: bool = False,
+        entrance: Entrance = "replicas",
     ) -> Cluster:
         """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
 
@@ -113,15 +121,22 @@ class Yard:
             from seatrial.cluster.attach import AttachedCluster
 
             return AttachedCluster(self.options.attach, self.options.attach_grpc, folder=folder)
-        from seatrial.cluster.local import LocalCluster
-
         merged = merge(self._values, values)
         spec = ClusterSpec(
             replicas=self.options.replicas or replicas,
             values=merged,
             engine_command=self.options.engine_command,
             folder=folder,
+            entrance=entrance,
         )
+        if self.options.backend == "kind":
+            from seatrial.cluster.kind.cluster import KindCluster
+
+            ground = await self.ground()
+            pod = await ground.emptied_broker() if broker else None
+            return KindCluster(spec, ground, broker=pod, chart=self.options.chart)
+        from seatrial.cluster.local import LocalCluster
+
         server = await self._server()
         sends = (merged.get("engine") or {}).get("dispatchMode") == "kafka_outbox"
         kafka = await self._emptied_broker() if broker or sends else None
@@ -151,6 +166,25 @@ class Yard:
             mechanism=login.mechanism,
             ca_path=login.ca_path,
         )
+
+    async def ground(self) -> Ground:
+        """What clusters on Kubernetes share; made at the first call. Raises ClusterError."""
+        if self._ground is None:
+            from seatrial.cluster.kind.ground import Ground
+            from seatrial.cluster.kind.nodes import Images
+
+            images = Images.from_env(node=self.options.node_image)
+            ground = Ground(images=images, context=self.options.context)
+            self._stack.push_async_callback(ground.down)
+            await ground.up(self._engine_image())
+            self._ground = ground
+        return self._ground
+
+    def _engine_image(self) -> str:
+        from seatrial.cluster.kind.release import engine_image
+        from seatrial.render import default_chart
+
+        return engine_image(self.options.chart or default_chart(), self._values)
 
     async def _server(self) -> PostgresServer:
         if self._postgres is None:

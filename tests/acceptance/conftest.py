@@ -11,11 +11,8 @@ from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial, StartEngine
 from engine_process import RunWindlass
 
-from kafka_broker import KafkaBroker, Security
-from kafka_certificates import Authority
+from kafka_broker import KafkaBroker
 from seatrial.cluster.postgres import PostgresServer
-
-KAFKA_PASSWORD = "pass-word-nobody-may-see"
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -26,24 +23,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaBroker]:
-    """Plaintext; topics are the tests' own."""
-    async with KafkaBroker(tmp_path_factory.mktemp("kafka")) as running:
-        yield running
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"), "harbour")
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def secured_broker(
-    tmp_path_factory: pytest.TempPathFactory, authority: Authority
-) -> AsyncIterator[KafkaBroker]:
-    """SASL_SSL with SCRAM, certified for `localhost` alone; `engine` may do all, `stranger` nothing."""
-    users = {"engine": KAFKA_PASSWORD, "stranger": KAFKA_PASSWORD}
-    security = Security(authority.keystore("localhost"), authority.ca, users)
-    async with KafkaBroker(tmp_path_factory.mktemp("kafka-secured"), security=security) as running:
+    """Plaintext and secured; topics are the tests' own."""
+    async with KafkaBroker(tmp_path_factory.mktemp("kafka") / "kafka.log") as running:
         yield running
 
 

@@ -8,7 +8,7 @@ import itertools
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine_client import EngineClient
@@ -32,6 +32,7 @@ class EngineProcess:
         self._secret = secret
         self.rest_port = rest_port
         self.rest_url = f"http://127.0.0.1:{rest_port}"
+        self.stdout_path = folder / "stdout"
 
     @property
     def pid(self) -> int:
@@ -39,7 +40,7 @@ class EngineProcess:
 
     @property
     def stdout(self) -> str:
-        return (self._folder / "stdout").read_text()
+        return self.stdout_path.read_text()
 
     @property
     def stderr(self) -> str:
@@ -93,10 +94,14 @@ class EngineProcess:
 
 
 class RunWindlass:
-    """Callable: starts `windlass WORDS` with these variables and nothing of this process's own environment."""
+    """Callable: starts `windlass WORDS` with these variables and nothing of this process's own environment.
 
-    def __init__(self, folder: Path, *, secret: str) -> None:
+    `command` takes the place of `windlass`.
+    """
+
+    def __init__(self, folder: Path, *, secret: str, command: Sequence[str] = (str(WINDLASS),)) -> None:
         self._folder = folder
+        self._command = command
         self._secret = secret
         self._ports = Ports()
         self._numbers = itertools.count()
@@ -117,7 +122,7 @@ class RunWindlass:
         }
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
-                WINDLASS, *words, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
+                *self._command, *words, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
                 start_new_session=True,
             )  # fmt: skip
         started = EngineProcess(process, folder, self._secret, _port(env) or rest_port)

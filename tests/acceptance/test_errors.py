@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import rows
@@ -168,23 +167,6 @@ async def test_the_health_pages_of_a_healthy_node(engine: EngineClient) -> None:
 
 
 # -- when the engine itself is in trouble ---------------------------------------------------------
-
-
-async def test_a_call_that_takes_too_long_is_answered_504(
-    windlass: RunWindlass, server: PostgresServer, dsn: str
-) -> None:
-    _, engine = await windlass.serving(
-        WE_POSTGRES_DSN=dsn, WINDLASS_REQUEST_TIMEOUT_SECONDS="0.5", WINDLASS_LONG_POLL_SECONDS_MAX="0.2"
-    )
-    workflow = await engine.define(wait("w"), END)
-    instance = await workflow.start()
-    superuser_dsn = server.dsn(urlsplit(dsn).path.removeprefix("/"))
-    async with await psycopg.AsyncConnection.connect(superuser_dsn) as blocker:
-        await blocker.execute("SELECT 1 FROM workflow_instance WHERE id = %s FOR UPDATE", [instance["id"]])
-        answer = await engine.signal(instance, "w")
-        assert (answer.status, answer.body) == (504, b"")
-        await blocker.rollback()
-    assert (await engine.get("/healthz")).status == 200
 
 
 async def test_a_defect_is_told_to_the_log_and_not_to_the_caller(

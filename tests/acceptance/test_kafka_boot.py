@@ -15,34 +15,31 @@ from engine_process import EngineProcess, RunWindlass
 from patience import eventually
 from workflow import END, document, service
 
-from conftest import KAFKA_PASSWORD
 from kafka_broker import KafkaBroker
-from kafka_certificates import Authority
+from kafka_broker import variables as broker_variables
+from seatrial.cluster.kafka import ENGINE_USER
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
+SAME_HOST_OTHER_NAME = "127.1"
+"""Resolves to the loopback address, and no certificate bears it."""
 REFUSED_WITHIN_S = 25.0
 """The engine gives up after 8 s; the rest is a busy machine's start-up."""
 
 
 def plaintext(dsn: str, address: str) -> dict[str, str]:
-    return {
-        "WE_POSTGRES_DSN": dsn,
-        "WE_DISPATCH_MODE": "kafka_outbox",
-        "WE_KAFKA_SEED_BROKERS": address,
-        "WE_KAFKA_TRANSPORT": "plaintext",
-    }
+    values = {"seedBrokers": address, "transport": "plaintext"}
+    return {"WE_POSTGRES_DSN": dsn, **broker_variables(values)}
 
 
-def secured(dsn: str, broker: KafkaBroker, ca: Path | None, **more: str) -> dict[str, str]:
-    variables = plaintext(dsn, broker.address) | {
-        "WE_KAFKA_TRANSPORT": "sasl_scram_tls",
-        "WE_KAFKA_SASL_USERNAME": "engine",
-        "WE_KAFKA_SASL_PASSWORD": KAFKA_PASSWORD,
-    }
-    return variables | ({"WE_KAFKA_TLS_CA_PATH": str(ca)} if ca else {}) | more
+def secured(dsn: str, broker: KafkaBroker, **more: str) -> dict[str, str]:
+    return {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=True)), **more}
 
 
 def boot_lines(process: EngineProcess) -> list[str]:
@@ -50,9 +47,10 @@ def boot_lines(process: EngineProcess) -> list[str]:
     return [line["msg"] for line in process.log() if line["msg"].startswith("[dispatch]")]
 
 
-async def refused(process: EngineProcess) -> str:
+async def refused(process: EngineProcess, broker: KafkaBroker | None = None) -> str:
     assert await process.ended(REFUSED_WITHIN_S) == 1
-    assert KAFKA_PASSWORD not in process.stdout + process.stderr
+    for secret in broker.secrets() if broker else ():
+        assert secret not in process.stdout + process.stderr
     assert not process.log(msg="engine: REST listening")
     return await process.refused_to_boot()
 
@@ -75,7 +73,7 @@ async def test_the_lines_of_a_good_boot(windlass: RunWindlass, dsn: str, broker:
     word = secrets.token_hex(4)
     job_types = [f"{word}-bill", f"{word}-send-email"]
     topics = [f"workflow.jobs.{job_type}" for job_type in job_types]
-    await broker.create_topics(*topics)
+    await broker.create(*topics)
     await store_definition(windlass, dsn, *job_types)
     process, engine = await windlass.serving(**plaintext(dsn, broker.address))
     assert boot_lines(process) == [
@@ -131,7 +129,7 @@ async def test_a_fresh_database_has_no_topics_to_validate_and_a_standby_says_so(
 
 async def test_every_missing_topic_is_named(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> None:
     word = secrets.token_hex(4)
-    await broker.create_topics(f"workflow.jobs.{word}-there")
+    await broker.create(f"workflow.jobs.{word}-there")
     await store_definition(windlass, dsn, f"{word}-there", f"{word}-gone", f"{word}-away", "no topic at all")
     process = await windlass(**plaintext(dsn, broker.address))
     text = await refused(process)
@@ -183,15 +181,15 @@ async def test_the_schema_is_not_there(windlass: RunWindlass, dsn: str, broker: 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_the_lines_of_a_secured_boot(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, authority: Authority, mechanism: str
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker, mechanism: str
 ) -> None:
-    variables = secured(dsn, secured_broker, authority.ca, WE_KAFKA_SASL_MECHANISM=mechanism)
+    variables = secured(dsn, broker, WE_KAFKA_SASL_MECHANISM=mechanism)
     process, engine = await windlass.serving(**variables)
     assert boot_lines(process) == [
         "[dispatch] mode=kafka_outbox",
         f"[dispatch] kafka transport=sasl_scram_tls mechanism={mechanism}",
         "[dispatch] TLS handshake ok",
-        "[dispatch] SASL auth ok as user=engine",
+        f"[dispatch] SASL auth ok as user={ENGINE_USER}",
         "[dispatch] validating topics: (none)",
         "[dispatch] all topics present",
         "[dispatch] advisory-lock handshake ok",
@@ -199,18 +197,19 @@ async def test_the_lines_of_a_secured_boot(
         "[dispatch] relay started; this replica is leader=true",
     ]
     job_type = secrets.token_hex(4)
-    await secured_broker.create_topics(f"workflow.jobs.{job_type}")
+    await broker.create(f"workflow.jobs.{job_type}")
     body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
     assert (await engine.post("/v1/definitions", body)).status == 201
     assert (await engine.post("/v1/instances", {"definitionId": "d"})).status == 201
 
     async def arrived() -> bool:
-        return len(await secured_broker.records(f"workflow.jobs.{job_type}")) == 1
+        return len(await broker.records_of(f"workflow.jobs.{job_type}")) == 1
 
     await eventually(arrived)
     process.send(signal.SIGTERM)
     assert await process.ended() == 0
-    assert KAFKA_PASSWORD not in process.stdout + process.stderr
+    for secret in broker.secrets():
+        assert secret not in process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
@@ -219,56 +218,55 @@ async def test_the_lines_of_a_secured_boot(
     ids=["password", "user"],
 )
 async def test_credentials_that_are_not_known(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, authority: Authority, wrong: dict[str, str]
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker, wrong: dict[str, str]
 ) -> None:
-    process = await windlass(**secured(dsn, secured_broker, authority.ca) | wrong)
-    text = await refused(process)
+    process = await windlass(**secured(dsn, broker) | wrong)
+    text = await refused(process, broker)
     assert "SASL authentication of user" in text
     assert "check WE_KAFKA_SASL_USERNAME, WE_KAFKA_SASL_PASSWORD" in text
     assert "[dispatch] SASL auth ok" not in process.stdout
 
 
 async def test_a_certificate_of_an_authority_that_is_not_trusted(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, tmp_path: Path
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
 ) -> None:
-    other = Authority(tmp_path, "pirates")
-    for ca in (other.ca, None):
-        text = await refused(await windlass(**secured(dsn, secured_broker, ca)))
+    for ca in (str(broker.other_authority()), ""):
+        text = await refused(await windlass(**secured(dsn, broker, WE_KAFKA_TLS_CA_PATH=ca)), broker)
         assert "the TLS handshake with" in text
         assert "check WE_KAFKA_TLS_CA_PATH" in text
 
 
-async def test_a_certificate_for_another_host(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, authority: Authority
-) -> None:
-    variables = secured(dsn, secured_broker, authority.ca)
-    variables["WE_KAFKA_SEED_BROKERS"] = f"127.0.0.1:{secured_broker.port}"
-    text = await refused(await windlass(**variables))
+async def test_a_certificate_for_another_host(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> None:
+    variables = secured(dsn, broker)
+    address = variables["WE_KAFKA_SEED_BROKERS"]
+    variables["WE_KAFKA_SEED_BROKERS"] = address.replace("127.0.0.1", SAME_HOST_OTHER_NAME)
+    text = await refused(await windlass(**variables), broker)
     assert "the TLS handshake with" in text
     assert "that the brokers' certificates name the hosts dialled" in text
 
 
 async def test_a_principal_that_may_not_touch_the_topic(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, authority: Authority
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
 ) -> None:
     job_type = secrets.token_hex(4)
-    await secured_broker.create_topics(f"workflow.jobs.{job_type}")
+    await broker.create(f"workflow.jobs.{job_type}")
     await store_definition(windlass, dsn, job_type)
-    variables = secured(dsn, secured_broker, authority.ca, WE_KAFKA_SASL_USERNAME="stranger")
-    text = await refused(await windlass(**variables))
+    stranger = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.stranger_values())}
+    text = await refused(await windlass(**stranger), broker)
     assert f"workflow.jobs.{job_type} (TOPIC_AUTHORIZATION_FAILED" in text
     assert "let this principal describe and write them" in text
 
 
-async def test_plaintext_is_never_spoken_to_a_secured_listener_and_back(
-    windlass: RunWindlass, dsn: str, secured_broker: KafkaBroker, broker: KafkaBroker, authority: Authority
+async def test_neither_transport_gives_way_to_the_other(
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
 ) -> None:
-    """Neither transport gives way to the other."""
-    in_clear = await refused(await windlass(**plaintext(dsn, secured_broker.address)))
+    secured_address = secured(dsn, broker)["WE_KAFKA_SEED_BROKERS"]
+    in_clear = await refused(await windlass(**plaintext(dsn, secured_address)))
     assert "WE_KAFKA_TRANSPORT" in in_clear
-    variables = secured(dsn, broker, authority.ca)
-    in_tls = await refused(await windlass(**variables))
-    assert "TLS" in in_tls
+    variables = secured(dsn, broker, WE_KAFKA_SEED_BROKERS=broker.address)
+    in_tls = await refused(await windlass(**variables), broker)
+    assert "the TLS handshake with" in in_tls
+    assert "that this listener speaks TLS" in in_tls
 
 
 # -- polling mode
@@ -297,7 +295,7 @@ async def test_topics_are_created_once(windlass: RunWindlass, broker: KafkaBroke
     word = secrets.token_hex(4)
     path = tmp_path / "d.json"
     one, two = f"workflow.jobs.{word}-a", f"workflow.jobs.{word}-b"
-    await broker.create_topics(two, partitions=2)
+    await broker.create(two, partitions=2)
     steps = f'{{"id":"s","name":"s","type":"SERVICE_TASK","jobType":"{word}-a","nextStep":"t"}},'
     steps += f'{{"id":"t","name":"t","type":"SERVICE_TASK","jobType":"{word}-b","nextStep":"end"}},'
     path.write_text(f'{{"id":"d","name":"d","steps":[{steps}{{"id":"end","name":"e","type":"END"}}]}}')

@@ -14,8 +14,13 @@ from patience import eventually
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
+from kafka_broker import variables as broker_variables
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 Node = tuple[EngineProcess, EngineClient]
 
@@ -23,13 +28,8 @@ Node = tuple[EngineProcess, EngineClient]
 async def pair(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> tuple[Node, Node, str]:
     """The leader, a standby and a topic with a definition that needs it."""
     job_type = secrets.token_hex(4)
-    await broker.create_topics(f"workflow.jobs.{job_type}")
-    variables = {
-        "WE_POSTGRES_DSN": dsn,
-        "WE_DISPATCH_MODE": "kafka_outbox",
-        "WE_KAFKA_SEED_BROKERS": broker.address,
-        "WE_KAFKA_TRANSPORT": "plaintext",
-    }
+    await broker.create(f"workflow.jobs.{job_type}")
+    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=False))}
     leader = await windlass.serving(**variables, WINDLASS_NODE_NAME="leader")
     standby = await windlass.serving(**variables, WINDLASS_NODE_NAME="standby")
     body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
@@ -48,7 +48,7 @@ async def leads(engine: EngineClient) -> bool:
 
 
 async def instances_on(broker: KafkaBroker, topic: str) -> Sequence[str]:
-    return [(record.key() or b"").decode() for record in await broker.records(topic)]
+    return [record.key.decode() for record in await broker.records_of(topic)]
 
 
 async def test_a_killed_leader_is_followed_at_once(
@@ -94,7 +94,6 @@ async def test_a_stopped_leader_is_followed_within_its_term_and_finds_itself_dep
         return before | after | later == set(await instances_on(broker, topic))
 
     await eventually(later_ones_too)
-    records = await broker.records(topic)
-    by_epoch = {dict(record.headers() or [])["leader-epoch"] for record in records if record.key()}
+    by_epoch = {record.headers["leader-epoch"] for record in await broker.records_of(topic)}
     assert by_epoch <= {b"1", b"2"}
     assert leader.log(msg="dispatch: became relay leader")[-1]["epoch"] == 1, "it did not take the lead back"

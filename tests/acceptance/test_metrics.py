@@ -14,7 +14,7 @@ from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
 from patience import eventually
 from prometheus_client.parser import text_string_to_metric_families
-from workflow import END, decision, fork, join, service, timer, transformation, user_task, wait
+from workflow import END, decision, fork, join, service, transformation, user_task, wait
 
 from seatrial.cluster.postgres import PostgresServer
 
@@ -170,47 +170,6 @@ async def test_outcomes_exist_before_the_first_of_their_kind(engine: EngineClien
         assert f'workflow_instances_completed_total{{outcome="{outcome}"}}' in text
 
 
-async def test_transactions_and_locks_are_timed_by_kind(engine: EngineClient) -> None:
-    workflow = await engine.define(
-        service("a", "u", boundaryEvents=[timer("PT0.2S", "b", interrupting=False)]),
-        user_task("u", "w"),
-        wait("w", boundaryEvents=[timer("PT0.2S", "b", interrupting=True)]),
-        wait("b"),
-        END,
-    )
-    before = await scrape(engine)
-    instance = await workflow.start()
-
-    async def reminded() -> bool:
-        return "b" in (await engine.instance(instance))["currentStepIds"]
-
-    await eventually(reminded)
-    await workflow.work_off("a")
-    await engine.user_task(instance, "u")
-
-    async def interrupted() -> bool:
-        return "w" not in (await engine.instance(instance))["currentStepIds"]
-
-    await eventually(interrupted)
-    await engine.signal(instance, "b")
-    after = await scrape(engine)
-    timed = "engine_db_transaction_duration_seconds"
-    for tx_type in (
-        "start",
-        "complete_job",
-        "dispatch_boundary",
-        "interrupt_boundary",
-        "complete_user_task",
-        "signal_wait",
-    ):
-        labels = {"tx_type": f"instance.{tx_type}"}
-        assert after(f"{timed}_count", **labels) > before(f"{timed}_count", **labels), tx_type
-        assert after(f"{timed}_sum", **labels) > before(f"{timed}_sum", **labels), tx_type
-    for operation in ("instance.for_update", "job.poll_skip_locked"):
-        name = "engine_db_lock_wait_duration_seconds_count"
-        assert after(name, operation=operation) > before(name, operation=operation), operation
-
-
 async def test_polls_are_timed_from_the_job_s_creation(engine: EngineClient) -> None:
     workflow = await engine.define(service("a", retryCount=1), END)
     before = await scrape(engine)
@@ -304,3 +263,24 @@ async def test_buckets_and_labels_are_as_promised(
     labels = set(found[0].labels)
     assert labels == SERIES[name][1] | {"le"}
     assert list(dict.fromkeys(sample.labels["le"] for sample in found)) == buckets
+
+
+async def test_a_queue_is_as_long_as_its_waiting_jobs(engine: EngineClient) -> None:
+    """What an autoscaler reads: leased, completed and other types' jobs do not count."""
+    workflow = await engine.define(service("a", "b"), service("b"), END)
+
+    async def length(step: str) -> int:
+        path = f"/metrics/{workflow.job_type(step)}"
+        answer = await engine.call("GET", path, base_url=engine.metrics_url)
+        assert answer.status == 200, answer
+        assert set(answer.json) == {"queue_length"}
+        return int(answer.json["queue_length"])
+
+    assert await length("a") == 0
+    for _ in range(3):
+        await workflow.start()
+    assert (await length("a"), await length("b")) == (3, 0)
+    job = await workflow.lease_one("a")
+    assert await length("a") == 2
+    await engine.complete(job)
+    assert (await length("a"), await length("b")) == (2, 1)

@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ from rendering import (
     EVERYTHING,
     KAFKA,
     SELECTOR,
+    SERVING,
     Values,
-    assert_valid,
     deployment,
     engine,
     merged,
     pods,
     rendered,
 )
+from sync import references
+from validity import assert_valid
 
 from seatrial.render import Probe, Rendered, render_chart
 
@@ -31,13 +35,24 @@ INLINE: Values = {
     "postgresql": {"dsn": f"postgres://u:{CANARY}@db/one"},
     "kafka": {"existingSecret": "", "saslUsername": f"{CANARY}-user", "saslPassword": f"{CANARY}-password"},
 }
-FULL = merged(KAFKA, EVERYTHING, INLINE)
-OUTSIDE = merged(DATABASE, KAFKA, EVERYTHING)
+FULL = merged(EVERYTHING, KAFKA, INLINE)
+OUTSIDE = merged(DATABASE, EVERYTHING, KAFKA)
+OTHERWISE: Values = {
+    "autoscaling": {"enabled": False},
+    "keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]},
+    "serviceMonitor": {"enabled": False},
+    "podMonitor": {"enabled": True},
+}
+"""What excludes a part of EVERYTHING."""
 
 
 @pytest.mark.parametrize("minor", [minor for minor in utils.all_versions() if int(minor.split(".")[1]) >= 29])
 def test_every_object_is_strictly_valid_from_the_oldest_kubernetes_to_the_newest(minor: str) -> None:
-    for found in rendered(FULL).objects + rendered(DATABASE).objects:
+    for found in [
+        *rendered(FULL).objects,
+        *rendered(merged(FULL, OTHERWISE)).objects,
+        *rendered(DATABASE).objects,
+    ]:
         assert_valid(found, ".".join(minor.split(".")[:2]))
 
 
@@ -148,43 +163,83 @@ def test_the_pods_restart_when_the_charts_secret_changes_and_only_then() -> None
     )
 
 
+def test_the_pods_of_a_pool_are_reached_like_the_others_and_counted_apart() -> None:
+    result = rendered(FULL)
+    main, pool = result.of_kind("Deployment")
+    assert pool["metadata"]["name"] == "rel-windlass-outbox"
+    labels = [found["spec"]["template"]["metadata"]["labels"] for found in (main, pool)]
+    assert all(SERVING.items() <= each.items() for each in labels)
+    assert not main["spec"]["selector"]["matchLabels"].items() <= labels[1].items()
+    (scaler,) = result.of_kind("HorizontalPodAutoscaler")
+    assert scaler["spec"]["scaleTargetRef"]["name"] == main["metadata"]["name"]
+    assert "replicas" not in main["spec"]
+    assert pool["spec"]["replicas"] == 2
+
+
+def test_a_pool_in_polling_mode_knows_nothing_of_kafka() -> None:
+    values = merged(OUTSIDE, {"pools": [{"name": "calm", "dispatchMode": "polling", "replicas": 1}]})
+    assert "kafka" not in str(deployment(rendered(values), "rel-windlass-calm")).lower()
+    assert "kafka" in str(deployment(rendered(values), "rel-windlass")).lower()
+
+
 def test_hooks_refer_to_nothing_that_is_not_there_yet() -> None:
     """Everything a hook's pod names is a hook of lower weight, or not the chart's."""
     result = rendered(merged(FULL, {"serviceAccount": {"name": "own"}}))
-    weights = {
-        (found["kind"], found["metadata"]["name"]): int(
-            found["metadata"]["annotations"]["helm.sh/hook-weight"]
-        )
-        for found in result.objects
-        if "helm.sh/hook" in found["metadata"].get("annotations", {})
-    }
-    (job,) = result.of_kind("Job")
-    spec = job["spec"]["template"]["spec"]
-    assert "serviceAccountName" not in spec
-    made = {found["metadata"]["name"] for found in result.of_kind("Secret")}
-    secrets = set(re.findall(r'"secretKeyRef": {"name": "([^"]+)"', json.dumps(spec))) & made
-    assert secrets == {"rel-windlass-migrate"}
-    for name in secrets:
-        assert weights["Secret", name] < weights["Job", job["metadata"]["name"]]
+    made = {(found["kind"], found["metadata"]["name"]): found for found in result.objects}
+    jobs = result.of_kind("Job")
+    assert len(jobs) == 2
+    for job in jobs:
+        needed = [made[each] for each in references(job["spec"]["template"]["spec"]) if each in made]
+        assert needed, "inline credentials come in a Secret"
+        for found in needed:
+            hooks = found["metadata"]["annotations"]["helm.sh/hook"]
+            assert hooks == job["metadata"]["annotations"]["helm.sh/hook"]
+            assert _weight(found) < _weight(job)
+
+
+def _weight(found: dict[str, Any]) -> int:
+    return int(found["metadata"]["annotations"]["helm.sh/hook-weight"])
+
+
+def test_the_topics_job_is_a_command_that_the_engine_takes(tmp_path: Path) -> None:
+    """Printed, not applied: the definitions' files are the chart's own arguments, with a folder of this test's."""
+    definition = {"id": "d", "name": "d", "steps": [
+        {"id": "a", "name": "a", "type": "SERVICE_TASK", "jobType": "pay", "nextStep": "z"},
+        {"id": "z", "name": "z", "type": "END"},
+    ]}  # fmt: skip
+    (tmp_path / "order.json").write_text(json.dumps(definition))
+    command = rendered(FULL).containers("Job")[1].command
+    words = [
+        word.replace("/etc/windlass/definitions", str(tmp_path)) for word in command if word != "--apply"
+    ]
+    told = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.split() == ["workflow.jobs.pay", "partitions=8", "replication-factor=3"]
 
 
 def test_the_migration_runs_on_the_database_of_this_very_upgrade() -> None:
-    (migrate,) = rendered(FULL).containers("Job")
+    migrate, topics = rendered(FULL).containers("Job")
     assert migrate.command == ("windlass", "migrate")
+    assert topics.command[:3] == ("windlass", "topics", "--apply")
     assert migrate.env["WE_POSTGRES_DSN"] == INLINE["postgresql"]["dsn"]
-    (job,) = rendered(OUTSIDE).of_kind("Job")
+    assert topics.env["WE_KAFKA_SASL_PASSWORD"] == f"{CANARY}-password"
+    assert "WE_POSTGRES_DSN" not in topics.env, "a Job gets no credentials that it does not use"
+    assert not any("KAFKA" in name for name in migrate.env)
+    job = rendered(OUTSIDE).of_kind("Job")[0]
     dsn = job["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"]
     assert dsn == {"name": "windlass-db", "key": "dsn"}
 
 
 def test_a_failed_migration_keeps_its_log() -> None:
-    (job,) = rendered(FULL).of_kind("Job")
-    assert job["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
-    assert "ttlSecondsAfterFinished" not in job["spec"]
+    for job in rendered(FULL).of_kind("Job"):
+        policy = job["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+        assert policy == "before-hook-creation,hook-succeeded"
+        assert "ttlSecondsAfterFinished" not in job["spec"]
 
 
 def test_a_rollout_never_takes_a_ready_pod_first_and_lets_it_drain() -> None:
     spec = deployment(rendered(DATABASE))["spec"]
+    assert spec["minReadySeconds"] == 5
     assert spec["strategy"] == {
         "type": "RollingUpdate",
         "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},

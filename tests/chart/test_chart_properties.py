@@ -1,20 +1,29 @@
 """Random values from the chart's own schema: legal ones never fail, and every rule of rendering.py holds for them."""
 
+import json
+import math
 import re
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rendering import EVERYTHING, KAFKA, Object, Values, merged, rendered
-from values_table import schema
+from rendering import EVERYTHING, KAFKA, Values, merged, rendered
+from validity import Object
+from values_schema import schema
 
 ROOT = schema()
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=12)
+MORE = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "more", "namespace": "{{ .Values.namespaceOverride | default .Release.Namespace }}"},
+}
 SPECIAL = {
     "postgresql.dsn": st.sampled_from(
         ["", "postgres://u:p@db:5432/one?sslmode=require", "host=db dbname=one"]
     ),
     "enabled": st.booleans(),
+    "extraObjects": st.sampled_from([[], [MORE], [json.dumps(MORE)]]),
 }
 
 
@@ -47,7 +56,7 @@ def _object(node: Object, path: str) -> st.SearchStrategy[Any]:
         alternatives = [option["required"] for option in node.get("oneOf", [{"required": []}])]
         excluded = {key for option in alternatives for key in option}
         # the root and the sections are laid over the defaults, so their `required` is met already
-        needed = set(node.get("required", ())) if path.startswith("[]") else set()
+        needed = set(node.get("required", ())) if path.startswith("[]") else {"enabled"} & keys.keys()
         return st.one_of(
             *(
                 st.fixed_dictionaries(
@@ -56,7 +65,7 @@ def _object(node: Object, path: str) -> st.SearchStrategy[Any]:
                 )
                 for option in alternatives
             )
-        )
+        ).filter(lambda found: len(found) >= node.get("minProperties", 0))
     if isinstance(node.get("additionalProperties"), dict):
         pattern = resolved(node.get("propertyNames", {"pattern": "^[a-z]{1,9}$"}))["pattern"]
         return st.dictionaries(
@@ -66,7 +75,12 @@ def _object(node: Object, path: str) -> st.SearchStrategy[Any]:
 
 
 def _array(node: Object, _path: str) -> st.SearchStrategy[Any]:
-    return st.lists(legal(node["items"], "[]"), max_size=3)
+    return st.lists(
+        legal(node["items"], "[]"),
+        min_size=node.get("minItems", 0),
+        max_size=3,
+        unique_by=repr if node.get("uniqueItems") else None,
+    )
 
 
 def _scalar(node: Object, _path: str) -> st.SearchStrategy[Any]:
@@ -75,9 +89,10 @@ def _scalar(node: Object, _path: str) -> st.SearchStrategy[Any]:
     if node["type"] == "integer":
         return st.integers(node.get("minimum", 0), node.get("maximum", 10**9))
     if node["type"] == "number":
-        return st.one_of(st.integers(0, 10**12), st.floats(0, 10**6, allow_nan=False))
+        low, high = node.get("minimum", 0), node.get("maximum", 10**12)
+        return st.one_of(st.integers(math.ceil(low), int(high)), st.floats(low, high, allow_nan=False))
     if "pattern" not in node:
-        return TEXT
+        return TEXT.filter(lambda text: len(text) >= node.get("minLength", 0))
     return st.from_regex(node["pattern"], fullmatch=True).filter(
         lambda text: len(text) <= node.get("maxLength", 99)
     )
@@ -86,17 +101,40 @@ def _scalar(node: Object, _path: str) -> st.SearchStrategy[Any]:
 def consistent(values: Values) -> Values:
     """The nearest values that break none of the rules across keys."""
     values = merged(values)
-    postgresql = values["postgresql"] = {"existingSecret": "", **values.get("postgresql", {})}
-    if postgresql["existingSecret"]:
+    _postgresql(values.setdefault("postgresql", {}))
+    _engine(values.setdefault("engine", {}))
+    _kafka(values)
+    _replicas(values)
+    _rollout(values)
+    _pod(values)
+    return values
+
+
+def _postgresql(postgresql: Values) -> None:
+    keys = postgresql.setdefault("secretKeys", {})
+    tls = postgresql.setdefault("tls", {})
+    parts = any([postgresql.get(part) for part in ("host", "user", "database")] + list(keys.values()))
+    if parts:
+        postgresql["dsn"] = ""
+        for part in ("host", "user"):
+            if not keys.get(part):
+                postgresql[part] = postgresql.get(part) or "given"
+        for part in ("host", "user", "database"):
+            if postgresql.get(part):
+                keys[part] = ""
+        postgresql["existingSecret"] = "parts" if any(keys.values()) else ""
+        postgresql["existingSecretKey"] = "dsn"
+    elif postgresql.get("existingSecret"):
         postgresql["dsn"] = ""
     else:
         postgresql["dsn"] = postgresql.get("dsn") or "host=db"
-    _engine(values.setdefault("engine", {}))
-    if values["engine"].get("dispatchMode") == "kafka_outbox":
-        _kafka(values.setdefault("kafka", {}))
-    _replicas(values)
-    _pod(values)
-    return values
+    if tls.get("existingSecret") or postgresql.get("sslmode", "").startswith("verify-"):
+        tls["existingConfigMap"] = ""
+        tls["existingSecret"] = tls.get("existingSecret") or "ca"
+    if "sslmode" in postgresql["dsn"]:
+        postgresql["sslmode"] = ""
+    elif parts and (tls.get("existingSecret") or tls.get("existingConfigMap")):
+        postgresql["sslmode"] = "verify-full"
 
 
 def _engine(engine: Values) -> None:
@@ -112,33 +150,63 @@ def _engine(engine: Values) -> None:
         pool["minConns"] = ""
 
 
-def _kafka(kafka: Values) -> None:
+def _kafka(values: Values) -> None:
+    kafka = values.setdefault("kafka", {})
+    pools = values["pools"] = list({pool["name"]: pool for pool in values.get("pools", ())}.values())
+    common = values["engine"].get("dispatchMode", "polling")
+    topics = values.setdefault("topics", {})
+    if "kafka_outbox" not in {common, *(pool.get("dispatchMode", common) for pool in pools)}:
+        topics["enabled"] = False
+        return
+    definitions = topics.setdefault("definitions", {})
+    definitions["existingConfigMap"] = definitions.get("existingConfigMap") or "definitions"
+    definitions["files"] = definitions.get("files") or ["one.json"]
     kafka["seedBrokers"] = kafka.get("seedBrokers") or "kafka:9092"
     tls = kafka.setdefault("tls", {})
     if kafka.get("transport") != "sasl_scram_tls":
         for key in ("saslUsername", "saslPassword", "existingSecret", "tlsCaPath", "tlsServerName"):
             kafka[key] = ""
-        tls["existingSecret"] = ""
-    elif kafka.get("existingSecret"):
+        tls["existingSecret"] = tls["existingConfigMap"] = ""
+        return
+    if kafka.get("existingSecret"):
         kafka["saslUsername"] = kafka["saslPassword"] = ""
     else:
         kafka["saslUsername"] = kafka.get("saslUsername") or "user"
         kafka["saslPassword"] = kafka.get("saslPassword") or "password"
-    if tls.get("existingSecret"):
+    if tls.get("existingSecret") or tls.get("existingConfigMap"):
         kafka["tlsCaPath"] = ""
+    if tls.get("existingSecret"):
+        tls["existingConfigMap"] = ""
 
 
 def _replicas(values: Values) -> None:
-    scaling = values.setdefault("autoscaling", {})
-    bounds = sorted((scaling.get("minReplicas", 1), scaling.get("maxReplicas", 5)))
-    scaling["minReplicas"], scaling["maxReplicas"] = bounds
+    scaling, keda = values.setdefault("autoscaling", {}), values.setdefault("keda", {})
+    if scaling.get("enabled"):
+        keda["enabled"] = False
+    for bounded in (scaling, keda):
+        bounds = sorted((bounded.get("minReplicas", 1), bounded.get("maxReplicas", 5)))
+        bounded["minReplicas"], bounded["maxReplicas"] = bounds
+    keda["queues"] = keda.get("queues") or [{"jobType": "pay", "targetLength": 1}]
     values.setdefault("resources", {}).setdefault("requests", {})["cpu"] = "100m"
     budget = values.setdefault("podDisruptionBudget", {})
     if budget.get("maxUnavailable"):
         budget["minAvailable"] = ""
-    else:
-        fewest = bounds[0] if scaling.get("enabled") else values.get("replicaCount", 1)
+    elif budget.get("minAvailable"):
+        fewest = next(
+            (each["minReplicas"] for each in (scaling, keda) if each.get("enabled")),
+            values.get("replicaCount", 1),
+        )
         budget["minAvailable"] = max(0, fewest - 1)
+
+
+def _rollout(values: Values) -> None:
+    grace_s = values.get("preStopSeconds", 5) + values["engine"].get("shutdownGraceSeconds", 30) + 5
+    values["terminationGracePeriodSeconds"] = max(values.get("terminationGracePeriodSeconds", 45), grace_s)
+    rolling = values.setdefault("rollingUpdate", {})
+    if str(rolling.get("maxUnavailable", 0)) in {"0", "0%"}:
+        rolling["maxSurge"] = 1
+    if values.get("serviceMonitor", {}).get("enabled"):
+        values.setdefault("podMonitor", {})["enabled"] = False
 
 
 def _pod(values: Values) -> None:
@@ -149,10 +217,15 @@ def _pod(values: Values) -> None:
     }
     values["extraVolumeMounts"] = list(mounts.values())
     values["extraEnv"] = list({entry["name"]: entry for entry in values.get("extraEnv", ())}.values())
+    names: set[str] = set()
+    for section in ("extraInitContainers", "extraContainers"):
+        unique = {each["name"]: each for each in values.get(section, ()) if each["name"] not in names}
+        values[section] = list(unique.values())
+        names |= set(unique)
 
 
 LEGAL = legal(ROOT).map(consistent)
-QUICK = settings(max_examples=60, deadline=None, derandomize=True, database=None,
+QUICK = settings(max_examples=50, deadline=None, derandomize=True, database=None,
                  suppress_health_check=list(HealthCheck))  # fmt: skip
 
 
@@ -198,7 +271,6 @@ def test_the_generator_reaches_every_key_and_every_object() -> None:
         keys.update(re.findall(r"'(\w+)'", str(values)))
 
     draw()
-    assert kinds >= {
-        found["kind"] for found in rendered(merged({"postgresql": {"dsn": "host=db"}}, EVERYTHING)).objects
-    }
+    everything = rendered(merged({"postgresql": {"dsn": "host=db"}}, EVERYTHING))
+    assert kinds >= {found["kind"] for found in everything.objects} | {"PodMonitor", "ScaledObject"}
     assert keys >= set(ROOT["properties"])

@@ -4,14 +4,23 @@ import re
 
 import helm_python
 import pytest
+from effects import TOPICS
 from rendering import CHART, DATABASE, KAFKA, Values, merged, refusal_of, rendered
-from values_table import written
+from values_table import values_yaml, written
 
+POOL: Values = {
+    "pools": [{"name": "outbox", "dispatchMode": "kafka_outbox", "replicas": 2}],
+    "kafka": {"seedBrokers": "kafka:9092"},
+}
 README = (CHART / "README.md").read_text()
 
 
 def test_the_values_table_is_up_to_date() -> None:
     assert written(README) == README, "run: python tests/chart/values_table.py"
+
+
+def test_values_yaml_is_up_to_date() -> None:
+    assert (CHART / "values.yaml").read_text() == values_yaml(), "run: python tests/chart/values_table.py"
 
 
 def test_a_stale_table_would_be_seen() -> None:
@@ -41,6 +50,19 @@ def test_every_set_in_the_text_is_a_key() -> None:
         ({"service": {"type": "NodePort"}}, ".nodePort}"),
         ({"engine": {"rest": {"port": 8181}}}, "kubectl port-forward service/rel-windlass 8181:8181 -n ns"),
         (KAFKA, "Topics workflow.jobs.<jobType> must exist"),
+        (POOL, "dispatching by kafka_outbox and polling."),
+        ({}, "helm test rel -n ns"),
+        ({"namespaceOverride": "other"}, "kubectl rollout status deployment/rel-windlass -n other"),
+        (
+            {"replicaCount": 3, "engine": {"db": {"maxConns": 16}}},
+            "3 pods, and one more during a rollout, take up to 72 connections of PostgreSQL.",
+        ),
+        (
+            merged(
+                POOL, {"autoscaling": {"enabled": True, "maxReplicas": 4}, "engine": {"db": {"maxConns": 8}}}
+            ),
+            "6 pods, and one more during a rollout, take up to 70 connections of PostgreSQL.",
+        ),
         ({"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}}, "WARNING: the DSN came inline"),
     ],
 )
@@ -60,3 +82,11 @@ def test_the_notes_name_services_that_are_there() -> None:
     named = set(re.findall(r"port-forward service/(\S+) \d+:(\d+)", result.notes))
     assert len(named) == 2
     assert named <= ports
+
+
+def test_the_notes_name_no_test_that_is_not_there() -> None:
+    assert "helm test" not in rendered(merged(DATABASE, {"tests": {"enabled": False}})).notes
+
+
+def test_topics_that_the_chart_makes_are_nobody_s_work() -> None:
+    assert "must exist before" not in rendered(TOPICS).notes

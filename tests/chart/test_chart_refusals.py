@@ -3,33 +3,16 @@
 import re
 from pathlib import Path
 
-import helm_python
 import pytest
-import yaml
+from effects import PARTS
+from overlay import BAD, OVERLAYS, command_of, read, values_of_overlay
 from rendering import CHART, DATABASE, KAFKA, REPOSITORY, Values, engine, merged, refusal_of, rendered
 
-BAD = sorted((REPOSITORY / "values" / "bad").glob("*.yaml"))
-OVERLAYS = sorted((REPOSITORY / "values").glob("*.yaml"))
 CANARY = "canary-3f9a1c"
 
 
-def read(path: Path) -> Values:
-    loaded: Values = yaml.safe_load(path.read_text())
-    return loaded
-
-
-def command_of(path: Path) -> tuple[list[str], Values]:
-    """The -f files and --set values of the command in an overlay's head, as helm would read them."""
-    head = "".join(
-        line.removeprefix("#") for line in path.read_text().splitlines(keepends=True) if line.startswith("#")
-    )
-    files = re.findall(r"-f (\S+)", head)
-    pairs = [quoted or bare for quoted, bare in re.findall(r"--set (?:'([^']+)'|(\S+))", head)]
-    return files, merged(*(helm_python.parse_set_string(pair) for pair in pairs))
-
-
 def test_there_are_refusals_and_overlays() -> None:
-    assert len(BAD) >= 30
+    assert len(BAD) >= 59
     assert [path.stem for path in OVERLAYS] == ["kafka", "mixed", "production", "small-cluster"]
 
 
@@ -41,15 +24,13 @@ def test_bad_values_are_refused_with_the_remedy(path: Path) -> None:
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
 def test_an_overlay_renders_with_the_command_in_its_head(path: Path) -> None:
-    files, given = command_of(path)
+    files, _ = command_of(path)
     assert files[-1] == f"values/{path.name}"
-    layers = [read(REPOSITORY / file) for file in files]
-    assert rendered(merged(*layers, given)).of_kind("Deployment")
+    assert rendered(values_of_overlay(path)).of_kind("Deployment")
 
 
 def test_an_overlay_names_the_same_objects_under_another_release() -> None:
-    files, given = command_of(REPOSITORY / "values" / "mixed.yaml")
-    second = rendered(merged(*(read(REPOSITORY / file) for file in files), given), release="windlass-outbox")
+    second = rendered(values_of_overlay(REPOSITORY / "values" / "mixed.yaml"), release="windlass-outbox")
     first = rendered(DATABASE, release="windlass")
     names = [
         {(found["kind"], found["metadata"]["name"]) for found in result.objects} for result in (first, second)
@@ -85,9 +66,11 @@ def test_nothing_that_plaintext_would_ignore_is_taken(key: str) -> None:
 def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:
     tls = {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}}
     pool = {"db": {"maxConns": 8, "minConns": 1}}
-    container = engine(rendered(merged(DATABASE, KAFKA, {"kafka": tls, "engine": pool})))
+    database = {"sslmode": "verify-full", "tls": {"existingSecret": "ca"}, "database": "orders"}
+    more = {"kafka": tls, "engine": pool, "postgresql": database, "migrations": {"onStartup": False}}
+    container = engine(rendered(merged(PARTS, KAFKA, more)))
     names = [variable["name"] for variable in container["env"]]
-    assert len(names) == 18
+    assert len(names) == 27
     for name in names:
         refusal = refusal_of(merged(DATABASE, {"extraEnv": [{"name": name, "value": "x"}]}))
         assert refusal.startswith(f"extraEnv sets {name}: set "), name
@@ -116,6 +99,6 @@ def test_no_refusal_shows_a_credential(values: Values) -> None:
 
 def test_the_chart_reads_nothing_but_its_values() -> None:
     """No cluster, no clock, no chance: the same values give the same bytes anywhere."""
-    for template in sorted((CHART / "templates").iterdir()):
+    for template in sorted((CHART / "templates").rglob("*.*")):
         found = re.search(r"\b(lookup|rand\w*|now|genCA|uuidv4|Capabilities)\b", template.read_text())
         assert found is None, f"{template.name}: {found}"

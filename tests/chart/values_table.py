@@ -1,71 +1,52 @@
-"""The values table of the chart's README, from the schema's descriptions and the defaults of values.yaml.
+"""values.yaml and the README's values table, from values.schema.json: descriptions, defaults, and where a key acts.
 
-Run it to write the table; test_readme.py compares.
+Run it to write both; test_chart_readme.py compares.
 """
 
-import functools
 import json
+import textwrap
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import yaml
+from effects import acts_on
+from values_schema import CHART, Schema, is_section, leaves, schema, settings
 
-CHART = Path(__file__).parents[2] / "charts" / "windlass"
 BEGIN = "<!-- values: written by tests/chart/values_table.py -->\n"
 END = "<!-- /values -->"
-OPTIONAL = ("global", "enabled")
-"""Admitted for parent charts; they have no default."""
-
-Schema = dict[str, Any]
-
-
-@functools.cache
-def schema() -> Schema:
-    loaded: Schema = json.loads((CHART / "values.schema.json").read_text())
-    return loaded
+COMMENT_CHARACTERS = 110
+HEAD = """\
+# Written by tests/chart/values_table.py from values.schema.json, where what is allowed stands, too.
+"""
 
 
-@functools.cache
-def defaults() -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text())
-    return loaded
+def values_yaml() -> str:
+    return HEAD + "".join(_lines(settings(), ""))
 
 
-def sections(node: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
-    """Every object with keys of its own that have defaults, the root first."""
-    if "properties" in node and "examples" not in node:
-        yield path, node
-        for key, child in node["properties"].items():
-            yield from sections(child, (*path, key))
+def _lines(node: Schema, indent: str) -> Iterator[str]:
+    for key, child in node["properties"].items():
+        yield "\n" if not indent else ""
+        for line in textwrap.wrap(child["description"], COMMENT_CHARACTERS - len(indent)):
+            yield f"{indent}# {line}\n"
+        if is_section(child):
+            yield f"{indent}{key}:\n"
+            yield from _lines(child, indent + "  ")
+        else:
+            yield f"{indent}{key}: {_written(child['default'])}\n"
 
 
-def leaves(node: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Schema]]:
-    """Every key that an operator sets, in the schema's order."""
-    for section, found in sections(node, path):
-        for key, child in found["properties"].items():
-            if "properties" not in child or "examples" in child:
-                yield (*section, key), child
-
-
-def default_of(path: tuple[str, ...]) -> object:
-    value: Any = defaults()
-    for key in path:
-        value = value[key]
-    return value
+def _written(default: object) -> str:
+    """Flow style: JSON is YAML, and words need no quotes unless they would be read as something else."""
+    text = json.dumps(default)
+    is_word = isinstance(default, str) and default[:1].isalpha() and default.replace(".", "").isalnum()
+    return text.strip('"') if is_word and default not in {"true", "false", "null"} else text
 
 
 def table() -> str:
-    rows = ["| key | default | |", "| --- | --- | --- |"]
-    for path, node in sorted(leaves(schema()), key=lambda leaf: _order(leaf[0])):
-        default = "" if path[0] in OPTIONAL else f"`{json.dumps(default_of(path))}`"
-        rows.append(f"| `{'.'.join(path)}` | {default} | {node['description']} |")
+    rows = ["| key | default | | acts on |", "| --- | --- | --- | --- |"]
+    for path, node in leaves(schema()):
+        default = f"`{json.dumps(node['default'])}`" if "default" in node else ""
+        rows.append(f"| `{'.'.join(path)}` | {default} | {node['description']} | {acts_on(path)} |")
     return "\n".join(rows) + "\n"
-
-
-def _order(path: tuple[str, ...]) -> int:
-    """A section's keys stand together, sections as in the schema."""
-    return list(schema()["properties"]).index(path[0])
 
 
 def written(readme: str) -> str:
@@ -74,5 +55,6 @@ def written(readme: str) -> str:
 
 
 if __name__ == "__main__":
-    target = CHART / "README.md"
-    target.write_text(written(target.read_text()))
+    (CHART / "values.yaml").write_text(values_yaml())
+    page = CHART / "README.md"
+    page.write_text(written(page.read_text()))

@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import readme_limits
 from prometheus_client import Metric
 
 from seatrial.check import CHECKS
@@ -41,8 +42,9 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "BO": ("dispatch/relay.py", "dispatch/publishers/kafka.py"),
     "PW": ("dispatch/publishers/kafka.py", "config.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
+    "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
-"""Where the engine keeps what a check asks for, by hand: files under engine/windlass."""
+"""Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""
 
 COMPUTED_DEFAULTS = {"DB_MAX_CONNS": "4 per CPU, at least 4", "WINDLASS_NODE_NAME": "the host's name"}
 """Defaults that differ from machine to machine, in words."""
@@ -87,7 +89,8 @@ def guarantees() -> str:
                 f"ENFORCED_IN in {__file__} lacks {check}; say where the engine keeps what it asks for"
             )
         enforced = ", ".join(
-            _link(name.rpartition("/")[2], f"engine/windlass/{name}") for name in ENFORCED_IN[check]
+            _link(name.rpartition("/")[2], f"engine/windlass/{name}".replace("engine/windlass/../../", ""))
+            for name in ENFORCED_IN[check]
         )
         module = f"{_module(check).replace('.', '/')}.py"
         checked = _link(module.rpartition("/")[2], f"harness/{module}")
@@ -104,9 +107,19 @@ def drills() -> str:
     ]
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
-        core = "core" if drill.core else ""
+        core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
         row = (_link(drill.id, module), core, drill.mode, drill.title, drill.promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")
+    return _lines(rows)
+
+
+def chart_mutants() -> str:
+    """From the catalogue under tests/mutants."""
+    found = runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"]
+    rows = ["| mutant | what is broken in the chart | drill | caught by |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {each.name} | {each.breaks} | {each.drill} | {' or '.join(each.caught_by)} |" for each in found
+    ]
     return _lines(rows)
 
 
@@ -143,6 +156,12 @@ def variables() -> str:
     return _lines(rows)
 
 
+def limits() -> str:
+    rows = ["| what | limit | more of it |", "| --- | --- | --- |"]
+    rows += [f"| {' | '.join(row)} |" for row in readme_limits.rows()]
+    return _lines(rows)
+
+
 def metrics() -> str:
     """Those of both modes, without the process's own (process_*)."""
     rows = ["| metric | type | labels | only in mode | |", "| --- | --- | --- | --- | --- |"]
@@ -160,10 +179,12 @@ BLOCKS = (
     Block("README.md", "guarantees", guarantees),
     Block("harness/README.md", "drills", drills),
     Block("harness/README.md", "mutants", mutants),
+    Block("harness/README.md", "chart-mutants", chart_mutants),
     Block("engine/README.md", "instance", lambda: diagram(states.INSTANCE_TRANSITIONS)),
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
     Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "limits", limits),
     Block("engine/README.md", "variables", variables),
     Block("engine/README.md", "metrics", metrics),
 )

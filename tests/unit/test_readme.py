@@ -34,6 +34,7 @@ PAGES = (
     ".github/SECURITY.md",
     "docs/client.md",
     "docs/rest.md",
+    "docs/conformance.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
@@ -42,8 +43,12 @@ SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pyt
 #: which source names the options of a script that is no `seatrial`
 OPTIONS_IN = {
     "scripts/test": "scripts/test",
+    "scripts/image": "scripts/image",
     "scripts/bench": "tests/benchmarks/bench.py",
+    "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/mutants": "tests/mutants/run.py",
+    "scripts/fuzz": "tests/fuzz/fuzz.py",
+    "scripts/publish": "scripts/release/publish.py",
 }
 
 

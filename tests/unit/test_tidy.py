@@ -153,8 +153,8 @@ RULES: Mapping[Rule, tuple[str, str]] = {
 
 @cache
 def files() -> Mapping[str, str]:
-    """Every file of the house that is text, by its path from the root."""
-    found = [path for path in ROOT.iterdir() if path.is_file()]
+    """Every file of the house that is text, by its path from the root; `.git` is a file in a worktree."""
+    found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     found += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     texts = {}
     for path in sorted(found):
@@ -263,7 +263,10 @@ def test_every_check_has_good_and_bad_histories_and_an_oracle(check: str) -> Non
 
 def test_every_check_that_judges_a_drill_catches_a_mutant() -> None:
     """`scripts/mutants` shows that it does; here, that one is there to be caught."""
-    mutants = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
+    mutants = [
+        *runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"],
+        *runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"],
+    ]
     relied_on = dict.fromkeys(check for drill in CATALOGUE.values() for check in drill.checks)
     caught_by = {check for mutant in mutants for check in mutant.caught_by}
     assert [check for check in relied_on if check not in caught_by] == []
@@ -271,10 +274,17 @@ def test_every_check_that_judges_a_drill_catches_a_mutant() -> None:
 
 def test_every_mutant_is_in_the_catalogue_with_its_drill() -> None:
     mutants = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
-    apart = {"catalogue", "mutation", "run"}
+    apart = {"catalogue", "chart_catalogue", "mutation", "run"}
     in_files = {path.stem for path in (ROOT / "tests/mutants").glob("*.py")} - apart
     assert in_files == {mutant.name for mutant in mutants}
     for mutant in mutants:
+        assert set(mutant.caught_by) <= set(CATALOGUE[mutant.drill].checks), mutant.name
+
+
+def test_every_chart_mutant_changes_the_chart_and_has_a_drill() -> None:
+    for mutant in runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"]:
+        text = files()[f"charts/windlass/templates/{mutant.template}"]
+        assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.template} does not hold what it changes"
         assert set(mutant.caught_by) <= set(CATALOGUE[mutant.drill].checks), mutant.name
 
 

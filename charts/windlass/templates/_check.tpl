@@ -2,7 +2,7 @@
      none shows the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
-{{- range list "names" "postgresql" "ports" "kafka" "replicas" "budget" "pod" -}}
+{{- range list "names" "postgresql" "ports" "kafka" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
 {{- range include (printf "windlass.check.%s" .) $ | splitList "\n" -}}
 {{- with trim . -}}{{- $problems = append $problems . -}}{{- end -}}
 {{- end -}}
@@ -21,12 +21,51 @@ the release name {{ .Release.Name }} gives the Service name {{ $full }}, which m
 
 {{- define "windlass.check.postgresql" -}}
 {{- $postgresql := .Values.postgresql -}}
-{{- if not (or $postgresql.dsn $postgresql.existingSecret) }}
+{{- if include "windlass.postgresql.isSplit" . -}}
+{{- include "windlass.check.postgresql.parts" $postgresql }}
+{{- else if not (or $postgresql.dsn $postgresql.existingSecret) }}
 no database: set postgresql.existingSecret to the name of a Secret that holds the DSN, or postgresql.dsn for a trial
 {{- else if and $postgresql.dsn $postgresql.existingSecret }}
 postgresql.dsn and postgresql.existingSecret are both set: keep one
 {{- else if and $postgresql.dsn (not (regexMatch "^postgres(ql)?://|^ *[a-z_]+ *=" $postgresql.dsn)) }}
 postgresql.dsn is no DSN: write postgres://user:password@host:port/database or "host=... dbname=..."
+{{- end }}
+{{- if and $postgresql.sslmode (contains "sslmode" $postgresql.dsn) }}
+postgresql.dsn and postgresql.sslmode both set the TLS mode: keep one
+{{- end }}
+{{- if and $postgresql.tls.existingSecret $postgresql.tls.existingConfigMap }}
+postgresql.tls.existingSecret and postgresql.tls.existingConfigMap are both set: keep one
+{{- end }}
+{{- if and (hasPrefix "verify-" $postgresql.sslmode) (not (include "windlass.ca.isMounted" $postgresql.tls)) }}
+postgresql.sslmode is {{ $postgresql.sslmode }} and there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap
+{{- end }}
+{{- end -}}
+
+{{/* Takes the section postgresql. */}}
+{{- define "windlass.check.postgresql.parts" -}}
+{{- $postgresql := . -}}
+{{- $keys := $postgresql.secretKeys -}}
+{{- if $postgresql.dsn }}
+postgresql.dsn and parts of it (host, user, database or secretKeys) are both set: keep one way
+{{- end }}
+{{- range $part := list "host" "user" "database" -}}
+{{- if and (get $postgresql $part) (get $keys $part) }}
+postgresql.{{ $part }} and postgresql.secretKeys.{{ $part }} are both set: keep one
+{{- else if and (ne $part "database") (not (get $postgresql $part)) (not (get $keys $part)) }}
+the database comes in parts and its {{ $part }} is missing: set postgresql.{{ $part }} or postgresql.secretKeys.{{ $part }}
+{{- end }}
+{{- end -}}
+{{- if and (compact (values $keys)) (not $postgresql.existingSecret) }}
+postgresql.secretKeys names keys and no Secret holds them: set postgresql.existingSecret
+{{- end }}
+{{- if and $postgresql.existingSecret (not (compact (values $keys))) }}
+postgresql.existingSecret is set beside the database's parts and no key of it is read: set postgresql.secretKeys.password, or remove postgresql.existingSecret
+{{- end }}
+{{- if ne $postgresql.existingSecretKey "dsn" }}
+postgresql.existingSecretKey is set and the database comes in parts, which would not use it: remove one of them
+{{- end }}
+{{- if and (include "windlass.ca.isMounted" $postgresql.tls) (not (has $postgresql.sslmode (list "require" "verify-ca" "verify-full"))) }}
+postgresql.tls has a CA and postgresql.sslmode would not verify with it: set postgresql.sslmode to verify-full
 {{- end }}
 {{- end -}}
 
@@ -45,129 +84,109 @@ engine.db.minConns {{ $min }} is above engine.db.maxConns {{ $max }}: lower the 
 
 {{- define "windlass.check.kafka" -}}
 {{- $kafka := .Values.kafka -}}
-{{- if eq .Values.engine.dispatchMode "kafka_outbox" -}}
+{{- $topics := .Values.topics -}}
+{{- if include "windlass.usesKafka" . -}}
 {{- if not (include "windlass.kafka.seedBrokers" .) }}
-engine.dispatchMode is kafka_outbox and no broker is named: set kafka.seedBrokers to host:port
+{{ ternary "engine.dispatchMode" "dispatchMode of a pool" (eq .Values.engine.dispatchMode "kafka_outbox") }} is kafka_outbox and no broker is named: set kafka.seedBrokers to host:port
 {{- end }}
 {{- if eq $kafka.transport "sasl_scram_tls" -}}
-{{- $inline := or $kafka.saslUsername $kafka.saslPassword -}}
-{{- if and $inline $kafka.existingSecret }}
-kafka.saslUsername or kafka.saslPassword and kafka.existingSecret are both set: keep one way
-{{- else if not (or $kafka.existingSecret (and $kafka.saslUsername $kafka.saslPassword)) }}
-kafka.transport is sasl_scram_tls and the credentials are missing: set kafka.existingSecret, or kafka.saslUsername and kafka.saslPassword for a trial
-{{- end }}
-{{- if and $kafka.tlsCaPath $kafka.tls.existingSecret }}
-kafka.tlsCaPath and kafka.tls.existingSecret are both set: keep one
-{{- end }}
+{{- include "windlass.check.kafka.secured" $kafka }}
 {{- else }}
-{{- range $key := list "saslUsername" "saslPassword" "existingSecret" "tlsCaPath" "tlsServerName" -}}
-{{- if get $kafka $key }}
+{{- range $key := list "saslUsername" "saslPassword" "existingSecret" "tlsCaPath" "tlsServerName" "tls.existingSecret" "tls.existingConfigMap" -}}
+{{- if get (ternary $kafka.tls $kafka (hasPrefix "tls." $key)) (trimPrefix "tls." $key) }}
 kafka.{{ $key }} is set and kafka.transport is plaintext, which would not use it: set kafka.transport to sasl_scram_tls, or remove kafka.{{ $key }}
 {{- end }}
 {{- end }}
-{{- if $kafka.tls.existingSecret }}
-kafka.tls.existingSecret is set and kafka.transport is plaintext, which would not use it: set kafka.transport to sasl_scram_tls, or remove kafka.tls.existingSecret
 {{- end }}
+{{- if and $topics.enabled (not (and $topics.definitions.existingConfigMap $topics.definitions.files)) }}
+topics.enabled and no definitions to make topics for: set topics.definitions.existingConfigMap, and in topics.definitions.files its keys
 {{- end }}
+{{- else if $topics.enabled }}
+topics.enabled and no pod dispatches by kafka_outbox: set engine.dispatchMode to kafka_outbox, or remove topics.enabled
+{{- end }}
+{{- end -}}
+
+{{/* Takes the section kafka. */}}
+{{- define "windlass.check.kafka.secured" -}}
+{{- $inline := or .saslUsername .saslPassword -}}
+{{- if and $inline .existingSecret }}
+kafka.saslUsername or kafka.saslPassword and kafka.existingSecret are both set: keep one way
+{{- else if not (or .existingSecret (and .saslUsername .saslPassword)) }}
+kafka.transport is sasl_scram_tls and the credentials are missing: set kafka.existingSecret, or kafka.saslUsername and kafka.saslPassword for a trial
+{{- end }}
+{{- if gt (len (compact (list .tlsCaPath .tls.existingSecret .tls.existingConfigMap))) 1 }}
+of kafka.tlsCaPath, kafka.tls.existingSecret and kafka.tls.existingConfigMap more than one is set: keep one
 {{- end }}
 {{- end -}}
 
 {{- define "windlass.check.replicas" -}}
 {{- $autoscaling := .Values.autoscaling -}}
-{{- if $autoscaling.enabled -}}
-{{- if gt (int64 $autoscaling.minReplicas) (int64 $autoscaling.maxReplicas) }}
-autoscaling.minReplicas {{ int64 $autoscaling.minReplicas }} is above autoscaling.maxReplicas {{ int64 $autoscaling.maxReplicas }}: lower the first or raise the second
+{{- $keda := .Values.keda -}}
+{{- range $name := list "autoscaling" "keda" -}}
+{{- with get $.Values $name -}}
+{{- if and .enabled (gt (int64 .minReplicas) (int64 .maxReplicas)) }}
+{{ $name }}.minReplicas {{ int64 .minReplicas }} is above {{ $name }}.maxReplicas {{ int64 .maxReplicas }}: lower the first or raise the second
 {{- end }}
-{{- if not (or (dig "requests" "cpu" "" .Values.resources) (dig "limits" "cpu" "" .Values.resources)) }}
+{{- end -}}
+{{- end -}}
+{{- if and $autoscaling.enabled $keda.enabled }}
+autoscaling.enabled and keda.enabled would pull at the same Deployment: keep one
+{{- end }}
+{{- if and $autoscaling.enabled (not (or (dig "requests" "cpu" "" .Values.resources) (dig "limits" "cpu" "" .Values.resources))) }}
 autoscaling.enabled measures CPU against its request, and there is none: set resources.requests.cpu
 {{- end }}
+{{- if and $keda.enabled (not $keda.queues) }}
+keda.enabled and no queue to scale by: add to keda.queues a jobType and its targetLength
 {{- end }}
 {{- end -}}
 
 {{- define "windlass.check.budget" -}}
 {{- $budget := .Values.podDisruptionBudget -}}
 {{- if $budget.enabled -}}
-{{- $fewest := int64 (ternary .Values.autoscaling.minReplicas .Values.replicaCount .Values.autoscaling.enabled) -}}
-{{- $source := ternary "autoscaling.minReplicas" "replicaCount" .Values.autoscaling.enabled -}}
+{{- $source := ternary "autoscaling.minReplicas" (ternary "keda.minReplicas" "replicaCount" .Values.keda.enabled) .Values.autoscaling.enabled -}}
+{{- $fewest := int64 (ternary .Values.autoscaling.minReplicas (ternary .Values.keda.minReplicas .Values.replicaCount .Values.keda.enabled) .Values.autoscaling.enabled) -}}
+{{- range .Values.pools -}}{{- $fewest = add $fewest (int64 .replicas) -}}{{- end -}}
 {{- $min := include "windlass.scalar" $budget.minAvailable -}}
 {{- $max := include "windlass.scalar" $budget.maxUnavailable -}}
 {{- $stay := ternary (ceil (divf (mulf (trimSuffix "%" $min | float64) $fewest) 100)) ($min | float64) (hasSuffix "%" $min) | int64 -}}
-{{- if not (or $min $max) }}
-podDisruptionBudget.enabled without minAvailable or maxUnavailable: set podDisruptionBudget.maxUnavailable to 1
-{{- else if and $max $min (ne $min "1") }}
+{{- if and $max $min }}
 podDisruptionBudget.minAvailable {{ $min }} and maxUnavailable {{ $max }} exclude each other: set podDisruptionBudget.minAvailable to ""
-{{- else if and (not $max) (gt $fewest 0) (ge $stay $fewest) }}
-podDisruptionBudget.minAvailable {{ $min }} with {{ $source }} {{ $fewest }} blocks every node drain: raise {{ $source }}, or set podDisruptionBudget.maxUnavailable to 1
+{{- else if and $min (gt $fewest 0) (ge $stay $fewest) }}
+podDisruptionBudget.minAvailable {{ $min }} with {{ $source }} {{ $fewest }} blocks every node drain: raise {{ $source }}, or set podDisruptionBudget.maxUnavailable to 1 in place of minAvailable
 {{- end }}
 {{- end }}
 {{- end -}}
 
-{{- define "windlass.check.pod" -}}
-{{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" -}}
-{{- range $key, $_ := .Values.podLabels -}}
-{{- if has $key $own }}
-podLabels sets {{ $key }}, which is the chart's own: choose another label
+{{- define "windlass.check.rollout" -}}
+{{- $needed := add (int64 .Values.preStopSeconds) (int64 .Values.engine.shutdownGraceSeconds) 5 -}}
+{{- if lt (int64 .Values.terminationGracePeriodSeconds) $needed }}
+terminationGracePeriodSeconds {{ int64 .Values.terminationGracePeriodSeconds }} would kill pods that still drain (preStopSeconds, engine.shutdownGraceSeconds and 5 s for the relay): set it to {{ $needed }} or more
 {{- end }}
+{{- if not (or (ne (include "windlass.scalar" .Values.rollingUpdate.maxSurge | trimSuffix "%") "0") (ne (include "windlass.scalar" .Values.rollingUpdate.maxUnavailable | trimSuffix "%") "0")) }}
+rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0, so no pod could ever be replaced: set rollingUpdate.maxSurge to 1
 {{- end }}
-{{- range $key, $_ := .Values.podAnnotations -}}
-{{- if has $key (list "checksum/secret" "kubectl.kubernetes.io/default-container") }}
-podAnnotations sets {{ $key }}, which is the chart's own: choose another annotation
-{{- end }}
-{{- end }}
+{{- end -}}
+
+{{- define "windlass.check.pools" -}}
 {{- $seen := dict -}}
-{{- $variables := include "windlass.check.variables" $ | fromYaml -}}
-{{- range .Values.extraEnv -}}
-{{- if hasKey $variables .name }}
-extraEnv sets {{ .name }}: set {{ get $variables .name }} in its place
-{{- end }}
+{{- range .Values.pools -}}
 {{- if hasKey $seen .name }}
-extraEnv sets {{ .name }} twice: keep one
+pools names {{ .name }} twice: give each pool its own name
 {{- end }}
 {{- $_ := set $seen .name true -}}
 {{- end }}
-{{- include "windlass.check.volumes" . }}
 {{- end -}}
 
-{{- define "windlass.check.volumes" -}}
-{{- $volumes := dict -}}
-{{- range .Values.extraVolumes -}}
-{{- if has .name (list "tmp" "kafka-tls") }}
-extraVolumes sets {{ .name }}, which is the chart's own: choose another name
-{{- else if hasKey $volumes .name }}
-extraVolumes sets {{ .name }} twice: keep one
+{{- define "windlass.check.jobs" -}}
+{{- range $name := list "migrations" "topics" -}}
+{{- if and $.Values.tests.enabled (hasKey (get $.Values $name).annotations "argocd.argoproj.io/hook") }}
+{{ $name }}.annotations sets argocd.argoproj.io/hook, with which Argo CD takes Helm's test for an ordinary pod: leave it out, for Argo CD reads Helm's hooks, or set tests.enabled to false
 {{- end }}
-{{- $_ := set $volumes .name true -}}
-{{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/kafka-tls" true -}}
-{{- range .Values.extraVolumeMounts -}}
-{{- if not (hasKey $volumes .name) }}
-extraVolumeMounts mounts {{ .name }}, which is no volume: add it to extraVolumes
-{{- end }}
-{{- if hasKey $paths .mountPath }}
-extraVolumeMounts mounts {{ .mountPath }}, which is taken: choose another path
-{{- end }}
-{{- $_ := set $paths .mountPath true -}}
 {{- end }}
 {{- end -}}
 
-{{/* Two entries of one name are an error under server-side apply, and which of them wins is nobody's guess. */}}
-{{- define "windlass.check.variables" -}}
-WE_POSTGRES_DSN: postgresql.existingSecret
-WE_DISPATCH_MODE: engine.dispatchMode
-WE_LOG_LEVEL: engine.logLevel
-WE_AUDIT_LOG_ENABLED: engine.auditLogEnabled
-WE_REST_PORT: engine.rest.port
-WE_GRPC_PORT: engine.grpc.port
-WE_METRICS_PORT: engine.metrics.port
-DB_MAX_CONNS: engine.db.maxConns
-DB_MIN_CONNS: engine.db.minConns
-WE_KAFKA_SEED_BROKERS: kafka.seedBrokers
-WE_KAFKA_TRANSPORT: kafka.transport
-WE_KAFKA_SASL_MECHANISM: kafka.saslMechanism
-WE_KAFKA_SASL_USERNAME: kafka.existingSecret
-WE_KAFKA_SASL_PASSWORD: kafka.existingSecret
-WE_KAFKA_TLS_CA_PATH: kafka.tls.existingSecret
-WE_KAFKA_TLS_SERVER_NAME: kafka.tlsServerName
-WE_OUTBOX_BATCH_SIZE: kafka.outboxBatchSize
-WINDLASS_NODE_NAME: nothing (it is the pod's name)
+{{- define "windlass.check.monitors" -}}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+serviceMonitor.enabled and podMonitor.enabled would scrape every pod twice: keep one
+{{- end }}
 {{- end -}}

@@ -1,9 +1,9 @@
-{{/* Contract of the chart with the engine: which value becomes which variable. */}}
+{{/* Contract of the chart with the engine: which value becomes which variable. Takes root and pool. */}}
 {{- define "windlass.env" -}}
-{{- $engine := .Values.engine -}}
-{{- include "windlass.env.postgres" (dict "root" . "ownSecret" (include "windlass.fullname" .)) }}
+{{- $engine := .root.Values.engine -}}
+{{- include "windlass.env.postgres" (dict "root" .root "ownSecret" (include "windlass.fullname" .root)) }}
 - name: WE_DISPATCH_MODE
-  value: {{ $engine.dispatchMode | quote }}
+  value: {{ .pool.dispatchMode | quote }}
 - name: WE_LOG_LEVEL
   value: {{ $engine.logLevel | quote }}
 - name: WE_AUDIT_LOG_ENABLED
@@ -22,30 +22,66 @@
 - name: DB_MIN_CONNS
   value: {{ . | quote }}
 {{- end }}
-{{- if eq $engine.dispatchMode "kafka_outbox" }}
-{{ include "windlass.env.kafka" . }}
+{{- if eq .pool.dispatchMode "kafka_outbox" }}
+{{ include "windlass.env.kafka" (dict "root" .root "ownSecret" (include "windlass.fullname" .root)) }}
+- name: WE_OUTBOX_BATCH_SIZE
+  value: {{ int64 .root.Values.kafka.outboxBatchSize | quote }}
+{{- end }}
+- name: WINDLASS_SHUTDOWN_GRACE_SECONDS
+  value: {{ int64 $engine.shutdownGraceSeconds | quote }}
+{{- if not .root.Values.migrations.onStartup }}
+- name: WINDLASS_MIGRATE_ON_START
+  value: "false"
 {{- end }}
 - name: WINDLASS_NODE_NAME
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
-{{- include "windlass.env.extra" . }}
+{{- include "windlass.env.extra" .root }}
 {{- end -}}
 
+{{/* Takes root and ownSecret. A database in parts is told in libpq's own variables: a password is then never quoted,
+     escaped or put together, whatever is in it. */}}
 {{- define "windlass.env.postgres" -}}
 {{- $postgresql := .root.Values.postgresql -}}
 - name: WE_POSTGRES_DSN
+{{- if include "windlass.postgresql.isSplit" .root }}
+  value: "postgresql://"
+{{- $parts := dict "HOST" $postgresql.host "PORT" (ternary (int64 $postgresql.port | toString) "" (eq $postgresql.secretKeys.port "")) "USER" $postgresql.user "DATABASE" $postgresql.database "PASSWORD" "" }}
+{{- range $part, $written := $parts }}
+{{- $key := get $postgresql.secretKeys (lower $part) }}
+{{- if $key }}
+- name: PG{{ $part }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ $postgresql.existingSecret | quote }}
+      key: {{ $key | quote }}
+{{- else if $written }}
+- name: PG{{ $part }}
+  value: {{ $written | quote }}
+{{- end }}
+{{- end }}
+{{- else }}
   valueFrom:
     secretKeyRef:
       name: {{ $postgresql.existingSecret | default .ownSecret | quote }}
       key: {{ ternary $postgresql.existingSecretKey "dsn" (ne $postgresql.existingSecret "") | quote }}
+{{- end }}
+{{- with $postgresql.sslmode }}
+- name: PGSSLMODE
+  value: {{ . | quote }}
+{{- end }}
+{{- if include "windlass.ca.isMounted" $postgresql.tls }}
+- name: PGSSLROOTCERT
+  value: {{ printf "/etc/windlass/postgresql-ca/%s" $postgresql.tls.caKey | quote }}
+{{- end }}
 {{- end -}}
 
-{{/* Absent in polling mode, so that going back to it needs neither the broker nor its Secret. */}}
+{{/* Takes root and ownSecret. Absent in polling mode, so that going back to it needs neither the broker nor its Secret. */}}
 {{- define "windlass.env.kafka" -}}
-{{- $kafka := .Values.kafka -}}
+{{- $kafka := .root.Values.kafka -}}
 - name: WE_KAFKA_SEED_BROKERS
-  value: {{ include "windlass.kafka.seedBrokers" . | quote }}
+  value: {{ include "windlass.kafka.seedBrokers" .root | quote }}
 - name: WE_KAFKA_TRANSPORT
   value: {{ $kafka.transport | quote }}
 {{- if eq $kafka.transport "sasl_scram_tls" }}
@@ -54,14 +90,15 @@
 - name: WE_KAFKA_SASL_USERNAME
   valueFrom:
     secretKeyRef:
-      name: {{ $kafka.existingSecret | default (include "windlass.fullname" .) | quote }}
+      name: {{ $kafka.existingSecret | default .ownSecret | quote }}
       key: {{ ternary $kafka.existingSecretUsernameKey "kafka-username" (ne $kafka.existingSecret "") | quote }}
 - name: WE_KAFKA_SASL_PASSWORD
   valueFrom:
     secretKeyRef:
-      name: {{ $kafka.existingSecret | default (include "windlass.fullname" .) | quote }}
+      name: {{ $kafka.existingSecret | default .ownSecret | quote }}
       key: {{ ternary $kafka.existingSecretPasswordKey "kafka-password" (ne $kafka.existingSecret "") | quote }}
-{{- with include "windlass.kafka.caPath" . }}
+{{- $mounted := ternary (printf "/etc/windlass/kafka-ca/%s" $kafka.tls.caKey) "" (eq (include "windlass.ca.isMounted" $kafka.tls) "true") }}
+{{- with $kafka.tlsCaPath | default $mounted }}
 - name: WE_KAFKA_TLS_CA_PATH
   value: {{ . | quote }}
 {{- end }}
@@ -70,28 +107,6 @@
   value: {{ . | quote }}
 {{- end }}
 {{- end }}
-- name: WE_OUTBOX_BATCH_SIZE
-  value: {{ int64 $kafka.outboxBatchSize | quote }}
-{{- end -}}
-
-{{- define "windlass.kafka.seedBrokers" -}}
-{{- if kindIs "slice" .Values.kafka.seedBrokers -}}
-{{- join "," .Values.kafka.seedBrokers -}}
-{{- else -}}
-{{- .Values.kafka.seedBrokers | trim -}}
-{{- end -}}
-{{- end -}}
-
-{{- define "windlass.kafka.usesTls" -}}
-{{- if and (eq .Values.engine.dispatchMode "kafka_outbox") (eq .Values.kafka.transport "sasl_scram_tls") -}}true{{- end -}}
-{{- end -}}
-
-{{- define "windlass.kafka.caPath" -}}
-{{- if .Values.kafka.tls.existingSecret -}}
-{{- printf "/etc/windlass/kafka-tls/%s" .Values.kafka.tls.caKey -}}
-{{- else -}}
-{{- .Values.kafka.tlsCaPath -}}
-{{- end -}}
 {{- end -}}
 
 {{- define "windlass.env.extra" -}}

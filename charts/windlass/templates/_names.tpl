@@ -13,13 +13,23 @@
 {{- end -}}
 {{- end -}}
 
-{{/* A release name has at most 53 characters, so 54 of the full name still tell two releases apart. */}}
-{{- define "windlass.metricsName" -}}
-{{- printf "%s-metrics" (include "windlass.fullname" . | trunc 55 | trimSuffix "-") -}}
+{{- define "windlass.namespace" -}}
+{{- .Values.namespaceOverride | default .Release.Namespace -}}
 {{- end -}}
 
-{{- define "windlass.migrateName" -}}
-{{- printf "%s-migrate" (include "windlass.fullname" . | trunc 55 | trimSuffix "-") -}}
+{{/* Takes root and suffix: the full name and the suffix in 63 characters. A full name that is cut keeps a hash of itself,
+     so that two long releases stay apart. */}}
+{{- define "windlass.nameWith" -}}
+{{- $full := include "windlass.fullname" .root -}}
+{{- $room := sub 62 (len .suffix) | int -}}
+{{- if gt (len $full) $room -}}
+{{- $full = printf "%s-%s" ($full | trunc (sub $room 9 | int) | trimSuffix "-") (sha256sum $full | trunc 8) -}}
+{{- end -}}
+{{- printf "%s-%s" $full .suffix -}}
+{{- end -}}
+
+{{- define "windlass.metricsName" -}}
+{{- include "windlass.nameWith" (dict "root" . "suffix" "metrics") -}}
 {{- end -}}
 
 {{- define "windlass.serviceAccountName" -}}
@@ -30,37 +40,16 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Takes root, and image: a pool's tag and digest, or nothing. A pool's tag beats the digest of all. */}}
 {{- define "windlass.image" -}}
-{{- if .Values.image.digest -}}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}
+{{- $common := .root.Values.image -}}
+{{- $own := .image | default dict -}}
+{{- $registry := dig "imageRegistry" "" (.root.Values.global | default dict) -}}
+{{- $repository := ternary (printf "%s/%s" $registry $common.repository) $common.repository (ne $registry "") -}}
+{{- $digest := $own.digest | default (ternary "" $common.digest (not (empty $own.tag))) -}}
+{{- if $digest -}}
+{{- printf "%s@%s" $repository $digest -}}
 {{- else -}}
-{{- printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) -}}
+{{- printf "%s:%s" $repository ($own.tag | default $common.tag | default .root.Chart.AppVersion) -}}
 {{- end -}}
-{{- end -}}
-
-{{/* Immutable in a Deployment: never to change between releases of the chart. */}}
-{{- define "windlass.selector" -}}
-app.kubernetes.io/name: {{ include "windlass.name" . | quote }}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/component: engine
-{{- end -}}
-
-{{- define "windlass.release" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | trunc 63 | trimAll "-_." | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
-app.kubernetes.io/part-of: windlass
-{{- end -}}
-
-{{- define "windlass.labels" -}}
-{{ include "windlass.selector" . }}
-{{ include "windlass.release" . }}
-{{- end -}}
-
-{{/* Another component than the engine's, or the Service would send it calls. */}}
-{{- define "windlass.migrateLabels" -}}
-app.kubernetes.io/name: {{ include "windlass.name" . | quote }}
-app.kubernetes.io/instance: {{ .Release.Name | quote }}
-app.kubernetes.io/component: migrate
-{{ include "windlass.release" . }}
 {{- end -}}

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from windlass.errors import BadRequest
+
 PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX, PAGE_MAX = 20, 200, 2**31 - 1
 JOBS_MAX = 1000
 REST_JOBS_DEFAULT, GRPC_JOBS_DEFAULT = 10, 1
+#: Job types one poll may ask for: each is remembered for a while, and each is looked up in the claim.
+JOB_TYPES_MAX = 1000
+#: A business key is in an index, whose entries PostgreSQL keeps below a third of a page.
+BUSINESS_KEY_BYTES_MAX = 2048
 LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
 
 
@@ -25,4 +33,20 @@ def lease_s_of(asked_s: float | None, default_s: float) -> float:
 
 
 def wait_s_of(asked_ms: float | None, longest_s: float) -> float:
-    return min(asked_ms / 1000, longest_s) if asked_ms is not None and asked_ms > 0 else 0.0
+    # Compared first: an integer may be too large to be divided.
+    return min(asked_ms, longest_s * 1000) / 1000 if asked_ms is not None and asked_ms > 0 else 0.0
+
+
+def job_types_of(asked: Sequence[str]) -> Sequence[str]:
+    """BadRequest when there are too many."""
+    if len(asked) > JOB_TYPES_MAX:
+        raise BadRequest(f"a poll may ask for {JOB_TYPES_MAX} job types, got {len(asked)}; poll in parts")
+    return asked
+
+
+def business_key_of(key: str) -> str | None:
+    """None for no key; BadRequest when it is too long to be found again."""
+    size = len(key.encode())
+    if size > BUSINESS_KEY_BYTES_MAX:
+        raise BadRequest(f"the business key has {size} bytes, at most {BUSINESS_KEY_BYTES_MAX}; shorten it")
+    return key or None

@@ -25,6 +25,8 @@ class Limits:
     discard_s: float = 2.0
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
+    #: of all requests being read, waiting or served
+    held_bytes_max: int = 256 * 1024 * 1024
     connections_max: int = 2000
     #: calls of one connection read ahead of the one being answered
     pipeline_max: int = 16

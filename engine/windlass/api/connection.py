@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings", b"expect"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TRACEPARENT_CHARS_MAX = 256
+#: What a header line holds besides name and value.
+_LINE_BYTES = len(b": \r\n")
 
 
 class Connection(asyncio.Protocol):
@@ -38,11 +40,17 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._body_bytes = 0
+        #: of all bodies this connection holds; part of the server's sum
+        self._held_bytes = 0
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
+        #: of header and trailer lines, and of what the parser has not made anything of behind the head
+        self._line_bytes = 0
+        self._made_progress = False
         #: loop time at which the message being read began; 0 = none is
         self._message_since_s = 0.0
+        self._is_first = True
         #: nothing more is read: the last call of this connection has come
         self._deaf = False
         #: ... and it was a refusal, so that the caller may still be sending
@@ -77,6 +85,7 @@ class Connection(asyncio.Protocol):
         self._parser = None
         self._deaf = True
         self._waiting.clear()
+        self._hold(-self._held_bytes)
         self._server.forget(self)
         if self._current is not None:
             self._note(self._current, Response(STATUS_GONE))
@@ -87,11 +96,13 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         self._chunk_bytes = len(data)
+        self._made_progress = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._decline_upgrade(data[upgrade.args[0] :])
-            return
+            if not self._refused:
+                self._decline_upgrade(data[upgrade.args[0] :])
+                return
         except httptools.HttpParserCallbackError:
             raise
         except httptools.HttpParserError as error:
@@ -100,6 +111,8 @@ class Connection(asyncio.Protocol):
             self._head_bytes += self._chunk_bytes
             if self._head_bytes > self._limits.head_bytes_max:
                 self._refuse_head()
+        elif not self._made_progress:
+            self._count_lines(self._chunk_bytes)
         self._pump()
 
     def pause_writing(self) -> None:
@@ -120,25 +133,31 @@ class Connection(asyncio.Protocol):
         self._chunks = []
         self._body_bytes = 0
         self._head_bytes = 0
-        self._in_head = True
+        self._line_bytes = 0
+        self._in_head = self._made_progress = True
         self._message_since_s = self._server.now_s
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.setdefault(name.lower(), value)
+        if self._in_head:
+            self._headers.setdefault(name.lower(), value)
+            self._line_bytes += len(name) + len(value) + _LINE_BYTES
+        else:
+            # A trailer: nobody reads it, and no header may come in that way.
+            self._made_progress = True
+            self._count_lines(len(name) + len(value) + _LINE_BYTES)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
+        self._made_progress = True
         if self._deaf:
             return
         headers = self._headers
-        if self._chunk_bytes > self._limits.head_bytes_max:
-            head_bytes = len(self._url) + sum(len(name) + len(value) for name, value in headers.items())
-            if head_bytes > self._limits.head_bytes_max:
-                self._refuse_head()
-                return
+        if len(self._url) + self._line_bytes > self._limits.head_bytes_max:
+            self._refuse_head()
+            return
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.body_bytes_max:
             self._refuse_body()
@@ -149,7 +168,11 @@ class Connection(asyncio.Protocol):
             if first and headers[b"expect"].lower() == b"100-continue":
                 self._transport.write(_CONTINUE)
 
+    def on_chunk_header(self) -> None:
+        self._made_progress = True
+
     def on_body(self, chunk: bytes) -> None:
+        self._made_progress = True
         if self._deaf:
             return
         self._body_bytes += len(chunk)
@@ -157,8 +180,12 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         self._chunks.append(chunk)
+        self._hold(len(chunk))
+        if self._server.held_bytes > self._limits.held_bytes_max:
+            self._refuse(503, "this node holds all the requests it has room for; try again")
 
     def on_message_complete(self) -> None:
+        self._made_progress = True
         if self._deaf:
             return
         chunks = self._chunks
@@ -173,6 +200,7 @@ class Connection(asyncio.Protocol):
         )
         self._chunks = []
         self._message_since_s = 0.0
+        self._is_first = False
         self._deaf = not keep_alive
         self._waiting.append((request, None))
 
@@ -193,6 +221,15 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
+    def _hold(self, count: int) -> None:
+        self._held_bytes += count
+        self._server.held_bytes += count
+
+    def _count_lines(self, count: int) -> None:
+        self._line_bytes += count
+        if self._message_since_s and self._line_bytes > self._limits.head_bytes_max:
+            self._refuse_head()
+
     def _refuse_head(self) -> None:
         self._refuse(431, f"the request's head is larger than {self._limits.head_bytes_max} bytes")
 
@@ -205,8 +242,12 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = self._refused = True
         self._message_since_s = 0.0
+        self._hold(-sum(map(len, self._chunks)))
         self._chunks = []
-        method = self._parser.get_method().decode("ascii") if self._url else ""
+        method = self._parser.get_method().decode("ascii")
+        if not self._url and not (self._is_first and method == "HEAD"):
+            # The target was not reached, and the parser may still tell the method of the call before.
+            method = ""
         response = self._server.handler.refuse(status, reason)
         self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
 
@@ -259,6 +300,8 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
+        if request.body and self._transport is not None:
+            self._hold(-len(request.body))
         self.idle_since_s = self._server.now_s
         if self._message_since_s:
             # The next call's time to arrive does not run while it could not be read.
@@ -280,6 +323,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Close once the answer is out; linger for a caller that is still sending, or it would miss it."""
         self._ending = self._deaf = True
+        self._hold(-sum(len(request.body) for request, _ in self._waiting))
         self._waiting.clear()
         self._stuck_since_s = self._server.now_s
         if self._transport is None:

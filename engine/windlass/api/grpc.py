@@ -65,6 +65,13 @@ class GrpcApp:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", self._settings.body_bytes_max),
                 ("grpc.max_send_message_length", -1),
+                # Both, or the library refuses some calls between the two and not others.
+                ("grpc.max_metadata_size", self._settings.head_bytes_max),
+                ("grpc.absolute_max_metadata_size", self._settings.head_bytes_max),
+                ("grpc.max_allowed_incoming_connections", self._settings.connections_max),
+                ("grpc.max_concurrent_streams", self._settings.grpc_streams_max),
+                ("grpc.server_handshake_timeout_ms", round(self._settings.read_timeout_s * 1000)),
+                ("grpc.max_connection_idle_ms", round(self._settings.idle_timeout_s * 1000)),
                 ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_S * 1000),
                 ("grpc.keepalive_permit_without_calls", 1),

@@ -56,6 +56,8 @@ class HttpServer:
         self.limits = limits
         self.connections: set[Connection] = set()
         self.draining = False
+        #: bodies of requests being read, waiting or served, over all connections
+        self.held_bytes = 0
         #: loop time, as fresh as the last look at the deadlines; cheap to read for every call
         self.now_s = 0.0
         #: calls already answered 504 whose work is still winding up

@@ -1,21 +1,38 @@
-"""The metrics port: Prometheus text on `/metrics` and `/`, nothing else (contract 8.1)."""
+"""The metrics port: Prometheus text on `/metrics` and `/` (contract 8.1), a queue's length on `/metrics/{jobType}`."""
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from windlass.api import faults
 from windlass.api.call import TEXT, Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.config import Settings
+from windlass.errors import BadRequest, EngineError
 from windlass.metrics import CONTENT_TYPE, Metrics
 from windlass.observe import Log
 
 _BODY_BYTES_MAX = 64 * 1024
 _CONNECTIONS_MAX = 100
+_QUEUES = b"/metrics/"
 
 
 class MetricsApp:
-    def __init__(self, metrics: Metrics, settings: Settings, log: Log) -> None:
+    """`queue_length` counts the waiting jobs of a type; EngineError when it cannot."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        settings: Settings,
+        log: Log,
+        queue_length: Callable[[str], Awaitable[int]],
+    ) -> None:
         self._metrics = metrics
+        self._queue_length = queue_length
         limits = Limits(
             request_s=settings.request_timeout_s,
             body_bytes_max=_BODY_BYTES_MAX,
@@ -31,15 +48,35 @@ class MetricsApp:
     async def drain(self, grace_s: float) -> None:
         await self._server.drain(grace_s)
 
-    def handle(self, request: Request) -> Response:
-        if request.path not in {b"/metrics", b"/"}:
+    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+        queue = request.path.removeprefix(_QUEUES) if request.path.startswith(_QUEUES) else b""
+        if not queue and request.path not in {b"/metrics", b"/"}:
             return Response(404, b"404 page not found\n", TEXT)
         if request.method not in {"GET", "HEAD"}:
             return Response(405, headers=b"Allow: GET, HEAD\r\n")
+        if queue:
+            return self._queue(queue)
         return Response(200, self._metrics.exposition(), CONTENT_TYPE.encode())
+
+    async def _queue(self, written: bytes) -> Response:
+        """Answer as KEDA's metrics-api scaler reads it, with `valueLocation: queue_length`."""
+        try:
+            length = await self._queue_length(_job_type(written))
+        except EngineError as error:
+            return faults.answer(error)
+        return Response(200, msgspec.json.encode({"queue_length": length}) + b"\n")
 
     def refuse(self, status: int, reason: str) -> Response:
         return faults.early(status, reason)
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Take no note: scrapes are no calls of the API."""
+
+
+def _job_type(written: bytes) -> str:
+    try:
+        return unquote_to_bytes(written).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest(
+            f"the queue {written.decode('latin-1')!r} is no UTF-8; write the job type percent-encoded in UTF-8"
+        ) from error

@@ -70,7 +70,12 @@ class RestApp:
         self._log = log
         limits = Limits(
             request_s=settings.request_timeout_s,
+            read_s=settings.read_timeout_s,
+            write_s=settings.write_timeout_s,
+            idle_s=settings.idle_timeout_s,
+            head_bytes_max=settings.head_bytes_max,
             body_bytes_max=settings.body_bytes_max,
+            held_bytes_max=settings.held_bytes_max,
             connections_max=settings.connections_max,
         )
         self._server = HttpServer(self, log, limits, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY)
@@ -109,7 +114,7 @@ class RestApp:
         add("GET", "/health/detailed", health.detailed)
         add("GET", "/cluster/info", self._cluster_info)
         if self._serves_api:
-            openapi = _ok(document(self._settings))
+            openapi = _ok(document(self._settings, self._server.limits))
             add("GET", "/openapi.json", lambda _request, _ids: openapi)
         add("POST", "/v1/definitions", self._upload)
         add("GET", "/v1/definitions", self._definitions)
@@ -243,7 +248,7 @@ class RestApp:
             definition_id=definition_id,
             version=version if version is not None and version > 0 else None,
             variables=variables_of(body.variables),
-            business_key=bodies.text(body.business_key, "businessKey") or None,
+            business_key=bounds.business_key_of(bodies.text(body.business_key, "businessKey")),
         )
 
     def _instance(self, request: Request, ids: list[str]) -> Outcome:
@@ -287,7 +292,7 @@ class RestApp:
             _jobs,
             self._service.poll_jobs,
             worker_id=worker_id,
-            job_types=[bodies.text(job_type, "jobTypes") for job_type in body.job_types],
+            job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self.draining else wait_s,

@@ -107,7 +107,7 @@ class Rpcs:
             definition_id=definition_id,
             version=request.definition_version if request.definition_version > 0 else None,
             variables=protobuf.variables_in(request, "variables"),
-            business_key=bodies.text(request.business_key, "business_key") or None,
+            business_key=bounds.business_key_of(bodies.text(request.business_key, "business_key")),
         )
         # It has been started: an error now would make the caller start it twice.
         return pb.StartInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
@@ -152,7 +152,9 @@ class Rpcs:
         wait_s = bounds.wait_s_of(request.wait_ms, self._settings.long_poll_s_max)
         jobs = await self._service.poll_jobs(
             worker_id=worker_id,
-            job_types=[bodies.text(job_type, "job_types") for job_type in request.job_types],
+            job_types=[
+                bodies.text(job_type, "job_types") for job_type in bounds.job_types_of(request.job_types)
+            ],
             max_jobs=bounds.jobs_wanted(request.max_jobs, bounds.GRPC_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,

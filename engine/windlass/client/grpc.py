@@ -155,6 +155,8 @@ def _struct(variables: Variables) -> Struct:
         raise BadRequest(
             f"variables are nested deeper than {protobuf.NESTING_MAX} levels, the most gRPC can carry; use REST"
         ) from None
+    except AttributeError:
+        raise BadRequest("variables must be a JSON object") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise BadRequest(f"what is to be sent is no JSON: {error}") from error
     return struct

@@ -14,14 +14,7 @@ from typing import Any, Self
 
 from windlass.client.backoff import Backoff
 from windlass.client.client import LEASE_S, Client
-from windlass.client.errors import (
-    BadRequest,
-    NonRetryableError,
-    Refused,
-    TooLarge,
-    Unanswered,
-    WindlassError,
-)
+from windlass.client.errors import BadRequest, NonRetryableError, PollDisabled, TooLarge, WindlassError
 from windlass.client.model import Job
 
 CONCURRENCY = 10
@@ -89,11 +82,11 @@ class Worker:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Works until `stop`. Raises Refused when the engine will never give this worker a job."""
+        """Works until `stop`. Raises BadRequest or PollDisabled when this worker will never be given a job."""
         log.info("worker %s takes jobs of %s", self.worker_id, ", ".join(sorted(self._handlers)))
         try:
             await self._take_jobs()
-        except Refused as error:
+        except (BadRequest, PollDisabled) as error:
             log.error("worker %s gets no jobs: %s", self.worker_id, error)
             raise
         finally:
@@ -107,8 +100,10 @@ class Worker:
             asked_at_s = time.monotonic()
             try:
                 jobs = await self._poll(self._concurrency - len(self._in_hand))
-            except Unanswered as error:
-                log.warning("worker %s: a poll was not answered, trying again: %s", self.worker_id, error)
+            except (BadRequest, PollDisabled):
+                raise
+            except WindlassError as error:
+                log.warning("worker %s: a poll failed, trying again: %s", self.worker_id, error)
                 await self._pause(backoff.pause_s())
                 continue
             backoff.reset()

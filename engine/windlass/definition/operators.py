@@ -5,6 +5,7 @@ Values are what a JSON decoder yields: None, bool, int, float, str, list, dict. 
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
 from collections.abc import Callable
@@ -16,6 +17,16 @@ VALUE_COST_BYTES = 16
 
 #: Containers nested deeper than this are refused as a result: they could not be encoded safely.
 RESULT_NESTING_MAX = 200
+
+#: `Work` of one event: less than a second.
+WORK_MAX = 5_000_000
+
+#: A unit of work moves, compares or searches about so many characters of a string, or reads so many bytes of JSON.
+CHARS_PER_UNIT = 128
+SEARCHED_CHARS_PER_UNIT = 32
+
+#: A value copied costs as much as so many compared.
+_COPY_UNITS = 5
 
 #: Every integer of so many digits is within the range of a double.
 INTEGER_DIGITS_MAX = 308
@@ -50,6 +61,23 @@ class ExpressionError(Exception):
     """The expression cannot be read or has no value for these variables; the message says why."""
 
 
+class Work:
+    """What one event's expressions may still compute, in units of some 100 ns; other calls wait meanwhile."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, left: int = WORK_MAX) -> None:
+        self.left = left
+
+    def spend(self, units: int) -> None:
+        """Raises ExpressionError when that is too much."""
+        self.left -= units
+        if self.left < 0:
+            raise ExpressionError(
+                "the expressions evaluated in a row compute too much; use smaller variables or shorter expressions"
+            )
+
+
 def type_name(value: Any) -> str:
     return _TYPE_NAMES.get(type(value), type(value).__name__)
 
@@ -58,26 +86,37 @@ def is_number(value: Any) -> bool:
     return type(value) is int or type(value) is float
 
 
-def equal(left: Any, right: Any) -> bool:
+def equal(left: Any, right: Any, work: Work) -> bool:
     """Deep equality; values of different types are unequal, never an error."""
     left_type, right_type = type(left), type(right)
     if left_type is not right_type:
         return is_number(left) and is_number(right) and bool(left == right)
     if left_type is list:
-        return len(left) == len(right) and all(map(equal, left, right))
+        if len(left) != len(right):
+            return False
+        work.spend(2 * len(left))
+        return all(map(equal, left, right, itertools.repeat(work)))
     if left_type is dict:
-        return left.keys() == right.keys() and all(equal(value, right[key]) for key, value in left.items())
+        work.spend(3 * len(left))
+        return left.keys() == right.keys() and all(
+            equal(value, right[key], work) for key, value in left.items()
+        )
+    if left_type is str:
+        work.spend(len(left) // CHARS_PER_UNIT)
     return bool(left == right)
 
 
-def compare(symbol: str, left: Any, right: Any) -> bool:
+def compare(symbol: str, left: Any, right: Any, work: Work) -> bool:
     """Orders two numbers or two strings (by code point, which is UTF-8's byte order)."""
-    if (is_number(left) and is_number(right)) or (type(left) is str and type(right) is str):
+    if is_number(left) and is_number(right):
+        return _ORDERINGS[symbol](left, right)
+    if type(left) is str and type(right) is str:
+        work.spend(len(left) // CHARS_PER_UNIT)
         return _ORDERINGS[symbol](left, right)
     raise ExpressionError(f"cannot order {type_name(left)} {symbol} {type_name(right)}")
 
 
-def arithmetic(symbol: str, left: Any, right: Any) -> Any:
+def arithmetic(symbol: str, left: Any, right: Any, work: Work) -> Any:
     """`+` also joins two strings; division is real; every numeric result is finite."""
     if is_number(left) and is_number(right):
         try:
@@ -89,6 +128,7 @@ def arithmetic(symbol: str, left: Any, right: Any) -> Any:
     if symbol == "+" and type(left) is str and type(right) is str:
         if len(left) + len(right) > RESULT_BYTES_MAX:
             raise ExpressionError(f"the joined string is longer than {RESULT_BYTES_MAX} characters")
+        work.spend((len(left) + len(right)) // CHARS_PER_UNIT)
         return left + right
     raise ExpressionError(f"cannot compute {type_name(left)} {symbol} {type_name(right)}")
 
@@ -109,22 +149,25 @@ def require_boolean(symbol: str, value: Any) -> bool:
     return value
 
 
-def contains(haystack: Any, needle: Any) -> bool:
+def contains(haystack: Any, needle: Any, work: Work) -> bool:
     """Membership of an array, a key of an object, a substring of a string; null contains nothing."""
     if haystack is None:
         return False
     if type(haystack) is list:
-        return any(equal(item, needle) for item in haystack)
+        work.spend(2 * len(haystack))
+        return any(map(equal, haystack, itertools.repeat(needle), itertools.repeat(work)))
     if type(haystack) is dict or type(haystack) is str:
         if type(needle) is not str:
             raise ExpressionError(f"{type_name(haystack)} can contain a string only, got {type_name(needle)}")
+        if type(haystack) is str:
+            work.spend(len(haystack) // SEARCHED_CHARS_PER_UNIT)
         return needle in haystack
     raise ExpressionError(
         f"{type_name(haystack)} cannot contain anything; use an array, an object or a string"
     )
 
 
-def length(value: Any) -> int:
+def length(value: Any, work: Work) -> int:  # noqa: ARG001 - all functions take it
     """Items of an array, keys of an object, code points of a string."""
     if type(value) in (list, dict, str):
         return len(value)
@@ -151,7 +194,7 @@ def item(value: Any, key: Any) -> Any:
     raise ExpressionError(f"cannot index {type_name(value)} with {type_name(key)}")
 
 
-def integral(value: Any) -> Any:
+def integral(value: Any, work: Work) -> Any:
     """Turn every whole float into an int, so that it prints `3`, not `3.0` (contract 1.4); copies containers.
 
     Raises ExpressionError for NaN and infinity, and past RESULT_BYTES_MAX or RESULT_NESTING_MAX.
@@ -159,14 +202,15 @@ def integral(value: Any) -> Any:
     if type(value) is float:
         return whole(value)
     if type(value) is list or type(value) is dict:
-        return _Copy().of(value, 0)
+        return _Copy(work).of(value, 0)
     return value
 
 
 class _Copy:
     """One walk over a result, which must end although parts may be shared many times over."""
 
-    def __init__(self) -> None:
+    def __init__(self, work: Work) -> None:
+        self.work = work
         self.left_bytes = RESULT_BYTES_MAX
 
     def of(self, value: Any, depth: int) -> Any:
@@ -178,6 +222,8 @@ class _Copy:
             raise ExpressionError(f"the result is nested deeper than {RESULT_NESTING_MAX} levels")
         if kind is float:
             return whole(value)
+        if kind is list or kind is dict:
+            self.work.spend(_COPY_UNITS * len(value))
         if kind is list:
             return [self.of(part, depth + 1) for part in value]
         if kind is dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from windlass.definition import operators
@@ -42,7 +42,17 @@ _FUNCTIONS: dict[str, tuple[int, Callable[..., Any]]] = {
     "len": (1, operators.length),
 }
 
-Environment = Mapping[str, Any]
+
+class Environment(dict[str, Any]):
+    """The variables an expression reads, and what it may still compute."""
+
+    __slots__ = ("work",)
+
+    def __init__(self, work: operators.Work) -> None:
+        super().__init__()
+        self.work = work
+
+
 Node = Callable[[Environment], Any]
 Operand = tuple[str, Node]
 #: (value so far, environment) -> the next value of a path
@@ -234,7 +244,7 @@ class _Parser:
         nodes = self.arguments(")")
         if len(nodes) != arity:
             raise ExpressionError(f"{word} takes {arity} argument(s), got {len(nodes)}")
-        return lambda environment: function(*[node(environment) for node in nodes])
+        return lambda environment: function(*[node(environment) for node in nodes], environment.work)
 
 
 def _number(text: str) -> int | float:
@@ -336,7 +346,7 @@ def _chain(level: int, first: Node, operands: Sequence[Operand]) -> Node:
     def run(environment: Environment) -> Any:
         value = first(environment)
         for symbol, node in operands:
-            value = operators.arithmetic(symbol, value, node(environment))
+            value = operators.arithmetic(symbol, value, node(environment), environment.work)
         return value
 
     return run
@@ -370,7 +380,7 @@ def _coalesce(first: Node, others: Sequence[Node]) -> Node:
 
 
 def _relation(first: Node, symbol: str, second: Node) -> Node:
-    return lambda environment: _related(symbol, first(environment), second(environment))
+    return lambda environment: _related(symbol, first(environment), second(environment), environment.work)
 
 
 def _relations(first: Node, operands: Sequence[Operand]) -> Node:
@@ -385,23 +395,23 @@ def _relations(first: Node, operands: Sequence[Operand]) -> Node:
             if chained and not value:
                 continue
             right = node(environment)
-            value = _related(symbol, last if chained else value, right)
+            value = _related(symbol, last if chained else value, right, environment.work)
             last = right
         return value
 
     return run
 
 
-def _related(symbol: str, left: Any, right: Any) -> bool:
+def _related(symbol: str, left: Any, right: Any, work: operators.Work) -> bool:
     if symbol == "==":
-        return operators.equal(left, right)
+        return operators.equal(left, right, work)
     if symbol == "!=":
-        return not operators.equal(left, right)
+        return not operators.equal(left, right, work)
     if symbol == "in":
-        return operators.contains(right, left)
+        return operators.contains(right, left, work)
     if symbol == "not in":
-        return not operators.contains(right, left)
-    return operators.compare(symbol, left, right)
+        return not operators.contains(right, left, work)
+    return operators.compare(symbol, left, right, work)
 
 
 def _quoted(text: str) -> str:

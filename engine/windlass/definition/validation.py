@@ -17,6 +17,9 @@ from windlass.definition.model import StepType
 ID_CHARS_MAX = 256
 VIOLATIONS_SHOWN_MAX = 1000
 
+#: A job type is in an index, whose entries PostgreSQL keeps below a third of a page.
+JOB_TYPE_BYTES_MAX = 2048
+
 #: The database keeps retries in 32 bits.
 RETRY_COUNT_MAX = 2**31 - 1
 
@@ -117,6 +120,9 @@ def _service_tasks(steps: _Steps) -> Iterator[str]:
         if not step.get("jobType"):
             yield f"{label}: jobType is required"
     for label, step in steps.labelled():
+        size = len(step.get("jobType", "").encode())
+        if size > JOB_TYPE_BYTES_MAX:
+            yield f"{label}: jobType has {size} bytes, at most {JOB_TYPE_BYTES_MAX}"
         if not 0 <= step.get("retryCount", 0) <= RETRY_COUNT_MAX:
             yield f"{label}: retryCount must be 0 to {RETRY_COUNT_MAX}, got {_cut(str(step['retryCount']))}"
 

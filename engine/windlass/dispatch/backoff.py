@@ -47,6 +47,3 @@ class Backoff(Generic[K]):
 
     def clear(self) -> None:
         self._waits.clear()
-
-    def __len__(self) -> int:
-        return len(self._waits)

@@ -23,6 +23,8 @@ from windlass.store.queries import sql
 LOOK_INTERVAL_S = 0.1
 RECONNECT_DELAY_S = 0.25
 CONNECT_TIMEOUT_S = 2.0
+"""Short, for a leader that cannot speak to the database soon is none; a boot has more patience."""
+BOOT_CONNECT_TIMEOUT_S = 10.0
 
 #: Parts of a term: how often it is renewed, and what is kept free at its end for clocks and messages under way.
 RENEWALS_PER_TERM = 6
@@ -81,7 +83,7 @@ class Leadership:
     async def enter(self) -> None:
         """The first attempt, at boot; raises EngineError when the lock or the row cannot be used at all."""
         try:
-            await self._open()
+            await self._open(BOOT_CONNECT_TIMEOUT_S)
             await self._compete()
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
             await self._leave_session()
@@ -104,7 +106,7 @@ class Leadership:
     async def _run(self) -> None:
         while True:
             try:
-                await self._open()
+                await self._open(CONNECT_TIMEOUT_S)
                 if self._term is None:
                     await self._compete()
                 else:
@@ -128,10 +130,10 @@ class Leadership:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._disturbed.wait(), pause_s)
 
-    async def _open(self) -> None:
+    async def _open(self, within_s: float) -> None:
         if self._connection is None:
             self._disturbed.clear()
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(within_s):
                 self._connection = await self._database.dedicated("relay-leader")
             self._connection.add_termination_listener(lambda _: self._disturbed.set())
             self._is_locked = False

@@ -23,6 +23,8 @@ from windlass.wire import JobView, RawJson, format_time
 
 CLAIM_JOBS_MAX = 256
 """Jobs one claim statement may lease, over all the polls it answers."""
+TYPES_KEPT_MAX = 10_000
+"""Job types remembered before those that nobody waits for are forgotten."""
 
 
 @dataclass(slots=True, eq=False)
@@ -85,6 +87,7 @@ class JobBoard:
         self._claimed = claimed
         self._refused = refused
         self._types: dict[str, TypeMemory] = {}
+        self._forget_at = TYPES_KEPT_MAX
         self._groups: dict[tuple[str, ...], ClaimGroup] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._recheck: asyncio.Task[None] | None = None
@@ -111,8 +114,7 @@ class JobBoard:
         poll = Poll(
             worker_id, types, jobs_max, lease_s, wait_s > 0, asyncio.get_running_loop().create_future()
         )
-        if wait_s > 0:
-            asyncio.get_running_loop().call_later(wait_s, self._give_up, poll)
+        patience = asyncio.get_running_loop().call_later(wait_s, self._give_up, poll) if wait_s > 0 else None
         if wait_s > 0 and self._known_empty(types):
             self._park(poll)
         else:
@@ -126,6 +128,9 @@ class JobBoard:
             self._release(poll.born)
             poll.born = []
             raise
+        finally:
+            if patience is not None:
+                patience.cancel()
 
     def wake(self, job_types: Iterable[str]) -> None:
         """Jobs of these types may be claimable: from another node's hint, a sweep, or a lane here."""
@@ -278,8 +283,17 @@ class JobBoard:
     def _memory(self, job_type: str) -> TypeMemory:
         memory = self._types.get(job_type)
         if memory is None:
+            if len(self._types) >= self._forget_at:
+                self._forget()
             memory = self._types[job_type] = TypeMemory()
         return memory
+
+    def _forget(self) -> None:
+        """Callers may name any type; those without a poll or a claim under way need no memory."""
+        claimed = {name for types in self._groups for name in types}
+        for name in [n for n, m in self._types.items() if not m.parked and n not in claimed]:
+            del self._types[name]
+        self._forget_at = max(TYPES_KEPT_MAX, 2 * len(self._types))
 
     def _known_empty(self, types: Iterable[str]) -> bool:
         now_s = time.monotonic()

@@ -101,6 +101,7 @@ class Relay:
         self._behind: dict[str, Line] = {}
         """Ids of rows that wait behind a record that will not go, so that they fill no batch meanwhile."""
         self._is_failing = False
+        self._epoch = 0
         self._broker: Backoff[str] = Backoff(*BROKER_BACKOFF_S)
         self._hint = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -168,6 +169,8 @@ class Relay:
         """One batch; whether a row went."""
         began_s = time.monotonic()
         epoch = self._lead.epoch
+        if epoch != self._epoch:
+            self._begin_anew(epoch)
         held = self._records.waiting(began_s)
         held_lines = {row.line for row in held}
         self._behind = {id: line for id, line in self._behind.items() if line in held_lines}
@@ -187,6 +190,14 @@ class Relay:
         if not acknowledged and not batch.stale:
             return False
         return await self._settle(epoch, acknowledged, batch.stale, began_s)
+
+    def _begin_anew(self, epoch: int) -> None:
+        """Others have led since: what failed then may have gone now, or is gone."""
+        self._epoch = epoch
+        for backoff in (self._topics, self._records, self._broker):
+            backoff.clear()
+        self._behind.clear()
+        self._forget_topics_but(set())
 
     async def _head(self, topics: set[str], held_ids: Sequence[str]) -> list[OutboxRow]:
         rows = await self._database.fetch(
@@ -209,6 +220,9 @@ class Relay:
             if not going or self._stopping or not self._lead.leads() or self._lead.epoch != epoch:
                 break
             outcomes = await self._publisher.publish([_record(row, epoch) for row in going])
+            if self._lead.epoch != epoch:
+                # Deposed meanwhile: what was recalled says nothing about the broker.
+                break
             got_through = None in outcomes
             for row, refusal in zip(going, outcomes, strict=True):
                 if refusal is None:

@@ -10,27 +10,37 @@ from windlass.definition.model import Definition
 from windlass.store.database import Connection
 from windlass.store.queries import sql
 
-DEFINITIONS_KEPT_MAX = 2_000
+#: What is kept, by the length of its JSON; as objects it takes several times as much.
+DEFINITION_BYTES_KEPT_MAX = 32 * 1024 * 1024
 
 Key = tuple[str, int]
 
 
 class DefinitionCache:
     def __init__(self) -> None:
-        self._kept: OrderedDict[Key, Definition] = OrderedDict()
+        self._kept: OrderedDict[Key, tuple[Definition, int]] = OrderedDict()
+        self._bytes = 0
 
     async def load(self, connection: Connection, wanted: Iterable[Key]) -> Mapping[Key, Definition]:
         """Those of `wanted` that exist; reads only what is not kept."""
         found = {}
         for key in set(wanted):
-            definition = self._kept.get(key)
-            if definition is None:
-                row = await connection.fetchrow(sql("definition_get"), *key)
-                if row is None:
-                    continue
-                definition = compile_definition(key[0], key[1], row["source"].encode())
-                self._kept[key] = definition
-                if len(self._kept) > DEFINITIONS_KEPT_MAX:
-                    self._kept.popitem(last=False)
-            found[key] = definition
+            kept = self._kept.get(key)
+            if kept is not None:
+                found[key] = kept[0]
+                continue
+            row = await connection.fetchrow(sql("definition_get"), *key)
+            if row is None:
+                continue
+            source = row["source"].encode()
+            found[key] = compile_definition(key[0], key[1], source)
+            self._keep(key, found[key], len(source))
         return found
+
+    def _keep(self, key: Key, definition: Definition, size: int) -> None:
+        if key not in self._kept:
+            self._kept[key] = definition, size
+            self._bytes += size
+        while self._bytes > DEFINITION_BYTES_KEPT_MAX:
+            _, (_, dropped) = self._kept.popitem(last=False)
+            self._bytes -= dropped

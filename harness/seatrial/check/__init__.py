@@ -27,6 +27,7 @@ from seatrial.check.probe_truth import probe_truth
 from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
+from seatrial.check.rollout import rollout
 from seatrial.check.step_once import step_once
 from seatrial.history import History
 from seatrial.verdict import Check, Outcome, Verdict
@@ -51,6 +52,7 @@ CHECKS: Mapping[str, Check] = {
     "PW": private_wire,
     "MP": mode_purity,
     "BC": boot_contract,
+    "RO": rollout,
 }
 
 

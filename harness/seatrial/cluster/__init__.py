@@ -34,15 +34,23 @@ class Replica:
     """host:port; None where gRPC is not spoken or not known."""
 
 
+Entrance = Literal["replicas", "service"]
+
+
 @dataclass(frozen=True, slots=True)
 class ClusterSpec:
-    """What to bring up. `values` go into the chart as an operator's -f file would."""
+    """What to bring up. `values` go into the chart as an operator's -f file would.
+
+    By the entrance `replicas` clients choose a replica for each call; by `service` there is one address, and the
+    cluster chooses who answers, as for its real users. Only one whose pods come and go has the second.
+    """
 
     replicas: int = 3
     values: Mapping[str, object] = field(default_factory=dict)
     #: replaces the rendered container command; same env, same ports (for mutants and other engines)
     engine_command: str | None = None
     folder: Path = Path()
+    entrance: Entrance = "replicas"
 
 
 @runtime_checkable
@@ -294,3 +302,56 @@ class Sibling(Cluster, Protocol):
         Raises ClusterError with what it said when it does not exit 0.
         """
         ...
+
+
+Build = Literal["this", "next", "broken"]
+"""The engine on trial; one with one more additive migration; one whose migration fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What a change of the release did. Pods by their unique ids; `ready_min` is the fewest that were ready."""
+
+    revision: int
+    status: str
+    pods_before: tuple[str, ...]
+    pods_after: tuple[str, ...]
+    image_after: str
+    ready_min: int
+    message: str = ""
+    """Why it failed; empty when it did not."""
+
+
+@runtime_checkable
+class Upgrade(Protocol):
+    """The release as an operator changes it; each returns when the cluster is as asked, or Helm has given up."""
+
+    async def upgrade(self, build: Build, values: Mapping[str, object] | None = None) -> Rollout:
+        """`values` are added to those of the spec, for this and all later upgrades."""
+        ...
+
+    async def rollback(self) -> Rollout: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """`refused` counts the evictions that a disruption budget put off; `ready_min` as in Rollout."""
+
+    evicted: int
+    refused: int
+    ready_min: int
+
+
+@runtime_checkable
+class Nodes(Protocol):
+    """The machines under the replicas."""
+
+    def placement(self) -> Mapping[str, int]:
+        """How many of the release's pods are on each node, of those that may take any."""
+        ...
+
+    async def drain(self, node: str) -> Drained:
+        """Cordons it and evicts the release's pods as `kubectl drain` does; returns when they are gone from it."""
+        ...
+
+    async def uncordon(self, node: str) -> None: ...

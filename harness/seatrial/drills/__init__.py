@@ -18,6 +18,8 @@ from seatrial.drills import (
     database_crash,
     double_complete,
     engines_away,
+    failed_migration,
+    helm_rollback,
     instance_order,
     leader_disconnected,
     leader_killed,
@@ -28,12 +30,14 @@ from seatrial.drills import (
     lease_reclaim,
     mixed_fleet,
     mode_flips,
+    node_drain,
     non_sticky,
     poison,
     polling_purity,
     probes,
     rebalance_storm,
     rollback_to_polling,
+    rolling_upgrade,
     small_pool,
     smoke,
     timers,
@@ -89,6 +93,10 @@ CATALOGUE: Mapping[str, Drill] = {
         database_crash.DRILL,
         database_crash.KAFKA,
         probes.DRILL,
+        rolling_upgrade.DRILL,
+        failed_migration.DRILL,
+        helm_rollback.DRILL,
+        node_drain.DRILL,
         timers.DRILL,
         chain.DRILL,
         claim_flatness.DRILL,
@@ -97,15 +105,22 @@ CATALOGUE: Mapping[str, Drill] = {
 }
 
 
-def select(names: Sequence[str], *, core: bool = False, everything: bool = False) -> list[Drill]:
-    """The named drills in their order, then the rest of the core or of the catalogue. Raises Misuse."""
+def select(
+    names: Sequence[str], *, core: bool = False, everything: bool = False, backend: str = "local"
+) -> list[Drill]:
+    """The named drills in their order, then the rest of the backend's core or of the catalogue. Raises Misuse."""
     unknown = [name for name in names if _find(name) is None]
     if unknown:
         raise Misuse("; ".join(_unknown(name) for name in unknown))
     chosen = [drill for name in names if (drill := _find(name)) is not None]
     if core or everything:
+        of_core = {
+            drill.id for drill in CATALOGUE.values() if (drill.on_kind if backend == "kind" else drill.core)
+        }
         chosen += [
-            drill for drill in CATALOGUE.values() if (everything or drill.core) and drill not in chosen
+            drill
+            for drill in CATALOGUE.values()
+            if (everything or drill.id in of_core) and drill not in chosen
         ]
     return list(dict.fromkeys(chosen))
 

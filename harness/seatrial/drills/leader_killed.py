@@ -59,6 +59,7 @@ DRILL = Drill(
     needs=NEEDS,
     values=VALUES,
     mode="kafka",
+    on_kind=True,
     core=True,
     bound_s=120.0,
 )

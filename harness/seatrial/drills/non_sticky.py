@@ -16,7 +16,7 @@ from seatrial.cluster import Database, Kill
 from seatrial.drill import Drill
 from seatrial.fault.kill import KillReplica
 from seatrial.stage import Stage
-from seatrial.workload import Handler
+from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.yard import environment
 
@@ -30,10 +30,15 @@ STARTS_IN_FLIGHT = 32
 WORKERS = 2
 SLOTS = 64
 WAIT_S = 2.0
-#: so that leases are in hand when their replica dies
 THINKS = Handler(think_max_s=0.1)
+#: a few slow jobs, so that leases are in hand when their replica dies, however long it takes to be seen dead
+SLOW = linear(1, name="slow", handler=Handler(think_min_s=2.0, think_max_s=4.0))
+SLOW_STARTS = 150
+SLOW_HELD_MIN = 12
+HELD_WITHIN_S = 30.0
+CALL_TIMEOUT_S = 10.0
 #: longer than a call may take, so that no live worker loses a lease
-LEASE_S = 8
+LEASE_S = 15
 SWEEP_S = 1
 DRAIN_S = 90.0
 RECOVERY_BOUND_S = 5.0
@@ -43,6 +48,7 @@ KAFKA_STARTS = 200
 def plan(rng: random.Random) -> Mapping[str, Any]:
     return {
         "starts": linear_starts(rng, STEPS, STARTS, over_s=LOAD_S),
+        "slow": linear_starts(rng, 1, SLOW_STARTS, over_s=LOAD_S, name="slow"),
         "victim": f"replica-{rng.randrange(REPLICAS)}",
         "death_s": round(rng.uniform(4.0, 6.0), 3),
         "away_s": round(rng.uniform(2.0, 3.0), 3),
@@ -55,17 +61,28 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(stage: Stage) -> None:
     work = linear(STEPS, handler=THINKS)
-    await stage.upload(work)
-    stage.workers.start(work.worker(slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S), WORKERS)
+    await stage.upload(work, SLOW)
+    spec = together(work, SLOW, slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S, call_timeout_s=CALL_TIMEOUT_S)
+    stage.workers.start(spec, WORKERS)
     await stage.workers_joined()
     stage.phase("load")
+    slow = stage.spawn(stage.load(stage.schedule["slow"]))
     load = stage.spawn(stage.load(stage.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
     await stage.at(stage.schedule["death_s"])
+    await stage.eventually(lambda: _are_held(stage), HELD_WITHIN_S, f"{SLOW_HELD_MIN} slow jobs are held")
     async with stage.inflicted(KillReplica(stage.schedule["victim"])):
         await asyncio.sleep(stage.schedule["away_s"])
+    await slow
     await load
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def _are_held(stage: Stage) -> bool:
+    rows = await stage.query(
+        "SELECT count(*) FROM job WHERE status = 'LOCKED' AND job_type = %s", "slow-step-1"
+    )
+    return bool(rows[0][0] >= SLOW_HELD_MIN)
 
 
 DRILL = Drill(
@@ -89,6 +106,7 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     replicas=REPLICAS,
     core=True,
+    on_kind=True,
     bound_s=180.0,
 )
 

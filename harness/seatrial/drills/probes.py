@@ -73,7 +73,7 @@ async def _schema_is_not_there_yet(stage: Stage) -> None:
     """Recorded as a fault of the node, whose heal is `windlass migrate`."""
     assert isinstance(stage.cluster, Siblings)
     sibling = stage.cluster.sibling(
-        stage.folder / UNMIGRATED, replicas=1, values=environment(WINDLASS_MIGRATE_ON_START="false")
+        stage.folder / UNMIGRATED, replicas=1, values={"migrations": {"onStartup": False}}
     )
     process, target = f"fault-{UNMIGRATED}", {"target": UNMIGRATED}
     async with AsyncExitStack() as stack:

@@ -75,6 +75,7 @@ DRILL = Drill(
     },
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
+    on_kind=True,
     bound_s=90.0,
 )
 
@@ -86,6 +87,7 @@ KAFKA = DRILL.in_kafka_mode(
     redelivery_s=60.0,
     parameters={"ops_min": KAFKA_LINEAR_STARTS, "republished_max": 0},
     core=True,
+    on_kind=True,
 )
 SECURED = replace(
     KAFKA,
@@ -97,4 +99,5 @@ SECURED = replace(
     values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),
     needs=(*KAFKA.needs, KafkaFaults),
     core=False,
+    on_kind=False,
 )

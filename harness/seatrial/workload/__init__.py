@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -119,3 +120,11 @@ def together(*workloads: Workload, **changes: Any) -> WorkerSpec:
         job_type: handler for workload in workloads for job_type, handler in workload.handlers.items()
     }
     return WorkerSpec(**{"handlers": handlers, **changes})
+
+
+def until(done: asyncio.Event, starts: Iterable[Start]) -> Iterator[Start]:
+    """As many of them as there is time for: a load for something whose length nobody knows."""
+    for start in starts:
+        if done.is_set():
+            return
+        yield start

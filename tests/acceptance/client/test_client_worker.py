@@ -87,11 +87,12 @@ async def test_what_raises_is_tried_again_while_retries_remain(client: Client) -
     ("result", "reason"),
     [
         (NonRetryableError("no such account"), "no such account"),
+        ([1, 2], "the result of the handler was refused:"),
         ({"x": object()}, "the result of the handler was refused: what is to be sent is no JSON"),
         ({"x": "\x00"}, "the result of the handler was refused: invalid request body"),
         ({"x": "y" * (17 * 1024 * 1024)}, "the result of the handler was refused"),
     ],
-    ids=["raised", "no JSON", "not storable", "too large"],
+    ids=["raised", "no object", "no JSON", "not storable", "too large"],
 )
 async def test_what_cannot_get_better_fails_at_once(client: Client, result: Any, reason: str) -> None:
     id, job_type = await stored(client, retryCount=5)

@@ -21,6 +21,6 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def stages(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stages]:
     runner = RunWindlass(tmp_path_factory.mktemp("windlass"), secret=server.secret)
-    async with Stages(server, runner) as opened:
+    async with Stages(server, runner, tmp_path_factory.mktemp("stages")) as opened:
         yield opened
     await runner.close()

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Self
 
 import psycopg
@@ -14,6 +15,7 @@ from engine_on_trial import rows
 from engine_process import RunWindlass
 from patience import eventually
 
+from seatrial.cluster.kafka import KafkaServer
 from seatrial.cluster.postgres import PostgresServer
 
 BODY_BYTES_MAX = 64 * 1024
@@ -24,8 +26,9 @@ REQUEST_TIMEOUT_S = 0.4
 class Stages:
     """Each property is an engine of its own on a database of its own."""
 
-    def __init__(self, server: PostgresServer, run: RunWindlass) -> None:
+    def __init__(self, server: PostgresServer, run: RunWindlass, folder: Path) -> None:
         self._server = server
+        self._folder = folder
         self._run = run
         self._stack = AsyncExitStack()
         self._made: dict[str, asyncio.Task[EngineClient]] = {}
@@ -93,6 +96,23 @@ class Stages:
     async def _poll_for_ever(holder: EngineClient) -> None:
         while True:
             await holder.post("/v1/jobs/poll", {"workerId": "w", "jobTypes": ["none"], "waitMs": 25_000})
+
+    async def by_broker(self) -> EngineClient:
+        """Its jobs travel through a broker, a real one."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            broker = await self._stack.enter_async_context(KafkaServer(self._folder / "kafka.log"))
+            seeds = broker.engine_values(secured=False)["seedBrokers"]
+            _, client = await self._run.serving(
+                WE_POSTGRES_DSN=dsn,
+                WE_DISPATCH_MODE="kafka_outbox",
+                WE_KAFKA_SEED_BROKERS=seeds,
+                WE_KAFKA_TRANSPORT="plaintext",
+            )
+            return client
+
+        return await self._once("by_broker", make)
 
     async def broken(self) -> EngineClient:
         """Its tables are gone: every statement fails in a way that is nobody's fault but the engine's."""

@@ -78,7 +78,7 @@ async def boot(dsn: str) -> AsyncIterator[Boot]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[KafkaBroker]:
     """One for all tests: each has job types, and so topics, of its own. Who stops it starts it again."""
-    async with KafkaBroker(tmp_path_factory.mktemp("kafka")) as running:
+    async with KafkaBroker(tmp_path_factory.mktemp("kafka") / "kafka.log") as running:
         yield running
 
 

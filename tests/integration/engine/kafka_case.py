@@ -9,6 +9,7 @@ from typing import Any
 from nodes import END, Boot, Running, eventually, service
 
 from kafka_broker import KafkaBroker
+from kafka_broker import variables as broker_variables
 from windlass.api.gen import workflow_pb2 as pb
 
 
@@ -30,14 +31,12 @@ class KafkaCase:
         return service(name, next_, **{"jobType": self.job_type(name), **more})
 
     async def topics(self, *names: str, partitions: int = 2) -> None:
-        await self.broker.create_topics(*(self.topic(name) for name in names), partitions=partitions)
+        await self.broker.create(*(self.topic(name) for name in names), partitions=partitions)
 
     async def boot(self, **variables: str) -> Running:
         return await self._boot(
             **{
-                "WE_DISPATCH_MODE": "kafka_outbox",
-                "WE_KAFKA_SEED_BROKERS": self.broker.address,
-                "WE_KAFKA_TRANSPORT": "plaintext",
+                **broker_variables(self.broker.engine_values(secured=False)),
                 **variables,
             }
         )
@@ -51,10 +50,8 @@ class KafkaCase:
         await node.define(self.step(name, **more), END)
 
     async def events(self, name: str = "a") -> Sequence[pb.JobDispatchEvent]:
-        return [
-            pb.JobDispatchEvent.FromString(r.value() or b"")
-            for r in await self.broker.records(self.topic(name))
-        ]
+        records = await self.broker.records_of(self.topic(name))
+        return [pb.JobDispatchEvent.FromString(record.value) for record in records]
 
     async def drained(self, node: Running) -> None:
         """Returns when no event waits in the outbox."""

@@ -10,7 +10,11 @@ import pytest
 from kafka_case import KafkaCase, logged, sample
 from nodes import END, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 TOO_LARGE = "x" * 1_100_000
 """More than a record may hold."""
@@ -38,11 +42,11 @@ async def test_a_job_travels_to_its_topic_and_is_completed(case: KafkaCase) -> N
     await case.one_step(node, retryCount=2)
     instance = await node.start(who="Ada")
     await case.drained(node)
-    (record,) = await case.broker.records(case.topic("a"))
+    (record,) = await case.broker.records_of(case.topic("a"))
     (event,) = await case.events()
     (job,) = await node.rows("SELECT * FROM job")
-    assert record.key() == instance.id.encode()
-    headers = dict(record.headers() or [])
+    assert record.key == instance.id.encode()
+    headers = record.headers
     assert headers["content-type"] == b"application/x-protobuf; proto=workflow.v1.JobDispatchEvent"
     assert headers["dedup-id"].decode() == event.dedup_id
     assert (event.schema_version, event.job_id, event.instance_id) == (1, job["id"], instance.id)
@@ -98,14 +102,14 @@ async def test_events_of_one_instance_keep_their_order(case: KafkaCase) -> None:
     await node.define(fork, *same_type, {"id": "j", "type": "JOIN_GATEWAY", "nextStep": "end"}, END)
     instances = [await node.start() for _ in range(5)]
     await case.drained(node)
-    records = await case.broker.records(case.topic("b"))
+    records = await case.broker.records_of(case.topic("b"))
     assert len(records) == 60
     for instance in instances:
-        own = [r for r in records if r.key() == instance.id.encode()]
-        ids = [dict(r.headers() or [])["dedup-id"] for r in own]
+        own = [r for r in records if r.key == instance.id.encode()]
+        ids = [r.headers["dedup-id"] for r in own]
         assert len(own) == 12
         assert all(before < after for before, after in pairwise(ids)), "dedup ids rise as they were written"
-        assert {r.partition() for r in own} == {java_partition(instance.id.encode(), 2)}
+        assert {r.partition for r in own} == {java_partition(instance.id.encode(), 2)}
 
 
 async def test_a_missing_topic_holds_up_nobody_else(case: KafkaCase) -> None:

@@ -12,7 +12,11 @@ from nodes import Running, eventually
 
 from windlass.store.queries import sql
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 LEADER = "workflow_engine_dispatch_relay_leader"
 
@@ -45,8 +49,8 @@ async def test_one_leads_and_any_node_s_jobs_go_out(case: KafkaCase) -> None:
     assert len(held) == 1
     await case.one_step(first)
     await published(case, second, 5)
-    records = await case.broker.records(case.topic("a"))
-    assert {dict(r.headers() or [])["leader-epoch"] for r in records} == {b"1"}
+    records = await case.broker.records_of(case.topic("a"))
+    assert {r.headers["leader-epoch"] for r in records} == {b"1"}
     assert logged(second, "[dispatch] relay started; this replica is leader=false")
     details = second.engine.details()["relay"]
     assert isinstance(details, dict)
@@ -151,7 +155,7 @@ async def test_while_the_broker_is_away_starts_succeed_and_afterwards_all_goes_o
     node = await case.boot()
     await case.one_step(node)
     await published(case, node, 1)
-    await case.broker.kill()
+    await case.broker.crash()
     try:
         instances = [await node.start(n=n) for n in range(300)]
         assert {i.status for i in instances} == {"ACTIVE"}

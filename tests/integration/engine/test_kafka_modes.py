@@ -6,7 +6,11 @@ import pytest
 from kafka_case import KafkaCase, logged
 from nodes import END, Running, eventually
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.xdist_group("kafka"),
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 
 async def stop(node: Running) -> None:

@@ -9,7 +9,10 @@ from test_queries import explain, plan_nodes
 
 from windlass.store.queries import sql
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+]
 
 BACKLOG = 100_000
 

@@ -95,6 +95,17 @@ async def test_a_claim_touches_as_little_with_many_waiting_jobs_as_with_few(one:
         assert touched[60_000] <= touched[1_000] * 2, touched
 
 
+async def test_a_queue_is_counted_by_its_index_and_no_further_than_asked(one: Any, superuser: Any) -> None:
+    await seed_jobs(superuser, 60_000)
+    async with one.database.connection() as connection:
+        counted = await connection.fetchval(load()["job_queue_length"].text, "busy", 100)
+        plan = await explain(connection, "job_queue_length", "text, bigint", "'busy', 100")
+    assert counted == 100
+    (scan,) = [node for node in plan_nodes(plan) if "Index Name" in node]
+    assert (scan["Index Name"], scan["Actual Rows"]) == ("idx_job_claimable", 100)
+    assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 250
+
+
 async def test_a_claim_never_takes_more_than_its_slots_whatever_the_planner_does(
     superuser: Any, one: Any, dsn: str
 ) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from windlass.api.call import Limits
 from windlass.api.openapi.document import document
 from windlass.config import Settings
 
@@ -19,7 +20,7 @@ Json = Mapping[str, Any]
 
 def made() -> Mapping[str, str]:
     """Each file by its path from the root, with the limits that hold when no variable is set."""
-    found = document(Settings(postgres_dsn=""))
+    found = document(Settings(postgres_dsn=""), Limits())
     return {
         "docs/openapi.json": json.dumps(found, indent=2, ensure_ascii=False) + "\n",
         "docs/rest.md": "\n".join(_page(found)) + "\n",

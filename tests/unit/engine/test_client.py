@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from windlass.client import (
     TooLarge,
     Unavailable,
     WindlassError,
+    Worker,
 )
 from windlass.client.backoff import FIRST_S, JITTER, Backoff
 from windlass.client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
@@ -90,6 +92,19 @@ async def test_a_body_past_the_cap(transport: str) -> None:
     async with client_of(transport, body_bytes_max=2048) as client:
         with pytest.raises(TooLarge):
             await client.start("d", {"x": "y" * 4096})
+
+
+@both
+@pytest.mark.parametrize("failure", ["away", "bug", "missing"])
+async def test_a_worker_tries_again_whatever_a_poll_ends_in(
+    transport: str, failure: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def nothing(_job: Job) -> None: ...
+
+    async with client_of(transport) as client, Worker(client, {"t": nothing}, worker_id=failure):
+        async with asyncio.timeout(20):
+            while caplog.text.count("a poll failed, trying again") < 3:
+                await asyncio.sleep(0.02)
 
 
 def test_every_error_of_the_engine_becomes_one_of_the_client_with_the_same_code() -> None:

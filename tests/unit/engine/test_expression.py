@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windlass.definition import expression
+from windlass.definition import expression, parser
 from windlass.definition.expression import (
     ExpressionError,
+    Work,
     compile_expression,
     evaluate,
     evaluate_decision,
@@ -316,7 +317,7 @@ def test_only_needed_variables_are_read_and_each_once() -> None:
     variables = Recording({"a": 1, "b": {"len": 2}, "unread": 3})
     compiled = compile_expression("a + #a + ${b.len} == len('unread') - 2")
     assert compiled.names == {"a", "b"}
-    assert compiled.evaluate(variables) is True
+    assert compiled.evaluate(variables, Work()) is True
     assert variables.read == ["a", "b"]
 
 
@@ -367,7 +368,7 @@ def test_nesting_at_the_limit_works_on_a_stack_half_used() -> None:
             deeper(frames - 1)
         else:
             for text in texts:
-                expression.compile_expression.__wrapped__(text).evaluate({})
+                expression.Expression(text, *parser.parse(text)).evaluate({}, Work())
 
     used = 0
     frame: Any = sys._getframe()
@@ -483,7 +484,7 @@ def test_logic_agrees_with_an_oracle_in_words_and_in_signs(text: str, p: bool, q
 @given(JSON)
 def test_equality_is_deep_and_integral_keeps_it(value: Any) -> None:
     try:
-        copied = integral(value)
+        copied = integral(value, Work())
     except ExpressionError:
         return
     assert evaluate("x == y", {"x": value, "y": copied}) is True

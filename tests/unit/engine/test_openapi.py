@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 from rest_page import COMMAND, made
 
 from windlass import errors, wire
-from windlass.api import bodies, faults
+from windlass.api import bodies, bounds, faults
+from windlass.api.call import Limits
 from windlass.api.openapi.definitions import STEP_NEEDS
 from windlass.api.openapi.document import document
 from windlass.api.openapi.responses import EARLY
@@ -31,7 +32,7 @@ from windlass.states import InstanceStatus
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = Settings(postgres_dsn="")
-DOCUMENT = document(SETTINGS)
+DOCUMENT = document(SETTINGS, Limits())
 SCHEMAS: Mapping[str, Any] = DOCUMENT["components"]["schemas"]
 SUCCESSES = {200, 201, 204}
 
@@ -253,12 +254,24 @@ async def test_examples_are_taken_and_answers_conform() -> None:
 # -- limits
 
 
+def test_every_bound_that_both_doors_keep_is_told() -> None:
+    told = json.dumps(DOCUMENT)
+    values = {name: value for name, value in vars(bounds).items() if re.search(r"_(MAX|MIN|DEFAULT)$", name)}
+    assert len(values) >= 7
+    for name, value in values.items():
+        assert f"{value:g}" in told or str(value) in told, name
+
+
+async def test_the_page_has_the_limits_of_a_node_without_variables() -> None:
+    async with opened() as door:
+        assert door.rest._server.limits == Limits()
+
+
 async def test_a_node_serves_it_with_its_own_limits() -> None:
     async with opened(body_bytes_max=4321, long_poll_s_max=1.5, lease_s=7.0, request_timeout_s=9.0) as door:
         status, served = await door.call("GET", "/openapi.json")
         assert status == 200
-        limits = replace(door.settings, postgres_dsn="")
-        assert served == json.loads(json.dumps(document(limits)))
+        assert served == json.loads(json.dumps(document(door.settings, door.rest._server.limits)))
         for shown in ("4321 bytes", "at most 1500;", "zero: 7.", "longer than 9 s"):
             assert shown in json.dumps(served)
             assert shown not in json.dumps(DOCUMENT)

@@ -238,9 +238,15 @@ async def test_a_scheduler_answers_health_only() -> None:
     await door.caller.close()
 
 
+async def queue_length(job_type: str) -> int:
+    if job_type == "away":
+        raise errors.Unavailable("the database is away; try again")
+    return len(job_type)
+
+
 async def test_the_metrics_port_serves_metrics_and_nothing_else() -> None:
     metrics = Metrics("polling")
-    app = MetricsApp(metrics, Settings(postgres_dsn="x"), Log("info", io.BytesIO()))
+    app = MetricsApp(metrics, Settings(postgres_dsn="x"), Log("info", io.BytesIO()), queue_length)
     await app.start("127.0.0.1", 0)
     caller = await Caller.connect(app.port)
     metrics.instances_completed("failed").inc()
@@ -250,6 +256,31 @@ async def test_the_metrics_port_serves_metrics_and_nothing_else() -> None:
         assert b'workflow_instances_completed_total{outcome="failed"} 1.0\n' in body
     assert (await caller.call(get("/v1/instances")))[0] == 404
     assert (await caller.call(post("/metrics", b"")))[0] == 405
+    await app.drain(0)
+    await caller.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "answer"),
+    [
+        ("/metrics/pay", 200, {"queue_length": 3}),
+        ("/metrics/a%20b%2Fc?x=1", 200, {"queue_length": 5}),
+        ("/metrics/%C3%A9", 200, {"queue_length": 1}),
+        ("/metrics/away", 503, {"error": "unavailable", "reason": "the database is away; try again"}),
+        ("/metrics/%FF", 400, {"error": "bad-request"}),
+    ],
+)
+async def test_the_metrics_port_tells_how_long_a_queue_is(
+    path: str, status: int, answer: dict[str, object]
+) -> None:
+    app = MetricsApp(Metrics("polling"), Settings(postgres_dsn="x"), Log("info", io.BytesIO()), queue_length)
+    await app.start("127.0.0.1", 0)
+    caller = await Caller.connect(app.port)
+    found, headers, body = await caller.call(get(path))
+    assert (found, headers["content-type"]) == (status, "application/json")
+    assert answer.items() <= json.loads(body).items()
+    assert (await caller.call(post(path, b"")))[0] == 405
+    assert (await caller.call(get("/metrics/")))[0] == 404
     await app.drain(0)
     await caller.close()
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from windlass.api.call import Limits
 from windlass.api.openapi import definitions, instances, jobs, node, parked_steps, responses
 from windlass.api.openapi.operation import Link, Operation
 from windlass.api.openapi.shape import ref
@@ -41,8 +42,8 @@ OPERATIONS: Sequence[Operation] = (
 )
 
 
-def document(settings: Settings) -> dict[str, Any]:
-    """The whole document, with the limits that `settings` sets."""
+def document(settings: Settings, limits: Limits) -> dict[str, Any]:
+    """The whole document, with the settings and the server's limits in force."""
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation)
@@ -68,7 +69,7 @@ def document(settings: Settings) -> dict[str, Any]:
                 **responses.SCHEMAS,
             },
             "responses": {
-                responses.NAMES[status]: response for status, response in responses.shared(settings).items()
+                responses.NAMES[status]: response for status, response in responses.shared(limits).items()
             },
         },
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from windlass.api import bounds
 from windlass.api.history import pascal
 from windlass.api.openapi.definitions import NO_DEFINITION
 from windlass.api.openapi.operation import PAGING, Link, Operation, path_id
@@ -149,7 +150,9 @@ SCHEMAS: Mapping[str, Schema] = {
             "definitionId": text("What to run.", minLength=1, examples=["greet"]),
             "definitionVersion": or_null(integer("Absent, null or below 1: the newest.")),
             "variables": variables("What the instance begins with."),
-            "businessKey": or_null(text("Yours, to find it by; need not be unique.")),
+            "businessKey": or_null(
+                text(f"Yours to find it by, not unique; at most {bounds.BUSINESS_KEY_BYTES_MAX} bytes.")
+            ),
         },
     ),
     "CancelInstance": record((), {"reason": or_null(word("Becomes the failureReason."))}),

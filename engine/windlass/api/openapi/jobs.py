@@ -106,6 +106,7 @@ def _poll(settings: Settings) -> Schema:
             "jobTypes": {
                 "type": "array",
                 "minItems": 1,
+                "maxItems": bounds.JOB_TYPES_MAX,
                 "items": text("A jobType of a step."),
                 "description": "What the worker can do.",
                 "examples": [["say-hello"]],

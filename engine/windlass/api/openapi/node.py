@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from windlass.api.openapi.operation import Operation
-from windlass.api.openapi.shape import Schema, integer, ref, time, whole, word
+from windlass.api.openapi.shape import Schema, integer, record, ref, time, whole, word
 
 _MODE: Schema = word("How jobs reach workers.", enum=["polling", "kafka_outbox"])
 _REASONS: Schema = {"type": "array", "items": {"type": "string"}, "description": "Why not; empty when ready."}
@@ -89,10 +89,16 @@ SCHEMAS: Mapping[str, Schema] = {
             "nodeName": word("WINDLASS_NODE_NAME."),
         },
     ),
-    "Readiness": whole(
+    "Readiness": record(
+        ("ready", "reasons"),
         {
             "ready": {"type": "boolean", "description": "Whether calls may be sent here."},
             "reasons": _REASONS,
+            "degraded": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "What does not work although calls are answered; only there when something does not.",
+            },
         },
     ),
     "HealthDetails": whole(

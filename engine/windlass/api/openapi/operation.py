@@ -49,7 +49,7 @@ PAGING: Mapping[str, Schema] = {
         "type": "integer",
         "minimum": 0,
         "default": 0,
-        "description": "From 0. What is no such number counts as 0.",
+        "description": f"From 0. More than {bounds.PAGE_MAX} counts as that, what is no such number as 0.",
     },
     "pageSize": {
         "type": "integer",

@@ -9,7 +9,6 @@ from windlass import errors
 from windlass.api import faults
 from windlass.api.call import Limits
 from windlass.api.openapi.shape import Schema, ref, whole, word
-from windlass.config import Settings
 
 #: A call can be refused so before it reaches any operation.
 EARLY = tuple(faults.EARLY_CODES)
@@ -62,19 +61,18 @@ NAMES: Mapping[int, str] = {
 }
 
 
-def shared(settings: Settings) -> dict[int, dict[str, Any]]:
+def shared(limits: Limits) -> dict[int, dict[str, Any]]:
     """What any operation may answer, by status, in the same words for all."""
-    limits = Limits()
     words = {
         400: "The call is no HTTP, or its path, query or body is not what the operation takes. Nothing was changed.",
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
-        413: f"The body is larger than {settings.body_bytes_max} bytes; the connection is closed.",
+        413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "The engine is at fault; its log has the cause. Nothing was changed.",
         503: "Not now: the database is away, the node is leaving or runs as scheduler, or all its "
-        f"{settings.connections_max} connections are busy. Try again, here or elsewhere; the text says when a change "
+        f"{limits.connections_max} connections are busy. Try again, here or elsewhere; the text says when a change "
         "may have happened all the same.",
-        504: f"The call took longer than {settings.request_timeout_s:g} s. No body. Whether a change happened is not "
+        504: f"The call took longer than {limits.request_s:g} s. No body. Whether a change happened is not "
         "known.",
     }
     return {status: refusal(status, text) for status, text in words.items()}

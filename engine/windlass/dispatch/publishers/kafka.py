@@ -8,6 +8,7 @@ never creates one, and nothing is produced to a topic that was not found so.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -121,9 +122,7 @@ class KafkaPublisher:
                 "WE_KAFKA_SASL_PASSWORD and WE_KAFKA_SASL_MECHANISM"
             )
         # A listener that does not speak TLS hangs up, which the client counts as a lost connection.
-        tls = seen.get(KafkaError._SSL) or next(
-            (e for e in seen.values() if "SSL handshake" in e.str()), None
-        )
+        tls = seen.get(KafkaError._SSL) or next((e for e in seen.values() if "SSL" in e.str()), None)
         if tls is not None:
             return (
                 f"the TLS handshake with {brokers} failed ({tls.str()}); check WE_KAFKA_TLS_CA_PATH, "
@@ -299,12 +298,18 @@ class KafkaPublisher:
     # -- clients
 
     async def close(self) -> None:
+        """The clients' own threads call back until they are gone, so they have to go before Python does."""
         self._is_closing = True
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            await self._in_thread(self._publishing, producer.flush, CLOSE_WITHIN_S)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_WITHIN_S):
+                await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         for executor in (self._publishing, self._asking):
-            executor.shutdown(wait=False, cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
+        if self._producer is not None:
+            self._producer.flush(CLOSE_WITHIN_S)
+        self._producer = self._admin = None
 
     def _administrator(self) -> AdminClient:
         if self._admin is None:

@@ -71,3 +71,9 @@ WITH due AS MATERIALIZED (
 SELECT f.id, f.job_type, false AS exhausted FROM freed AS f
 UNION ALL
 SELECT due.id, NULL, true FROM due WHERE $2::integer <> 0 AND due.expiries >= $2::integer;
+
+-- name: job_queue_length
+-- How many jobs of type $1 wait, counted up to $2 and no further: whoever scales by it needs no more, and a long queue
+-- must not make the question dear.
+SELECT count(*)::integer AS waiting
+FROM (SELECT FROM job WHERE status = 'UNLOCKED' AND job_type = $1 LIMIT $2) AS counted;

@@ -56,7 +56,9 @@ WITH led AS MATERIALIZED (
     DELETE FROM dispatch_outbox AS o USING led WHERE o.id = ANY ($2::text::text[])
     RETURNING o.job_id, o.instance_id
 ), dropped AS (
-    DELETE FROM dispatch_outbox AS o USING led WHERE o.id = ANY ($3::text::text[])
+    DELETE FROM dispatch_outbox AS o USING led
+    WHERE o.id = ANY ($3::text::text[])
+      AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.id = o.job_id AND j.status = 'UNLOCKED')
     RETURNING o.job_id
 ), forgotten AS (
     DELETE FROM job_dispatch AS d USING dropped WHERE d.job_id = dropped.job_id AND d.deadline IS NULL

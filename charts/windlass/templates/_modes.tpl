@@ -1,0 +1,34 @@
+{{/* Every dispatch mode that some pod of this release runs in, separated by blanks. */}}
+{{- define "windlass.modes" -}}
+{{- $modes := list .Values.engine.dispatchMode -}}
+{{- range .Values.pools -}}
+{{- $modes = append $modes (.dispatchMode | default $.Values.engine.dispatchMode) -}}
+{{- end -}}
+{{- $modes | uniq | sortAlpha | join " " -}}
+{{- end -}}
+
+{{- define "windlass.usesKafka" -}}
+{{- if contains "kafka_outbox" (include "windlass.modes" .) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "windlass.usesPolling" -}}
+{{- if contains "polling" (include "windlass.modes" .) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "windlass.kafka.isSecured" -}}
+{{- if and (include "windlass.usesKafka" .) (eq .Values.kafka.transport "sasl_scram_tls") -}}true{{- end -}}
+{{- end -}}
+
+{{- define "windlass.kafka.seedBrokers" -}}
+{{- if kindIs "slice" .Values.kafka.seedBrokers -}}
+{{- join "," .Values.kafka.seedBrokers -}}
+{{- else -}}
+{{- .Values.kafka.seedBrokers | trim -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The database comes in parts, and not as one DSN. */}}
+{{- define "windlass.postgresql.isSplit" -}}
+{{- $postgresql := .Values.postgresql -}}
+{{- if or $postgresql.host $postgresql.user $postgresql.database (compact (values $postgresql.secretKeys)) -}}true{{- end -}}
+{{- end -}}

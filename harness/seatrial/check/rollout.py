@@ -1,0 +1,82 @@
+"""RO: an upgrade, a rollback or a drain that is done whole or not at all, and never at the cost of readiness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.facts import facts_of
+from seatrial.check.finding import Findings
+from seatrial.history import Call, History
+from seatrial.verdict import Verdict
+
+GUARANTEE = (
+    "A rollout is whole or nothing: one that succeeds has replaced every pod, one whose migration fails has touched "
+    "none, and neither these nor a drained node leave fewer pods ready than promised."
+)
+
+ROLLOUTS = frozenset({"upgrade_release", "roll_back_release"})
+DRAIN = "drain_node"
+DEPLOYED = "deployed"
+
+
+@assuming("RO", GUARANTEE, PAIRED, BITTEN)
+def rollout(history: History) -> Verdict:
+    """Parameters: `ready_min`: so many pods are ready all the time; `evictions_refused_min` (0): without so many
+    refused evictions no budget was put to the test. What should become of a release (`expects`) stands with each
+    operation.
+    """
+    facts = facts_of(history)
+    findings = Findings(facts)
+    ready_min = int(facts.number("ready_min"))
+    operations = [
+        call for name in (*sorted(ROLLOUTS), DRAIN) for call in facts.calls_of(name) if _is_over(call)
+    ]
+    fewest: int | None = None
+    replaced = refused = 0
+    for call in operations:
+        assert call.end is not None
+        seen = call.end.value
+        fewest = int(seen["ready_min"]) if fewest is None else min(fewest, int(seen["ready_min"]))
+        refused += int(seen.get("refused", 0))
+        if call.invoke.f in ROLLOUTS:
+            replaced += len(set(seen["pods_before"]) - set(seen["pods_after"]))
+        for fault in _faults(call, ready_min):
+            findings.add(f"{call.invoke.f}: {fault}", at=(call.invoke.index, call.end.index))
+    figures: dict[str, Any] = {
+        "operations": len(operations),
+        "pods_replaced": replaced,
+        "evictions_refused": refused,
+        "ready_min": fewest,
+    }
+    summary = (
+        f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions put off, "
+        f"at least {fewest} pods ready"
+    )
+    vacuous = None if operations else "no rollout and no drain was tried"
+    if refused < (wanted := int(facts.number("evictions_refused_min", 0))):
+        vacuous = f"{refused} evictions were refused, {wanted} were to be: no budget was put to the test"
+    return findings.verdict("RO", GUARANTEE, summary, figures, vacuous=vacuous)
+
+
+def _is_over(call: Call) -> bool:
+    return call.end is not None and call.outcome == "ok"
+
+
+def _faults(call: Call, ready_min: int) -> Iterator[str]:
+    assert call.end is not None
+    seen = call.end.value
+    if seen["ready_min"] < ready_min:
+        yield f"only {seen['ready_min']} pods were ready at one time, {ready_min} were promised"
+    if call.invoke.f not in ROLLOUTS:
+        return
+    expects = call.invoke.value["parameters"]["expects"]
+    before, after = set(seen["pods_before"]), set(seen["pods_after"])
+    if seen["status"] != expects:
+        said = f": {seen['message'][:300]}" if seen.get("message") else ""
+        yield f"revision {seen['revision']} is {seen['status']!r} and should be {expects!r}{said}"
+    elif expects == DEPLOYED and (kept := before & after):
+        yield f"revision {seen['revision']} is deployed and {len(kept)} of {len(before)} pods are the old ones"
+    elif expects != DEPLOYED and before != after:
+        yield f"revision {seen['revision']} is {expects} and {len(before - after)} of {len(before)} pods are gone"

@@ -1,0 +1,435 @@
+"""A release of the chart on Kubernetes, in a namespace and with a database of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+import psycopg
+
+from seatrial.cluster import Broker, Build, ClusterError, ClusterSpec, Drained, Replica, Rollout
+from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.kube import Conflict, NotThere
+from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
+from seatrial.cluster.kind.roster import CONTAINER, ENGINE_LABELS, Pod, Roster, place_services
+from seatrial.render import default_chart
+
+INSTALL_WITHIN_S = 180
+READY_WITHIN_S = 60.0
+GONE_WITHIN_S = 60.0
+SIGNAL_WITHIN_S = 20.0
+DRAIN_WITHIN_S = 180.0
+SECRET, SECRET_KEY = "database", "dsn"
+SERVICE = "service"
+_PORTS: Mapping[str, int] = {"rest": 8080, "grpc": 9090, "metrics": 9091}
+_ANSWER_INTERVAL_S = 0.1
+_EVICT_INTERVAL_S = 0.5
+_TERMINATED_WITHIN_MS = 5_000
+_HEALTH_PATH = "/healthz"
+_SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"}
+
+
+class KindCluster:
+    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade and Nodes, with a `broker` Kafka too.
+
+    A killed replica is started again by its kubelet at once, so `start` only waits for it.
+    """
+
+    def __init__(
+        self, spec: ClusterSpec, ground: Ground, *, broker: Broker | None = None, chart: Path | None = None
+    ) -> None:
+        if spec.replicas < 1:
+            raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
+        if spec.engine_command is not None:
+            raise ClusterError(
+                "an engine command runs processes of this machine; on Kubernetes name an image in a values file"
+            )
+        self.spec = spec
+        self.ground = ground
+        self.namespace = f"trial-{secrets.token_hex(4)}"
+        self.release: Release
+        self.roster: Roster
+        self._broker = broker
+        self._chart = chart or default_chart()
+        self._database = self.namespace.replace("-", "_")
+        self._values: dict[str, Any] = {}
+        self._replicas: list[Replica] = []
+        self._cordoned: set[str] = set()
+        self._paused: set[str] = set()
+        self._ended: set[str] = set()
+        self._ready_min: list[int] = []
+        self._stack = AsyncExitStack()
+
+    async def up(self) -> None:
+        if self._replicas:
+            raise ClusterError("the cluster is up already; take it down first")
+        try:
+            await self._lay_foundations()
+            await self.release.install(self._all_values("this"), within_s=INSTALL_WITHIN_S)
+            if self.spec.entrance == "service":
+                await self._open_service()
+            await asyncio.gather(*(self._until_answers(replica) for replica in self._replicas))
+        except ReleaseFailed as err:
+            cause = await self._why_not_up()
+            await self.down()
+            raise ClusterError(f"{err}; {cause}") from None
+        except BaseException:
+            await self.down()
+            raise
+
+    async def down(self) -> None:
+        await self._stack.aclose()
+        self._replicas = []
+
+    def replicas(self) -> Sequence[Replica]:
+        return list(self._replicas)
+
+    async def kill(self, replica: str) -> None:
+        """SIGKILL to its processes; returns when they are gone. Its kubelet starts the container again."""
+        pod = self._pod(replica)
+        await self.ground.agent.signal(pod.node, pod.container_id, "KILL")
+        self._ended.add(pod.container_id)
+
+    async def stop(self, replica: str) -> int:
+        """SIGTERM to its processes, and no other sign: a container that ends so is started again, too."""
+        pod = self._pod(replica)
+        await self.ground.agent.signal(pod.node, pod.container_id, "TERM")
+        await self._until(lambda: not self._holds(replica, pod), READY_WITHIN_S, f"{replica} stops")
+        self._ended.add(pod.container_id)
+        after = self.roster.pod(replica)
+        return after.last_exit_code if after is not None and after.last_exit_code is not None else 0
+
+    async def start(self, replica: str, *, wait_ready: bool = True) -> None:
+        if not wait_ready:
+            return
+        if self.spec.entrance == "service":
+            await self._until(
+                lambda: self._ready_count() >= self.spec.replicas, READY_WITHIN_S, "all pods are ready"
+            )
+        else:
+            await self._until(lambda: self._is_ready(replica), READY_WITHIN_S, f"{replica} is ready")
+        await self._until_answers(next(each for each in self._replicas if each.name == replica))
+
+    async def pause(self, replica: str) -> None:
+        pod = self._pod(replica)
+        self._paused.add(replica)
+        await self.ground.agent.signal(pod.node, pod.container_id, "STOP")
+        await self._until_state(pod, lambda states: set(states) == {"T"}, f"{replica} is stopped")
+
+    async def resume(self, replica: str) -> None:
+        pod = self._pod(replica)
+        await self.ground.agent.signal(pod.node, pod.container_id, "CONT")
+        await self._until_state(pod, lambda states: "T" not in states, f"{replica} goes on")
+        self._paused.discard(replica)
+
+    def dsn(self) -> str:
+        """The superuser's, past the engine. Holds a password."""
+        return self.ground.server.dsn(self._database)
+
+    async def crash_database(self) -> None:
+        await self.ground.server.crash()
+
+    async def stop_database(self, mode: Literal["immediate", "fast"] = "immediate") -> None:
+        if mode == "immediate":
+            await self.ground.server.crash()
+        await self.ground.server.stop()
+
+    async def start_database(self) -> None:
+        await self.ground.server.start()
+
+    async def terminate_sessions(self, replica: str) -> int:
+        """Those that come from its pod; returns when they are gone from the database."""
+        pod = self._pod(replica)
+        try:
+            async with await psycopg.AsyncConnection.connect(self.dsn(), autocommit=True) as connection:
+                found = await connection.execute(
+                    "SELECT count(pg_terminate_backend(pid, %s)) FROM pg_stat_activity"
+                    " WHERE client_addr = %s::inet AND datname = %s",
+                    (_TERMINATED_WITHIN_MS, pod.address, self._database),
+                )
+                row = await found.fetchone()
+        except psycopg.Error as err:
+            raise ClusterError(f"the sessions of {replica} cannot be terminated: {err}") from err
+        return int(row[0]) if row else 0
+
+    def log_path(self, replica: str) -> Path:
+        return self.roster.log_path(replica)
+
+    def restarts(self, replica: str) -> int:
+        if self.spec.entrance == "service":
+            return sum(pod.restarts for pod in self.roster.pods)
+        return self.roster.restarts(replica)
+
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> KindCluster:
+        spec = dataclasses.replace(self.spec, folder=folder, replicas=replicas, values=values)
+        return KindCluster(spec, self.ground, broker=self._broker, chart=self._chart)
+
+    def broker(self) -> Broker:
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return self._broker
+
+    async def run_command(self, replica: str, *words: str) -> None:
+        pod = self._pod(replica)
+        found = await self.ground.kube.get("Pod", pod.name, self.namespace)
+        program = next(each for each in found["spec"]["containers"] if each["name"] == CONTAINER)["command"][
+            0
+        ]
+        await self.ground.kube.execute(self.namespace, pod.name, CONTAINER, [program, *words])
+
+    async def upgrade(self, build: Build, values: Mapping[str, object] | None = None) -> Rollout:
+        """Raises ClusterError when the build's image is nowhere."""
+        self._values = _merged(self._values, values or {})
+        asked = self._all_values(build)
+        await self.ground.load([engine_image(self._chart, asked)])
+        return await self._roll(lambda: self.release.upgrade(asked, within_s=INSTALL_WITHIN_S))
+
+    async def rollback(self) -> Rollout:
+        return await self._roll(lambda: self.release.rollback(within_s=INSTALL_WITHIN_S))
+
+    def placement(self) -> Mapping[str, int]:
+        nodes = [pod.node for pod in self.roster.pods if pod.is_ready and pod.node not in self._cordoned]
+        return {node: nodes.count(node) for node in nodes}
+
+    async def drain(self, node: str) -> Drained:
+        self._cordoned.add(node)
+        await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": True}})
+        gone: set[str] = set()
+        refused = 0
+        give_up_at_s = time.monotonic() + DRAIN_WITHIN_S
+        with self._watching_readiness() as ready_min:
+            while here := [pod for pod in self.roster.pods if pod.node == node]:
+                for pod in here:
+                    if pod.uid not in gone:
+                        try:
+                            await self.ground.kube.evict(pod.name, self.namespace)
+                            gone.add(pod.uid)
+                        except NotThere:
+                            gone.add(pod.uid)
+                        except Conflict:
+                            refused += 1
+                if time.monotonic() > give_up_at_s:
+                    names = ", ".join(pod.name for pod in here)
+                    raise ClusterError(
+                        f"{node} is not drained after {DRAIN_WITHIN_S:g} s: {names} are still there"
+                    )
+                await asyncio.sleep(_EVICT_INTERVAL_S)
+            await self._until(
+                lambda: self._ready_count() >= self.spec.replicas,
+                READY_WITHIN_S,
+                "every evicted pod has an heir",
+            )
+            return Drained(len(gone), refused, ready_min())
+
+    async def uncordon(self, node: str) -> None:
+        await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": None}})
+        self._cordoned.discard(node)
+
+    async def _lay_foundations(self) -> None:
+        """All that a release needs before it is installed; `down` gives it back in reverse order."""
+        ground = self.ground
+        await ground.server.start()
+        # Also what it may be upgraded to, since copying an image takes long on a cluster under load.
+        await ground.load(engine_image(self._chart, self._all_values(build)) for build in _SUFFIX)
+        await ground.server.create_database(self._database)
+        self._stack.push_async_callback(self._drop_database)
+        self._stack.push_async_callback(self._remove)
+        await ground.kube.apply(
+            _namespace(self.namespace), self._secret(ground.server.engine_dsn(self._database))
+        )
+        by_service = self.spec.entrance == "service"
+        places = [] if by_service else [f"replica-{number}" for number in range(self.spec.replicas)]
+        await ground.kube.apply(*place_services(self.namespace, places, _PORTS))
+        self._replicas = [await self._replica(place, place) for place in places]
+        self.release = Release(ground.access, self.namespace, self._chart)
+        self.roster = Roster(ground.kube, self.namespace, places, self.spec.folder.resolve() / "logs")
+        self.roster.open()
+        self._stack.push_async_callback(self.roster.close)
+        self._stack.push_async_callback(self._heal)
+
+    async def _heal(self) -> None:
+        for node in list(self._cordoned):
+            await self.uncordon(node)
+        for replica in list(self._paused):
+            with suppress(ClusterError):
+                await self.resume(replica)
+
+    async def _remove(self) -> None:
+        """The namespace with all in it; its pods are not asked to take their time."""
+        kube = self.ground.kube
+        await kube.delete("Namespace", self.namespace)
+        give_up_at_s = time.monotonic() + GONE_WITHIN_S
+        while pods := await kube.list("Pod", self.namespace):
+            for pod in pods:
+                await kube.delete("Pod", pod["metadata"]["name"], self.namespace, grace_s=1)
+            if time.monotonic() > give_up_at_s:
+                raise ClusterError(f"the pods of {self.namespace} do not end in {GONE_WITHIN_S:g} s")
+            await asyncio.sleep(_EVICT_INTERVAL_S)
+
+    async def _drop_database(self) -> None:
+        await self.ground.server.start()
+        await self.ground.server.drop_database(self._database)
+
+    def _secret(self, dsn: str) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": SECRET, "namespace": self.namespace},
+            "stringData": {SECRET_KEY: dsn},
+        }
+
+    def _all_values(self, build: Build) -> dict[str, Any]:
+        """The spec's, what upgrades added, and what only the harness knows."""
+        values = _merged(
+            _merged(self.spec.values, self._values),
+            {
+                "replicaCount": self.spec.replicas,
+                "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
+                **({"service": {"type": "NodePort"}} if self.spec.entrance == "service" else {}),
+                **({"kafka": self._broker.engine_values(secured=False)} if self._broker is not None else {}),
+            },
+        )
+        tag = engine_image(self._chart, values).rpartition(":")[2]
+        return _merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
+
+    async def _open_service(self) -> None:
+        found = await self.ground.kube.list("Service", self.namespace, labels=ENGINE_LABELS)
+        service = next(
+            each for each in found if any(port["name"] == "rest" for port in each["spec"]["ports"])
+        )
+        self._replicas = [await self._replica(SERVICE, service["metadata"]["name"])]
+
+    async def _replica(self, name: str, service: str) -> Replica:
+        found = await self.ground.kube.get("Service", service, self.namespace)
+        ports = {port["name"]: port["nodePort"] for port in found["spec"]["ports"]}
+        base = f"http://{self.ground.address}"
+        metrics = f"{base}:{ports['metrics']}" if "metrics" in ports else None
+        return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.ground.address}:{ports['grpc']}")
+
+    async def _roll(self, change: Callable[[], Awaitable[None]]) -> Rollout:
+        before = tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
+        message = ""
+        with self._watching_readiness() as ready_min:
+            try:
+                await change()
+            except ReleaseFailed as err:
+                message = str(err)
+            revision = await self.release.revision()
+            await self.roster.change()
+            after = [pod for pod in self.roster.pods if not pod.is_leaving]
+            return Rollout(
+                revision=revision.number,
+                status=revision.status,
+                pods_before=before,
+                pods_after=tuple(sorted(pod.uid for pod in after)),
+                image_after=", ".join(sorted({pod.image for pod in after})),
+                ready_min=ready_min(),
+                message=message,
+            )
+
+    @contextmanager
+    def _watching_readiness(self) -> Iterator[Callable[[], int]]:
+        """Inside the block, the fewest ready pods that any look has found."""
+        counts = [self._ready_count()]
+
+        async def watch() -> None:
+            while True:
+                await self.roster.change()
+                counts.append(self._ready_count())
+
+        watcher = asyncio.create_task(watch())
+        try:
+            yield lambda: min(counts)
+        finally:
+            watcher.cancel()
+
+    def _ready_count(self) -> int:
+        return sum(pod.is_ready for pod in self.roster.pods)
+
+    def _is_ready(self, replica: str) -> bool:
+        pod = self.roster.pod(replica)
+        return pod is not None and pod.is_ready and pod.container_id not in self._ended
+
+    def _holds(self, replica: str, before: Pod) -> bool:
+        pod = self.roster.pod(replica)
+        return pod is not None and pod.container_id == before.container_id and pod.is_running
+
+    def _pod(self, replica: str) -> Pod:
+        pod = self.roster.pod(replica)
+        if pod is None or not pod.is_running:
+            raise ClusterError(
+                f"no pod runs as {replica!r}; there are {', '.join(map(str, self.replicas()))}"
+            )
+        return pod
+
+    async def _until(self, predicate: Callable[[], bool], within_s: float, what: str) -> None:
+        try:
+            async with asyncio.timeout(within_s):
+                while not predicate():
+                    await self.roster.change()
+        except TimeoutError:
+            raise ClusterError(f"not within {within_s:g} s: {what}; {await self._why_not_up()}") from None
+
+    async def _until_state(self, pod: Pod, predicate: Callable[[str], bool], what: str) -> None:
+        give_up_at_s = time.monotonic() + SIGNAL_WITHIN_S
+        while not predicate(states := await self.ground.agent.states(pod.node, pod.container_id)):
+            if time.monotonic() > give_up_at_s:
+                raise ClusterError(f"not within {SIGNAL_WITHIN_S:g} s: {what}; its processes are {states!r}")
+
+    async def _until_answers(self, replica: Replica) -> None:
+        give_up_at_s = time.monotonic() + READY_WITHIN_S
+        timeout = aiohttp.ClientTimeout(total=2.0)
+        async with aiohttp.ClientSession(timeout=timeout) as session:
+            while True:
+                try:
+                    async with session.get(replica.rest_url + _HEALTH_PATH) as response:
+                        if response.status == 200:
+                            return
+                        cause = f"it answered {response.status}"
+                except (aiohttp.ClientError, TimeoutError) as err:
+                    cause = str(err) or type(err).__name__
+                if time.monotonic() > give_up_at_s:
+                    raise ClusterError(
+                        f"{replica.name} is not reached at {replica.rest_url} in {READY_WITHIN_S:g} s: {cause}; "
+                        "the ports of the nodes must be open to this machine"
+                    )
+                await asyncio.sleep(_ANSWER_INTERVAL_S)
+
+    async def _why_not_up(self) -> str:
+        """What the pods say, for the message of an error."""
+        with suppress(ClusterError):
+            states = []
+            for found in await self.ground.kube.list("Pod", self.namespace):
+                for status in found["status"].get("containerStatuses") or ():
+                    waiting = (status.get("state") or {}).get("waiting") or {}
+                    ready = "ready" if status.get("ready") else waiting.get("reason") or "not ready"
+                    states.append(f"{found['metadata']['name']} is {ready}")
+            return f"of release {RELEASE} in {self.namespace}: {', '.join(states) or 'no pod is there'}"
+        return "and the API does not say why"
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    """The strictest pod security there is is in force: what the chart makes must bear it."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """As Helm merges values files: maps key by key, everything else replaced."""
+    merged = dict(lower)
+    for key, value in upper.items():
+        below = merged.get(key)
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,130 @@
+"""The chart as Helm installs, upgrades and rolls it back, in one namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import helm_python
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.kind.kube import Access
+from seatrial.render import RenderError, render_chart
+
+RELEASE = "windlass"
+#: Helm 4's own way to wait: until every object is as its status says it should be
+WAIT = "watcher"
+
+Result = TypeVar("Result")
+
+
+class ReleaseFailed(ClusterError):
+    """Helm gave up; the cluster is as its message says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    number: int
+    status: str
+    description: str
+
+
+class Release:
+    """Calls block in threads of their own; two for one release must not overlap, so each waits for the last."""
+
+    def __init__(self, access: Access, namespace: str, chart: Path) -> None:
+        self._access = access
+        self._namespace = namespace
+        self._chart = chart
+        self._turn = asyncio.Lock()
+
+    async def install(self, values: Mapping[str, Any], *, within_s: int) -> None:
+        await self._act(
+            "install",
+            lambda helm: helm.install(
+                self._chart, RELEASE, dict(values), namespace=self._namespace, timeout=within_s, wait=WAIT
+            ),
+        )
+
+    async def upgrade(self, values: Mapping[str, Any], *, within_s: int) -> None:
+        """All values anew, as `--reset-values`."""
+        await self._act(
+            "upgrade",
+            lambda helm: helm.upgrade(
+                self._chart, RELEASE, dict(values), namespace=self._namespace, timeout=within_s, wait=WAIT,
+                reset_values=True,
+            ),
+        )  # fmt: skip
+
+    async def rollback(self, *, within_s: int) -> None:
+        """To the revision before this one."""
+        await self._act("rollback", lambda helm: helm.rollback(RELEASE, timeout=within_s, wait=WAIT))
+
+    async def test(self, *, within_s: int) -> str:
+        """`helm test`; what its pods printed."""
+        return json.dumps(
+            await self._act("test", lambda helm: helm.test(RELEASE, timeout=within_s, logs=True))
+        )
+
+    async def uninstall(self, *, within_s: int) -> None:
+        await self._act("uninstall", lambda helm: helm.uninstall(RELEASE, timeout=within_s, wait=WAIT))
+
+    async def revision(self) -> Revision:
+        """The newest, whatever became of it."""
+        found = (await self._act("history", lambda helm: helm.history(RELEASE)))[-1]
+        info = found.get("info") or found
+        return Revision(
+            int(found.get("version") or found.get("revision") or 0),
+            str(info.get("status", "")),
+            str(info.get("description", "")),
+        )
+
+    async def stored_values(self) -> str:
+        """As `helm get values --all` shows them to anybody who may read the release."""
+        return json.dumps(await self._act("values", lambda helm: helm.get_values(RELEASE, all_values=True)))
+
+    async def manifest(self) -> str:
+        return str((await self._act("manifest", lambda helm: helm.status(RELEASE))).get("manifest", ""))
+
+    async def _act(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
+        async with self._turn:
+            return await asyncio.to_thread(self._blocking, verb, action)
+
+    def _blocking(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
+        with (
+            _plainly(f"helm {verb} of {RELEASE} in {self._namespace}"),
+            helm_python.Config(
+                kubeconfig_content=self._access.kubeconfig,
+                kube_context=self._access.context,
+                namespace=self._namespace,
+            ) as helm,
+        ):
+            return action(helm)
+
+
+@contextmanager
+def _plainly(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (helm_python.HelmValuesError, helm_python.HelmRenderError) as err:
+        raise ClusterError(f"{what}: the chart refuses the values: {err}") from None
+    except helm_python.HelmError as err:
+        raise ReleaseFailed(f"{what} failed: {err}") from None
+
+
+#: enough for the chart to render; no release is made with it
+_ANY_DATABASE: Mapping[str, Any] = {"postgresql": {"dsn": "", "existingSecret": "any"}}
+
+
+def engine_image(chart: Path, values: Mapping[str, Any]) -> str:
+    """What the Deployment would run. Raises ClusterError when the chart refuses the values."""
+    try:
+        rendered = render_chart(chart, {**values, **_ANY_DATABASE}, RELEASE)
+    except RenderError as err:
+        raise ClusterError(f"the chart cannot be rendered: {err}") from None
+    return str(rendered.of_kind("Deployment")[0]["spec"]["template"]["spec"]["containers"][0]["image"])

@@ -1,0 +1,238 @@
+"""PostgreSQL in the cluster: one pod with a volume, which the drills of a run share, each with a database of its own.
+
+The harness comes in through a port of the nodes as the superuser, the engine through the Service with a role and a
+password of its own. fsync is on. Its processes share one namespace of ids, so that the postmaster can be killed as in a
+crash: in its own namespace it would be process 1, which no signal from inside can kill.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import Any
+from urllib.parse import quote
+
+import psycopg
+from psycopg import sql
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.kind.kube import Kube, Object
+
+ENGINE_ROLE = "windlass"
+NAME = "postgres"
+READY_WITHIN_S = 180.0
+GONE_WITHIN_S = 60.0
+MAX_CONNECTIONS = 200
+_PORT = 5432
+_CONNECT_TIMEOUT_S = 3
+_LOOK_INTERVAL_S = 0.1
+_FOLDER = "/var/lib/postgresql/data"
+_KILL_ALL = """
+for p in /proc/[0-9]*; do
+  if [ "$(cat $p/comm 2>/dev/null)" = postgres ]; then kill -9 ${p#/proc/}; fi
+done
+"""
+
+
+class PostgresPod:
+    """`start` ... `close`. `address` is the nodes', where its port is found."""
+
+    def __init__(self, kube: Kube, *, image: str, address: str) -> None:
+        self._kube = kube
+        self._image = image
+        self._address = address
+        self.namespace = f"seatrial-{secrets.token_hex(4)}"
+        self._superuser_password = secrets.token_urlsafe(18)
+        self._engine_password = secrets.token_urlsafe(18)
+        self._port = 0
+        self._is_made = False
+
+    async def start(self) -> None:
+        """Returns when it answers a query. Nothing happens when it does already."""
+        if not self._is_made:
+            await self._make()
+        elif not await self._pods():
+            await self._scale(1)
+        await self._until_answers()
+
+    async def close(self) -> None:
+        if self._is_made:
+            self._is_made = False
+            await self._kube.delete("Namespace", self.namespace)
+
+    async def stop(self) -> None:
+        """A fast shutdown; returns when the pod is gone. `start` brings it back with its data."""
+        await self._scale(0)
+        give_up_at_s = time.monotonic() + GONE_WITHIN_S
+        while await self._pods():
+            if time.monotonic() > give_up_at_s:
+                raise ClusterError(
+                    f"PostgreSQL in {self.namespace} still runs {GONE_WITHIN_S:g} s after its end"
+                )
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+
+    async def crash(self) -> None:
+        """SIGKILL to every process of it; its kubelet starts it again, and recovery follows."""
+        pods = await self._pods()
+        if not pods:
+            raise ClusterError("the database does not run; start it before crashing it")
+        await self._kube.execute(self.namespace, pods[0]["metadata"]["name"], NAME, ["bash", "-c", _KILL_ALL])
+
+    def dsn(self, database: str = "postgres") -> str:
+        """The superuser's, from outside the cluster. Holds the password."""
+        return f"postgresql://postgres:{self._superuser_password}@{self._address}:{self._port}/{database}"
+
+    def engine_dsn(self, database: str, *, role: str = ENGINE_ROLE, password: str | None = None) -> str:
+        """The engine's, from inside the cluster. Holds the password."""
+        known = quote(password or self._engine_password, safe="")
+        return f"postgresql://{role}:{known}@{NAME}.{self.namespace}.svc.cluster.local:{_PORT}/{database}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must show up in no report."""
+        return (self._superuser_password, self._engine_password)
+
+    async def create_database(self, name: str) -> None:
+        await self._execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(ENGINE_ROLE))
+        )
+
+    async def drop_database(self, name: str) -> None:
+        await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    async def create_heir(self, role: str, password: str) -> None:
+        """Another role with all that the engine's may do: how credentials are rotated without a gap."""
+        await self._execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(
+                sql.Identifier(role), sql.Literal(password), sql.Identifier(ENGINE_ROLE)
+            )
+        )
+        # What it makes belongs to the engine's role, as before.
+        await self._execute(
+            sql.SQL("ALTER ROLE {} SET role = {}").format(sql.Identifier(role), sql.Identifier(ENGINE_ROLE))
+        )
+
+    async def set_login(self, role: str, *, allowed: bool) -> None:
+        word = sql.SQL("LOGIN" if allowed else "NOLOGIN")
+        await self._execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), word))
+
+    async def _make(self) -> None:
+        self._is_made = True
+        await self._kube.apply(*_objects(self.namespace, self._image, self._superuser_password))
+        service = await self._kube.get("Service", NAME, self.namespace)
+        self._port = int(service["spec"]["ports"][0]["nodePort"])
+        await self._until_answers()
+        await self._execute(
+            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(ENGINE_ROLE), sql.Literal(self._engine_password)
+            )
+        )
+
+    async def _until_answers(self) -> None:
+        give_up_at_s = time.monotonic() + READY_WITHIN_S
+        while True:
+            try:
+                await self._execute(sql.SQL("SELECT 1"))
+            except psycopg.OperationalError as err:
+                if time.monotonic() > give_up_at_s:
+                    cause = str(err).strip().splitlines()[0]
+                    state = await self._state()
+                    raise ClusterError(
+                        f"PostgreSQL ({self._image}) at {self._address}:{self._port} does not answer in "
+                        f"{READY_WITHIN_S:g} s: {cause}; its pod is {state}. The nodes' addresses must be "
+                        "reachable from here, and the image be pullable or SEATRIAL_POSTGRES_IMAGE name one that is"
+                    ) from None
+                await asyncio.sleep(_LOOK_INTERVAL_S)
+            else:
+                return
+
+    async def _state(self) -> str:
+        pods = await self._pods()
+        if not pods:
+            return "not there"
+        statuses = pods[0].get("status", {}).get("containerStatuses") or [{}]
+        waiting = (statuses[0].get("state") or {}).get("waiting") or {}
+        return str(waiting.get("reason") or pods[0]["status"].get("phase"))
+
+    async def _scale(self, replicas: int) -> None:
+        await self._kube.patch("StatefulSet", NAME, {"spec": {"replicas": replicas}}, self.namespace)
+
+    async def _pods(self) -> list[Object]:
+        return await self._kube.list("Pod", self.namespace, labels=f"app={NAME}")
+
+    async def _execute(self, statement: sql.SQL | sql.Composed) -> None:
+        async with await psycopg.AsyncConnection.connect(
+            self.dsn(), autocommit=True, connect_timeout=_CONNECT_TIMEOUT_S
+        ) as connection:
+            await connection.execute(statement)
+
+
+async def node_address(kube: Kube) -> str:
+    """Where the ports of the nodes are found from outside; raises ClusterError when the cluster has none."""
+    for node in await kube.list("Node"):
+        addresses = {each["type"]: each["address"] for each in node["status"].get("addresses", ())}
+        if found := addresses.get("ExternalIP") or addresses.get("InternalIP"):
+            return str(found)
+    raise ClusterError("no node of the cluster has an address; look at `kubectl get nodes -o wide`")
+
+
+def _objects(namespace: str, image: str, password: str) -> list[Object]:
+    def named(kind: str, spec: dict[str, Any], version: str = "v1") -> Object:
+        metadata = {"name": NAME, "namespace": namespace, "labels": {"app": NAME}}
+        return {"apiVersion": version, "kind": kind, "metadata": metadata, **spec}
+
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        named("Secret", {"stringData": {"password": password}}),
+        named(
+            "Service",
+            {"spec": {"type": "NodePort", "selector": {"app": NAME}, "ports": [{"port": _PORT}]}},
+        ),
+        named(
+            "StatefulSet",
+            {
+                "spec": {
+                    "serviceName": NAME,
+                    "replicas": 1,
+                    "selector": {"matchLabels": {"app": NAME}},
+                    "template": {"metadata": {"labels": {"app": NAME}}, "spec": _pod(image)},
+                    "volumeClaimTemplates": [
+                        {
+                            "metadata": {"name": "data"},
+                            "spec": {
+                                "accessModes": ["ReadWriteOnce"],
+                                "resources": {"requests": {"storage": "2Gi"}},
+                            },
+                        }
+                    ],
+                }
+            },
+            "apps/v1",
+        ),
+    ]
+
+
+def _pod(image: str) -> Object:
+    settings = {"max_connections": MAX_CONNECTIONS, "shared_buffers": "128MB", "jit": "off"}
+    secret = {"secretKeyRef": {"name": NAME, "key": "password"}}
+    return {
+        "shareProcessNamespace": True,
+        "terminationGracePeriodSeconds": 20,
+        "enableServiceLinks": False,
+        "automountServiceAccountToken": False,
+        "containers": [
+            {
+                "name": NAME,
+                "image": image,
+                "imagePullPolicy": "IfNotPresent",
+                "args": [word for name, value in settings.items() for word in ("-c", f"{name}={value}")],
+                "env": [
+                    {"name": "POSTGRES_PASSWORD", "valueFrom": secret},
+                    {"name": "PGDATA", "value": f"{_FOLDER}/pgdata"},
+                ],
+                "ports": [{"containerPort": _PORT}],
+                "volumeMounts": [{"name": "data", "mountPath": _FOLDER}],
+            }
+        ],
+    }

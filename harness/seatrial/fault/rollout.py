@@ -1,0 +1,107 @@
+"""What an operator does to the release and its machines: an upgrade, a rollback, a drained node.
+
+They are no breakage, but clients must not feel them, so they are recorded as faults: with what showed that they
+happened, and as the time in which errors count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from seatrial.cluster import Build, Cluster, Nodes, Upgrade
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+
+DEPLOYED, FAILED = "deployed", "failed"
+
+
+@dataclass(frozen=True)
+class _Operation(Bare):
+    """Over when it is done, so there is nothing to take away."""
+
+    name: ClassVar[str]
+    target: str = field(default=ALL_REPLICAS, kw_only=True)
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        return dict(self._seen)
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """It returned when it was done."""
+
+
+@dataclass(frozen=True)
+class UpgradeRelease(_Operation):
+    """`helm upgrade --wait` to a build. Bites when it made a revision, whatever became of it."""
+
+    name: ClassVar[str] = "upgrade_release"
+    build: Build = "next"
+    values: Mapping[str, object] = field(default_factory=dict)
+    expects: str = DEPLOYED
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"build": self.build, "values": dict(self.values), "expects": self.expects}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_upgrade(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen.update(asdict(await _can_upgrade(cluster, self.name).upgrade(self.build, self.values)))
+
+
+@dataclass(frozen=True)
+class RollBackRelease(_Operation):
+    """`helm rollback --wait` to the revision before. Bites as an upgrade does."""
+
+    name: ClassVar[str] = "roll_back_release"
+    expects: str = DEPLOYED
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"expects": self.expects}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_upgrade(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen.update(asdict(await _can_upgrade(cluster, self.name).rollback()))
+
+
+@dataclass(frozen=True)
+class DrainNode(_Operation):
+    """`kubectl drain` of one node, for the release's pods. Bites when one was evicted; healed by uncordoning it."""
+
+    name: ClassVar[str] = "drain_node"
+    node: str = ""
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"node": self.node}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_drain(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen.update(asdict(await _can_drain(cluster, self.name).drain(self.node)))
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        if not self._seen.get("evicted"):
+            raise FaultDidNotBite(f"{self.name}: no pod of the release was on {self.node}")
+        return await super().wait_until_it_bit(cluster)
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _can_drain(cluster, self.name).uncordon(self.node)
+
+
+def _can_upgrade(cluster: Cluster, fault: str) -> Upgrade:
+    if not isinstance(cluster, Upgrade):
+        raise lacking(cluster, fault, "Upgrade")
+    return cluster
+
+
+def _can_drain(cluster: Cluster, fault: str) -> Nodes:
+    if not isinstance(cluster, Nodes):
+        raise lacking(cluster, fault, "Nodes")
+    return cluster

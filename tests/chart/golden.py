@@ -1,0 +1,185 @@
+"""Whole renders kept as files, so that a change of the chart shows in a review what it changes for whom.
+
+Run it to write them; test_chart_golden.py compares.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from effects import PARTS, TOPICS, TRIAL
+from overlay import OVERLAYS, values_of_overlay
+from rendering import DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
+
+FOLDER = Path(__file__).parent / "golden"
+
+TEXT_OBJECT = """
+apiVersion: v1
+kind: Secret
+metadata: { name: x, namespace: {{ .Values.namespaceOverride | quote }} }
+"""
+NARROW: Values = {
+    "fullnameOverride": "orders",
+    "namespaceOverride": "shop",
+    "commonLabels": {"team": "orders"},
+    "commonAnnotations": {"example.com/owner": "orders"},
+    "global": {"imageRegistry": "registry.example"},
+    "image": {"digest": f"sha256:{'0123456789abcdef' * 4}"},
+    "imagePullSecrets": [{"name": "registry"}],
+    "service": {"type": "LoadBalancer", "annotations": {"example.com/internal": True}},
+    "serviceAccount": {"annotations": {"example.com/role": "engine"}},
+    "probes": {"liveness": {"protocol": "grpc"}},
+    "preStopSeconds": 0,
+    "podAnnotations": {"example.com/revision": 1000000},
+    "podLabels": {"tier": "back"},
+    "podSecurityContext": {"runAsUser": None},
+    "nodeSelector": {"disk": "ssd"},
+    "tolerations": [{"key": "dedicated", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+    "topologySpreadConstraints": [
+        {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}
+    ],
+    "priorityClassName": "high",
+    "runtimeClassName": "gvisor",
+    "hostAliases": [{"ip": "10.0.0.7", "hostnames": ["kafka-0.example"]}],
+    "dnsPolicy": "None",
+    "dnsConfig": {"nameservers": ["10.0.0.53"]},
+    "extraEnv": [
+        {"name": "WINDLASS_LANES", "value": 2},
+        {"name": "X", "valueFrom": {"secretKeyRef": {"name": "x", "key": "x"}}},
+    ],
+    "extraEnvFrom": [{"configMapRef": {"name": "more"}}],
+    "extraVolumes": [{"name": "more", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
+    "extraInitContainers": [{"name": "first", "image": "registry.example/first:1"}],
+    "extraContainers": [
+        {"name": "beside", "image": "registry.example/beside:1", "securityContext": {"runAsUser": 2000}}
+    ],
+    "extraObjects": [
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "{{ .Release.Name }}-more", "namespace": "shop"},
+            "data": {"lane-count": "2"},
+        },
+        TEXT_OBJECT,
+    ],
+}
+OPEN_WAYS: Values = {
+    "networkPolicy": {
+        "enabled": True,
+        "apiFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "orders"}}}],
+        "metricsFrom": [{"podSelector": {"matchLabels": {"app": "prometheus"}}}],
+        "databaseTo": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+        "databasePorts": [6432],
+        "brokerTo": [{"podSelector": {"matchLabels": {"app": "kafka"}}}],
+        "brokerPorts": [9094],
+        "extraIngress": [{"ports": [{"port": 7000}]}],
+        "extraEgress": [{"ports": [{"port": 443}]}],
+    }
+}
+MONITORED: Values = {
+    "podMonitor": {
+        "enabled": True,
+        "interval": "15s",
+        "scrapeTimeout": "5s",
+        "labels": {"release": "prometheus"},
+        "relabelings": [{"targetLabel": "region", "replacement": "eu"}],
+        "metricRelabelings": [{"sourceLabels": ["__name__"], "regex": "process_.*", "action": "drop"}],
+    },
+    "prometheusRule": {
+        "enabled": True,
+        "selector": 'job="orders"',
+        "runbookUrl": "https://runbooks.example/",
+        "disabled": ["WindlassPickupSlow"],
+    },
+    "dashboards": {"enabled": True, "annotations": {"grafana_folder": "Orders"}},
+}
+KEDA: Values = {
+    "keda": {
+        "enabled": True,
+        "queues": [{"jobType": "pay", "targetLength": 20}, {"jobType": "ship%20it", "targetLength": 1000000}],
+        "annotations": {"autoscaling.keda.sh/paused": "true"},
+    }
+}
+VERIFIED: Values = {
+    "postgresql": {
+        "host": "",
+        "database": "orders",
+        "secretKeys": {"host": "host", "port": "port"},
+        "sslmode": "verify-full",
+        "tls": {"existingConfigMap": "company-ca", "caKey": "root.pem"},
+    }
+}
+
+TLS: Values = {
+    "kafka": {
+        "saslUsername": "u",
+        "saslPassword": "p",
+        "existingSecret": "",
+        "tlsServerName": "kafka.example",
+        "tls": {"existingSecret": "kafka-ca"},
+    },
+    "engine": {"dispatchMode": "polling", "db": {"maxConns": 8, "minConns": "2"}},
+}
+POOLS: Values = {
+    "replicaCount": 3,
+    "pools": [
+        {"name": "next", "replicas": 1, "image": {"tag": "0.2.0"}},
+        {
+            "name": "pinned",
+            "replicas": 0,
+            "dispatchMode": "polling",
+            "image": {"digest": f"sha256:{'fedcba9876543210' * 4}"},
+        },
+    ],
+    "podDisruptionBudget": {"enabled": True, "minAvailable": "50%"},
+    "topics": {"useHelmHooks": False},
+    "migrations": {"enabled": True, "useHelmHooks": False},
+    "kafka": {"tlsCaPath": "/etc/ssl/kafka.pem"},
+    "service": {"type": "NodePort"},
+    "tests": {"enabled": False},
+}
+
+CASES: Mapping[str, Values] = {
+    "default": DATABASE,
+    "trial": TRIAL,
+    "parts": merged(PARTS, VERIFIED, {"migrations": {"enabled": True, "onStartup": False}}, KEDA),
+    "everything": merged(TRIAL, KAFKA, EVERYTHING, TLS),
+    "narrow": merged(DATABASE, NARROW, MONITORED, OPEN_WAYS),
+    "topics": merged(TOPICS, OPEN_WAYS, POOLS),
+    **{path.stem: values_of_overlay(path) for path in OVERLAYS},
+}
+LONG_CHARACTERS = 1000
+
+
+def text_of(values: Values) -> str:
+    result = rendered(values)
+    objects = yaml.safe_dump_all(_shortened(result.objects), sort_keys=False, width=120, allow_unicode=True)
+    notes = "".join(f"# {line}".rstrip() + "\n" for line in result.notes.splitlines())
+    return f"{objects}---\n# NOTES.txt\n{notes}"
+
+
+def _shortened(node: Any) -> Any:
+    """Whole files (a dashboard, the test's program) are told by their digests."""
+    if isinstance(node, dict):
+        return {key: _shortened(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_shortened(value) for value in node]
+    if isinstance(node, str) and len(node) > LONG_CHARACTERS:
+        return f"{len(node)} characters, sha256 {hashlib.sha256(node.encode()).hexdigest()}"
+    return node
+
+
+def path_of(name: str) -> Path:
+    return FOLDER / f"{name}.yaml"
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    for stale in FOLDER.glob("*.yaml"):
+        stale.unlink()
+    for name, values in CASES.items():
+        path_of(name).write_text(text_of(values))

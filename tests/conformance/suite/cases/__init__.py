@@ -1,0 +1,45 @@
+"""The cases, one file a noun. `CASES` is all of them."""
+
+from suite.case import CASES
+from suite.cases import (
+    audit,
+    configuration,
+    definition,
+    endpoint,
+    expression,
+    header,
+    instance,
+    job,
+    join,
+    log,
+    metric,
+    page,
+    parked,
+    rpc,
+    sdk,
+    shape,
+    timer,
+    trouble,
+)
+
+__all__ = [
+    "CASES",
+    "audit",
+    "configuration",
+    "definition",
+    "endpoint",
+    "expression",
+    "header",
+    "instance",
+    "job",
+    "join",
+    "log",
+    "metric",
+    "page",
+    "parked",
+    "rpc",
+    "sdk",
+    "shape",
+    "timer",
+    "trouble",
+]

@@ -1,0 +1,45 @@
+"""The fast part of scripts/fuzz: some six hundred cases of one seed, guided inputs, and a few of each slow client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import guided_run
+import pytest
+import slow_clients
+from campaign import SHARES, Campaign
+from case import Surface
+from guided_run import Target
+from subject import Subject
+
+CASES = 600
+GUIDED_INPUTS = 500
+SCALE = 0.04
+
+pytestmark = pytest.mark.xdist_group("fuzz")
+
+
+@pytest.mark.parametrize("surface", SHARES)
+def test_bad_input_is_refused_and_changes_nothing(campaign: Campaign, surface: Surface) -> None:
+    count = round(CASES * SHARES[surface])
+    result = campaign.run(surface, count)
+    assert [f"{finding.oracle}: {finding.text} {finding.case}" for finding in result.findings] == []
+    assert result.cases == count
+    # Both happen: an engine that refused or accepted everything would show nothing.
+    assert result.refused > count / 4
+    assert result.accepted > 0
+
+
+@pytest.mark.parametrize("target", guided_run.TARGETS)
+def test_the_pure_readers_stand_guided_inputs(target: Target) -> None:
+    guided = guided_run.run(target, GUIDED_INPUTS, 1)
+    assert guided.finding is None
+    assert guided.inputs >= GUIDED_INPUTS
+    assert guided.coverage > 100
+
+
+def test_slow_clients_cost_the_others_nothing(tmp_path: Path) -> None:
+    with Subject(tmp_path, **slow_clients.variables(SCALE)) as subject:
+        outcome = slow_clients.run(subject, SCALE)
+    assert [f"{finding.oracle}: {finding.text}" for finding in outcome.findings] == []
+    assert outcome.connections > sum(slow_clients.SCENARIOS.values()) * SCALE

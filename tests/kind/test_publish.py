@@ -1,0 +1,115 @@
+"""A release to a real registry, and an installation from there as a user would do it."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+from package import CHART, ROOT, package
+from trial_namespace import a_namespace
+
+from seatrial.cluster.kind.ground import Ground
+
+pytestmark = pytest.mark.slow
+
+HUB_ID = "11111111-2222-3333-4444-555555555555"
+
+
+def publish(registry: str, *more: str) -> subprocess.CompletedProcess[str]:
+    words = [ROOT / "scripts" / "publish", registry, "--plain-http", *more]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
+
+
+def fetched(registry: str, path: str) -> Any:
+    types = "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
+    request = urllib.request.Request(f"http://{registry}/v2/{path}", headers={"Accept": types})
+    with urllib.request.urlopen(request) as answer:  # noqa: S310  http on this machine
+        return json.loads(answer.read())
+
+
+@pytest.fixture(scope="module")
+def version() -> str:
+    line = next(
+        line for line in (CHART / "Chart.yaml").read_text().splitlines() if line.startswith("version:")
+    )
+    return line.split()[1]
+
+
+@pytest.fixture(scope="module")
+def published(registry: str) -> str:
+    ran = publish(registry, "--no-sign", "--artifact-hub-id", HUB_ID)
+    assert ran.returncode == 0, ran.stderr
+    return registry
+
+
+def test_the_chart_packs_to_the_same_bytes_at_another_time_and_place(tmp_path: Path) -> None:
+    digests = []
+    for number in range(2):
+        copy = tmp_path / f"copy-{number}" / "windlass"
+        shutil.copytree(CHART, copy)
+        (tmp_path / f"out-{number}").mkdir()
+        archive = package(tmp_path / f"out-{number}", chart=copy, at_s=1_700_000_000)
+        digests.append(hashlib.sha256(archive.read_bytes()).hexdigest())
+        # Helm's own archive holds the second in which it was made.
+        time.sleep(1.1)
+    assert digests[0] == digests[1]
+
+
+def test_a_version_is_published_once(published: str) -> None:
+    again = publish(published, "--no-sign")
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+
+
+def test_a_registry_that_leaves_it_open_is_refused() -> None:
+    away = publish("127.0.0.1:1", "--no-sign")
+    assert away.returncode == 2
+    assert "nothing was pushed" in away.stderr
+
+
+def test_signing_is_left_out_only_when_asked(published: str) -> None:
+    if shutil.which("cosign"):
+        return  # then it signs, or says why it cannot
+    assert "say --no-sign" in publish(published).stderr
+
+
+def test_bill_of_materials_and_artifact_hub_metadata_lie_beside(published: str, version: str) -> None:
+    tags = fetched(published, "windlass/tags/list")["tags"]
+    attached = next(tag for tag in tags if tag.endswith(".sbom"))
+    manifest = fetched(published, f"windlass/manifests/{attached}")
+    assert manifest["subject"]["digest"].replace(":", "-") == attached.removesuffix(".sbom")
+    bill = fetched(published, f"windlass/blobs/{manifest['layers'][0]['digest']}")
+    assert bill["metadata"]["component"] == {
+        **bill["metadata"]["component"],
+        "name": "windlass",
+        "version": version,
+    }
+    hub = fetched(published, "charts/windlass/manifests/artifacthub.io")
+    assert hub["config"]["mediaType"] == "application/vnd.cncf.artifacthub.config.v1+yaml"
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_it_installs_from_the_registry(published: str, version: str, ground: Ground) -> None:
+    """As `helm install windlass oci://... --version ...`; the image is on the nodes already."""
+    async with a_namespace(ground) as (namespace, values):
+
+        def install() -> dict[str, Any]:
+            with helm_python.Config(kubeconfig_content=ground.access.kubeconfig, namespace=namespace) as helm:
+                return helm.install(
+                    f"oci://{published}/charts/windlass", "windlass", values, namespace=namespace, timeout=180,
+                    wait="watcher", chart_version=version, plain_http=True,
+                )  # fmt: skip
+
+        release = await asyncio.to_thread(install)
+        assert "deployed" in json.dumps(release)
+        pods = await ground.kube.list("Pod", namespace, labels="app.kubernetes.io/component=engine")
+        assert [each["ready"] for pod in pods for each in pod["status"]["containerStatuses"]] == [True]

@@ -1,0 +1,53 @@
+"""Charts with one promise broken, each with the drill on Kubernetes that must notice (chart.md 4.13).
+
+Each is a change to the text of one template, made on a copy of the chart; tests/kind/test_chart_mutants.py puts them on
+trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ChartMutant:
+    """`template` loses `old` for `new`; `caught_by`: the checks of `drill` any of which may catch it."""
+
+    name: str
+    drill: str
+    caught_by: tuple[str, ...]
+    breaks: str
+    template: str
+    old: str
+    new: str
+
+
+CHART_MUTANTS: tuple[ChartMutant, ...] = (
+    ChartMutant(
+        "all_at_once",
+        "U1",
+        ("AV", "RO"),
+        "an upgrade ends every pod before the next ones are there",
+        "deployment.yaml",
+        "      maxUnavailable: 0\n      maxSurge: 1\n",
+        '      maxUnavailable: "100%"\n      maxSurge: 0\n',
+    ),
+    ChartMutant(
+        "migration_after_pods",
+        "U3",
+        ("RO",),
+        "the migration runs when the pods have been replaced",
+        "migrate.yaml",
+        '"helm.sh/hook" "pre-upgrade"',
+        '"helm.sh/hook" "post-upgrade"',
+    ),
+    ChartMutant(
+        "budget_of_all",
+        "U5",
+        ("AV", "RO"),
+        "the disruption budget allows every pod to go at once",
+        "disruptionbudget.yaml",
+        'maxUnavailable: {{ include "windlass.scalar" $budget.maxUnavailable }}',
+        'maxUnavailable: "100%"',
+    ),
+)

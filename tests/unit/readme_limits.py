@@ -1,0 +1,83 @@
+"""The rows of the Limits table in engine/README.md: what a caller may send, and what becomes of more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from windlass import advance, config
+from windlass.api import bounds, payload, protobuf
+from windlass.api.call import Limits
+from windlass.definition import document, duration, expression, operators, parser, validation
+
+MIB = 1024 * 1024
+BAD, CLAMPED, FAILED = (
+    "400, INVALID_ARGUMENT",
+    "taken as the limit",
+    "the instance is FAILED, with the reason",
+)
+
+SET_BY = {
+    "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
+    "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls under way", "503, try again"),
+    "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; metadata", "431, RESOURCE_EXHAUSTED"),
+    "WINDLASS_READ_TIMEOUT_SECONDS": ("time for a call to arrive; for a gRPC connection to be set up", "408; closed"),
+    "WINDLASS_REQUEST_TIMEOUT_SECONDS": ("time for a call to be served", "504, DEADLINE_EXCEEDED"),
+    "WINDLASS_WRITE_TIMEOUT_SECONDS": ("time for an answer to be taken", "cut"),
+    "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "closed"),
+    "WINDLASS_CONNECTIONS_MAX": ("connections, of each door", "REST: the longest idle closed, else 503; gRPC: closed"),
+    "WINDLASS_GRPC_STREAMS_MAX": ("calls at once on a gRPC connection", "wait at the client"),
+    "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),
+}  # fmt: skip
+"""Limits that a variable sets: what is limited, and what more of it gets."""
+
+
+def rows() -> Iterator[tuple[str, str, str]]:
+    """(what, how much, what becomes of more)."""
+    defaults = {variable.name: variable.default_text for variable in config.variables()}
+    for name, (what, more) in SET_BY.items():
+        yield what, f"`{name}` (`{defaults[name]}`)", more
+    yield (
+        "calls read ahead on a REST connection",
+        str(Limits().pipeline_max),
+        "not read until the others are answered",
+    )
+    yield "`maxJobs` of a poll", f"{bounds.JOBS_MAX:,}", CLAMPED
+    yield "job types of a poll", f"{bounds.JOB_TYPES_MAX:,}", BAD
+    yield "`leaseSeconds` of a poll", f"{bounds.LEASE_S_MIN:g} to {bounds.LEASE_S_MAX:g}", CLAMPED
+    yield "`pageSize` of a list", str(bounds.PAGE_SIZE_MAX), CLAMPED
+    yield "business key", f"{bounds.BUSINESS_KEY_BYTES_MAX:,} bytes", BAD
+    yield "variables: objects and arrays inside each other", str(payload.NESTING_MAX), BAD
+    yield "the same, read over gRPC", str(protobuf.NESTING_MAX), "[see gRPC](#grpc)"
+    yield "variables: numbers", "a double's range", BAD
+    yield (
+        "any text",
+        "UTF-8 without U+0000 and half surrogates",
+        f"{BAD}; in a fail's message U+0000 is replaced",
+    )
+    yield "definition: nesting", str(document.NESTING_MAX), BAD
+    yield "definition id", f"{validation.ID_CHARS_MAX} characters, `[A-Za-z0-9_:-]`", BAD
+    yield "job type", f"{validation.JOB_TYPE_BYTES_MAX:,} bytes", BAD
+    yield "retry count", f"{validation.RETRY_COUNT_MAX:,}", BAD
+    yield (
+        "duration of a timer",
+        f"{duration.DURATION_MIN_S * 1e6:g} µs to {duration.DURATION_MAX_S / 86_400:,.0f} days",
+        BAD,
+    )
+    yield (
+        "faults of a document that are listed",
+        f"{validation.VIOLATIONS_SHOWN_MAX:,}",
+        "counted or cut, and said so",
+    )
+    yield "expression", f"{expression.EXPRESSION_CHARS_MAX:,} characters, {parser.NESTING_MAX} deep", FAILED
+    yield (
+        "value of an expression",
+        f"{operators.RESULT_BYTES_MAX // MIB} MiB, {operators.RESULT_NESTING_MAX} deep",
+        FAILED,
+    )
+    yield (
+        "what the expressions of one event compute",
+        f"{operators.WORK_MAX:,} units, less than a second",
+        FAILED,
+    )
+    yield "steps in a row without work to wait for", f"{advance.STEPS_PER_EVENT_MAX:,}", FAILED
+    yield "variables that such steps write", f"{advance.EVENT_BYTES_MAX // MIB} MiB", FAILED
