@@ -49,6 +49,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
+| observer   | `exit`         | info only: node, exit_code: a run of it that ended by itself; minus the signal's number | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |
 | observer   | `wire`         | info only: case, streams, bytes, plain_streams, needles_seen, logs_with_secrets: what the broker's proxy carried | |

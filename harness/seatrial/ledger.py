@@ -89,8 +89,11 @@ async def open_ledger(dsn: str) -> None:
 
 
 async def observe_ledger(dsn: str, recorder: Recorder) -> None:
-    """Every line, the rows that still wait, and how the database's clock stands to ours. Raises psycopg.Error."""
+    """Every line, the rows that still wait, and how the database's clock stands to ours: one snapshot, which the clock
+    is read with. Raises psycopg.Error.
+    """
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
+        await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         clock = await (await connection.execute("SELECT clock_timestamp() AS at")).fetchone()
         recorder.info(_OBSERVER, "clock", {"at": _plain((clock or {})["at"])})
         for f, query in (

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Broker, Cluster, Database, Logs, Replica
+from seatrial.cluster import Broker, Cluster, Database, Exits, Logs, Replica
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
 from seatrial.ledger import observe_ledger
@@ -70,6 +70,10 @@ async def observe(
     else:
         await observe_rest(client, recorder, key_prefix)
     await observe_metrics(cluster.replicas(), recorder)
+    if isinstance(cluster, Exits):
+        for replica in cluster.replicas():
+            for code in cluster.unasked_exits(replica.name):
+                recorder.info(OBSERVER, "exit", {"node": replica.name, "exit_code": code})
     if isinstance(cluster, Logs):
         for replica in cluster.replicas():
             scan_log(cluster, replica.name, log_patterns, recorder)

@@ -11,7 +11,7 @@ from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
-GUARANTEE = "Clients see no error but the allowed ones, and those only while a fault can be felt."
+GUARANTEE = "Clients see only allowed errors, only while a fault can be felt, and no replica ends by itself."
 
 
 @assuming("AV", GUARANTEE, PAIRED, BITTEN, LOADED)
@@ -39,6 +39,10 @@ def availability(history: History) -> Verdict:
             findings.add(
                 f"{call.invoke.f} by {call.invoke.process}{node} got {_named(status, code)}: {why}", at=at
             )
+    for op in facts.rows("exit"):
+        findings.add(
+            f"{op.value['node']} ended by itself, with exit code {op.value['exit_code']}", at=(op.index,)
+        )
     errors = sum(seen.values())
     unanswered = sum(call.end is None for call in calls)
     figures = {
@@ -46,6 +50,7 @@ def availability(history: History) -> Verdict:
         "errors": errors,
         "errors_by_status": {str(status): count for status, count in sorted(seen.items())},
         "errors_not_allowed": findings.count,
+        "exits": len(facts.rows("exit")),
         "unanswered": unanswered,
     }
     by_status = (

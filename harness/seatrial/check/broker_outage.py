@@ -8,7 +8,7 @@ import msgspec
 
 from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
 from seatrial.check.dispatch import LEDGER, dispatches_of
-from seatrial.check.facts import Facts, Fault, facts_of
+from seatrial.check.facts import Facts, Fault, error_status, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History
 from seatrial.verdict import Verdict
@@ -89,10 +89,16 @@ def _judge_ages(facts: Facts, outages: Sequence[Fault], age_max_s: float, findin
 
 
 def _judge_starts(facts: Facts, outages: Sequence[Fault], findings: Findings) -> int:
+    """A replica at which nothing listens says nothing about the broker."""
     refused = 0
     for call in facts.calls_of("start"):
         at_s = call.invoke.t_s
-        if call.outcome != "ok" and any(o.invoked_s <= at_s <= (o.healed_s or at_s) for o in outages):
+        refused_by_nobody = call.outcome == "fail" and error_status(call) == 0
+        if (
+            call.outcome != "ok"
+            and not refused_by_nobody
+            and any(o.invoked_s <= at_s <= (o.healed_s or at_s) for o in outages)
+        ):
             refused += 1
             findings.add("a start did not succeed while the broker was away", at=(call.invoke.index,))
     return refused

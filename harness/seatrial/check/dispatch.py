@@ -71,8 +71,11 @@ class Dispatches:
             op.value["dedup_id"]: _row(op, removed, waiting) for op in lines if op.value["what"] == "enqueued"
         }
         self.removals: Sequence[Op] = [op for op in lines if op.value["what"] == "removed"]
+        records = [_record(op) for op in facts.rows("record") if "dedup_id" in op.value]
+        read_us = [instant_us(op.value["at"]) for op in facts.rows("clock")]
+        #: the topics are read after the ledger, and what came in between is in no line of it
         self.records: Sequence[Record] = [
-            _record(op) for op in facts.rows("record") if "dedup_id" in op.value
+            each for each in records if not read_us or each.at_us <= read_us[-1]
         ]
         self.undecodable: Sequence[Op] = [op for op in facts.rows("record") if "dedup_id" not in op.value]
         self.terms: Sequence[Term] = [_term(op) for op in facts.rows("leader_line")]

@@ -145,6 +145,13 @@ class Logs(Protocol):
 
 
 @runtime_checkable
+class Exits(Protocol):
+    def unasked_exits(self, replica: str) -> Sequence[int]:
+        """Exit codes of its runs that ended by themselves after `up`; minus the signal's number for a crash."""
+        ...
+
+
+@runtime_checkable
 class Sockets(Protocol):
     def peers(self, replica: str) -> Sequence[str]:
         """`host:port` of every connection that the replica's process opened itself, other than to the database."""

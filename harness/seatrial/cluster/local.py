@@ -155,6 +155,7 @@ class LocalCluster:
             replica, node.proxy.port, _merged(self.spec.values, values), ports=node.container.ports
         )
         process = self._process(replica, container)
+        process.unasked_exits += node.process.unasked_exits
         self._nodes[replica] = replace(
             node,
             container=container,
@@ -242,6 +243,9 @@ class LocalCluster:
 
     def log_path(self, replica: str) -> Path:
         return self._node(replica).process.log_path
+
+    def unasked_exits(self, replica: str) -> Sequence[int]:
+        return self._node(replica).process.unasked_exits
 
     def peers(self, replica: str) -> Sequence[str]:
         node = self._node(replica)

@@ -57,6 +57,9 @@ class Process:
         self._death_signal = death_signal
         self._popen: subprocess.Popen[bytes] | None = None
         self._exited: asyncio.Future[int] | None = None
+        self._is_asked_to_end = False
+        self.unasked_exits: list[int] = []
+        """Exit codes of runs that ended although nobody here had asked them to."""
 
     def start(self) -> None:
         """Raises ClusterError when it runs already, or the command cannot be executed."""
@@ -82,6 +85,7 @@ class Process:
                 )
         except OSError as err:
             raise ClusterError(f"{self.name} cannot be started: {self.command[0]}: {err.strerror}") from err
+        self._is_asked_to_end = False
         self._reaper.watch_group(self._popen.pid)
         self._watch_exit(self._popen)
 
@@ -112,12 +116,14 @@ class Process:
     async def kill(self) -> None:
         """SIGKILL to the whole group; returns when the process is gone. Nothing happens when it runs not."""
         if self.running:
+            self._is_asked_to_end = True
             os.killpg(self.pid, signal.SIGKILL)
             await self.wait()
 
     async def stop(self, grace_s: float, *, with_signal: signal.Signals = signal.SIGTERM) -> int:
         """The signal to the process alone, as a container's runtime does; SIGKILL when grace_s is over."""
         if self.running:
+            self._is_asked_to_end = True
             os.kill(self.pid, with_signal)
             try:
                 await asyncio.wait_for(self.wait(), grace_s)
@@ -171,6 +177,8 @@ class Process:
                 loop.call_later(_LOOK_INTERVAL_S, bury)
                 return
             self._reaper.forget_group(popen.pid)
+            if not self._is_asked_to_end:
+                self.unasked_exits.append(popen.wait())
             exited.set_result(popen.wait())
 
         loop.add_reader(descriptor, on_exit)

@@ -26,6 +26,7 @@ from seatrial.workload.relay import (
     to_the_end,
     under_load,
 )
+from seatrial.yard import environment, merge
 
 FAULT_AT_S = 1.5
 RATE_PER_S = 8
@@ -33,6 +34,9 @@ AFTER_S = 6.0
 SHORT_S, LONG_S = 6.0, 60.0
 TRANSACTION_AGE_MAX_S = 2.0
 DRAIN_RATIO_MIN = 3.0
+DRAIN_S = 100.0
+#: no completion is lost here, and a backlog is no reason to send it twice
+REDELIVERY_S = 60.0
 
 
 def plan_of(away_s: float) -> Callable[[random.Random], Mapping[str, Any]]:
@@ -50,7 +54,7 @@ async def scenario(stage: Stage) -> None:
     stage.phase("fault")
     async with stage.inflicted(CrashBroker()):
         await asyncio.sleep(stage.schedule["away_s"])
-    await to_the_end(stage, load)
+    await to_the_end(stage, load, drain_s=DRAIN_S)
 
 
 DRILL = Drill(
@@ -61,13 +65,14 @@ DRILL = Drill(
     plan=plan_of(SHORT_S),
     scenario=scenario,
     parameters=parameters(
+        redelivery_s=REDELIVERY_S,
         ops_min=round(RATE_PER_S * SHORT_S),
         transaction_age_max_s=TRANSACTION_AGE_MAX_S,
         drain_ratio_min=DRAIN_RATIO_MIN,
         backlog_min=round(RATE_PER_S * SHORT_S / 2),
     ),
     needs=(*NEEDS, KafkaFaults),
-    values=VALUES,
+    values=merge(VALUES, environment(WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S)),
     mode="kafka",
     bound_s=180.0,
 )

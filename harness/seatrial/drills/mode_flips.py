@@ -21,7 +21,7 @@ from seatrial.yard import environment
 WORK = linear(2, name="flipped", handler=Handler(think_max_s=0.02))
 WAITING_EACH = 20
 REDELIVERY_S = 4.0
-DONE_WITHIN_S = 60.0
+DONE_WITHIN_S = 40.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
 TURNS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
     ("to-kafka", KAFKA_VALUES, "kafka"),

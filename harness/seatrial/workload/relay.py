@@ -69,11 +69,11 @@ async def under_load(stage: Stage, *, workers: int = WORKERS) -> asyncio.Task[li
     return load
 
 
-async def to_the_end(stage: Stage, load: asyncio.Task[list[str]]) -> None:
+async def to_the_end(stage: Stage, load: asyncio.Task[list[str]], *, drain_s: float = DRAIN_S) -> None:
     stage.phase("heal")
     await load
     stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await stage.drain(drain_s)
 
 
 async def another_leads(stage: Stage, before: str, within_s: float = 20.0) -> bool:

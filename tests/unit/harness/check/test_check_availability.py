@@ -53,6 +53,14 @@ def test_an_error_that_is_not_allowed() -> None:
     assert "500" in verdict.witnesses[0].text
 
 
+def test_a_replica_that_ended_by_itself_even_during_a_fault() -> None:
+    trial = faulted(115, **DURING)
+    trial.note("observer", "exit", node="replica-1", exit_code=-11)
+    verdict = judged(trial)
+    assert verdict.outcome is Outcome.FAIL
+    assert "replica-1 ended by itself, with exit code -11" in verdict.summary
+
+
 def test_an_error_code_that_is_not_allowed() -> None:
     for codes, expected in ((["conflict"], Outcome.PASS), (["bad-request"], Outcome.FAIL)):
         trial = Trial("AV", error_statuses_allowed=[409], error_codes_allowed=codes).lived(1)

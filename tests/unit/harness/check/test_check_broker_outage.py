@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import msgspec
 from dispatch_trial import DispatchTrial
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import Trial
 
 from seatrial.check import CHECKS
 from seatrial.verdict import Outcome, Verdict
@@ -52,6 +54,15 @@ def test_a_transaction_stayed_open() -> None:
 
 def test_a_start_was_refused() -> None:
     assert judged(away(refused=True)).outcome is Outcome.FAIL
+
+
+def test_a_replica_that_is_not_there_says_nothing_about_the_broker() -> None:
+    trial = away()
+    first = next(number for number, op in enumerate(trial.ops) if op.f == "start")
+    trial.at(trial.ops[first].t_s)
+    again = Trial("BO").at(trial.now_s).start("i99", outcome="fail", status=0, code="connection-refused")
+    trial.ops[first:first] = [msgspec.structs.replace(op, call=900) for op in again.ops]
+    assert judged(trial).outcome is Outcome.PASS
 
 
 def test_the_backlog_drained_too_slowly_or_never() -> None:

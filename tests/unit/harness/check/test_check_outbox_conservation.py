@@ -62,6 +62,12 @@ def test_copies_share_the_dedup_id_and_may_be_limited() -> None:
     assert judged(trial(republished_max=0).enqueue("d1").record("d1").relay("d1")).outcome is Outcome.FAIL
 
 
+def test_what_came_after_the_ledger_was_read_is_not_judged() -> None:
+    made = trial().enqueue("d1").relay("d1").read().at(150)
+    made.record("d9")
+    assert CHECKS["OC"](made.history()).outcome is Outcome.PASS
+
+
 def test_a_record_of_nobody() -> None:
     assert judged(trial().enqueue("d1").relay("d1").record("d9")).outcome is Outcome.FAIL
 
