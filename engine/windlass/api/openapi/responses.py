@@ -69,9 +69,9 @@ def shared(limits: Limits) -> dict[int, dict[str, Any]]:
         413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "The engine is at fault; its log has the cause. Nothing was changed.",
-        503: "Not now: the database is away, the node is leaving or runs as scheduler, or all its "
-        f"{limits.connections_max} connections are busy. Try again, here or elsewhere; the text says when a change "
-        "may have happened all the same.",
+        503: "Not now: the database is away, the node is leaving or runs as scheduler, all its "
+        f"{limits.connections_max} connections are busy, or it holds {limits.held_bytes_max} bytes of bodies already. "
+        "Try again, here or elsewhere; the text says when a change may have happened all the same.",
         504: f"The call took longer than {limits.request_s:g} s. No body. Whether a change happened is not "
         "known.",
     }
