@@ -79,4 +79,7 @@ def _faults(call: Call, ready_min: int) -> Iterator[str]:
     elif expects == DEPLOYED and (kept := before & after):
         yield f"revision {seen['revision']} is deployed and {len(kept)} of {len(before)} pods are the old ones"
     elif expects != DEPLOYED and before != after:
-        yield f"revision {seen['revision']} is {expects} and {len(before - after)} of {len(before)} pods are gone"
+        yield (
+            f"revision {seen['revision']} is {expects}, and {len(before - after)} of {len(before)} pods are gone and "
+            f"{len(after - before)} have come"
+        )

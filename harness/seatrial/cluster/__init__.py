@@ -304,6 +304,8 @@ class Sibling(Cluster, Protocol):
         ...
 
 
+UPGRADE_WITHIN_S = 150
+
 Build = Literal["this", "next", "broken"]
 """The engine on trial; one with one more additive migration; one whose migration fails."""
 
@@ -326,8 +328,10 @@ class Rollout:
 class Upgrade(Protocol):
     """The release as an operator changes it; each returns when the cluster is as asked, or Helm has given up."""
 
-    async def upgrade(self, build: Build, values: Mapping[str, object] | None = None) -> Rollout:
-        """`values` are added to those of the spec, for this and all later upgrades."""
+    async def upgrade(
+        self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
+    ) -> Rollout:
+        """`values` are added to those of the spec, for this and all later upgrades; Helm gives up after `within_s`."""
         ...
 
     async def rollback(self) -> Rollout: ...

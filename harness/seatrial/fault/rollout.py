@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import Build, Cluster, Nodes, Upgrade
+from seatrial.cluster import UPGRADE_WITHIN_S, Build, Cluster, Nodes, Upgrade
 from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
 
 DEPLOYED, FAILED = "deployed", "failed"
@@ -42,15 +42,22 @@ class UpgradeRelease(_Operation):
     build: Build = "next"
     values: Mapping[str, object] = field(default_factory=dict)
     expects: str = DEPLOYED
+    within_s: int = UPGRADE_WITHIN_S
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"build": self.build, "values": dict(self.values), "expects": self.expects}
+        return {
+            "build": self.build,
+            "values": dict(self.values),
+            "expects": self.expects,
+            "within_s": self.within_s,
+        }
 
     async def setup(self, cluster: Cluster) -> None:
         _can_upgrade(cluster, self.name)
 
     async def inject(self, cluster: Cluster) -> None:
-        self._seen.update(asdict(await _can_upgrade(cluster, self.name).upgrade(self.build, self.values)))
+        release = _can_upgrade(cluster, self.name)
+        self._seen.update(asdict(await release.upgrade(self.build, self.values, within_s=self.within_s)))
 
 
 @dataclass(frozen=True)

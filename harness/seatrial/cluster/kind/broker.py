@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.kafka import ExternalKafka
+from seatrial.cluster.kafka import READY_WITHIN_S, ExternalKafka
+from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.cluster.kind.kube import Kube, Object
 
 #: a Service called kafka would put variables into pods that the image takes for settings
@@ -35,7 +36,7 @@ class KafkaPod(ExternalKafka):
         port = next(each["nodePort"] for each in service["spec"]["ports"] if each["name"] == "outside")
         self._brokers = f"{self._address}:{port}"
         await self._kube.apply(_pod(self._namespace, self._image, self._inside, self._brokers))
-        await super().start()
+        await KafkaAdmin(self.access()).until_ready(READY_WITHIN_S)
 
     async def close(self) -> None:
         await self._kube.delete("Pod", NAME, self._namespace, grace_s=1)

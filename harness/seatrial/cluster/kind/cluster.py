@@ -14,7 +14,16 @@ from typing import Any, Literal
 import aiohttp
 import psycopg
 
-from seatrial.cluster import Broker, Build, ClusterError, ClusterSpec, Drained, Replica, Rollout
+from seatrial.cluster import (
+    UPGRADE_WITHIN_S,
+    Broker,
+    Build,
+    ClusterError,
+    ClusterSpec,
+    Drained,
+    Replica,
+    Rollout,
+)
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Conflict, NotThere
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
@@ -186,12 +195,14 @@ class KindCluster:
         ]
         await self.ground.kube.execute(self.namespace, pod.name, CONTAINER, [program, *words])
 
-    async def upgrade(self, build: Build, values: Mapping[str, object] | None = None) -> Rollout:
+    async def upgrade(
+        self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
+    ) -> Rollout:
         """Raises ClusterError when the build's image is nowhere."""
         self._values = _merged(self._values, values or {})
         asked = self._all_values(build)
         await self.ground.load([engine_image(self._chart, asked)])
-        return await self._roll(lambda: self.release.upgrade(asked, within_s=INSTALL_WITHIN_S))
+        return await self._roll(lambda: self.release.upgrade(asked, within_s=within_s))
 
     async def rollback(self) -> Rollout:
         return await self._roll(lambda: self.release.rollback(within_s=INSTALL_WITHIN_S))
