@@ -28,8 +28,9 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
         "U1",
         ("AV", "RO"),
         "an upgrade ends every pod before the next ones are there",
-        "deployment.yaml",
-        "      maxUnavailable: 0\n      maxSurge: 1\n",
+        "_deployment.tpl",
+        '      maxUnavailable: {{ include "windlass.scalar" $values.rollingUpdate.maxUnavailable }}\n'
+        '      maxSurge: {{ include "windlass.scalar" $values.rollingUpdate.maxSurge }}\n',
         '      maxUnavailable: "100%"\n      maxSurge: 0\n',
     ),
     ChartMutant(
@@ -38,8 +39,8 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
         ("RO",),
         "the migration runs when the pods have been replaced",
         "migrate.yaml",
-        '"helm.sh/hook" "pre-upgrade"',
-        '"helm.sh/hook" "post-upgrade"',
+        'ternary "pre-upgrade" "pre-install,pre-upgrade"',
+        'ternary "post-upgrade" "post-install,post-upgrade"',
     ),
     ChartMutant(
         "budget_of_all",
@@ -47,7 +48,7 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
         ("AV", "RO"),
         "the disruption budget allows every pod to go at once",
         "disruptionbudget.yaml",
-        'maxUnavailable: {{ include "windlass.scalar" $budget.maxUnavailable }}',
+        'maxUnavailable: {{ include "windlass.scalar" $budget.maxUnavailable | default 1 }}',
         'maxUnavailable: "100%"',
     ),
 )

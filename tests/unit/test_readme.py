@@ -46,6 +46,7 @@ OPTIONS_IN = {
     "scripts/image": "scripts/image",
     "scripts/bench": "tests/benchmarks/bench.py",
     "scripts/conformance": "tests/conformance/suite/__main__.py",
+    "scripts/chart-mutants": "tests/chart/mutate.py",
     "scripts/mutants": "tests/mutants/run.py",
     "scripts/fuzz": "tests/fuzz/fuzz.py",
     "scripts/publish": "scripts/release/publish.py",
@@ -232,7 +233,7 @@ def test_commands_are_seen_and_wrong_ones_too() -> None:
 
 
 def test_every_script_is_in_the_readme() -> None:
-    named = set(re.findall(r"^\| `(scripts/\w+)`", text_of("README.md"), re.MULTILINE))
+    named = set(re.findall(r"^\| `(scripts/[\w-]+)`", text_of("README.md"), re.MULTILINE))
     assert named == {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.is_file()}
 
 

@@ -17,8 +17,8 @@ from windlass.dispatch.relay import Lead
 from windlass.metrics import ShowsEach
 
 INTERVAL_S = 5.0
-TOPICS_PER_LOOK_MAX = 50
-"""Three small requests each; of more topics some are looked at in turn."""
+TOPICS_PER_LOOK_MAX = 5
+"""Each takes a client of its own for a moment; of more topics some are looked at in turn."""
 NOTES_MAX = 720
 
 

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     KafkaError,
     KafkaException,
     Message,
@@ -279,11 +279,7 @@ class KafkaPublisher:
             futures = admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_WITHIN_S)
             described = self._result(futures[topic])
             partitions = [TopicPartition(topic, each.id) for each in described.partitions]
-            request = [ConsumerGroupTopicPartitions(group, partitions)]
-            offsets = admin.list_consumer_group_offsets(request, request_timeout=ADMIN_WITHIN_S)
-            committed = {
-                each.partition: each.offset for each in self._result(offsets[group]).topic_partitions
-            }
+            committed = self._committed(group, partitions)
             latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
             ends = admin.list_offsets(dict.fromkeys(partitions, latest), request_timeout=ADMIN_WITHIN_S)
             return {
@@ -294,6 +290,19 @@ class KafkaPublisher:
             }
         except KafkaException as err:
             raise Unavailable(f"Kafka does not tell the lag of group {group}: {_text(err)}") from err
+
+    def _committed(self, group: str, partitions: list[TopicPartition]) -> dict[int, int]:
+        """By a consumer that never joins its group: the administrative call for it ends the process when the group's
+        coordinator goes away meanwhile (librdkafka 2.16, an assertion on its event's reference count).
+        """
+        consumer = Consumer(
+            self._connection() | {"group.id": group, "enable.auto.commit": False, "error_cb": _unheard}
+        )
+        try:
+            found = consumer.committed(partitions, timeout=ADMIN_WITHIN_S)
+        finally:
+            consumer.close()
+        return {each.partition: each.offset for each in found}
 
     # -- clients
 
@@ -396,3 +405,7 @@ _PRODUCING = {
 def _text(err: BaseException) -> str:
     error = err.args[0] if err.args else err
     return f"{error.name()}: {error.str()}" if isinstance(error, KafkaError) else str(err)
+
+
+def _unheard(_: KafkaError) -> None:
+    """Whoever waits learns of it by the call's own failure."""
