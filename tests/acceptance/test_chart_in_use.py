@@ -20,12 +20,12 @@ import pytest_asyncio
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
 from engine_process import RunWindlass
-from kafka_certificates import Authority
 from prometheus_client.parser import text_string_to_metric_families
 from psycopg import sql
 from workflow import END, service
 
 from kafka_broker import KafkaBroker
+from seatrial.cluster.certificate import Authority, new_authority
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 from seatrial.render import default_chart, render_chart
 
@@ -188,11 +188,16 @@ async def orders(server: PostgresServer) -> AsyncIterator[PostgresServer]:
     await server.drop_database("orders")
 
 
+@pytest.fixture
+def authority() -> Authority:
+    return new_authority("company")
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def tls_port(orders: PostgresServer, authority: Authority) -> AsyncIterator[int]:
+async def tls_port(orders: PostgresServer, authority: Authority, tmp_path: Path) -> AsyncIterator[int]:
     """A door in front of it that speaks TLS, with a certificate for `localhost`; the wheel's server has none itself."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(authority.keystore("localhost"))
+    context.load_cert_chain(authority.write_server(tmp_path / "server.pem", ["localhost"], []))
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readexactly(8) == SSL_REQUEST
@@ -260,10 +265,12 @@ async def test_its_certificate_is_verified_with_the_mounted_ca(
 ) -> None:
     variables = environment_of(tls_port, sslmode="verify-full", tls={"existingConfigMap": "company-ca"})
     assert variables["PGSSLROOTCERT"] == "/etc/windlass/postgresql-ca/ca.crt"
-    _, engine = await windlass.serving(**variables | {"PGSSLROOTCERT": str(authority.ca)})
+    _, engine = await windlass.serving(
+        **variables | {"PGSSLROOTCERT": str(authority.write(tmp_path / "ca.crt"))}
+    )
     assert (await engine.get("/ready")).status == 200
 
-    stranger = Authority(tmp_path, "stranger")
-    process = await windlass(**variables | {"PGSSLROOTCERT": str(stranger.ca)})
+    stranger = new_authority("stranger").write(tmp_path / "stranger.crt")
+    process = await windlass(**variables | {"PGSSLROOTCERT": str(stranger)})
     assert await process.ended() == 1
     assert "certificate verify failed" in process.stderr

@@ -428,7 +428,7 @@ def quick_chart(folder: Path) -> Path:
     """Ours with a liveness probe that looks each second and gives up at the second failure."""
     copied = folder / "windlass"
     shutil.copytree(default_chart(), copied)
-    deployment = copied / "templates" / "deployment.yaml"
+    deployment = copied / "templates" / "_deployment.tpl"
     text = deployment.read_text()
     quick = text.replace("periodSeconds: 10", "periodSeconds: 1").replace(
         "failureThreshold: 6", "failureThreshold: 2"

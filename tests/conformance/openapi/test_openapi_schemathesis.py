@@ -12,9 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import campaign
 import pytest
-from campaign import Report
+import schema_campaign
+from schema_campaign import Report
 from schemathesis.engine import Status
 from stages import Stages
 
@@ -37,7 +37,7 @@ async def _run(
     engine = await stages.well()
     document = document or (await engine.get("/openapi.json")).json
     return await asyncio.to_thread(
-        campaign.run, engine.rest_url, document, seed=seed, examples=examples, scenarios=scenarios
+        schema_campaign.run, engine.rest_url, document, seed=seed, examples=examples, scenarios=scenarios
     )
 
 
@@ -125,5 +125,7 @@ async def test_an_engine_that_fails_is_found_out(stages: Stages) -> None:
     engine = await stages.broken()
     path = "/v1/instances/{id}"
     part = {**DOCUMENT, "paths": {path: DOCUMENT["paths"][path]}}
-    report = await asyncio.to_thread(campaign.run, engine.rest_url, part, seed=SEED, examples=1, scenarios=1)
+    report = await asyncio.to_thread(
+        schema_campaign.run, engine.rest_url, part, seed=SEED, examples=1, scenarios=1
+    )
     assert any(": not_a_server_error: " in failure for failure in report.failures)

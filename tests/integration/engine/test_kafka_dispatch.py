@@ -202,7 +202,7 @@ async def test_a_job_that_nobody_completes_is_dispatched_again(case: KafkaCase) 
     assert await node.variables(instance.id) == {"n": 1, "by": "the first"}
 
     async def forgotten() -> bool:
-        return await node.rows("SELECT 1 FROM job_dispatch") == []
+        return await node.rows("SELECT 1 FROM windlass_job_dispatch") == []
 
     await eventually(forgotten, within_s=30)
     assert await node.rows("SELECT 1 FROM dispatch_outbox") == []
@@ -216,13 +216,16 @@ async def test_each_further_redelivery_waits_twice_as_long(case: KafkaCase) -> N
     waits = []
     for _ in range(3):
         (row,) = await node.rows(
-            "SELECT deliveries, extract(epoch FROM deadline - clock_timestamp())::float8 AS wait_s FROM job_dispatch"
+            "SELECT deliveries, extract(epoch FROM deadline - clock_timestamp())::float8 AS wait_s"
+            " FROM windlass_job_dispatch"
         )
         waits.append((row["deliveries"], round(row["wait_s"] / 100)))
-        await node.rows("UPDATE job_dispatch SET deadline = clock_timestamp() - interval '1 second'")
+        await node.rows("UPDATE windlass_job_dispatch SET deadline = clock_timestamp() - interval '1 second'")
 
         async def again() -> bool:
-            return bool(await node.rows("SELECT 1 FROM job_dispatch WHERE deadline > clock_timestamp()"))
+            return bool(
+                await node.rows("SELECT 1 FROM windlass_job_dispatch WHERE deadline > clock_timestamp()")
+            )
 
         await eventually(again)
     assert waits == [(1, 1), (2, 2), (3, 4)]
@@ -234,7 +237,7 @@ async def test_the_audit_switch_keeps_its_rows_away_and_the_marker_stays(case: K
     await node.start()
     await case.drained(node)
     assert await node.rows("SELECT 1 FROM audit_log") == []
-    assert len(await node.rows("SELECT 1 FROM job_dispatch WHERE deadline IS NOT NULL")) == 1
+    assert len(await node.rows("SELECT 1 FROM windlass_job_dispatch WHERE deadline IS NOT NULL")) == 1
 
 
 async def test_a_start_that_never_waits_writes_no_event(case: KafkaCase) -> None:

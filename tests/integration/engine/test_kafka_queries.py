@@ -29,7 +29,7 @@ OUTBOX = """
     FROM generate_series(1, $1::int) AS n
 """
 DISPATCHED = """
-    INSERT INTO job_dispatch (job_id, deliveries, deadline)
+    INSERT INTO windlass_job_dispatch (job_id, deliveries, deadline)
     SELECT 'job-' || n, 1, now() - interval '1 hour' + n * interval '1 second' FROM generate_series(1, $1::int) AS n
 """
 

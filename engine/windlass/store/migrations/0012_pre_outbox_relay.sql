@@ -9,13 +9,13 @@ CREATE INDEX idx_dispatch_outbox_job ON dispatch_outbox (job_id);
 
 -- Jobs that the broker acknowledged. It is a table of its own because a job's row is wide and its updates are dear; rows
 -- of jobs that are done go when their deadline has passed, so that a completion pays nothing for them.
-CREATE TABLE job_dispatch (
+CREATE TABLE windlass_job_dispatch (
     job_id     text PRIMARY KEY,
     deliveries integer NOT NULL,
     -- Dispatched again if it is not done by then; null while its next event waits in dispatch_outbox.
     deadline   timestamptz
 );
-CREATE INDEX idx_job_dispatch_deadline ON job_dispatch (deadline);
+CREATE INDEX idx_windlass_job_dispatch_deadline ON windlass_job_dispatch (deadline);
 
 -- Who may do what only one node may do, judged by the database's clock alone.
 CREATE TABLE windlass_leader (

@@ -11,7 +11,7 @@ ORDER BY u.place;
 -- What the next events of these jobs carry, after a worker gave them back or its lease lapsed; their count of deliveries
 -- begins anew. The caller holds their locks.
 WITH forgotten AS (
-    DELETE FROM job_dispatch WHERE job_id = ANY ($1::text::text[])
+    DELETE FROM windlass_job_dispatch WHERE job_id = ANY ($1::text::text[])
 )
 SELECT id, instance_id, step_execution_id, job_type, retries_remaining, payload::text AS payload, created_at
 FROM job
@@ -61,9 +61,9 @@ WITH led AS MATERIALIZED (
       AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.id = o.job_id AND j.status = 'UNLOCKED')
     RETURNING o.job_id
 ), forgotten AS (
-    DELETE FROM job_dispatch AS d USING dropped WHERE d.job_id = dropped.job_id AND d.deadline IS NULL
+    DELETE FROM windlass_job_dispatch AS d USING dropped WHERE d.job_id = dropped.job_id AND d.deadline IS NULL
 ), marked AS (
-    INSERT INTO job_dispatch AS d (job_id, deliveries, deadline)
+    INSERT INTO windlass_job_dispatch AS d (job_id, deliveries, deadline)
     SELECT DISTINCT p.job_id, 1, led.now + $4::float8 * interval '1 second' FROM published AS p, led
     ON CONFLICT (job_id) DO UPDATE
     -- Each further wait is twice as long, up to 64 times: a topic that is only slow is not flooded with copies.
@@ -84,7 +84,7 @@ SELECT EXISTS (SELECT 1 FROM led) AS leads, (SELECT count(*) FROM published) AS 
 -- the others are returned, to be dispatched again. The first column counts what was looked at; a row without id is none.
 WITH due AS MATERIALIZED (
     SELECT d.job_id
-    FROM job_dispatch AS d
+    FROM windlass_job_dispatch AS d
     WHERE d.deadline < clock_timestamp()
     ORDER BY d.deadline
     LIMIT $1
@@ -100,12 +100,12 @@ WITH due AS MATERIALIZED (
     JOIN workflow_instance AS i ON i.id = j.instance_id
     FOR UPDATE OF i, j SKIP LOCKED
 ), forgotten AS (
-    DELETE FROM job_dispatch AS d USING held WHERE d.job_id = held.id AND held.finding = 'done'
+    DELETE FROM windlass_job_dispatch AS d USING held WHERE d.job_id = held.id AND held.finding = 'done'
 ), orphaned AS (
-    DELETE FROM job_dispatch AS d USING due
+    DELETE FROM windlass_job_dispatch AS d USING due
     WHERE d.job_id = due.job_id AND NOT EXISTS (SELECT 1 FROM job AS j WHERE j.id = d.job_id)
 ), postponed AS (
-    UPDATE job_dispatch AS d
+    UPDATE windlass_job_dispatch AS d
     SET deadline = CASE WHEN held.finding = 'busy' THEN clock_timestamp() + $2::float8 * interval '1 second' END
     FROM held
     WHERE d.job_id = held.id AND held.finding <> 'done'
@@ -131,7 +131,7 @@ WITH page AS MATERIALIZED (
     FROM page AS p
     WHERE p.queued_at <= clock_timestamp() - $5::float8 * interval '1 second'
       AND NOT EXISTS (SELECT 1 FROM dispatch_outbox AS o WHERE o.job_id = p.id)
-      AND NOT EXISTS (SELECT 1 FROM job_dispatch AS d WHERE d.job_id = p.id AND d.deadline IS NOT NULL)
+      AND NOT EXISTS (SELECT 1 FROM windlass_job_dispatch AS d WHERE d.job_id = p.id AND d.deadline IS NOT NULL)
 ), held AS MATERIALIZED (
     SELECT j.id
     FROM stray
@@ -151,7 +151,7 @@ SELECT j.id, j.instance_id, j.step_execution_id, j.job_type, j.retries_remaining
 FROM job AS j
 WHERE j.id = ANY ($1::text::text[])
   AND NOT EXISTS (SELECT 1 FROM dispatch_outbox AS o WHERE o.job_id = j.id)
-  AND NOT EXISTS (SELECT 1 FROM job_dispatch AS d WHERE d.job_id = j.id AND d.deadline IS NOT NULL)
+  AND NOT EXISTS (SELECT 1 FROM windlass_job_dispatch AS d WHERE d.job_id = j.id AND d.deadline IS NOT NULL)
 ORDER BY j.id;
 
 -- name: outbox_backlog
