@@ -39,7 +39,7 @@ from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
-from windlass.store.lanes import Lane, Lanes
+from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
 from windlass.store.queues import Queues
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
@@ -160,6 +160,7 @@ class Node:
                     transactor,
                     self._batch_committed,
                     batch_max=settings.lane_batch_max,
+                    in_flight_max=max(1, min(IN_FLIGHT_MAX, (settings.db_max_conns - 1) // lane_count)),
                     give_up_s=settings.database_timeout_s,
                 )
                 for _ in range(lane_count)

@@ -2,7 +2,6 @@ import asyncio
 import json
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -37,7 +36,6 @@ from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, St
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.history import HISTORY_FILE, Op, Recorder
-from seatrial.render import default_chart
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -414,28 +412,13 @@ async def test_with_restart_a_dead_replica_comes_back_and_a_stopped_one_does_not
 async def test_with_restart_a_failing_liveness_probe_ends_the_process(
     server: PostgresServer, tmp_path: Path
 ) -> None:
-    made = LocalCluster(
-        spec(tmp_path, "sick", replicas=1), postgres=server, chart=quick_chart(tmp_path), restart=True
-    )
+    quick = {"probes": {"liveness": {"periodSeconds": 1, "failureThreshold": 2}}}
+    made = LocalCluster(spec(tmp_path, "sick", replicas=1, values=quick), postgres=server, restart=True)
     await made.up()
     try:
         await until_restarted(made, 1)
     finally:
         await made.down()
-
-
-def quick_chart(folder: Path) -> Path:
-    """Ours with a liveness probe that looks each second and gives up at the second failure."""
-    copied = folder / "windlass"
-    shutil.copytree(default_chart(), copied)
-    deployment = copied / "templates" / "_deployment.tpl"
-    text = deployment.read_text()
-    quick = text.replace("periodSeconds: 10", "periodSeconds: 1").replace(
-        "failureThreshold: 6", "failureThreshold: 2"
-    )
-    assert quick != text
-    deployment.write_text(quick)
-    return copied
 
 
 async def until_restarted(cluster: LocalCluster, times: int) -> None:

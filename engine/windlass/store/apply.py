@@ -82,8 +82,8 @@ class Batch:
     lock_wait_s: float | None = None
     committing: bool = False
     """From here on a lost connection leaves the outcome unknown."""
-    written: Callable[[], None] = lambda: None
-    """Called when only the commit is left to wait for: the next batch may begin."""
+    decided: Callable[[], None] = lambda: None
+    """Called when all is decided and only the database is left to wait for: the next batch may begin."""
 
 
 class Transactor:
@@ -104,8 +104,8 @@ class Transactor:
         self._audit_enabled = audit_enabled
         self._outbox = outbox
 
-    def batch(self, commands: Sequence[Command], written: Callable[[], None]) -> Batch:
-        return Batch(commands, WriteSet(self._audit_enabled), written=written)
+    def batch(self, commands: Sequence[Command], decided: Callable[[], None]) -> Batch:
+        return Batch(commands, WriteSet(self._audit_enabled), decided=decided)
 
     async def run(self, connection: Connection, batch: Batch) -> None:
         """Fills `batch.answers`, one for each command, after the commit.
@@ -124,10 +124,10 @@ class Transactor:
             if not transactional and (batch.writes.has_rare or (self._outbox and batch.writes.new_jobs)):
                 await connection.execute("BEGIN")
                 transactional = True
+            batch.decided()
             await self._write(connection, batch, transactional=transactional)
             if transactional:
                 batch.committing = True
-                batch.written()
                 await connection.execute("COMMIT")
         except BaseException:
             self._births.abandon([birth for birth, _ in batch.births])

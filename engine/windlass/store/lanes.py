@@ -1,9 +1,10 @@
 """Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay (design 1).
 
-A lane is a queue whose batches take turns: one reads, decides and writes at a time, and while its commit waits for the
-disk the next one begins. A batch that fails before its commit is sent is tried again on a fresh connection while
-the database recovers; one that a single command spoils is split, so that only this command is refused. A connection
-lost while the commit was in flight leaves the outcome unknown, and the callers are told so.
+A lane is a queue whose batches take turns: one reads and decides at a time, and while it writes and waits for the disk the
+next ones begin. Two that want the same instance meet at its row, which the first has locked. A batch that fails before
+its commit is sent is tried again on a fresh connection while the database recovers; one that a single command spoils is
+split, so that only this command is refused. A connection lost while the commit was in flight leaves the outcome
+unknown, and the callers are told so.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from windlass.errors import EngineError, Unavailable
 from windlass.store.apply import Answer, Batch, Transactor
 from windlass.store.database import Database, is_connection_loss, translate
 
+IN_FLIGHT_MAX = 3
+"""Batches of one lane that read, write and commit at a time: more make them small and take connections from polls."""
 RETRY_DELAY_FIRST_S = 0.05
 RETRY_DELAY_MAX_S = 0.5
 
@@ -36,6 +39,7 @@ class Lane:
         observe: Callable[[Batch, float], None],
         *,
         batch_max: int,
+        in_flight_max: int,
         give_up_s: float,
     ) -> None:
         self._database = database
@@ -46,6 +50,7 @@ class Lane:
         self._queue: deque[Pending] = deque()
         self._gathered = asyncio.Event()
         self._turn = asyncio.Lock()
+        self._room = asyncio.Semaphore(in_flight_max)
         self._in_flight: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
@@ -83,6 +88,7 @@ class Lane:
     async def _run(self) -> None:
         while True:
             await self._gathered.wait()
+            await self._room.acquire()
             await self._turn.acquire()
             pending = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
             if not self._queue:
@@ -95,11 +101,12 @@ class Lane:
 
     def _end(self, batch: asyncio.Task[None]) -> None:
         self._in_flight.discard(batch)
+        self._room.release()
         if not self._queue and not self._in_flight:
             self._idle.set()
 
     async def _take_turn(self, pending: list[Pending]) -> None:
-        """Settles them; the turn is passed on when they are written, and in any case at the end."""
+        """Settles them; the turn is passed on when they are decided, and in any case at the end."""
         is_passed = False
 
         def pass_on() -> None:
@@ -114,10 +121,10 @@ class Lane:
         finally:
             pass_on()
 
-    async def _settle(self, pending: list[Pending], written: Callable[[], None]) -> None:
+    async def _settle(self, pending: list[Pending], decided: Callable[[], None]) -> None:
         """Answers all of `pending`, whatever happens."""
         try:
-            answers = await self._execute([command for command, _ in pending], written)
+            answers = await self._execute([command for command, _ in pending], decided)
         except asyncio.CancelledError:
             for _, future in pending:
                 if not future.done():
@@ -128,18 +135,18 @@ class Lane:
         except Exception as err:
             if len(pending) > 1 and not is_connection_loss(err) and not isinstance(err, Unavailable):
                 for one in pending:
-                    await self._settle([one], written)
+                    await self._settle([one], decided)
                 return
             answers = [translate(err)] * len(pending)
         for (_, future), answer in zip(pending, answers, strict=True):
             if not future.done():
                 future.set_result(answer)
 
-    async def _execute(self, commands: list[Command], written: Callable[[], None]) -> list[Answer]:
+    async def _execute(self, commands: list[Command], decided: Callable[[], None]) -> list[Answer]:
         began = time.monotonic()
         delay_s = RETRY_DELAY_FIRST_S
         while True:
-            batch = self._transactor.batch(commands, written)
+            batch = self._transactor.batch(commands, decided)
             try:
                 await self._attempt(batch)
             except Exception as err:
