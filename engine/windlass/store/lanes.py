@@ -1,6 +1,6 @@
 """Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay (design 1).
 
-A lane is a queue whose batches take turns: one reads and decides at a time, and while it writes and waits for the disk the
+A lane is a queue whose batches take turns: one reads and decides at a time, and while it writes and waits for disks the
 next ones begin. Two that want the same instance meet at its row, which the first has locked. A batch that fails before
 its commit is sent is tried again on a fresh connection while the database recovers; one that a single command spoils is
 split, so that only this command is refused. A connection lost while the commit was in flight leaves the outcome
