@@ -162,16 +162,26 @@ async def test_each_cluster_has_a_database_that_goes_with_it(server: PostgresSer
     assert len(psutil.Process().children()) == len(pids) - 2, "the replica and the cluster's reaper are gone"
 
 
+def descendants(pid: int) -> set[int]:
+    try:
+        return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
 async def test_without_a_server_it_brings_its_own_and_takes_it_down_even_when_crashed(tmp_path: Path) -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in psutil.Process().children()}
     made = LocalCluster(spec(tmp_path, replicas=1))
     await made.up()
     await goes_on_beating(made, "replica-0")
     await made.crash_database()
     await made.pause("replica-0")
     await made.cut("replica-0", "refuse")
+    its_own = {child.pid for child in psutil.Process().children()} - before
+    its_own |= {pid for own in its_own for pid in descendants(own)}
+    assert its_own
     await made.down()
-    assert {child.pid for child in psutil.Process().children(recursive=True)} == before
+    assert not {pid for pid in its_own if psutil.pid_exists(pid)}
     assert "automatic recovery" not in (tmp_path / "logs" / "postgres.log").read_text()
 
 

@@ -7,6 +7,7 @@ no repository. The template is the metadata folder of a fresh single-node cluste
 from __future__ import annotations
 
 import base64
+import fcntl
 import os
 import secrets
 import shutil
@@ -59,7 +60,10 @@ def install_kafka(say: Callable[[str], None]) -> KafkaInstallation:
     jars = cache / f"kafka-{KAFKA_VERSION}-jars"
     if not jars.exists():
         say(f"fetching Apache Kafka {KAFKA_VERSION} (46 jars, 43 MiB), once on this machine ...")
-        make_once(jars, None, _fetch_jars)
+        with (cache / f"{jars.name}.lock").open("w") as lock:
+            # jgo's own store does not bear two that fill it at a time.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            make_once(jars, None, _fetch_jars)
     template = cache / f"kafka-{KAFKA_VERSION}-template-{os.geteuid()}"
     installation = KafkaInstallation(java, jars, cache, template)
     make_once(template, None, lambda folder: _format(installation, folder))
