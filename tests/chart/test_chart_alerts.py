@@ -174,7 +174,7 @@ def test_every_alert_says_what_it_is_and_where_its_runbook_stands() -> None:
     for name, rule in rules().items():
         assert rule["labels"]["severity"] in {"warning", "critical"}
         assert {"summary", "description", "runbook_url"} == set(rule["annotations"])
-        assert "@" not in str(rule), "a placeholder that nobody filled"
+        assert "@" not in str(rule), "a name that the template did not fill in"
         page = REPOSITORY / rule["annotations"]["runbook_url"]
         assert page.read_text().startswith(f"# {name}\n")
 

@@ -42,7 +42,7 @@ class Case:
     variables: str = field(default="{}")
 
     def aimed(self, instance_id: str, job_id: str) -> Self:
-        """The same case with real ids in the place of the placeholders."""
+        """The same case with real ids for INSTANCE_ID and JOB_ID."""
         sent = self.sent.replace(INSTANCE_ID.encode(), instance_id.encode())
         return replace(self, sent=sent.replace(JOB_ID.encode(), job_id.encode()))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -122,8 +123,8 @@ class Read(Request, frozen=True):
     f: ClassVar[str] = "get"
 
     @property
-    def path(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def path(self) -> str: ...
 
     def recorded(self) -> dict[str, Any]:
         return {"path": self.path}

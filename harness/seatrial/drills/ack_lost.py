@@ -7,9 +7,6 @@ second record (drills.md C.19). It must bear the same dedup id, by which workers
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
 
 from seatrial.cluster import KafkaFaults
 from seatrial.drill import Drill
@@ -23,8 +20,8 @@ from seatrial.workload.relay import (
     VALUES,
     WORKERS,
     another_leads,
+    one_fault,
     parameters,
-    relayed_starts,
     to_the_end,
     under_load,
 )
@@ -32,10 +29,6 @@ from seatrial.workload.relay import (
 STARTS = 80
 LOAD_S = 5.0
 ON_ITS_WAY_S = 0.7
-
-
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
 
 
 async def scenario(stage: Stage) -> None:
@@ -60,7 +53,7 @@ DRILL = Drill(
     title="The broker's acknowledgement is lost",
     promise="A batch whose acknowledgement is lost is published again under the same dedup ids, and counts once.",
     checks=CHECKS,
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(ops_min=STARTS // 2, faults_min=2, circumstances_min={"copies": 1}),
     needs=(*NEEDS, KafkaFaults),

@@ -8,10 +8,7 @@ Its successor must publish the same rows again, under the same dedup ids, since 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from typing import Any
 
 from seatrial.cluster import KafkaFaults, Partition
 from seatrial.drill import Drill
@@ -26,8 +23,8 @@ from seatrial.workload.relay import (
     VALUES,
     WORKERS,
     another_leads,
+    one_fault,
     parameters,
-    relayed_starts,
     to_the_end,
     under_load,
 )
@@ -37,10 +34,6 @@ LOAD_S = 5.0
 #: well below what the relay waits for an acknowledgement
 ON_ITS_WAY_S = 0.7
 TAKEN_S = 0.7
-
-
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
 
 
 async def scenario(stage: Stage) -> None:
@@ -68,7 +61,7 @@ DRILL = Drill(
     title="The leader dies between acknowledgement and removal",
     promise="What the broker took and nobody could remove is published again under its dedup id, and counts once.",
     checks=CHECKS,
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS // 2,

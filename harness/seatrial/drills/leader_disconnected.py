@@ -8,9 +8,6 @@ the old one removes or publishes afterwards is looked for.
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
 
 from seatrial.drill import Drill
 from seatrial.fault.database import TerminateLeaderSession
@@ -19,8 +16,8 @@ from seatrial.workload.relay import (
     CHECKS,
     NEEDS,
     VALUES,
+    one_fault,
     parameters,
-    relayed_starts,
     to_the_end,
     under_load,
 )
@@ -30,10 +27,6 @@ LOAD_S = 7.0
 CUTS = 3
 CUT_EVERY_S = 1.5
 TAKEOVER_BOUND_S = 5.0
-
-
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
 
 
 async def scenario(stage: Stage) -> None:
@@ -51,7 +44,7 @@ DRILL = Drill(
     title="The session of the relay's leader is ended",
     promise="Whoever's lock session ends leads no more: one replica relays at a time, in order (seed 001, Path D).",
     checks=(*CHECKS, "RT"),
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS,

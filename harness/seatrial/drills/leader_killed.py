@@ -6,11 +6,6 @@ had published and not yet removed comes again under the same dedup id.
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
-
 from seatrial.drill import Drill
 from seatrial.fault.kill import KillReplica
 from seatrial.stage import Stage
@@ -18,11 +13,9 @@ from seatrial.workload.relay import (
     CHECKS,
     NEEDS,
     VALUES,
-    another_leads,
+    leader_replaced,
+    one_fault,
     parameters,
-    relayed_starts,
-    to_the_end,
-    under_load,
 )
 
 STARTS = 90
@@ -31,19 +24,8 @@ DOWN_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
-
-
 async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(KillReplica(leader)):
-        await another_leads(stage, leader)
-        await asyncio.sleep(DOWN_S)
-    await to_the_end(stage, load)
+    await leader_replaced(stage, KillReplica, DOWN_S)
 
 
 DRILL = Drill(
@@ -51,7 +33,7 @@ DRILL = Drill(
     title="The relay's leader is killed",
     promise="When the leader dies another replica relays within a retry interval, and no job is lost (seed 001, D).",
     checks=(*CHECKS, "RT"),
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS, takeover_bound_s=TAKEOVER_BOUND_S, circumstances_min={"leaders_hit": 1}

@@ -6,10 +6,7 @@ that ends by the database's clock lets a standby in, and only the leader's own c
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
+from functools import partial
 
 from seatrial.cluster import Partition
 from seatrial.drill import Drill
@@ -19,11 +16,9 @@ from seatrial.workload.relay import (
     CHECKS,
     NEEDS,
     VALUES,
-    another_leads,
+    leader_replaced,
+    one_fault,
     parameters,
-    relayed_starts,
-    to_the_end,
-    under_load,
 )
 
 STARTS = 90
@@ -34,19 +29,8 @@ TAKEOVER_BOUND_S = 5.0
 ALLOWED = [0, 503, 504]
 
 
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
-
-
 async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(CutNetwork(leader, "blackhole")):
-        await another_leads(stage, leader)
-        await asyncio.sleep(AFTER_S)
-    await to_the_end(stage, load)
+    await leader_replaced(stage, partial(CutNetwork, mode="blackhole"), AFTER_S)
 
 
 DRILL = Drill(
@@ -54,7 +38,7 @@ DRILL = Drill(
     title="The relay's leader is cut off from the database",
     promise="A leader that the database no longer hears is replaced within its term, and relays no more.",
     checks=CHECKS,
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS // 2,

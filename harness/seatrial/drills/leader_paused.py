@@ -6,11 +6,6 @@ its client's queue may still leave, under dedup ids that its successor has sent 
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
-
 from seatrial.cluster import Pause
 from seatrial.drill import Drill
 from seatrial.fault.pause import PauseReplica
@@ -20,11 +15,9 @@ from seatrial.workload.relay import (
     NEEDS,
     TERM_S,
     VALUES,
-    another_leads,
+    leader_replaced,
+    one_fault,
     parameters,
-    relayed_starts,
-    to_the_end,
-    under_load,
 )
 
 STARTS = 120
@@ -33,20 +26,9 @@ STILL_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
-
-
 async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(PauseReplica(leader)):
-        await another_leads(stage, leader)
-        # Past its own term by any clock, so that it wakes up deposed.
-        await asyncio.sleep(TERM_S + STILL_S)
-    await to_the_end(stage, load)
+    # Past its own term by any clock, so that it wakes up deposed.
+    await leader_replaced(stage, PauseReplica, TERM_S + STILL_S)
 
 
 DRILL = Drill(
@@ -54,7 +36,7 @@ DRILL = Drill(
     title="The relay's leader stands still past its term",
     promise="A paused leader is replaced within its term; when it wakes it removes nothing and publishes nothing new.",
     checks=CHECKS,
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS // 2,

@@ -5,11 +5,6 @@ A leader that leaves finishes its batch and gives the lead back, so a standby ta
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Mapping
-from typing import Any
-
 from seatrial.drill import Drill
 from seatrial.fault.kill import StopReplica
 from seatrial.stage import Stage
@@ -17,11 +12,9 @@ from seatrial.workload.relay import (
     CHECKS,
     NEEDS,
     VALUES,
-    another_leads,
+    leader_replaced,
+    one_fault,
     parameters,
-    relayed_starts,
-    to_the_end,
-    under_load,
 )
 
 STARTS = 90
@@ -30,19 +23,8 @@ DOWN_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-def plan(rng: random.Random) -> Mapping[str, Any]:
-    return {"starts": relayed_starts(rng, STARTS, LOAD_S), "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
-
-
 async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(StopReplica(leader)):
-        await another_leads(stage, leader)
-        await asyncio.sleep(DOWN_S)
-    await to_the_end(stage, load)
+    await leader_replaced(stage, StopReplica, DOWN_S)
 
 
 DRILL = Drill(
@@ -50,7 +32,7 @@ DRILL = Drill(
     title="The relay's leader is stopped in good order",
     promise="A leader that is asked to go hands the relay on and publishes nothing twice.",
     checks=(*CHECKS, "RT"),
-    plan=plan,
+    plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(
         ops_min=STARTS,

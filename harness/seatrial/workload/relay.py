@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill
+from seatrial.fault import Fault
 from seatrial.stage import Stage
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
@@ -34,6 +35,16 @@ VALUES = environment(
 
 def relayed_starts(rng: random.Random, count: int, over_s: float) -> tuple[Start, ...]:
     return linear_starts(rng, STEPS, count, over_s=over_s, name="relayed")
+
+
+def one_fault(starts: int, load_s: float) -> Callable[[random.Random], Mapping[str, Any]]:
+    """A drill's plan: the load, and when in it the fault comes."""
+
+    def plan(rng: random.Random) -> Mapping[str, Any]:
+        drawn = relayed_starts(rng, starts, load_s)
+        return {"starts": drawn, "fault_at_s": round(rng.uniform(1.0, 2.0), 3)}
+
+    return plan
 
 
 def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str, Any]:
@@ -84,3 +95,15 @@ async def another_leads(stage: Stage, before: str, within_s: float = 20.0) -> bo
         return bool(found) and before not in found
 
     return await stage.reached(has_changed, within_s)
+
+
+async def leader_replaced(stage: Stage, fault: Callable[[str], Fault], hold_s: float) -> None:
+    """The whole story of a drill: what befalls the leader holds until another leads, and `hold_s` longer."""
+    load = await under_load(stage)
+    await stage.at(stage.schedule["fault_at_s"])
+    leader = await stage.leader()
+    stage.phase("fault")
+    async with stage.inflicted(fault(leader)):
+        await another_leads(stage, leader)
+        await asyncio.sleep(hold_s)
+    await to_the_end(stage, load)

@@ -264,7 +264,7 @@ def test_the_plugin_imports_nothing_until_it_is_used() -> None:
 
 
 def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    (folder / "test_own.py").write_text("def test_own():\n    assert True\n")
+    (folder / "test_own.py").write_text("def test_own(tmp_path):\n    assert tmp_path.is_dir()\n")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 

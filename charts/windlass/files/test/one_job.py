@@ -49,7 +49,7 @@ def complete(job: Any) -> None:
 
 
 def main() -> None:
-    step = {"id": "work", "name": "work", "type": STEP, "nextStep": "end"}
+    step = {"id": "job", "name": "job", "type": STEP, "nextStep": "end"}
     if STEP == "SERVICE_TASK":
         step["jobType"] = NAME
     steps = [step, {"id": "end", "name": "end", "type": "END"}]
@@ -59,7 +59,7 @@ def main() -> None:
     if STEP == "SERVICE_TASK":
         complete(lease(instance))
     else:
-        path = f"/v1/instances/{instance}/user-tasks/work/complete"
+        path = f"/v1/instances/{instance}/user-tasks/job/complete"
         call("POST", path, {"variables": {"answer": 42}})
     ended = call("GET", f"/v1/instances/{instance}")
     expected = {"question": "6 x 7", "answer": 42}

@@ -1,0 +1,64 @@
+"""Load that comes in by the Service while the release or its machines change: what drills of that have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from seatrial.stage import Stage
+from seatrial.workload import Handler, until
+from seatrial.workload.linear import linear, linear_starts
+from seatrial.yard import environment
+
+STEPS = 2
+LINEAR = linear(STEPS, handler=Handler(think_max_s=0.05))
+STARTS = 2_000
+#: longer than any change; the load ends with it
+LOAD_S = 200.0
+SETTLE_S = 1.0
+LEASE_S = 15
+CALL_TIMEOUT_S = 10.0
+#: most of it is for a busy machine
+STALL_BOUND_S = 5.0
+DRAIN_S = 30.0
+BOUND_S = 230.0
+CHECKS = ("RO", "AV", "RT", "NL", "NP", "LX", "FN", "S1x", "DB", "LV")
+VALUES = environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1)
+
+
+def plan(rng: random.Random) -> Mapping[str, Any]:
+    return {"starts": linear_starts(rng, STEPS, STARTS, over_s=LOAD_S)}
+
+
+def parameters(*, ready_min: int, faults_min: int, ops_min: int, **more: Any) -> Mapping[str, Any]:
+    """No call may fail and no job be done twice, whichever pod is replaced."""
+    return {
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": STALL_BOUND_S,
+        "ready_min": ready_min,
+        "duplicates_max": 0,
+        "error_statuses_allowed": [],
+        "faults_min": faults_min,
+        "ops_min": ops_min,
+        **more,
+    }
+
+
+@asynccontextmanager
+async def under_load(stage: Stage, *, workers: int) -> AsyncIterator[None]:
+    """The load runs when the block begins and ends with it; then all that was started is worked off."""
+    await stage.upload(LINEAR)
+    stage.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), workers)
+    done = asyncio.Event()
+    stage.phase("load")
+    load = stage.spawn(stage.load(until(done, stage.schedule["starts"])))
+    await stage.at(SETTLE_S)
+    yield
+    done.set()
+    await load
+    stage.phase("drain")
+    await stage.drain(DRAIN_S)
