@@ -32,7 +32,9 @@ async def hook_pods(ground: Ground, namespace: str) -> set[str]:
 
 async def test_install_no_op_upgrade_and_another_database(ground: Ground) -> None:
     async with a_namespace(ground) as (namespace, values), a_namespace(ground) as (other, _):
-        values |= {"migrations": {"enabled": True}}
+        # Kept until the next one, for the pods to be told apart; the chart's own policy removes what succeeded.
+        kept = {"helm.sh/hook-delete-policy": "before-hook-creation"}
+        values |= {"migrations": {"enabled": True, "annotations": kept}}
         release = Release(ground.access, namespace, default_chart())
         await release.install(values, within_s=WITHIN_S)
         assert await tables(ground, namespace.replace("-", "_"))
