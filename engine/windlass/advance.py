@@ -53,7 +53,6 @@ PARSED_BYTES_PER_UNIT = 16
 ENGINE = "engine"
 INTERRUPTED = "interrupted by boundary timer"
 _PARKING = frozenset({StepType.USER_TASK, StepType.WAIT})
-_SCHEDULES_TIMERS = frozenset({StepType.SERVICE_TASK, StepType.USER_TASK, StepType.WAIT})
 
 
 class Surroundings(NamedTuple):

@@ -90,8 +90,6 @@ Command = (
     | CancelInstance
 )
 
-JobCommand = CompleteJob | FailJob | ExhaustJob
-
 
 def lane_key(command: Command) -> str:
     """What chooses the lane: the instance where it is known, so that its commands meet in one batch."""

@@ -69,4 +69,3 @@ USER_TASK_TRANSITIONS: Mapping[tuple[UserTaskStatus, UserTaskStatus], str] = {
 FINAL_INSTANCE_STATUSES = frozenset(
     {InstanceStatus.COMPLETED, InstanceStatus.FAILED, InstanceStatus.CANCELLED}
 )
-OPEN_JOB_STATUSES = frozenset({JobStatus.UNLOCKED, JobStatus.LOCKED})

@@ -42,9 +42,6 @@ class Reaper:
     def watch_folder(self, folder: Path) -> None:
         self._say("+folder", folder)
 
-    def forget_folder(self, folder: Path) -> None:
-        self._say("-folder", folder)
-
     def close(self) -> None:
         """Whatever was not given back is killed and removed; returns when that is done."""
         if self._popen.stdin is not None:

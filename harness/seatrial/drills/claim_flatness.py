@@ -21,7 +21,6 @@ from seatrial.yard import environment
 JOB_TYPE = "backlog"
 LEVELS = (1_000, 10_000, 100_000, 1_000_000)
 POLLS = 20
-JOBS_PER_POLL = 10
 LEASE_S = 3600
 POLL_TIMEOUT_S = 60.0
 GROWTH_BOUND_RATIO = 2.0

@@ -115,21 +115,6 @@ class Nodes:
                 await _output("docker", "exec", "--interactive", node, "sh", "-c", _NOTE, given=note)
         self._loaded.update(asked)
 
-    async def pause(self, node: str) -> None:
-        """Freezes the node with all that runs on it."""
-        await self._container("pause", node)
-
-    async def resume(self, node: str) -> None:
-        await self._container("unpause", node)
-
-    async def _container(self, verb: str, node: str) -> None:
-        if self._context is not None:
-            raise ClusterError(
-                f"node {node} of context {self._context} cannot be paused: only kind's nodes can; "
-                "leave out --context"
-            )
-        await _output("docker", verb, node)
-
     async def _create(self) -> None:
         self._is_own = True
         words = ["kind", "create", "cluster", "--name", CLUSTER_NAME, "--wait", "2m", "--config", "-"]

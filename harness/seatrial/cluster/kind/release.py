@@ -84,10 +84,6 @@ class Release:
             str(info.get("description", "")),
         )
 
-    async def stored_values(self) -> str:
-        """As `helm get values --all` shows them to anybody who may read the release."""
-        return json.dumps(await self._act("values", lambda helm: helm.get_values(RELEASE, all_values=True)))
-
     async def manifest(self) -> str:
         return str((await self._act("manifest", lambda helm: helm.status(RELEASE))).get("manifest", ""))
 

@@ -83,10 +83,11 @@ class PostgresPod:
         """The superuser's, from outside the cluster. Holds the password."""
         return f"postgresql://postgres:{self._superuser_password}@{self._address}:{self._port}/{database}"
 
-    def engine_dsn(self, database: str, *, role: str = ENGINE_ROLE, password: str | None = None) -> str:
+    def engine_dsn(self, database: str) -> str:
         """The engine's, from inside the cluster. Holds the password."""
-        known = quote(password or self._engine_password, safe="")
-        return f"postgresql://{role}:{known}@{NAME}.{self.namespace}.svc.cluster.local:{_PORT}/{database}"
+        known = quote(self._engine_password, safe="")
+        where = f"{NAME}.{self.namespace}.svc.cluster.local:{_PORT}"
+        return f"postgresql://{ENGINE_ROLE}:{known}@{where}/{database}"
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -100,22 +101,6 @@ class PostgresPod:
 
     async def drop_database(self, name: str) -> None:
         await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-
-    async def create_heir(self, role: str, password: str) -> None:
-        """Another role with all that the engine's may do: how credentials are rotated without a gap."""
-        await self._execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE {}").format(
-                sql.Identifier(role), sql.Literal(password), sql.Identifier(ENGINE_ROLE)
-            )
-        )
-        # What it makes belongs to the engine's role, as before.
-        await self._execute(
-            sql.SQL("ALTER ROLE {} SET role = {}").format(sql.Identifier(role), sql.Identifier(ENGINE_ROLE))
-        )
-
-    async def set_login(self, role: str, *, allowed: bool) -> None:
-        word = sql.SQL("LOGIN" if allowed else "NOLOGIN")
-        await self._execute(sql.SQL("ALTER ROLE {} {}").format(sql.Identifier(role), word))
 
     async def _make(self) -> None:
         self._is_made = True
