@@ -39,7 +39,7 @@ PAGES = (
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
 PICTURE_BYTES_MAX = 400_000
-SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pytest", "cat", "uv"})
+SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pytest", "cat", "uv", "sudo"})
 #: which source names the options of a script that is no `seatrial`
 OPTIONS_IN = {
     "scripts/test": "scripts/test",
