@@ -7,10 +7,11 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from seatrial import loop, report
 from seatrial.client import TRANSPORTS
@@ -23,7 +24,7 @@ from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
-from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
+from seatrial.yard import BrokerLogin, Misuse, Options, Yard, merge, read_values
 
 BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31
@@ -146,13 +147,21 @@ def _check_kind(
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
     if chart is not None and not (chart / "Chart.yaml").is_file():
         raise Misuse(f"--chart {chart}: no Chart.yaml there; give the chart's folder")
-    found = read_values(values)
-    database = found.get("postgresql") or {}
     folder = chart or default_chart()
     try:
-        render_chart(folder, {**found, "postgresql": {**database, "dsn": "postgresql://x/x"}})
+        render_chart(folder, _completed(read_values(values)))
     except RenderError as err:
         raise Misuse(f"{folder} refuses the values: {' '.join(str(err).split())}") from err
+
+
+def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With what a run brings itself, so that only what the chart has against the operator's own is heard."""
+    kafka = values.get("kafka") or {}
+    if (values.get("engine") or {}).get("dispatchMode") == "kafka_outbox":
+        credentials = {"saslUsername": "x", "saslPassword": "x"}
+        secured = kafka.get("transport") == "sasl_scram_tls" and not kafka.get("existingSecret")
+        values = merge({"kafka": {"seedBrokers": "x:1", **(credentials if secured else {})}}, values)
+    return merge(values, {"postgresql": {"dsn": "postgresql://x/x"}})
 
 
 def carry_out(

@@ -11,6 +11,8 @@ from seatrial.drills import CATALOGUE, select
 from seatrial.trial import new_options
 from seatrial.yard import Misuse, Options, Yard, environment, merge, read_values
 
+OVERLAYS = Path(__file__).parents[3] / "values"
+
 
 def test_drills_are_chosen_by_id_whatever_the_case_and_each_once() -> None:
     assert [chosen.id for chosen in select(["SMOKE", "smoke"])] == ["smoke"]
@@ -89,3 +91,18 @@ def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:
     assert not {"LX", "FN"} & set(through_kafka.checks)
     names = {entry["name"] for entry in through_kafka.values["extraEnv"]}
     assert names == {entry["name"] for entry in polling.values["extraEnv"]} | {"WINDLASS_REDELIVERY_SECONDS"}
+
+
+@pytest.mark.parametrize("file", sorted(OVERLAYS.glob("*.yaml")), ids=lambda file: file.name)
+def test_every_overlay_can_go_on_trial(file: Path) -> None:
+    """Credentials and addresses that an operator adds are the run's to bring."""
+    assert new_options(values=[file]).values == (file,)
+
+
+def test_what_is_missing_beside_them_is_still_told(tmp_path: Path) -> None:
+    path = tmp_path / "v.yaml"
+    path.write_text(
+        "engine: {dispatchMode: kafka_outbox}\nkafka: {transport: sasl_scram_tls, saslMechanism: PLAIN}"
+    )
+    with pytest.raises(Misuse, match="saslMechanism"):
+        new_options(values=[path])
