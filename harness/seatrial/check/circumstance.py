@@ -6,6 +6,7 @@ The drill names them in its parameter `circumstances_min`: {name: how many there
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
@@ -133,6 +134,26 @@ def _rows_left(facts: Facts) -> int:
     return len(facts.rows("outbox_row"))
 
 
+def _answers_lost(facts: Facts) -> int:
+    """Executions whose worker tried to complete the job and got nobody to take it."""
+    begun: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for op in facts.ops:
+        if op.f == "execute":
+            begun[op.process, op.value["job_id"]].append(op.t_s)
+    return sum(
+        bool(tried) and all(call.outcome != "ok" for call in tried)
+        for (process, job_id), times in begun.items()
+        for began_s, next_s in pairwise([*times, math.inf])
+        if (
+            tried := [
+                call
+                for call in facts.completes_of.get(job_id, ())
+                if call.invoke.process == process and began_s <= call.invoke.t_s < next_s
+            ]
+        )
+    )
+
+
 def _deliveries_moved(facts: Facts) -> int:
     """Messages that came to a second worker process."""
     return sum(len({op.process for op in ops}) > 1 for ops in facts.deliveries_of.values())
@@ -147,6 +168,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "rows_waiting_together": _rows_waiting_together,
     "copies": _copies,
     "redeliveries": _redeliveries,
+    "answers_lost": _answers_lost,
     "deliveries_moved": _deliveries_moved,
     "rows_left": _rows_left,
     "rows_enqueued": _rows_enqueued,

@@ -93,6 +93,23 @@ def completed_at(node: str, name: str, *, killed: bool) -> Trial:
     return trial.one(1, "COMPLETED", "done:j1:n")
 
 
+def answered(*outcomes: str) -> Trial:
+    """a has the job in its hands once for each; each outcome is what its completions came to, in one word."""
+    trial = Trial("LX", **wanting(1, "answers_lost")).start("i1")
+    for outcome in outcomes:
+        trial.at(trial.now_s + 1).execute("j1")
+        for one in outcome.split():
+            trial.at(trial.now_s + 1).complete("j1", outcome=one)
+    return trial.one(1, "COMPLETED", "done:j1:n")
+
+
+def test_an_answer_is_lost_when_nobody_took_it_in_that_execution() -> None:
+    assert first(answered("fail fail", "ok")).figures["answers_lost"] == 1
+    assert first(answered("info", "ok")).figures["answers_lost"] == 1
+    for taken in (answered("fail ok"), answered("ok"), answered("", "ok")):
+        assert first(taken).outcome is Outcome.VACUOUS
+
+
 def test_a_lease_is_completed_elsewhere() -> None:
     name = "leases_completed_elsewhere"
     assert first(completed_at("replica-1", name, killed=False)).outcome is Outcome.PASS
