@@ -61,10 +61,11 @@ class CrashDatabase(Bare):
 
 
 @dataclass(frozen=True)
-class TerminateSessions(Bare):
-    """pg_terminate_backend on every session of one replica; over at once, so there is nothing to take away."""
+class _SessionsEnded(Bare):
+    """pg_terminate_backend; over at once, so there is nothing to take away."""
 
-    name: ClassVar[str] = "terminate_sessions"
+    name: ClassVar[str]
+    missing: ClassVar[str]
     target: str
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -74,12 +75,9 @@ class TerminateSessions(Bare):
     async def setup(self, cluster: Cluster) -> None:
         _can_reach_database(cluster, self.name)
 
-    async def inject(self, cluster: Cluster) -> None:
-        self._seen["sessions"] = await _can_reach_database(cluster, self.name).terminate_sessions(self.target)
-
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if not self._seen.get("sessions"):
-            raise FaultDidNotBite(f"{self.name}: {self.target} had no session")
+            raise FaultDidNotBite(f"{self.name}: {self.missing.format(target=self.target)}")
         return dict(self._seen)
 
     async def heal(self, cluster: Cluster) -> None:
@@ -90,18 +88,22 @@ class TerminateSessions(Bare):
 
 
 @dataclass(frozen=True)
-class TerminateLeaderSession(Bare):
-    """pg_terminate_backend on the session that holds the relay's advisory lock (contract 9.2); `target` leads by it."""
+class TerminateSessions(_SessionsEnded):
+    """Every session of one replica."""
+
+    name: ClassVar[str] = "terminate_sessions"
+    missing: ClassVar[str] = "{target} had no session"
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen["sessions"] = await _can_reach_database(cluster, self.name).terminate_sessions(self.target)
+
+
+@dataclass(frozen=True)
+class TerminateLeaderSession(_SessionsEnded):
+    """The session that holds the relay's advisory lock (contract 9.2); `target` leads by it."""
 
     name: ClassVar[str] = "terminate_leader_session"
-    target: str
-    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    def parameters(self) -> Mapping[str, Any]:
-        return {}
-
-    async def setup(self, cluster: Cluster) -> None:
-        _can_reach_database(cluster, self.name)
+    missing: ClassVar[str] = f"nobody held the lock {RELAY_LOCK}"
 
     async def inject(self, cluster: Cluster) -> None:
         dsn = _can_reach_database(cluster, self.name).dsn()
@@ -109,17 +111,6 @@ class TerminateLeaderSession(Bare):
             found = await connection.execute(_TERMINATE_LOCK_HOLDER, (RELAY_LOCK,))
             row = await found.fetchone()
         self._seen["sessions"] = row[0] if row else 0
-
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
-        if not self._seen.get("sessions"):
-            raise FaultDidNotBite(f"{self.name}: nobody held the lock {RELAY_LOCK}")
-        return dict(self._seen)
-
-    async def heal(self, cluster: Cluster) -> None:
-        """Nothing to take away."""
-
-    async def wait_until_healed(self, cluster: Cluster) -> None:
-        await all_ready(cluster, [self.target], self.name)
 
 
 def _can_reach_database(cluster: Cluster, fault: str) -> Database:

@@ -15,12 +15,10 @@ import asyncio
 import os
 import random
 import signal
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 import confluent_kafka as kafka
@@ -33,6 +31,7 @@ from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
 from seatrial.workload import Handler, WorkerConfig, WorkerSpec
 from seatrial.workload.pool import OPTIONS_VARIABLE
+from seatrial.workload.worker import work
 
 TOPIC_PREFIX = "workflow.jobs."
 GROUP_PREFIX = "workflow.workers."
@@ -228,22 +227,10 @@ def _raw(value: str | bytes | None) -> bytes:
     return value.encode() if isinstance(value, str) else value or b""
 
 
-async def _serve(config: WorkerConfig) -> None:
+def _new_worker(config: WorkerConfig, recorder: Recorder) -> KafkaWorker:
     options = msgspec.json.decode(os.environ.get(OPTIONS_VARIABLE, "{}"), type=dict[str, str])
-    recorder = Recorder(Path(config.history_folder))
-    worker = KafkaWorker(config, Access(config.bootstrap or "", options), recorder)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.leave)
-    try:
-        await worker.run()
-    except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None  # the log's last line then names the cause
-    recorder.close()
-
-
-def main() -> None:
-    config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
-    asyncio.run(_serve(config))
+    return KafkaWorker(config, Access(config.bootstrap or "", options), recorder)
 
 
 if __name__ == "__main__":
-    main()
+    work(_new_worker)

@@ -13,7 +13,9 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -128,9 +130,22 @@ class Worker:
             return
 
 
-async def _serve(config: WorkerConfig) -> None:
+class Leaving(Protocol):
+    """A worker of any kind."""
+
+    def leave(self) -> None: ...
+    async def run(self) -> None: ...
+
+
+def work(new_worker: Callable[[WorkerConfig, Recorder], Leaving]) -> None:
+    """The program of a worker's process: its configuration is the file that the command names."""
+    config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
+    asyncio.run(_serve(config, new_worker))
+
+
+async def _serve(config: WorkerConfig, new_worker: Callable[[WorkerConfig, Recorder], Leaving]) -> None:
     recorder = Recorder(Path(config.history_folder))
-    worker = Worker(config, recorder)
+    worker = new_worker(config, recorder)
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.leave)
     try:
         await worker.run()
@@ -139,10 +154,5 @@ async def _serve(config: WorkerConfig) -> None:
     recorder.close()
 
 
-def main() -> None:
-    config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
-    asyncio.run(_serve(config))
-
-
 if __name__ == "__main__":
-    main()
+    work(Worker)
