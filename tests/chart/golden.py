@@ -157,7 +157,9 @@ LONG_CHARACTERS = 1000
 
 def text_of(values: Values, chart: Path = CHART) -> str:
     result = rendered(values, chart=chart)
-    objects = yaml.safe_dump_all(_shortened(result.objects), sort_keys=False, width=120, allow_unicode=True)
+    objects = yaml.dump_all(
+        _shortened(result.objects), Dumper=yaml.CSafeDumper, sort_keys=False, width=120, allow_unicode=True
+    )
     notes = "".join(f"# {line}".rstrip() + "\n" for line in result.notes.splitlines())
     return f"{objects}---\n# NOTES.txt\n{notes}"
 

@@ -3,20 +3,19 @@
 import argparse
 import multiprocessing
 import os
-import random
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from mutation import Mutant, killer, mutants
+from mutation import Mutant, killer, mutants, sampled
 
 RECORD = Path(__file__).parents[2] / "docs" / "chart-mutants.md"
 SCORE_MIN = 0.95
 
 EXAMPLES = """\
 examples:
-  scripts/chart-mutants                every mutant; about ten minutes on two idle cores
+  scripts/chart-mutants                every mutant; a few minutes on two idle cores
   scripts/chart-mutants --sample 40    forty of them, the same ones each time
   scripts/chart-mutants --record       every mutant, and docs/chart-mutants.md written anew
 """
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sample is not None:
         if not 0 < options.sample <= len(chosen) or options.record:
             parser.error(f"--sample takes 1 to {len(chosen)}, and only a whole run is recorded")
-        chosen = random.Random(options.seed).sample(chosen, options.sample)
+        chosen = sampled(options.sample, options.seed)
     began_s = time.monotonic()
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         verdicts = []
@@ -50,17 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 sys.stderr.write(f"survived: {chosen[count - 1]}\n")
             _progress(count, len(chosen))
     tried = sum(verdict is not None for verdict in verdicts)
+    unparsed = len(chosen) - tried
     survivors = [mutant for mutant, verdict in zip(chosen, verdicts, strict=True) if verdict == ""]
-    told = result(tried, survivors)
+    told = result(tried, unparsed, survivors)
     sys.stdout.write(f"{told}\n{time.monotonic() - began_s:.0f} s\n")
     if options.record:
         RECORD.write_text(page(told))
     return 0 if 1 - len(survivors) / tried >= SCORE_MIN else 1
 
 
-def result(tried: int, survivors: Sequence[Mutant]) -> str:
+def result(tried: int, unparsed: int, survivors: Sequence[Mutant]) -> str:
     killed = tried - len(survivors)
-    lines = [f"{killed} of {tried} mutants killed: {killed / tried:.1%} (at least {SCORE_MIN:.0%} must be)"]
+    counts = f"{killed} of {tried} mutants killed, {unparsed} could not be parsed"
+    lines = [f"{counts}: {killed / tried:.1%} (at least {SCORE_MIN:.0%} must be)"]
     return "\n".join(lines + [f"survived: {mutant}" for mutant in survivors])
 
 
@@ -70,7 +71,8 @@ def page(told: str) -> str:
 
 Written by `scripts/chart-mutants --record`. Each mutant is one small fault: a line left out, a condition negated,
 a loop over nothing, a comparison turned round. It is killed when one of the offline tests fails with it; what Helm
-cannot parse does not count. `scripts/test` tries a sample.
+cannot parse does not count. `scripts/test` tries a sample, and holds this page to the templates
+(`tests/chart/test_template_mutants.py`).
 
 ```text
 {told}

@@ -79,6 +79,11 @@ def topics_command(partitions: str, replicas: str, *files: str) -> list[str]:
     return ["windlass", "topics", "--apply", *given, *(f"/etc/windlass/definitions/{file}" for file in files)]
 
 
+def longest_name(result: Rendered) -> int:
+    """In characters."""
+    return max(len(found["metadata"]["name"]) for found in result.objects)
+
+
 def secret(key: str) -> Getter:
     return lambda result: result.containers()[0].env[key]
 
@@ -148,6 +153,7 @@ OBJECT = {
 CASES = [
     Case("nameOverride", "orders", first("Deployment", "metadata", "name"), "rel-orders"),
     Case("fullnameOverride", "orders", first("Deployment", "metadata", "name"), "orders"),
+    Case("fullnameOverride", "c" * 55, longest_name, 63, merged(DATABASE, {"dashboards": {"enabled": True}})),
     Case("replicaCount", 3, first("Deployment", "spec", "replicas"), 3),
     Case("image.repository", "r.example:5000/w", container("image"), "r.example:5000/w:0.1.0"),
     Case("image.tag", "1.10", container("image"), "windlass:1.10"),
@@ -156,6 +162,7 @@ CASES = [
     Case("imagePullSecrets", [{"name": "reg"}], pod("spec", "imagePullSecrets"), [{"name": "reg"}]),
     Case("engine.dispatchMode", "kafka_outbox", variable("WE_DISPATCH_MODE"), "kafka_outbox",
          merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}})),
+    Case("engine.dispatchMode", "polling", first("Secret"), None, INLINE),
     Case("engine.logLevel", "debug", variable("WE_LOG_LEVEL"), "debug"),
     Case("engine.auditLogEnabled", "false", variable("WE_AUDIT_LOG_ENABLED"), "false"),
     Case("engine.rest.port", 8081, variable("WE_REST_PORT"), "8081"),
@@ -231,6 +238,7 @@ CASES = [
     Case("terminationGracePeriodSeconds", 60, pod("spec", "terminationGracePeriodSeconds"), 60),
     Case("extraEnv", [{"name": "WINDLASS_X", "value": 1e6}], variable("WINDLASS_X"), "1000000"),
     Case("extraEnv", [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}], variable("X"), {"name": "s", "key": "k"}),
+    Case("extraEnv", [{"name": "X", "value": "1"}], first("Job", *ENGINE, "env", "-1"), {"name": "X", "value": "1"}, MIGRATED),
     Case("extraEnvFrom", [{"secretRef": {"name": "s"}}], container("envFrom"), [{"secretRef": {"name": "s"}}]),
     Case("extraVolumes", [VOLUME], pod("spec", "volumes", "1"), VOLUME),
     Case("extraVolumeMounts", [MOUNT], container("volumeMounts", "1"), MOUNT, merged(DATABASE, {"extraVolumes": [VOLUME]})),

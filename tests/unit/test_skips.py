@@ -18,17 +18,8 @@ def run(folder: Path, *, ci: bool) -> subprocess.CompletedProcess[str]:
     shutil.copy(RULE, folder / "conftest.py")
     (folder / "test_cases.py").write_text(CASES)
     env = {key: value for key, value in os.environ.items() if key != "CI"} | ({"CI": "true"} if ci else {})
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--rootdir",
-        str(folder),
-        str(folder),
-    ]
+    alone = ("--disable-plugin-autoload", "-p", "no:cacheprovider", "--rootdir", str(folder))
+    command = [sys.executable, "-m", "pytest", "-q", *alone, str(folder)]
     return subprocess.run(command, capture_output=True, text=True, env=env, check=False, cwd=folder)
 
 

@@ -11,10 +11,6 @@
 {{- if contains "kafka_outbox" (include "windlass.modes" .) -}}true{{- end -}}
 {{- end -}}
 
-{{- define "windlass.usesPolling" -}}
-{{- if contains "polling" (include "windlass.modes" .) -}}true{{- end -}}
-{{- end -}}
-
 {{- define "windlass.kafka.isSecured" -}}
 {{- if and (include "windlass.usesKafka" .) (eq .Values.kafka.transport "sasl_scram_tls") -}}true{{- end -}}
 {{- end -}}

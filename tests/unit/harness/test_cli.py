@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -263,9 +264,16 @@ def test_the_plugin_imports_nothing_until_it_is_used() -> None:
     assert found.stdout.split() == ["seatrial", "seatrial.plugin"]
 
 
+def test_every_pytest_of_the_environment_has_the_plugin() -> None:
+    (found,) = entry_points(group="pytest11", name="seatrial")
+    assert found.value == "seatrial.plugin"
+
+
 def pytest_in(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """With the plugin alone: the others of the environment take most of a run's time."""
     (folder / "test_own.py").write_text("def test_own(tmp_path):\n    assert tmp_path.is_dir()\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio", *words]
+    alone = ("--disable-plugin-autoload", "-p", "seatrial.plugin", "-p", "no:cacheprovider")
+    command = [sys.executable, "-m", "pytest", "-q", *alone, *words]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 

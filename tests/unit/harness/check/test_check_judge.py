@@ -179,9 +179,10 @@ def test_the_cost_grows_as_the_history_does() -> None:
     assert lines_run(long) / lines_run(short) < 1.2 * growth
 
 
-def test_two_hundred_thousand_ops_are_judged() -> None:
-    history = long_run(14_000)
-    assert len(history.ops) > 200_000
+@pytest.mark.parametrize("instances", [1_400, pytest.param(14_000, marks=pytest.mark.slow)])
+def test_twenty_and_two_hundred_thousand_ops_are_judged(instances: int) -> None:
+    history = long_run(instances)
+    assert len(history.ops) > 14 * instances
     verdicts = {verdict.check: verdict.outcome for verdict in judge(history)}
     assert Outcome.UNKNOWN not in verdicts.values()
     assert {verdicts[name] for name in ("NL", "NP", "LX", "FN", "S1x", "DB", "LV")} == {Outcome.PASS}

@@ -22,7 +22,11 @@ ARGUMENTS = [
 ]
 DRAWN_WITHIN_MS = 60_000
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on PATH (apt-get install chromium)")
+#: In one process, so that one browser and one report serve them all.
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium on PATH (apt-get install chromium)"),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +44,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report.write(folder, results, "seatrial run L5 F8 --seed 7")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser: Browser, path: Path) -> Iterator[tuple[Page, list[str]]]:
     """The page at 1280 px, and everything it complained of or asked for."""
     page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -103,12 +107,19 @@ def test_dark_and_light_follow_the_reader(opened: tuple[Page, list[str]]) -> Non
     assert noise == []
 
 
-@pytest.mark.parametrize("width_px", [390, 760, 1280])
-def test_it_fits_the_screen(browser: Browser, path: Path, width_px: int) -> None:
-    page = browser.new_page(viewport={"width": width_px, "height": 800})
+def test_it_fits_the_screen(browser: Browser, path: Path) -> None:
+    """Opened on a narrow one, and as that one grows."""
+    page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(path.as_uri())
     page.locator("#drill-L5 .figure-box").scroll_into_view_if_needed()
     page.wait_for_selector("#drill-L5 .figure-box[data-drawn]", timeout=DRAWN_WITHIN_MS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
-    assert page.evaluate("document.documentElement.scrollWidth") <= width_px
+    for width_px in (760, 1280):
+        page.set_viewport_size({"width": width_px, "height": 800})
+        page.wait_for_function(
+            "(px) => document.querySelector('#drill-L5 .main-svg').clientWidth > px / 2"
+            " && document.documentElement.scrollWidth <= px",
+            arg=width_px,
+        )
     page.close()
