@@ -33,8 +33,9 @@ WAIT_S = 2.0
 THINKS = Handler(think_max_s=0.1)
 #: a few slow jobs, so that leases are in hand when their replica dies, however long it takes to be seen dead
 SLOW = linear(1, name="slow", handler=Handler(think_min_s=2.0, think_max_s=4.0))
-SLOW_STARTS = 150
-SLOW_HELD_MIN = 12
+SLOW_STARTS = 240
+#: of so many some were given by the replica that dies: each poll asks one of three, and brings two or three
+SLOW_HELD_MIN = 24
 HELD_WITHIN_S = 30.0
 CALL_TIMEOUT_S = 10.0
 #: longer than a call may take, so that no live worker loses a lease
