@@ -27,7 +27,7 @@ from seatrial.cluster import (
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Conflict, NotThere
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
-from seatrial.cluster.kind.roster import CONTAINER, ENGINE_LABELS, Pod, Roster, place_services
+from seatrial.cluster.kind.roster import CONTAINER, Pod, Roster, place_services
 from seatrial.render import default_chart
 
 INSTALL_WITHIN_S = 180
@@ -37,6 +37,7 @@ SIGNAL_WITHIN_S = 20.0
 DRAIN_WITHIN_S = 180.0
 SECRET, SECRET_KEY = "database", "dsn"
 SERVICE = "service"
+SERVICE_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=engine"
 _PORTS: Mapping[str, int] = {"rest": 8080, "grpc": 9090, "metrics": 9091}
 _ANSWER_INTERVAL_S = 0.1
 _EVICT_INTERVAL_S = 0.5
@@ -313,7 +314,7 @@ class KindCluster:
         return _merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
 
     async def _open_service(self) -> None:
-        found = await self.ground.kube.list("Service", self.namespace, labels=ENGINE_LABELS)
+        found = await self.ground.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
         service = next(
             each for each in found if any(port["name"] == "rest" for port in each["spec"]["ports"])
         )

@@ -16,10 +16,12 @@ from typing import Any
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.kube import Kube, NotThere, Object
+from seatrial.cluster.kind.release import RELEASE
 
 PLACE_LABEL = "seatrial/replica"
 CONTAINER = "engine"
-ENGINE_LABELS = "app.kubernetes.io/component=engine"
+#: as the chart's Service selects them: of every pool, and no Job's
+ENGINE_LABELS = f"app.kubernetes.io/instance={RELEASE},windlass/serves=api"
 _LOOK_INTERVAL_S = 0.2
 
 
