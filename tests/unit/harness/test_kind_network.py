@@ -1,8 +1,33 @@
-"""The kernel's tables of sockets, as a node gives them: what began on this side, what came in, what is nobody's."""
+"""The tables of sockets as a node gives them, and the rules of its firewall that a cut makes and takes back."""
 
 from __future__ import annotations
 
-from seatrial.cluster.kind.network import Socket, accepted, opened, parsed
+import os
+import subprocess
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.kind.agent import NodeAgent
+from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.kind.kube import Kube
+from seatrial.cluster.kind.network import Socket, accept, accepted, opened, parsed, refuse
+
+#: keeps rules in a file, one a line, as the kernel keeps them in a chain
+FIREWALL = """#!/bin/sh
+while [ "$1" != iptables ]; do shift; done
+shift; [ "$1" = -w ] || exit 3
+act=$2; [ "$3" = FORWARD ] || exit 3
+shift 3
+touch "$RULES"
+case $act in
+  -I) echo "$*" >> "$RULES" ;;
+  -C) grep -qxF -e "$*" "$RULES" ;;
+  -D) n=$(grep -nxF -e "$*" "$RULES" | head -1 | cut -d: -f1); sed -i "${n}d" "$RULES" ;;
+esac
+"""
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 IPV4 = HEAD + (
@@ -37,3 +62,43 @@ def test_a_server_counts_those_that_are_open_and_ipv4_in_ipv6_reads_as_ipv4() ->
     assert accepted(found, 9092) == 1
     assert accepted(found, 9094) == 0
     assert opened(found) == []
+
+
+class ThisMachine:
+    """Runs what an agent would, with a firewall of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        program = folder / "nsenter"
+        program.write_text(FIREWALL)
+        program.chmod(0o755)
+        self.rules = folder / "rules"
+        self._env = {"PATH": f"{folder}:{os.environ['PATH']}", "RULES": str(self.rules)}
+
+    async def run(self, _node: str, script: str, *arguments: str) -> str:
+        ran = subprocess.run(
+            ["sh", "-c", script, *arguments], env=self._env, check=True, capture_output=True, text=True
+        )
+        return ran.stdout
+
+
+async def test_a_cut_resets_what_goes_to_the_port_and_is_taken_back_whole(tmp_path: Path) -> None:
+    machine = ThisMachine(tmp_path)
+    agent = cast("NodeAgent", machine)
+    await accept(agent, "node", "10.244.0.9", 9092)
+    await refuse(agent, "node", "10.244.0.9", 9092)
+    cut = machine.rules.read_text().splitlines()
+    assert cut == [
+        "-p tcp -d 10.244.0.9 --dport 9092 -j REJECT --reject-with tcp-reset",
+        "-p tcp -s 10.244.0.9 --sport 9092 -j DROP",
+    ]
+    # Twice, as when a run was broken off, and beside another port's, which stays.
+    await refuse(agent, "node", "10.244.0.9", 9092)
+    await refuse(agent, "node", "10.244.0.9", 9094)
+    await accept(agent, "node", "10.244.0.9", 9092)
+    assert machine.rules.read_text().splitlines() == [rule.replace("9092", "9094") for rule in cut]
+
+
+async def test_other_ways_to_cut_are_refused_by_name() -> None:
+    broker = KafkaPod(cast("Kube", None), cast("NodeAgent", None), "trial", image="kafka", address="10.0.0.1")
+    with pytest.raises(ClusterError, match="cut mode 'blackhole' of the broker is not to be had"):
+        await broker.cut("blackhole")
