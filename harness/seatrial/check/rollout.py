@@ -67,12 +67,13 @@ def rollout(history: History) -> Verdict:
 
 
 def _pickups_s(facts: Facts, operations: Sequence[Call]) -> list[float]:
-    """What each job waited that was taken during an operation, on the database's clock, the longest last."""
+    """What each job waited that was asked for during an operation, on the database's clock, the longest last."""
     times_s = [(call.invoke.t_s, call.end.t_s) for call in operations if call.end is not None]
     found = []
     for job_id, tenure in facts.tenures.items():
         first, row = tenure.leases[0], facts.jobs.get(job_id)
-        if row is not None and any(began_s <= first.answered_s <= ended_s for began_s, ended_s in times_s):
+        asked_s = first.poll.invoke.t_s
+        if row is not None and any(began_s <= asked_s <= ended_s for began_s, ended_s in times_s):
             found.append(round((first.locked_us - instant_us(row.value["created_at"])) / 1e6, 6))
     return sorted(found)
 
