@@ -8,6 +8,7 @@ columns (holder, epoch); an engine without one is judged without it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC
 from typing import Any
 
@@ -19,6 +20,8 @@ from seatrial.history import Recorder
 
 _OBSERVER = "observer"
 _BATCH_ROWS = 1000
+#: the columns in which an engine says who it is
+_NAMES = frozenset({"holder", "by_whom"})
 
 _TABLES = """
 CREATE SCHEMA seatrial;
@@ -88,9 +91,9 @@ async def open_ledger(dsn: str) -> None:
         await connection.execute(sql.SQL(_LEADER_FUNCTION).format(leaders=leaders))
 
 
-async def observe_ledger(dsn: str, recorder: Recorder) -> None:
+async def observe_ledger(dsn: str, recorder: Recorder, aliases: Mapping[str, str]) -> None:
     """Every line, the rows that still wait, and how the database's clock stands to ours: one snapshot, which the clock
-    is read with. Raises psycopg.Error.
+    is read with. By `aliases` engines bear the names of their replicas in it. Raises psycopg.Error.
     """
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
@@ -109,7 +112,14 @@ async def observe_ledger(dsn: str, recorder: Recorder) -> None:
                 cursor.itersize = _BATCH_ROWS
                 await cursor.execute(query)
                 async for row in cursor:
-                    recorder.info(_OBSERVER, f, {name: _plain(value) for name, value in row.items()})
+                    told = {name: _plain(value) for name, value in row.items()}
+                    named = {name: by_replica(told[name], aliases) for name in _NAMES & told.keys()}
+                    recorder.info(_OBSERVER, f, {**told, **named})
+
+
+def by_replica(name: str, aliases: Mapping[str, str]) -> str:
+    """An engine's name may be one of several parts between slashes."""
+    return "/".join(aliases.get(part, part) for part in name.split("/"))
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Broker, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster import Aliases, Broker, Cluster, Database, Exits, Logs, Replica
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
 from seatrial.ledger import observe_ledger
@@ -65,7 +65,8 @@ async def observe(
     if isinstance(cluster, Database):
         await observe_database(cluster.dsn(), recorder)
         if broker is not None:
-            await observe_ledger(cluster.dsn(), recorder)
+            aliases = cluster.aliases() if isinstance(cluster, Aliases) else {}
+            await observe_ledger(cluster.dsn(), recorder, aliases)
             await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults
+from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
 
 if TYPE_CHECKING:
     from seatrial.cluster.kind.ground import Ground
     from seatrial.cluster.postgres import PostgresServer
+
+
+#: what only a broker of the run's own allows
+_OF_OUR_BROKER = frozenset({KafkaFaults, KafkaNetwork})
 
 
 class Misuse(Exception):
@@ -100,7 +104,7 @@ class Yard:
         return [
             need.__name__
             for need in needs
-            if not issubclass(self.backend_class, need) or (need is KafkaFaults and self.options.brokers)
+            if not issubclass(self.backend_class, need) or (need in _OF_OUR_BROKER and self.options.brokers)
         ]
 
     async def cluster(

@@ -12,7 +12,17 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from seatrial.cluster import Boots, ClusterError, ClusterSpec, Exits, Kafka, KafkaFaults, Reconfigure
+from seatrial.cluster import (
+    Boots,
+    ClusterError,
+    ClusterSpec,
+    Exits,
+    Kafka,
+    KafkaFaults,
+    Logs,
+    Reconfigure,
+    Turn,
+)
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.drill import KAFKA_VALUES
@@ -92,6 +102,23 @@ async def test_a_replica_comes_back_with_other_values_at_its_address(
         assert made.replicas() == addresses
         await made.reconfigure("replica-0", {})
         assert "WINDLASS_LEASE_SECONDS" not in await environment_of(made)
+    finally:
+        await made.down()
+
+
+async def test_a_turn_replaces_every_replica_and_its_output_is_told_from_what_was_before(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    made = cluster(server, tmp_path)
+    assert isinstance(made, Turn)
+    assert isinstance(made, Logs)
+    await made.up()
+    try:
+        before = made.log_path("replica-0").stat().st_size
+        assert (made.run_began_at("replica-0"), before > 0) == (0, True)
+        await made.turn(environment(WINDLASS_LEASE_SECONDS=7))
+        assert (await environment_of(made))["WINDLASS_LEASE_SECONDS"] == "7"
+        assert made.run_began_at("replica-0") >= before
     finally:
         await made.down()
 

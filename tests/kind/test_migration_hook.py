@@ -47,9 +47,8 @@ async def test_install_no_op_upgrade_and_another_database(ground: Ground) -> Non
 
         # The hook sees the DSN of this very upgrade, not the one the chart's Secret held until now.
         moved = {
-            "migrations": {"enabled": True},
+            "migrations": {"enabled": True, "onStartup": False},
             "postgresql": {"dsn": ground.server.engine_dsn(other.replace("-", "_"))},
-            "extraEnv": [{"name": "WINDLASS_MIGRATE_ON_START", "value": "false"}],
         }
         await release.upgrade(moved, within_s=WITHIN_S)
         assert await tables(ground, other.replace("-", "_"))

@@ -175,11 +175,17 @@ def metrics() -> str:
     return _lines(rows)
 
 
+def rollouts() -> str:
+    """What was last recorded of them."""
+    return _lines(runpy.run_path(str(ROOT / "tests/kind/rollout_figures.py"))["rows"]())
+
+
 BLOCKS = (
     Block("README.md", "guarantees", guarantees),
     Block("harness/README.md", "drills", drills),
     Block("harness/README.md", "mutants", mutants),
     Block("harness/README.md", "chart-mutants", chart_mutants),
+    Block("charts/windlass/README.md", "rollouts", rollouts),
     Block("engine/README.md", "instance", lambda: diagram(states.INSTANCE_TRANSITIONS)),
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import ceil
 from typing import Any
 
 from seatrial.check.assumptions import BITTEN, PAIRED, assuming
-from seatrial.check.facts import facts_of
+from seatrial.check.facts import Facts, facts_of, instant_us
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
@@ -44,20 +45,37 @@ def rollout(history: History) -> Verdict:
             replaced += len(set(seen["pods_before"]) - set(seen["pods_after"]))
         for fault in _faults(call, ready_min):
             findings.add(f"{call.invoke.f}: {fault}", at=(call.invoke.index, call.end.index))
+    pickups_s = _pickups_s(facts, operations)
     figures: dict[str, Any] = {
         "operations": len(operations),
         "pods_replaced": replaced,
         "evictions_refused": refused,
         "ready_min": fewest,
+        "pickup_p99_s": pickups_s[ceil(len(pickups_s) * 0.99) - 1] if pickups_s else None,
+        "pickup_max_s": pickups_s[-1] if pickups_s else None,
     }
     summary = (
         f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions put off, "
         f"at least {fewest} pods ready"
     )
+    if pickups_s:
+        summary += f", jobs taken within {pickups_s[-1]:.3f} s (p99 {figures['pickup_p99_s']:.3f} s)"
     vacuous = None if operations else "no rollout and no drain was tried"
     if refused < (wanted := int(facts.number("evictions_refused_min", 0))):
         vacuous = f"{refused} evictions were refused, {wanted} were to be: no budget was put to the test"
     return findings.verdict("RO", GUARANTEE, summary, figures, vacuous=vacuous)
+
+
+def _pickups_s(facts: Facts, operations: Sequence[Call]) -> list[float]:
+    """What each job waited that was asked for during an operation, on the database's clock, the longest last."""
+    times_s = [(call.invoke.t_s, call.end.t_s) for call in operations if call.end is not None]
+    found = []
+    for job_id, tenure in facts.tenures.items():
+        first, row = tenure.leases[0], facts.jobs.get(job_id)
+        asked_s = first.poll.invoke.t_s
+        if row is not None and any(began_s <= asked_s <= ended_s for began_s, ended_s in times_s):
+            found.append(round((first.locked_us - instant_us(row.value["created_at"])) / 1e6, 6))
+    return sorted(found)
 
 
 def _is_over(call: Call) -> bool:

@@ -143,6 +143,17 @@ class Logs(Protocol):
         """All the output of that replica since `up`, over restarts."""
         ...
 
+    def run_began_at(self, replica: str) -> int:
+        """Where in it, in bytes, the output of its present run begins."""
+        ...
+
+
+@runtime_checkable
+class Aliases(Protocol):
+    def aliases(self) -> Mapping[str, str]:
+        """What each replica that ever ran calls itself, where that is not its name: to its name."""
+        ...
+
 
 @runtime_checkable
 class Exits(Protocol):
@@ -153,7 +164,7 @@ class Exits(Protocol):
 
 @runtime_checkable
 class Sockets(Protocol):
-    def peers(self, replica: str) -> Sequence[str]:
+    async def peers(self, replica: str) -> Sequence[str]:
         """`host:port` of every connection that the replica's process opened itself, other than to the database."""
         ...
 
@@ -205,17 +216,11 @@ class Broker(Protocol):
         ...
 
 
-class BrokerProcess(Broker, Protocol):
-    """A broker that may be broken."""
-
-    async def crash(self) -> None:
-        """SIGKILL; `start` is its heal."""
-        ...
-
-    async def stop(self) -> None: ...
+class BrokerNetwork(Protocol):
+    """The network between all engines and their broker."""
 
     async def cut(self, mode: CutMode, *, delay_s: float = 0.0) -> None:
-        """Between all engines and the broker, as `Partition.cut`."""
+        """As `Partition.cut`."""
         ...
 
     async def mend(self) -> None: ...
@@ -223,6 +228,16 @@ class BrokerProcess(Broker, Protocol):
     def dropped_bytes(self) -> int: ...
 
     def cut_connections(self) -> int: ...
+
+
+class BrokerProcess(Broker, BrokerNetwork, Protocol):
+    """A broker that may be broken."""
+
+    async def crash(self) -> None:
+        """SIGKILL; `start` is its heal."""
+        ...
+
+    async def stop(self) -> None: ...
 
     def capture(self) -> None:
         """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
@@ -247,6 +262,13 @@ class Kafka(Protocol):
 
 
 @runtime_checkable
+class KafkaNetwork(Protocol):
+    def broker_network(self) -> BrokerNetwork:
+        """Raises ClusterError when the broker is somebody else's."""
+        ...
+
+
+@runtime_checkable
 class KafkaFaults(Protocol):
     def broker_process(self) -> BrokerProcess:
         """Raises ClusterError when the broker is somebody else's."""
@@ -259,6 +281,15 @@ class Reconfigure(Protocol):
         self, replica: str, values: Mapping[str, object], *, wait_ready: bool = True
     ) -> None:
         """Stops it gracefully and starts it with these chart values over the cluster's, on the same ports."""
+        ...
+
+
+@runtime_checkable
+class Turn(Protocol):
+    async def turn(self, values: Mapping[str, object]) -> None:
+        """Every replica runs with these chart values over the cluster's, one replaced after the other; returns when all
+        are ready.
+        """
         ...
 
 

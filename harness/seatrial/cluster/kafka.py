@@ -31,6 +31,26 @@ GROUP_PREFIX = "workflow.workers."
 ENGINE_USER = "windlass"
 #: proves itself and may do nothing
 STRANGER = "stranger"
+#: of the drills' own broker, wherever it runs: one replica of everything, small thread pools, no topic by accident
+SETTINGS: Mapping[str, str] = {
+    "auto.create.topics.enable": "false",
+    # The broker's clock, which is the database's: when a record was taken, not when it was made.
+    "log.message.timestamp.type": "LogAppendTime",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "1",
+    "transaction.state.log.num.partitions": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "num.network.threads": "2",
+    "num.io.threads": "2",
+    "background.threads": "2",
+    "log.index.size.max.bytes": "1048576",
+}
 
 
 class KafkaServer:
@@ -219,7 +239,7 @@ class KafkaServer:
         return self._process
 
     def _properties(self, controller: int, engine: int, secured: int) -> str:
-        """brokers.md; one replica of everything, small thread pools, no topic by accident."""
+        """brokers.md; what is its own beside SETTINGS."""
         home = self._home()
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         lines = {
@@ -244,23 +264,7 @@ class KafkaServer:
             # Whoever comes in without a name is the harness, its worker or an engine in plaintext mode.
             "super.users": "User:ANONYMOUS",
             "log.dirs": f"{home / 'data'}",
-            "auto.create.topics.enable": "false",
-            # The broker's clock, which is the database's: when a record was taken, not when it was made.
-            "log.message.timestamp.type": "LogAppendTime",
-            "offsets.topic.replication.factor": "1",
-            "offsets.topic.num.partitions": "1",
-            "transaction.state.log.num.partitions": "1",
-            "transaction.state.log.replication.factor": "1",
-            "transaction.state.log.min.isr": "1",
-            "share.coordinator.state.topic.num.partitions": "1",
-            "share.coordinator.state.topic.replication.factor": "1",
-            "share.coordinator.state.topic.min.isr": "1",
-            "group.initial.rebalance.delay.ms": "0",
-            "group.min.session.timeout.ms": "1000",
-            "num.network.threads": "2",
-            "num.io.threads": "2",
-            "background.threads": "2",
-            "log.index.size.max.bytes": "1048576",
+            **SETTINGS,
         }
         return "".join(f"{name}={value}\n" for name, value in lines.items())
 

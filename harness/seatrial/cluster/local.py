@@ -27,6 +27,7 @@ import psycopg
 from seatrial.cluster import (
     BootReport,
     Broker,
+    BrokerNetwork,
     BrokerProcess,
     ClusterError,
     ClusterSpec,
@@ -65,8 +66,8 @@ class _Node:
 
 
 class LocalCluster:
-    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings, Reconfigure, Boots, and
-    with a `broker` Kafka and KafkaFaults.
+    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings, Reconfigure, Turn, Boots,
+    and with a `broker` Kafka, KafkaNetwork and KafkaFaults.
 
     In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
     With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
@@ -164,6 +165,10 @@ class LocalCluster:
         )
         await self.start(replica, wait_ready=wait_ready)
 
+    async def turn(self, values: Mapping[str, object]) -> None:
+        for name in self._nodes:
+            await self.reconfigure(name, values)
+
     async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
         await self._lay_foundations()
         self._boots += 1
@@ -182,6 +187,9 @@ class LocalCluster:
                 "this cluster has no broker; the drill must say that its mode is kafka or both"
             )
         return self._broker
+
+    def broker_network(self) -> BrokerNetwork:
+        return self.broker_process()
 
     def broker_process(self) -> BrokerProcess:
         broker = self.broker()
@@ -244,10 +252,13 @@ class LocalCluster:
     def log_path(self, replica: str) -> Path:
         return self._node(replica).process.log_path
 
+    def run_began_at(self, replica: str) -> int:
+        return self._node(replica).process.run_began_at
+
     def unasked_exits(self, replica: str) -> Sequence[int]:
         return self._node(replica).process.unasked_exits
 
-    def peers(self, replica: str) -> Sequence[str]:
+    async def peers(self, replica: str) -> Sequence[str]:
         node = self._node(replica)
         if not node.process.running:
             return []

@@ -58,6 +58,8 @@ class Process:
         self._popen: subprocess.Popen[bytes] | None = None
         self._exited: asyncio.Future[int] | None = None
         self._is_asked_to_end = False
+        self.run_began_at = 0
+        """Where in the log, in bytes, the output of the last run begins."""
         self.unasked_exits: list[int] = []
         """Exit codes of runs that ended although nobody here had asked them to."""
 
@@ -71,6 +73,7 @@ class Process:
         uid, gid = self._user or (None, None)
         try:
             with self.log_path.open("ab") as log:
+                self.run_began_at = log.tell()
                 self._popen = subprocess.Popen(
                     self.command,
                     env=self._env,

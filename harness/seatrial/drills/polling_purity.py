@@ -54,7 +54,8 @@ async def scenario(stage: Stage) -> None:
 async def _look(stage: Stage) -> None:
     assert isinstance(stage.cluster, Sockets)
     for name in stage.names:
-        stage.recorder.info("observer", "sockets", {"node": name, "peers": stage.cluster.peers(name)}, name)
+        peers = await stage.cluster.peers(name)
+        stage.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
     # A relay's rows come and go: a count at the end alone would miss them.
     rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
     stage.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})

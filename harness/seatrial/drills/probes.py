@@ -140,5 +140,6 @@ DRILL = Drill(
     values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     restart=True,
     core=True,
+    on_kind=True,
     bound_s=120.0,
 )

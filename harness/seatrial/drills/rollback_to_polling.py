@@ -1,6 +1,6 @@
 """M1: from kafka_outbox back to polling in the middle of a backlog (quickstart Path E).
 
-The broker is cut off until events wait in the outbox; then each replica is restarted in polling mode. No job may be
+The broker is cut off until events wait in the outbox; then each replica is replaced in polling mode. No job may be
 lost: those that wait are polled for, those that a consumer had are done by whoever comes first. The rows that
 were left are published by nobody and stay as they are, and the engine forgets that there is such a thing as Kafka.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from seatrial.cluster import Database, Kafka, KafkaFaults, Kill, Logs, Reconfigure, Sockets
+from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, Sockets, Turn
 from seatrial.drill import KAFKA_VALUES, Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.observe import observe_metrics
@@ -58,7 +58,8 @@ async def scenario(stage: Stage) -> None:
             return bool(rows[0][0] >= BACKLOG_MIN)
 
         await stage.eventually(backlog, BACKLOG_WITHIN_S, f"{BACKLOG_MIN} events wait in the outbox")
-        marks = await _turn_to_polling(stage)
+        assert isinstance(stage.cluster, Turn)
+        await stage.cluster.turn(POLLING)
     await stage.workers.stop(consumer)
     stage.workers.start(WORK.worker(), 2)
     stage.phase("heal")
@@ -69,36 +70,25 @@ async def scenario(stage: Stage) -> None:
         await _look(stage)
     await stage.drain(DRAIN_S)
     await _look(stage)
-    _scan_logs(stage, marks)
-
-
-async def _turn_to_polling(stage: Stage) -> Mapping[str, int]:
-    """One replica after the other; returns where in its log each began anew."""
-    assert isinstance(stage.cluster, Reconfigure)
-    assert isinstance(stage.cluster, Kill)
-    assert isinstance(stage.cluster, Logs)
-    marks = {}
-    for name in stage.names:
-        await stage.cluster.stop(name)
-        marks[name] = stage.cluster.log_path(name).stat().st_size
-        await stage.cluster.reconfigure(name, POLLING)
-    return marks
+    _scan_logs(stage)
 
 
 async def _look(stage: Stage) -> None:
     assert isinstance(stage.cluster, Sockets)
     for name in stage.names:
-        stage.recorder.info("observer", "sockets", {"node": name, "peers": stage.cluster.peers(name)}, name)
+        peers = await stage.cluster.peers(name)
+        stage.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
     rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
     stage.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
     await observe_metrics(stage.replicas, stage.recorder)
 
 
-def _scan_logs(stage: Stage, marks: Mapping[str, int]) -> None:
+def _scan_logs(stage: Stage) -> None:
     """Since the turn: before it there was every reason to speak of Kafka."""
     assert isinstance(stage.cluster, Logs)
-    for name, mark in marks.items():
-        lines = stage.cluster.log_path(name).read_bytes()[mark:].decode(errors="replace").splitlines()
+    for name in stage.names:
+        began_at = stage.cluster.run_began_at(name)
+        lines = stage.cluster.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
         matches = [line for line in lines if "kafka" in line.lower()][:20]
         stage.recorder.info("observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches})
 
@@ -120,9 +110,10 @@ DRILL = Drill(
         "ops_min": BEFORE + MEANWHILE,
         "circumstances_min": {"rows_left": BACKLOG_MIN},
     },
-    needs=(Database, Kafka, KafkaFaults, Kill, Logs, Sockets, Reconfigure),
+    needs=(Database, Kafka, KafkaNetwork, Logs, Sockets, Turn),
     values=merge(environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES),
     mode="both",
     core=True,
+    on_kind=True,
     bound_s=200.0,
 )

@@ -67,5 +67,6 @@ DRILL = Drill(
     mode="kafka",
     replicas=1,
     core=True,
+    on_kind=True,
     bound_s=150.0,
 )

@@ -8,7 +8,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import BrokerProcess, Cluster, ClusterError, CutMode, KafkaFaults
+from seatrial.cluster import (
+    BrokerNetwork,
+    BrokerProcess,
+    Cluster,
+    ClusterError,
+    CutMode,
+    KafkaFaults,
+    KafkaNetwork,
+)
 from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 
@@ -61,13 +69,13 @@ class CutBroker(Bare):
         return {"mode": self.mode, "delay_s": self.delay_s}
 
     async def setup(self, cluster: Cluster) -> None:
-        _can_break(cluster, self.name)
+        _can_cut(cluster, self.name)
 
     async def inject(self, cluster: Cluster) -> None:
-        await _can_break(cluster, self.name).cut(self.mode, delay_s=self.delay_s)
+        await _can_cut(cluster, self.name).cut(self.mode, delay_s=self.delay_s)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        broker = _can_break(cluster, self.name)
+        broker = _can_cut(cluster, self.name)
         if self.mode == "refuse":
             if not (closed := broker.cut_connections()):
                 raise FaultDidNotBite(f"{self.name}: no engine had a connection that could be refused")
@@ -82,10 +90,16 @@ class CutBroker(Bare):
         return {"dropped_bytes": dropped}
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_break(cluster, self.name).mend()
+        await _can_cut(cluster, self.name).mend()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """Nothing to wait for: a node without its broker serves, and goes on to (see BO)."""
+
+
+def _can_cut(cluster: Cluster, fault: str) -> BrokerNetwork:
+    if not isinstance(cluster, KafkaNetwork):
+        raise lacking(cluster, fault, "KafkaNetwork")
+    return cluster.broker_network()
 
 
 def _can_break(cluster: Cluster, fault: str) -> BrokerProcess:

@@ -18,6 +18,7 @@ LINEAR = linear(STEPS, handler=Handler(think_max_s=0.05))
 STARTS = 2_000
 #: longer than any change; the load ends with it
 LOAD_S = 200.0
+FLOWS_WITHIN_S = 30.0
 SETTLE_S = 1.0
 LEASE_S = 15
 CALL_TIMEOUT_S = 10.0
@@ -50,15 +51,26 @@ def parameters(*, ready_min: int, faults_min: int, ops_min: int, **more: Any) ->
 
 @asynccontextmanager
 async def under_load(stage: Stage, *, workers: int) -> AsyncIterator[None]:
-    """The load runs when the block begins and ends with it; then all that was started is worked off."""
+    """The load flows when the block begins and ends with it; then all that was started is worked off."""
     await stage.upload(LINEAR)
     stage.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), workers)
     done = asyncio.Event()
     stage.phase("load")
     load = stage.spawn(stage.load(until(done, stage.schedule["starts"])))
-    await stage.at(SETTLE_S)
+    await stage.eventually(
+        lambda: _flows(stage, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
+    )
     yield
     done.set()
     await load
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def _flows(stage: Stage, workers: int) -> bool:
+    """What waits afterwards waits for the release's change, and not for the start of a worker."""
+    rows = await stage.query(
+        """SELECT count(DISTINCT worker_id) FILTER (WHERE status = 'COMPLETED'),
+                  count(*) FILTER (WHERE status = 'UNLOCKED') FROM job"""
+    )
+    return bool(rows[0][0] >= workers and rows[0][1] == 0)

@@ -14,6 +14,7 @@ from small_engine import SmallEngine
 from seatrial.client import RecordingClient
 from seatrial.cluster import Replica
 from seatrial.history import Op, Recorder
+from seatrial.ledger import by_replica
 from seatrial.observe import ObservationFailed, observe_metrics, observe_rest, parse_metrics, scan_log
 
 
@@ -86,3 +87,11 @@ def test_a_log_scan_says_what_matched_and_that_nothing_did(tmp_path: Path) -> No
     found, none = (op.value for op in ops(tmp_path))
     assert found == {"node": "replica-0", "pattern": "(?i)KAFKA", "matches": ["a kafka line"] * 20}
     assert none["matches"] == []
+
+
+def test_an_engine_that_knows_itself_by_another_name_bears_its_replicas() -> None:
+    aliases = {"windlass-5d9-x": "replica-1"}
+    assert by_replica("windlass-5d9-x", aliases) == "replica-1"
+    assert by_replica("windlass/windlass-5d9-x/engine", aliases) == "windlass/replica-1/engine"
+    assert by_replica("windlass/windlass-5d9-xy/engine", aliases) == "windlass/windlass-5d9-xy/engine"
+    assert by_replica("psql", aliases) == "psql"

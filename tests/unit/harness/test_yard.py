@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.cluster import Kafka, KafkaFaults
+from seatrial.cluster import Kafka, KafkaFaults, KafkaNetwork
 from seatrial.drills import CATALOGUE, select
 from seatrial.trial import new_options
 from seatrial.yard import Misuse, Options, Yard, environment, merge, read_values
@@ -79,8 +79,17 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
 
 def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
     own, external = Options(1, tmp_path), Options(1, tmp_path, brokers="kafka-0:9092")
-    assert Yard(own).lacks((Kafka, KafkaFaults)) == []
-    assert Yard(external).lacks((Kafka, KafkaFaults)) == ["KafkaFaults"]
+    needs = (Kafka, KafkaNetwork, KafkaFaults)
+    assert Yard(own).lacks(needs) == []
+    assert Yard(external).lacks(needs) == ["KafkaNetwork", "KafkaFaults"]
+
+
+def test_kubernetes_can_do_what_its_drills_need_and_no_more_than_it_says(tmp_path: Path) -> None:
+    yard = Yard(Options(1, tmp_path, backend="kind"))
+    asked = select([], core=True, backend="kind")
+    assert {"smoke-kafka", "U1"} <= {drill.id for drill in asked}
+    assert {drill.id: yard.lacks(drill.needs) for drill in asked} == {drill.id: [] for drill in asked}
+    assert yard.lacks(CATALOGUE["K5"].needs) == ["KafkaFaults"]
 
 
 def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:

@@ -51,13 +51,13 @@ class NodeAgent:
 
     async def signal(self, node: str, container_id: str, signal: Signal) -> None:
         """Raises ClusterError when the container has no process there."""
-        said = await self._run(node, _SIGNAL_ALL, signal, container_id)
+        said = await self.run(node, _SIGNAL_ALL, signal, container_id)
         if said.strip() in {"", "0"}:
             raise ClusterError(f"container {container_id[:12]} has no process on {node} to send SIG{signal}")
 
     async def states(self, node: str, container_id: str) -> str:
         """The one-letter states of its processes (`T` is stopped), empty when it has none."""
-        return "".join((await self._run(node, _STATES, container_id)).split())
+        return "".join((await self.run(node, _STATES, container_id)).split())
 
     async def ready(self) -> None:
         """Returns when there is one on each node."""
@@ -83,7 +83,8 @@ class NodeAgent:
                 }
             self._pods = running
 
-    async def _run(self, node: str, script: str, *arguments: str) -> str:
+    async def run(self, node: str, script: str, *arguments: str) -> str:
+        """What the shell script printed, with the node's ids of processes; $0 and so on are the arguments."""
         await self.ready()
         if node not in self._pods:
             raise ClusterError(f"no agent runs on node {node!r}; there are {', '.join(sorted(self._pods))}")

@@ -16,6 +16,7 @@ import psycopg
 
 from seatrial.cluster import (
     UPGRADE_WITHIN_S,
+    BootReport,
     Broker,
     Build,
     ClusterError,
@@ -24,19 +25,21 @@ from seatrial.cluster import (
     Replica,
     Rollout,
 )
+from seatrial.cluster.kind.boots import observed_boot
+from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.ground import Ground
-from seatrial.cluster.kind.kube import Conflict, NotThere
+from seatrial.cluster.kind.kube import Conflict, NotThere, remove_pods
+from seatrial.cluster.kind.network import opened, sockets
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
-from seatrial.cluster.kind.roster import CONTAINER, ENGINE_LABELS, Pod, Roster, place_services
+from seatrial.cluster.kind.roster import CONTAINER, SERVICE, Pod, Roster, place_services
 from seatrial.render import default_chart
 
 INSTALL_WITHIN_S = 180
 READY_WITHIN_S = 60.0
-GONE_WITHIN_S = 60.0
 SIGNAL_WITHIN_S = 20.0
 DRAIN_WITHIN_S = 180.0
 SECRET, SECRET_KEY = "database", "dsn"
-SERVICE = "service"
+SERVICE_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=engine"
 _PORTS: Mapping[str, int] = {"rest": 8080, "grpc": 9090, "metrics": 9091}
 _ANSWER_INTERVAL_S = 0.1
 _EVICT_INTERVAL_S = 0.5
@@ -46,13 +49,14 @@ _SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"
 
 
 class KindCluster:
-    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade and Nodes, with a `broker` Kafka too.
+    """Has the abilities Kill, Pause, Database, Logs, Aliases, Sockets, Restarts, Siblings, Turn, Boots, Upgrade and
+    Nodes, and with a `broker` Kafka and KafkaNetwork.
 
     A killed replica is started again by its kubelet at once, so `start` only waits for it.
     """
 
     def __init__(
-        self, spec: ClusterSpec, ground: Ground, *, broker: Broker | None = None, chart: Path | None = None
+        self, spec: ClusterSpec, ground: Ground, *, broker: KafkaPod | None = None, chart: Path | None = None
     ) -> None:
         if spec.replicas < 1:
             raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
@@ -74,6 +78,7 @@ class KindCluster:
         self._paused: set[str] = set()
         self._ended: set[str] = set()
         self._ready_min: list[int] = []
+        self._boots = 0
         self._stack = AsyncExitStack()
 
     async def up(self) -> None:
@@ -171,6 +176,21 @@ class KindCluster:
     def log_path(self, replica: str) -> Path:
         return self.roster.log_path(replica)
 
+    def aliases(self) -> Mapping[str, str]:
+        """An engine knows its pod's name and not its place."""
+        return self.roster.places
+
+    def run_began_at(self, replica: str) -> int:
+        began_at = self.roster.run_began_at(replica)
+        if began_at is None:
+            raise ClusterError(f"no line of {replica}'s present run was read yet")
+        return began_at
+
+    async def peers(self, replica: str) -> Sequence[str]:
+        pod = self._pod(replica)
+        found = opened(await sockets(self.ground.agent, pod.node, pod.container_id))
+        return [peer for peer in found if peer != self.ground.server.inside]
+
     def restarts(self, replica: str) -> int:
         if self.spec.entrance == "service":
             return sum(pod.restarts for pod in self.roster.pods)
@@ -181,6 +201,9 @@ class KindCluster:
         return KindCluster(spec, self.ground, broker=self._broker, chart=self._chart)
 
     def broker(self) -> Broker:
+        return self.broker_network()
+
+    def broker_network(self) -> KafkaPod:
         if self._broker is None:
             raise ClusterError(
                 "this cluster has no broker; the drill must say that its mode is kafka or both"
@@ -206,6 +229,28 @@ class KindCluster:
 
     async def rollback(self) -> Rollout:
         return await self._roll(lambda: self.release.rollback(within_s=INSTALL_WITHIN_S))
+
+    async def turn(self, values: Mapping[str, object]) -> None:
+        rollout = await self.upgrade("this", values)
+        if rollout.message:
+            raise ClusterError(rollout.message)
+        await self._until(
+            lambda: all(self.roster.run_began_at(each.name) is not None for each in self._replicas),
+            READY_WITHIN_S,
+            "every new pod has its place",
+        )
+        await asyncio.gather(*(self.start(each.name) for each in self._replicas))
+
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        """Its time counts from the start of the container."""
+        if not self._replicas:
+            await self._lay_foundations()
+        self._boots += 1
+        release = Release(self.ground.access, self.namespace, self._chart, name=f"boot-{self._boots}")
+        asked = _merged(self._all_values("this"), {**values, "replicaCount": 1})
+        return await observed_boot(
+            self.ground, release, asked, bound_s=bound_s, without_secret=self._without_secret
+        )
 
     def placement(self) -> Mapping[str, int]:
         nodes = [pod.node for pod in self.roster.pods if pod.is_ready and pod.node not in self._cordoned]
@@ -262,7 +307,13 @@ class KindCluster:
         await ground.kube.apply(*place_services(self.namespace, places, _PORTS))
         self._replicas = [await self._replica(place, place) for place in places]
         self.release = Release(ground.access, self.namespace, self._chart)
-        self.roster = Roster(ground.kube, self.namespace, places, self.spec.folder.resolve() / "logs")
+        self.roster = Roster(
+            ground.kube,
+            self.namespace,
+            places,
+            self.spec.folder.resolve() / "logs",
+            labels=self.release.labels,
+        )
         self.roster.open()
         self._stack.push_async_callback(self.roster.close)
         self._stack.push_async_callback(self._heal)
@@ -275,16 +326,9 @@ class KindCluster:
                 await self.resume(replica)
 
     async def _remove(self) -> None:
-        """The namespace with all in it; its pods are not asked to take their time."""
-        kube = self.ground.kube
-        await kube.delete("Namespace", self.namespace)
-        give_up_at_s = time.monotonic() + GONE_WITHIN_S
-        while pods := await kube.list("Pod", self.namespace):
-            for pod in pods:
-                await kube.delete("Pod", pod["metadata"]["name"], self.namespace, grace_s=1)
-            if time.monotonic() > give_up_at_s:
-                raise ClusterError(f"the pods of {self.namespace} do not end in {GONE_WITHIN_S:g} s")
-            await asyncio.sleep(_EVICT_INTERVAL_S)
+        """The namespace with all in it."""
+        await self.ground.kube.delete("Namespace", self.namespace)
+        await remove_pods(self.ground.kube, self.namespace)
 
     async def _drop_database(self) -> None:
         await self.ground.server.start()
@@ -313,7 +357,7 @@ class KindCluster:
         return _merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
 
     async def _open_service(self) -> None:
-        found = await self.ground.kube.list("Service", self.namespace, labels=ENGINE_LABELS)
+        found = await self.ground.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
         service = next(
             each for each in found if any(port["name"] == "rest" for port in each["spec"]["ports"])
         )
@@ -395,6 +439,11 @@ class KindCluster:
         while not predicate(states := await self.ground.agent.states(pod.node, pod.container_id)):
             if time.monotonic() > give_up_at_s:
                 raise ClusterError(f"not within {SIGNAL_WITHIN_S:g} s: {what}; its processes are {states!r}")
+
+    def _without_secret(self, text: str) -> str:
+        for secret in (*self.ground.server.secrets, *(self._broker.secrets() if self._broker else ())):
+            text = text.replace(secret, "***")
+        return text
 
     async def _until_answers(self, replica: Replica) -> None:
         give_up_at_s = time.monotonic() + READY_WITHIN_S

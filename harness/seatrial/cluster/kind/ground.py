@@ -50,7 +50,13 @@ class Ground:
         """Made at the first call, and without what earlier drills left."""
         if self._broker is None:
             await self.nodes.load([self.images.kafka])
-            broker = KafkaPod(self.kube, self.server.namespace, image=self.images.kafka, address=self.address)
+            broker = KafkaPod(
+                self.kube,
+                self.agent,
+                self.server.namespace,
+                image=self.images.kafka,
+                address=self.address,
+            )
             self._stack.push_async_callback(broker.close)
             await broker.start()
             self._broker = broker

@@ -6,6 +6,7 @@ for kubeconfigs and their many ways to prove who one is.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -27,6 +28,8 @@ FIELD_MANAGER = "seatrial"
 CALL_TIMEOUT_S = 60.0
 #: longer than any drill
 FOLLOW_WITHIN_S = 3600.0
+GONE_WITHIN_S = 60.0
+_GONE_INTERVAL_S = 0.5
 _STDOUT, _STDERR, _EXIT = 1, 2, 3
 _RESOURCES: Mapping[str, tuple[str, str]] = {
     "ConfigMap": ("api/v1", "configmaps"),
@@ -183,6 +186,17 @@ class Kube:
             async for line in response.content:
                 yield line
 
+    async def log(self, namespace: str, pod: str, container: str, *, of_run_before: bool = False) -> str:
+        """All that the container has written, or did before it was started again."""
+        what = f"the log of {namespace}/{pod} cannot be read"
+        query = {"container": container, "previous": str(of_run_before).lower()}
+        async with _plainly(what):
+            response = await self._response("GET", f"{_path('Pod', namespace, pod)}/log", query=query)
+            content = await response.read()
+        if response.status >= 400:
+            raise _refusal(what, response.status, content)
+        return content.decode(errors="replace")
+
     async def _call(
         self,
         what: str,
@@ -221,6 +235,17 @@ class Kube:
         answer = await self._client.call_api(*request, _request_timeout=timeout_s)
         response: aiohttp.ClientResponse = answer.response
         return response
+
+
+async def remove_pods(kube: Kube, namespace: str, *, labels: str = "") -> None:
+    """Those whose owner is gone are not asked to take their time; returns when there is none."""
+    give_up_at_s = time.monotonic() + GONE_WITHIN_S
+    while pods := await kube.list("Pod", namespace, labels=labels):
+        for pod in pods:
+            await kube.delete("Pod", pod["metadata"]["name"], namespace, grace_s=1)
+        if time.monotonic() > give_up_at_s:
+            raise ClusterError(f"the pods of {namespace} do not end in {GONE_WITHIN_S:g} s")
+        await asyncio.sleep(_GONE_INTERVAL_S)
 
 
 def _path(kind: str, namespace: str | None, name: str | None = None) -> str:

@@ -23,6 +23,10 @@ WAIT = "watcher"
 Result = TypeVar("Result")
 
 
+def serving(release: str) -> str:
+    return f"app.kubernetes.io/instance={release},windlass/serves=api"
+
+
 class ReleaseFailed(ClusterError):
     """Helm gave up; the cluster is as its message says."""
 
@@ -37,46 +41,54 @@ class Revision:
 class Release:
     """Calls block in threads of their own; two for one release must not overlap, so each waits for the last."""
 
-    def __init__(self, access: Access, namespace: str, chart: Path) -> None:
+    def __init__(self, access: Access, namespace: str, chart: Path, *, name: str = RELEASE) -> None:
+        self.name = name
+        self.namespace = namespace
         self._access = access
-        self._namespace = namespace
         self._chart = chart
         self._turn = asyncio.Lock()
 
-    async def install(self, values: Mapping[str, Any], *, within_s: int) -> None:
+    @property
+    def labels(self) -> str:
+        """Selects the pods that serve, as the chart's Service does: those of every pool, and no Job's."""
+        return serving(self.name)
+
+    async def install(self, values: Mapping[str, Any], *, within_s: int, waits: bool = True) -> None:
+        """Returns when its pods are ready, unless it is not to wait for them."""
         await self._act(
             "install",
             lambda helm: helm.install(
-                self._chart, RELEASE, dict(values), namespace=self._namespace, timeout=within_s, wait=WAIT
+                self._chart, self.name, dict(values), namespace=self.namespace, timeout=within_s,
+                wait=WAIT if waits else None,
             ),
-        )
+        )  # fmt: skip
 
     async def upgrade(self, values: Mapping[str, Any], *, within_s: int) -> None:
         """All values anew, as `--reset-values`."""
         await self._act(
             "upgrade",
             lambda helm: helm.upgrade(
-                self._chart, RELEASE, dict(values), namespace=self._namespace, timeout=within_s, wait=WAIT,
+                self._chart, self.name, dict(values), namespace=self.namespace, timeout=within_s, wait=WAIT,
                 reset_values=True,
             ),
         )  # fmt: skip
 
     async def rollback(self, *, within_s: int) -> None:
         """To the revision before this one."""
-        await self._act("rollback", lambda helm: helm.rollback(RELEASE, timeout=within_s, wait=WAIT))
+        await self._act("rollback", lambda helm: helm.rollback(self.name, timeout=within_s, wait=WAIT))
 
     async def test(self, *, within_s: int) -> str:
         """`helm test`; what its pods printed."""
         return json.dumps(
-            await self._act("test", lambda helm: helm.test(RELEASE, timeout=within_s, logs=True))
+            await self._act("test", lambda helm: helm.test(self.name, timeout=within_s, logs=True))
         )
 
     async def uninstall(self, *, within_s: int) -> None:
-        await self._act("uninstall", lambda helm: helm.uninstall(RELEASE, timeout=within_s, wait=WAIT))
+        await self._act("uninstall", lambda helm: helm.uninstall(self.name, timeout=within_s, wait=WAIT))
 
     async def revision(self) -> Revision:
         """The newest, whatever became of it."""
-        found = (await self._act("history", lambda helm: helm.history(RELEASE)))[-1]
+        found = (await self._act("history", lambda helm: helm.history(self.name)))[-1]
         info = found.get("info") or found
         return Revision(
             int(found.get("version") or found.get("revision") or 0),
@@ -85,7 +97,7 @@ class Release:
         )
 
     async def manifest(self) -> str:
-        return str((await self._act("manifest", lambda helm: helm.status(RELEASE))).get("manifest", ""))
+        return str((await self._act("manifest", lambda helm: helm.status(self.name))).get("manifest", ""))
 
     async def _act(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
         async with self._turn:
@@ -93,11 +105,11 @@ class Release:
 
     def _blocking(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
         with (
-            _plainly(f"helm {verb} of {RELEASE} in {self._namespace}"),
+            _plainly(f"helm {verb} of {self.name} in {self.namespace}"),
             helm_python.Config(
                 kubeconfig_content=self._access.kubeconfig,
                 kube_context=self._access.context,
-                namespace=self._namespace,
+                namespace=self.namespace,
             ) as helm,
         ):
             return action(helm)

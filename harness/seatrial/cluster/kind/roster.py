@@ -19,7 +19,8 @@ from seatrial.cluster.kind.kube import Kube, NotThere, Object
 
 PLACE_LABEL = "seatrial/replica"
 CONTAINER = "engine"
-ENGINE_LABELS = "app.kubernetes.io/component=engine"
+#: the one place of those who come in by the chart's Service
+SERVICE = "service"
 _LOOK_INTERVAL_S = 0.2
 
 
@@ -68,22 +69,27 @@ class Roster:
     Without `places` no pod is labelled, and all their log lines go into one file, `service.log`.
     """
 
-    def __init__(self, kube: Kube, namespace: str, places: Sequence[str], logs: Path) -> None:
+    def __init__(self, kube: Kube, namespace: str, places: Sequence[str], logs: Path, *, labels: str) -> None:
         self._kube = kube
         self._namespace = namespace
+        self._labels = labels
         self._places = tuple(places)
         self._logs = logs
         self._pods: dict[str, Pod] = {}
         self._holder: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        """Of every pod, by its name, that ever had one."""
         self._restarts_before: dict[str, int] = dict.fromkeys(places, 0)
         self._looker: asyncio.Task[None] | None = None
         self._readers: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._newest_reader: dict[str, asyncio.Task[None]] = {}
+        self._began_at: dict[tuple[str, int], int] = {}
         self._changed = asyncio.Event()
         self._fault: ClusterError | None = None
 
     def open(self) -> None:
         self._logs.mkdir(parents=True, exist_ok=True)
-        for place in self._places or ("service",):
+        for place in self._places or (SERVICE,):
             self.log_path(place).touch()
         self._looker = asyncio.create_task(self._look())
 
@@ -100,6 +106,11 @@ class Roster:
 
     def log_path(self, place: str) -> Path:
         return self._logs / f"{place}.log"
+
+    def run_began_at(self, place: str) -> int | None:
+        """Where in its log the lines of the container begin that runs there now; None while none of them was read."""
+        pod = self.pod(place)
+        return self._began_at.get((pod.uid, pod.restarts)) if pod is not None else None
 
     @property
     def pods(self) -> Sequence[Pod]:
@@ -124,7 +135,7 @@ class Roster:
         failures = 0
         while True:
             try:
-                found = await self._kube.list("Pod", self._namespace, labels=ENGINE_LABELS)
+                found = await self._kube.list("Pod", self._namespace, labels=self._labels)
                 self._pods = {pod.uid: pod for pod in map(Pod.of, found)}
                 await self._seat()
                 failures, self._fault = 0, None
@@ -152,24 +163,31 @@ class Roster:
         for place, pod in zip(free, sorted(waiting, key=lambda each: each.name), strict=False):
             await self._label(pod, place)
             self._holder[place] = pod.uid
+            self.places[pod.name] = place
 
     async def _label(self, pod: Pod, place: str | None) -> None:
         change = {"metadata": {"labels": {PLACE_LABEL: place}}}
         await self._kube.patch("Pod", pod.name, change, self._namespace)
 
     def _read_logs(self) -> None:
-        """One reader for each run of each container."""
+        """One reader for each run of each container; those that share a place read one after the other."""
         for pod in self._pods.values():
             run = (pod.uid, pod.restarts)
             if pod.is_running and run not in self._readers:
                 place = next((place for place, uid in self._holder.items() if uid == pod.uid), None)
                 if place is not None or not self._places:
-                    self._readers[run] = asyncio.create_task(
-                        self._read_log(pod, self.log_path(place or "service"))
-                    )
+                    before = self._newest_reader.get(place or "")
+                    reader = asyncio.create_task(self._read_log(pod, self.log_path(place or SERVICE), before))
+                    self._readers[run] = reader
+                    if place is not None:
+                        self._newest_reader[place] = reader
 
-    async def _read_log(self, pod: Pod, path: Path) -> None:
+    async def _read_log(self, pod: Pod, path: Path, before: asyncio.Task[None] | None) -> None:
+        """The lines of a run begin when those of the run before have ended: a node keeps them until they are read."""
+        if before is not None:
+            await asyncio.wait([before])
         with contextlib.suppress(ClusterError), path.open("ab", buffering=0) as file:
+            self._began_at[pod.uid, pod.restarts] = file.tell()
             async for line in self._kube.log_lines(self._namespace, pod.name, CONTAINER):
                 file.write(line)
 

@@ -46,6 +46,7 @@ class PostgresPod:
         self._superuser_password = secrets.token_urlsafe(18)
         self._engine_password = secrets.token_urlsafe(18)
         self._port = 0
+        self._cluster_ip = ""
         self._is_made = False
 
     async def start(self) -> None:
@@ -94,6 +95,11 @@ class PostgresPod:
         """What must show up in no report."""
         return (self._superuser_password, self._engine_password)
 
+    @property
+    def inside(self) -> str:
+        """host:port of it as a pod sees it."""
+        return f"{self._cluster_ip}:{_PORT}"
+
     async def create_database(self, name: str) -> None:
         await self._execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(ENGINE_ROLE))
@@ -107,6 +113,7 @@ class PostgresPod:
         await self._kube.apply(*_objects(self.namespace, self._image, self._superuser_password))
         service = await self._kube.get("Service", NAME, self.namespace)
         self._port = int(service["spec"]["ports"][0]["nodePort"])
+        self._cluster_ip = service["spec"]["clusterIP"]
         await self._until_answers()
         await self._execute(
             sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(

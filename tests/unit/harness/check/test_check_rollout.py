@@ -44,7 +44,31 @@ def test_an_upgrade_a_rollback_and_a_drain_as_they_should_be() -> None:
         ("drain_node", "", DRAINED),
     )  # fmt: skip
     assert verdict.outcome is Outcome.PASS
-    assert verdict.figures == {"operations": 3, "pods_replaced": 6, "evictions_refused": 4, "ready_min": 3}
+    assert verdict.figures == {
+        "operations": 3,
+        "pods_replaced": 6,
+        "evictions_refused": 4,
+        "ready_min": 3,
+        "pickup_p99_s": None,
+        "pickup_max_s": None,
+    }
+
+
+def test_what_jobs_waited_for_their_first_lease_is_told() -> None:
+    """Of those asked for while it went on. A later lease of a job is no pickup, nor is a job that nobody took."""
+    trial = Trial("RO", ready_min=3)
+    trial.poll("j0", locked_s=130).job("j0").at(trial.now_s + 1)
+    sent = {"target": ["service"], "parameters": {"expects": "deployed"}}
+    call = trial.invoke("fault-1", "upgrade_release", **sent)
+    for number in range(1, 101):
+        trial.poll(f"j{number}", locked_s=100 + number / 1000).job(f"j{number}")
+    trial.poll("j1", token="2", locked_s=140).job("j101", "UNLOCKED")
+    trial.end("fault-1", "upgrade_release", call, "ok", UPGRADED)
+    trial.at(trial.now_s + 1).poll("j102", locked_s=150).job("j102")
+    verdict = CHECKS["RO"](trial.history())
+    assert verdict.outcome is Outcome.PASS
+    assert (verdict.figures["pickup_p99_s"], verdict.figures["pickup_max_s"]) == (0.099, 0.1)
+    assert verdict.summary.endswith("jobs taken within 0.100 s (p99 0.099 s)")
 
 
 def test_a_failed_upgrade_that_touched_nothing() -> None:

@@ -1,0 +1,131 @@
+"""One start of an engine as its kubelet sees it: a release of its own in the namespace of a trial, gone afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from seatrial.cluster import BootReport, ClusterError
+from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.kube import Object, remove_pods
+from seatrial.cluster.kind.release import Release
+from seatrial.cluster.kind.roster import CONTAINER
+
+#: until its container runs, which is Kubernetes' time and not the engine's
+STARTS_WITHIN_S = 60.0
+_INSTALL_WITHIN_S = 30
+_LOOK_INTERVAL_S = 0.1
+#: a container that a signal ended exits with its number above this
+_BY_SIGNAL = 128
+#: the kubelet's times are whole seconds
+_GRAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where the first run has got to; `took_s` is set when it was ready or has ended."""
+
+    pod: str
+    node: str
+    has_begun: bool
+    restarts: int
+    container_id: str
+    exit_code: int | None = None
+    ready: bool = False
+    took_s: float | None = None
+
+    @staticmethod
+    def at(found: Object) -> Look:
+        status = found["status"]
+        containers = [each for each in status.get("containerStatuses") or () if each["name"] == CONTAINER]
+        container: Mapping[str, Any] = containers[0] if containers else {}
+        now, last = container.get("state") or {}, container.get("lastState") or {}
+        ended = last.get("terminated") or now.get("terminated")
+        began = ended or now.get("running")
+        conditions = {each["type"]: each for each in status.get("conditions") or ()}
+        ready = conditions.get("Ready") or {}
+        is_ready = ended is None and ready.get("status") == "True"
+        until = ended["finishedAt"] if ended else ready["lastTransitionTime"] if is_ready else None
+        return Look(
+            pod=found["metadata"]["name"],
+            node=found["spec"].get("nodeName") or "",
+            has_begun=began is not None,
+            restarts=int(container.get("restartCount") or 0),
+            container_id=((ended or container).get("containerID") or "").rpartition("/")[2],
+            exit_code=_exit_code(int(ended["exitCode"])) if ended else None,
+            ready=is_ready,
+            took_s=_seconds(began["startedAt"], until) if began and until else None,
+        )
+
+
+async def observed_boot(
+    ground: Ground,
+    release: Release,
+    values: Mapping[str, Any],
+    *,
+    bound_s: float,
+    without_secret: Callable[[str], str],
+) -> BootReport:
+    """Its time counts from the start of its container, in whole seconds rounded up."""
+    try:
+        await release.install(values, within_s=_INSTALL_WITHIN_S, waits=False)
+        look, waited_s = await _watched(ground, release, bound_s)
+        left = 0
+        if look.exit_code is not None:
+            left = len(await ground.agent.states(look.node, look.container_id))
+        said = await _said(ground, release)
+    finally:
+        await release.uninstall(within_s=_INSTALL_WITHIN_S)
+        await remove_pods(ground.kube, release.namespace, labels=release.labels)
+    output = without_secret(said)
+    took_s = waited_s if look.took_s is None else look.took_s
+    return BootReport(look.exit_code, look.ready, output, output != said, round(took_s, 3), left)
+
+
+async def _watched(ground: Ground, release: Release, bound_s: float) -> tuple[Look, float]:
+    """The last look, and how long its container was watched."""
+    called_s = time.monotonic()
+    began_s: float | None = None
+    while True:
+        look = await _look(ground, release)
+        now_s = time.monotonic()
+        if look is not None and look.has_begun:
+            began_s = began_s or now_s
+            if look.took_s is not None or now_s - began_s > bound_s:
+                return look, now_s - began_s
+        elif now_s - called_s > STARTS_WITHIN_S:
+            raise ClusterError(f"the container of {release.name} does not start in {STARTS_WITHIN_S:g} s")
+        await asyncio.sleep(_LOOK_INTERVAL_S)
+
+
+async def _look(ground: Ground, release: Release) -> Look | None:
+    found = await ground.kube.list("Pod", release.namespace, labels=release.labels)
+    return Look.at(found[0]) if found else None
+
+
+async def _said(ground: Ground, release: Release) -> str:
+    """What the run wrote; of one that was started again meanwhile, the run before."""
+    while True:
+        before = await _look(ground, release)
+        if before is None:
+            raise ClusterError(f"the pod of {release.name} went away by itself")
+        text = await ground.kube.log(
+            release.namespace, before.pod, CONTAINER, of_run_before=before.restarts > 0
+        )
+        after = await _look(ground, release)
+        if after is not None and after.restarts == before.restarts:
+            return text
+
+
+def _exit_code(code: int) -> int:
+    """As of a process: minus the signal's number when one ended it."""
+    return code if code <= _BY_SIGNAL else _BY_SIGNAL - code
+
+
+def _seconds(began_at: str, ended_at: str) -> float:
+    began, ended = (datetime.fromisoformat(each) for each in (began_at, ended_at))
+    return (ended - began).total_seconds() + _GRAIN_S
