@@ -21,9 +21,12 @@ from seatrial.cluster import (
     ClusterError,
     ClusterSpec,
     Drained,
+    Exposure,
     Replica,
     Rollout,
+    Scaled,
 )
+from seatrial.cluster.kind.exposures import exposures
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Conflict, NotThere
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
@@ -35,6 +38,7 @@ READY_WITHIN_S = 60.0
 GONE_WITHIN_S = 60.0
 SIGNAL_WITHIN_S = 20.0
 DRAIN_WITHIN_S = 180.0
+SCALE_WITHIN_S = 120.0
 SECRET, SECRET_KEY = "database", "dsn"
 SERVICE = "service"
 _PORTS: Mapping[str, int] = {"rest": 8080, "grpc": 9090, "metrics": 9091}
@@ -46,7 +50,8 @@ _SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"
 
 
 class KindCluster:
-    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade and Nodes, with a `broker` Kafka too.
+    """Has the abilities Kill, Pause, Database, Logs, Restarts, Siblings, Upgrade, Scale, Credentials and Nodes, with a
+    `broker` Kafka too.
 
     A killed replica is started again by its kubelet at once, so `start` only waits for it.
     """
@@ -207,6 +212,28 @@ class KindCluster:
     async def rollback(self) -> Rollout:
         return await self._roll(lambda: self.release.rollback(within_s=INSTALL_WITHIN_S))
 
+    async def scale(self, replicas: int) -> Scaled:
+        before = self._staying()
+        await self.ground.kube.patch("Deployment", RELEASE, {"spec": {"replicas": replicas}}, self.namespace)
+        await self._until(
+            lambda: len(self._staying()) == self._ready_count() == replicas,
+            SCALE_WITHIN_S,
+            f"{replicas} pods take calls",
+        )
+        return Scaled(before, self._staying())
+
+    async def rotate_password(self) -> None:
+        await self.ground.server.rotate_engine_password()
+        await self.ground.kube.apply(self._secret(self.ground.server.engine_dsn(self._database)))
+
+    async def opens_with_old_password(self) -> bool:
+        return await self.ground.server.opens_with_old_password()
+
+    async def exposures(self) -> Sequence[Exposure]:
+        return await exposures(
+            self.ground.kube, self.release, self.namespace, self.spec.folder, self.ground.server.secrets
+        )
+
     def placement(self) -> Mapping[str, int]:
         nodes = [pod.node for pod in self.roster.pods if pod.is_ready and pod.node not in self._cordoned]
         return {node: nodes.count(node) for node in nodes}
@@ -327,7 +354,7 @@ class KindCluster:
         return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.ground.address}:{ports['grpc']}")
 
     async def _roll(self, change: Callable[[], Awaitable[None]]) -> Rollout:
-        before = tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
+        before = self._staying()
         message = ""
         with self._watching_readiness() as ready_min:
             try:
@@ -362,6 +389,9 @@ class KindCluster:
             yield lambda: min(counts)
         finally:
             watcher.cancel()
+
+    def _staying(self) -> tuple[str, ...]:
+        return tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
 
     def _ready_count(self) -> int:
         return sum(pod.is_ready for pod in self.roster.pods)
