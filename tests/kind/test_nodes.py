@@ -17,6 +17,19 @@ def reached(node: str, address: str) -> bool:
     return subprocess.run(asked, capture_output=True, check=False).returncode == 0
 
 
+def refused(node: str, address: str) -> bool:
+    """At once, and by nobody who would answer."""
+    asked = ["docker", "exec", node, "timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/{address}/80"]
+    ran = subprocess.run(asked, capture_output=True, check=False, text=True)
+    return "Connection refused" in ran.stderr
+
+
+async def test_the_address_of_a_service_that_is_not_there_is_refused(ground: Ground) -> None:
+    """An API server kept a connection to such a one, and asked a proxy for metrics until it was restarted."""
+    for node in await ground.kube.list("Node"):
+        assert refused(node["metadata"]["name"], "10.96.255.254")
+
+
 async def test_the_address_of_a_pod_that_has_gone_leads_nowhere(ground: Ground) -> None:
     """Where the nodes' default route ends somebody may answer calls to it: a proxy did, with 404, for a whole drill."""
     nodes = await ground.kube.list("Node")

@@ -27,16 +27,25 @@ _SAID_CHARACTERS_MAX = 1500
 _NOTE_FILE = "/var/lib/seatrial-images"
 _NOTES = f"tac {_NOTE_FILE} 2>/dev/null | sort -s -u -k 1,1"
 _NOTE = f"cat >> {_NOTE_FILE}"
-#: kind's own choice
-_POD_NETWORK = "10.244.0.0/16"
-#: A call to a pod that has just gone would else leave the cluster by the default route, to whoever answers there.
-_NO_WAY_OUT = f"ip route replace unreachable {_POD_NETWORK}"
+#: kind's own choices
+_POD_NETWORK, _SERVICE_NETWORK = "10.244.0.0/16", "10.96.0.0/16"
+#: A call to a pod that has just gone, or to a Service that the node does not know yet, would else leave the cluster by
+#: the default route, to whoever answers there. iptables refuses the second, since a Service's address needs a route
+#: before it turns into a pod's.
+_NO_WAY_OUT = f"""
+ip route replace unreachable {_POD_NETWORK}
+for chain in OUTPUT FORWARD; do
+  rule="$chain -d {_SERVICE_NETWORK} -j REJECT"
+  iptables -w -C $rule 2>/dev/null || iptables -w -A $rule
+done
+"""
 #: two places to run, so that one can be drained
 _LAYOUT = f"""\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
 networking:
   podSubnet: {_POD_NETWORK}
+  serviceSubnet: {_SERVICE_NETWORK}
 nodes:
   - role: control-plane
     kubeadmConfigPatches:

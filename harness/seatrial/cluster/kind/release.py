@@ -85,14 +85,11 @@ class Release:
         )
 
     async def manifest(self) -> str:
-        return str((await self._status()).get("manifest", ""))
+        return str((await self._act("manifest", lambda helm: helm.status(RELEASE))).get("manifest", ""))
 
     async def told(self) -> str:
         """All that `helm get all` shows: values, manifest, hooks, notes."""
-        return json.dumps(await self._status())
-
-    async def _status(self) -> Mapping[str, Any]:
-        return dict(await self._act("status", lambda helm: helm.status(RELEASE)))
+        return json.dumps(await self._act("get all", lambda helm: helm.get_all(RELEASE)))
 
     async def _act(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
         async with self._turn:
