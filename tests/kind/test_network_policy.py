@@ -159,7 +159,11 @@ async def test_it_lets_in_who_is_named_and_lets_out_to_the_database(scene: Scene
         "the cluster's API": False,
     }
 
-    # A pod that starts under the policy finds its database, and `helm test` finds the pod.
-    restarted = {"podAnnotations": {"example.com/revision": "2"}, "networkPolicy": scene.policy()}
+    # The migration's pod and one that starts under the policy find their database, and `helm test` finds the latter.
+    restarted = {
+        "podAnnotations": {"example.com/revision": "2"},
+        "networkPolicy": scene.policy(),
+        "migrations": {"enabled": True},
+    }
     await scene.release.upgrade({**scene.values, **restarted}, within_s=WITHIN_S)
     assert "one SERVICE_TASK, completed" in await scene.release.test(within_s=60)
