@@ -46,6 +46,8 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `clock`        | info only: at: what the database's clock said at this line's t_s | |
 | observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
+| observer   | `sessions`     | info only: total, nodes: {node: count}: the connections of engines that the database counts | |
+| observer   | `exposure`     | info only: place, bytes, found: how often a password, old or new, stands where it was searched for | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |

@@ -1,4 +1,5 @@
-"""Looks at a cluster whose jobs travel through Kafka while a drill goes on: who says to lead, and what waits.
+"""Looks at a cluster while a drill goes on: who says to lead and what waits where jobs travel through Kafka, and who is
+connected where that is asked for.
 
 What changed is recorded, so a quiet run stays a short history. A node or a database that does not answer is no error
 here: faults do that.
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, LiteralString
 
 import aiohttp
 import psycopg
 
-from seatrial.cluster import Replica
+from seatrial.cluster import ClusterError, Replica
 from seatrial.history import Recorder
 
 _OBSERVER = "observer"
@@ -26,6 +28,14 @@ SELECT (SELECT count(*) FROM dispatch_outbox),
        coalesce(max(extract(epoch FROM clock_timestamp() - a.xact_start)), 0)::float8
 FROM pg_stat_activity AS a
 WHERE a.datname = current_database() AND a.usename <> current_user AND a.backend_type = 'client backend'
+"""
+
+#: an engine tells its name in its connections; one that does not counts in the total alone
+_SESSIONS = """
+SELECT split_part(a.application_name, '/', 2) AS node, count(*)
+FROM pg_stat_activity AS a
+WHERE a.datname = current_database() AND a.usename <> current_user AND a.backend_type = 'client backend'
+GROUP BY node
 """
 
 
@@ -59,7 +69,18 @@ class Lookout:
                     self._tell("leads", replica.name, {"node": replica.name, "leads": leads})
                 await asyncio.sleep(_EVERY_S)
 
+    async def watch_sessions(self) -> None:
+        """Records `sessions` as they change, until cancelled."""
+        if self._dsn is None:
+            raise ClusterError("this cluster shows no database; add Database to the drill's needs")
+        await self._ask_again(self._dsn, _SESSIONS, self._tell_sessions)
+
     async def _watch_depth(self, dsn: str) -> None:
+        await self._ask_again(dsn, _DEPTH, self._tell_depth)
+
+    async def _ask_again(
+        self, dsn: str, question: LiteralString, tell: Callable[[Sequence[tuple[Any, ...]]], None]
+    ) -> None:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
@@ -67,13 +88,19 @@ class Lookout:
                 ) as connection:
                     while True:
                         async with asyncio.timeout(_DATABASE_WITHIN_S):
-                            row = await (await connection.execute(_DEPTH)).fetchone()
-                        if row is not None:
-                            value = {"rows": row[0], "transaction_age_s": round(row[1], 2)}
-                            self._tell("outbox_depth", "", value)
+                            tell(await (await connection.execute(question)).fetchall())
                         await asyncio.sleep(_EVERY_S)
             except (psycopg.Error, TimeoutError):
                 await asyncio.sleep(_EVERY_S)
+
+    def _tell_depth(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        ((waiting, age_s),) = rows
+        self._tell("outbox_depth", "", {"rows": waiting, "transaction_age_s": round(age_s, 2)})
+
+    def _tell_sessions(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        counts = dict(rows)
+        nodes = {node: counts[node] for node in sorted(counts) if node}
+        self._tell("sessions", "", {"total": sum(counts.values()), "nodes": nodes})
 
     def _tell(self, f: str, about: str, value: dict[str, object]) -> None:
         if self._told.get(f + about) != value:

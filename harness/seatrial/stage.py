@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, LiteralString, Self, TypeVar
@@ -20,6 +21,7 @@ from seatrial.cluster import (
     Broker,
     Cluster,
     ClusterError,
+    Credentials,
     Database,
     Kafka,
     KafkaFaults,
@@ -361,6 +363,19 @@ class Stage:
                 await asyncio.sleep(every_s)
 
         return self.spawn(look())
+
+    async def look_for_secrets(self) -> None:
+        """Records, for SK to judge, whether a password was written down anywhere."""
+        if not isinstance(self.cluster, Credentials):
+            raise ClusterError(
+                f"{type(self.cluster).__name__} cannot be searched; add Credentials to the drill's needs"
+            )
+        for exposure in await self.cluster.exposures():
+            self.recorder.info("observer", "exposure", asdict(exposure))
+
+    def watch_sessions(self) -> asyncio.Task[None]:
+        """Counts the engines' connections to the database, from now until the scenario's end; needs Database."""
+        return self.spawn(self._lookout.watch_sessions())
 
     async def race(self, calls: Iterable[Awaitable[Result]]) -> list[Result]:
         """All at once; the answers in the order of the calls."""

@@ -53,13 +53,13 @@ def test_every_set_in_the_text_is_a_key() -> None:
         ({"namespaceOverride": "other"}, "kubectl rollout status deployment/rel-windlass -n other"),
         (
             {"replicaCount": 3, "engine": {"db": {"maxConns": 16}}},
-            "3 pods, and one more during a rollout, take up to 72 connections of PostgreSQL.",
+            "3 pods, and two more during a rollout, take up to 90 connections of PostgreSQL.",
         ),
         (
             merged(
                 POOL, {"autoscaling": {"enabled": True, "maxReplicas": 4}, "engine": {"db": {"maxConns": 8}}}
             ),
-            "6 pods, and one more during a rollout, take up to 70 connections of PostgreSQL.",
+            "6 pods, and two more during a rollout, take up to 80 connections of PostgreSQL.",
         ),
         ({"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}}, "WARNING: the DSN came inline"),
     ],

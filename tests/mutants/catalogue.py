@@ -50,6 +50,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all that waits"),
     Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
+    Mutant("pool_beyond_limit", "P6", ("CB",), "a pool opens more connections than DB_MAX_CONNS"),
     Mutant("notify_only_no_fallback_poll", "P6", ("LV",), "a waiting poll never asks without being told"),
     Mutant(
         "delete_outbox_before_ack",

@@ -43,6 +43,17 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
         'ternary "post-upgrade" "post-install,post-upgrade"',
     ),
     ChartMutant(
+        "secret_in_annotation",
+        "U8",
+        ("SK",),
+        "the pods are told by the Secret's content that it has changed",
+        "_deployment.tpl",
+        "        kubectl.kubernetes.io/default-container: engine\n",
+        "        kubectl.kubernetes.io/default-container: engine\n"
+        '        checksum/database: {{ (lookup "v1" "Secret" $root.Release.Namespace '
+        "$values.postgresql.existingSecret).data | toJson | quote }}\n",
+    ),
+    ChartMutant(
         "budget_of_all",
         "U5",
         ("AV", "RO"),

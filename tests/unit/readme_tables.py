@@ -42,6 +42,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "BO": ("dispatch/relay.py", "dispatch/publishers/kafka.py"),
     "PW": ("dispatch/publishers/kafka.py", "config.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
+    "CB": ("store/database.py", "dispatch/wake.py"),
+    "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""

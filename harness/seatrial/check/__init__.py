@@ -12,6 +12,7 @@ from seatrial.check.boot_contract import boot_contract
 from seatrial.check.broker_outage import broker_outage
 from seatrial.check.circumstance import counted, missing
 from seatrial.check.claim_cost import claim_cost
+from seatrial.check.connection_budget import connection_budget
 from seatrial.check.duplicate_budget import duplicate_budget
 from seatrial.check.facts import facts_of
 from seatrial.check.fencing import fencing
@@ -28,6 +29,7 @@ from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
 from seatrial.check.rollout import rollout
+from seatrial.check.secret_keeping import secret_keeping
 from seatrial.check.step_once import step_once
 from seatrial.history import History
 from seatrial.verdict import Check, Outcome, Verdict
@@ -45,6 +47,7 @@ CHECKS: Mapping[str, Check] = {
     "TP": punctuality,
     "PT": probe_truth,
     "CC": claim_cost,
+    "CB": connection_budget,
     "OC": outbox_conservation,
     "PO": publish_order,
     "LD": leadership,
@@ -53,6 +56,7 @@ CHECKS: Mapping[str, Check] = {
     "MP": mode_purity,
     "BC": boot_contract,
     "RO": rollout,
+    "SK": secret_keeping,
 }
 
 

@@ -159,6 +159,12 @@ def _deliveries_moved(facts: Facts) -> int:
     return sum(len({op.process for op in ops}) > 1 for ops in facts.deliveries_of.values())
 
 
+def _drains_of_all(facts: Facts) -> int:
+    """Drained nodes that left no pod ready for a while."""
+    ends = [call.end for call in facts.calls_of("drain_node") if call.outcome == "ok"]
+    return sum(end is not None and end.value["ready_min"] == 0 for end in ends)
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "leases_lapsed": _leases_lapsed,
     "completes_raced": _completes_raced,
@@ -172,4 +178,5 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "deliveries_moved": _deliveries_moved,
     "rows_left": _rows_left,
     "rows_enqueued": _rows_enqueued,
+    "drains_of_all": _drains_of_all,
 }

@@ -369,6 +369,45 @@ class Upgrade(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Scaled:
+    """Pods that take calls, by their unique ids; those that leave are no longer among them."""
+
+    pods_before: tuple[str, ...]
+    pods_after: tuple[str, ...]
+
+
+@runtime_checkable
+class Scale(Protocol):
+    async def scale(self, replicas: int) -> Scaled:
+        """As `kubectl scale`: returns when so many take calls, though others may still be on their way out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One place in which a password, old or new, could have been written down, and how often it was."""
+
+    place: str
+    bytes: int
+    found: int
+
+
+@runtime_checkable
+class Credentials(Protocol):
+    """By what the engines come to the database, in a Secret of the operator's."""
+
+    async def rotate_password(self) -> None:
+        """Another one for their role, and in the Secret. Connections that are open live on; pods stay as they are."""
+        ...
+
+    async def opens_with_old_password(self) -> bool: ...
+
+    async def exposures(self) -> Sequence[Exposure]:
+        """All that can be read of the release by those who may not read Secrets, and what the harness wrote."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Drained:
     """`refused` counts the evictions that a disruption budget put off; `ready_min` as in Rollout."""
 

@@ -2,19 +2,35 @@
 
 Seed 000 offers the budget; with its `minAvailable: 1` at one replica it blocks every drain (helm/charts#7127). First
 one node is drained, so that all pods stand on the other; when that one is, only the budget keeps some of them ready.
+
+U5-bare: the same without a budget. The second drain takes every pod at once, and callers find nobody until the heirs
+have started. How long that is gets measured; what was acknowledged is there all the same.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from seatrial.cluster import Database, Nodes
 from seatrial.drill import Drill
 from seatrial.fault.rollout import DrainNode
 from seatrial.stage import NotReached, Stage
-from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.workload.rollout import (
+    BOUND_S,
+    CHECKS,
+    LEASE_S,
+    SETTLE_S,
+    VALUES,
+    parameters,
+    plan,
+    under_load,
+)
 
 REPLICAS = 3
 STARTS_MIN = 150
 NODES = 2
+#: for the heirs' containers to start and to be found ready; most of it is for a busy machine
+NOBODY_THERE_BOUND_S = 30.0
 
 
 async def scenario(stage: Stage) -> None:
@@ -47,4 +63,24 @@ DRILL = Drill(
     entrance="service",
     on_kind=True,
     bound_s=BOUND_S,
+)
+
+BARE = replace(
+    DRILL,
+    id="U5-bare",
+    title="Nodes drained without a disruption budget",
+    promise="Without the budget of seed 000 a drain may take every pod at once: callers wait for the next ones to "
+    "start, no longer, and nothing is lost.",
+    parameters={
+        "lease_s": LEASE_S,
+        "lease_sweep_interval_s": 1,
+        "recovery_bound_s": NOBODY_THERE_BOUND_S,
+        "ready_min": 0,
+        "error_statuses_allowed": [0, 503],
+        "errors_only_during_fault": True,
+        "faults_min": NODES,
+        "ops_min": STARTS_MIN,
+        "circumstances_min": {"drains_of_all": 1},
+    },
+    values=VALUES,
 )

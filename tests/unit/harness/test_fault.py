@@ -20,10 +20,12 @@ from seatrial.fault import (
     run_fault,
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
+from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.database import CrashDatabase, TerminateLeaderSession, TerminateSessions
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
+from seatrial.fault.scale import ScaleRelease
 from seatrial.fault.topic import MissingTopic
 from seatrial.history import HISTORY_FILE, Recorder
 
@@ -254,6 +256,8 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CrashBroker(), "KafkaFaults"),
         (CutBroker("refuse"), "KafkaFaults"),
         (MissingTopic(("workflow.jobs.late",)), "Kafka"),
+        (ScaleRelease(5), "Scale"),
+        (RotatePassword(), "Credentials"),
     ],
     ids=lambda value: getattr(value, "name", value),
 )
@@ -284,6 +288,8 @@ async def test_a_cluster_without_the_ability_is_refused(
         (CrashBroker(), "crash_broker", BROKER, {"signal": "SIGKILL"}),
         (CutBroker("half-open"), "cut_broker", BROKER, {"mode": "half-open", "delay_s": 0.0}),
         (MissingTopic(("t",)), "missing_topic", BROKER, {"topics": ["t"]}),
+        (ScaleRelease(5), "scale_release", ALL_REPLICAS, {"replicas": 5}),
+        (RotatePassword(), "rotate_password", DATABASE, {}),
     ],
 )
 def test_what_a_fault_calls_itself(fault: Fault, name: str, target: str, parameters: dict[str, Any]) -> None:

@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import aiohttp
 import psycopg
 
 from seatrial.cluster import (
@@ -22,14 +21,19 @@ from seatrial.cluster import (
     ClusterError,
     ClusterSpec,
     Drained,
+    Exposure,
     Replica,
     Rollout,
+    Scaled,
 )
 from seatrial.cluster.kind.boots import observed_boot
 from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.kind.eviction import evict_all
+from seatrial.cluster.kind.exposures import exposures
 from seatrial.cluster.kind.ground import Ground
-from seatrial.cluster.kind.kube import Conflict, NotThere, remove_pods
+from seatrial.cluster.kind.kube import remove_pods
 from seatrial.cluster.kind.network import opened, sockets
+from seatrial.cluster.kind.reach import until_answers
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
 from seatrial.cluster.kind.roster import CONTAINER, SERVICE, Pod, Roster, place_services
 from seatrial.render import default_chart
@@ -37,20 +41,17 @@ from seatrial.render import default_chart
 INSTALL_WITHIN_S = 180
 READY_WITHIN_S = 60.0
 SIGNAL_WITHIN_S = 20.0
-DRAIN_WITHIN_S = 180.0
+SCALE_WITHIN_S = 120.0
 SECRET, SECRET_KEY = "database", "dsn"
 SERVICE_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=engine"
 _PORTS: Mapping[str, int] = {"rest": 8080, "grpc": 9090, "metrics": 9091}
-_ANSWER_INTERVAL_S = 0.1
-_EVICT_INTERVAL_S = 0.5
 _TERMINATED_WITHIN_MS = 5_000
-_HEALTH_PATH = "/healthz"
 _SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"}
 
 
 class KindCluster:
-    """Has the abilities Kill, Pause, Database, Logs, Aliases, Sockets, Restarts, Siblings, Turn, Boots, Upgrade and
-    Nodes, and with a `broker` Kafka and KafkaNetwork.
+    """Has the abilities Kill, Pause, Database, Logs, Aliases, Sockets, Restarts, Siblings, Turn, Boots, Upgrade, Scale,
+    Credentials and Nodes, and with a `broker` Kafka and KafkaNetwork.
 
     A killed replica is started again by its kubelet at once, so `start` only waits for it.
     """
@@ -89,7 +90,7 @@ class KindCluster:
             await self.release.install(self._all_values("this"), within_s=INSTALL_WITHIN_S)
             if self.spec.entrance == "service":
                 await self._open_service()
-            await asyncio.gather(*(self._until_answers(replica) for replica in self._replicas))
+            await asyncio.gather(*(until_answers(replica) for replica in self._replicas))
         except ReleaseFailed as err:
             cause = await self._why_not_up()
             await self.down()
@@ -129,7 +130,7 @@ class KindCluster:
             )
         else:
             await self._until(lambda: self._is_ready(replica), READY_WITHIN_S, f"{replica} is ready")
-        await self._until_answers(next(each for each in self._replicas if each.name == replica))
+        await until_answers(next(each for each in self._replicas if each.name == replica))
 
     async def pause(self, replica: str) -> None:
         pod = self._pod(replica)
@@ -252,6 +253,28 @@ class KindCluster:
             self.ground, release, asked, bound_s=bound_s, without_secret=self._without_secret
         )
 
+    async def scale(self, replicas: int) -> Scaled:
+        before = self._staying()
+        await self.ground.kube.patch("Deployment", RELEASE, {"spec": {"replicas": replicas}}, self.namespace)
+        await self._until(
+            lambda: len(self._staying()) == self._ready_count() == replicas,
+            SCALE_WITHIN_S,
+            f"{replicas} pods take calls",
+        )
+        return Scaled(before, self._staying())
+
+    async def rotate_password(self) -> None:
+        await self.ground.server.rotate_engine_password()
+        await self.ground.kube.apply(self._secret(self.ground.server.engine_dsn(self._database)))
+
+    async def opens_with_old_password(self) -> bool:
+        return await self.ground.server.opens_with_old_password()
+
+    async def exposures(self) -> Sequence[Exposure]:
+        return await exposures(
+            self.ground.kube, self.release, self.namespace, self.spec.folder, self.ground.server.secrets
+        )
+
     def placement(self) -> Mapping[str, int]:
         nodes = [pod.node for pod in self.roster.pods if pod.is_ready and pod.node not in self._cordoned]
         return {node: nodes.count(node) for node in nodes}
@@ -259,32 +282,19 @@ class KindCluster:
     async def drain(self, node: str) -> Drained:
         self._cordoned.add(node)
         await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": True}})
-        gone: set[str] = set()
-        refused = 0
-        give_up_at_s = time.monotonic() + DRAIN_WITHIN_S
         with self._watching_readiness() as ready_min:
-            while here := [pod for pod in self.roster.pods if pod.node == node]:
-                for pod in here:
-                    if pod.uid not in gone:
-                        try:
-                            await self.ground.kube.evict(pod.name, self.namespace)
-                            gone.add(pod.uid)
-                        except NotThere:
-                            gone.add(pod.uid)
-                        except Conflict:
-                            refused += 1
-                if time.monotonic() > give_up_at_s:
-                    names = ", ".join(pod.name for pod in here)
-                    raise ClusterError(
-                        f"{node} is not drained after {DRAIN_WITHIN_S:g} s: {names} are still there"
-                    )
-                await asyncio.sleep(_EVICT_INTERVAL_S)
+            gone, refused = await evict_all(
+                self.ground.kube,
+                self.namespace,
+                node,
+                lambda: [pod for pod in self.roster.pods if pod.node == node],
+            )
             await self._until(
                 lambda: self._ready_count() >= self.spec.replicas,
                 READY_WITHIN_S,
                 "every evicted pod has an heir",
             )
-            return Drained(len(gone), refused, ready_min())
+            return Drained(gone, refused, ready_min())
 
     async def uncordon(self, node: str) -> None:
         await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": None}})
@@ -371,7 +381,7 @@ class KindCluster:
         return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.ground.address}:{ports['grpc']}")
 
     async def _roll(self, change: Callable[[], Awaitable[None]]) -> Rollout:
-        before = tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
+        before = self._staying()
         message = ""
         with self._watching_readiness() as ready_min:
             try:
@@ -406,6 +416,9 @@ class KindCluster:
             yield lambda: min(counts)
         finally:
             watcher.cancel()
+
+    def _staying(self) -> tuple[str, ...]:
+        return tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
 
     def _ready_count(self) -> int:
         return sum(pod.is_ready for pod in self.roster.pods)
@@ -444,25 +457,6 @@ class KindCluster:
         for secret in (*self.ground.server.secrets, *(self._broker.secrets() if self._broker else ())):
             text = text.replace(secret, "***")
         return text
-
-    async def _until_answers(self, replica: Replica) -> None:
-        give_up_at_s = time.monotonic() + READY_WITHIN_S
-        timeout = aiohttp.ClientTimeout(total=2.0)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            while True:
-                try:
-                    async with session.get(replica.rest_url + _HEALTH_PATH) as response:
-                        if response.status == 200:
-                            return
-                        cause = f"it answered {response.status}"
-                except (aiohttp.ClientError, TimeoutError) as err:
-                    cause = str(err) or type(err).__name__
-                if time.monotonic() > give_up_at_s:
-                    raise ClusterError(
-                        f"{replica.name} is not reached at {replica.rest_url} in {READY_WITHIN_S:g} s: {cause}; "
-                        "the ports of the nodes must be open to this machine"
-                    )
-                await asyncio.sleep(_ANSWER_INTERVAL_S)
 
     async def _why_not_up(self) -> str:
         """What the pods say, for the message of an error."""

@@ -27,10 +27,25 @@ _SAID_CHARACTERS_MAX = 1500
 _NOTE_FILE = "/var/lib/seatrial-images"
 _NOTES = f"tac {_NOTE_FILE} 2>/dev/null | sort -s -u -k 1,1"
 _NOTE = f"cat >> {_NOTE_FILE}"
+#: kind's own choices
+_POD_NETWORK, _SERVICE_NETWORK = "10.244.0.0/16", "10.96.0.0/16"
+#: A call to a pod that has just gone, or to a Service that the node does not know yet, would else leave the cluster by
+#: the default route, to whoever answers there. iptables refuses the second, since a Service's address needs a route
+#: before it turns into a pod's.
+_NO_WAY_OUT = f"""
+ip route replace unreachable {_POD_NETWORK}
+for chain in OUTPUT FORWARD; do
+  rule="$chain -d {_SERVICE_NETWORK} -j REJECT"
+  iptables -w -C $rule 2>/dev/null || iptables -w -A $rule
+done
+"""
 #: two places to run, so that one can be drained
-_LAYOUT = """\
+_LAYOUT = f"""\
 kind: Cluster
 apiVersion: kind.x-k8s.io/v1alpha4
+networking:
+  podSubnet: {_POD_NETWORK}
+  serviceSubnet: {_SERVICE_NETWORK}
 nodes:
   - role: control-plane
     kubeadmConfigPatches:
@@ -83,6 +98,8 @@ class Nodes:
                 f"the kind cluster {CLUSTER_NAME} runs {there} and {self._node_image} is asked for; "
                 "end it with `seatrial kind down`"
             )
+        for node in await self._names():
+            await _output("docker", "exec", node, "sh", "-c", _NO_WAY_OUT)
         return Access(kubeconfig=await _output("kind", "get", "kubeconfig", "--name", CLUSTER_NAME))
 
     async def down(self) -> None:
@@ -100,7 +117,7 @@ class Nodes:
             return
         asked = [image for image in dict.fromkeys(images) if image not in self._loaded]
         here = {image: image_id for image in asked if (image_id := await image_id_of(image))}
-        nodes = (await _output("kind", "get", "nodes", "--name", CLUSTER_NAME)).split() if here else []
+        nodes = await self._names() if here else []
         noted = [await _output("docker", "exec", node, "sh", "-c", _NOTES) for node in nodes]
         lacking = [
             image
@@ -114,6 +131,9 @@ class Nodes:
             for node in nodes:
                 await _output("docker", "exec", "--interactive", node, "sh", "-c", _NOTE, given=note)
         self._loaded.update(asked)
+
+    async def _names(self) -> Sequence[str]:
+        return (await _output("kind", "get", "nodes", "--name", CLUSTER_NAME)).split()
 
     async def _create(self) -> None:
         self._is_own = True

@@ -99,6 +99,10 @@ class Release:
     async def manifest(self) -> str:
         return str((await self._act("manifest", lambda helm: helm.status(self.name))).get("manifest", ""))
 
+    async def told(self) -> str:
+        """All that `helm get all` shows: values, manifest, hooks, notes."""
+        return json.dumps(await self._act("get all", lambda helm: helm.get_all(RELEASE)))
+
     async def _act(self, verb: str, action: Callable[[helm_python.Config], Result]) -> Result:
         async with self._turn:
             return await asyncio.to_thread(self._blocking, verb, action)

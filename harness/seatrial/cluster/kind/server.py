@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import psycopg
@@ -45,6 +45,7 @@ class PostgresPod:
         self.namespace = f"seatrial-{secrets.token_hex(4)}"
         self._superuser_password = secrets.token_urlsafe(18)
         self._engine_password = secrets.token_urlsafe(18)
+        self._old_password: str | None = None
         self._port = 0
         self._cluster_ip = ""
         self._is_made = False
@@ -93,7 +94,26 @@ class PostgresPod:
     @property
     def secrets(self) -> tuple[str, ...]:
         """What must show up in no report."""
-        return (self._superuser_password, self._engine_password)
+        old = () if self._old_password is None else (self._old_password,)
+        return (self._superuser_password, self._engine_password, *old)
+
+    async def rotate_engine_password(self) -> None:
+        """From now on the engine's DSN has another one. Connections that are open live on."""
+        self._old_password, self._engine_password = self._engine_password, secrets.token_urlsafe(18)
+        await self._set_engine_password("ALTER")
+
+    async def opens_with_old_password(self) -> bool:
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                host=self._address, port=self._port, dbname="postgres", user=ENGINE_ROLE,
+                password=self._old_password, connect_timeout=_CONNECT_TIMEOUT_S,
+            )  # fmt: skip
+        except psycopg.OperationalError as err:
+            if "password authentication failed" in str(err):
+                return False
+            raise ClusterError(f"PostgreSQL neither takes the old password nor refuses it: {err}") from None
+        await connection.close()
+        return True
 
     @property
     def inside(self) -> str:
@@ -115,9 +135,12 @@ class PostgresPod:
         self._port = int(service["spec"]["ports"][0]["nodePort"])
         self._cluster_ip = service["spec"]["clusterIP"]
         await self._until_answers()
+        await self._set_engine_password("CREATE")
+
+    async def _set_engine_password(self, verb: Literal["CREATE", "ALTER"]) -> None:
         await self._execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
-                sql.Identifier(ENGINE_ROLE), sql.Literal(self._engine_password)
+            sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(
+                sql.SQL(verb), sql.Identifier(ENGINE_ROLE), sql.Literal(self._engine_password)
             )
         )
 

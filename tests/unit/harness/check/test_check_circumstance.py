@@ -121,6 +121,17 @@ def test_a_lease_outlives_the_replica_that_gave_it() -> None:
     assert first(completed_at("replica-1", "leases_orphaned", killed=False)).outcome is Outcome.VACUOUS
 
 
+def test_a_drain_that_left_no_pod_ready_is_one_of_all() -> None:
+    def drained(ready_min: int) -> Verdict:
+        trial = Trial("RO", ready_min=0, circumstances_min={"drains_of_all": 1})
+        seen = {"evicted": 3, "refused": 0, "ready_min": ready_min}
+        trial.call("fault-1", "drain_node", {"target": ["service"], "parameters": {"node": "a"}}, "ok", seen)
+        return first(trial)
+
+    assert drained(0).outcome is Outcome.PASS
+    assert drained(1).outcome is Outcome.VACUOUS
+
+
 def test_a_lapsed_lease_is_in_other_hands_in_time() -> None:
     verdict = CHECKS["LV"](taken_over("LV", again_s=107, reclaim_bound_s=3).history())
     assert verdict.outcome is Outcome.PASS

@@ -1,0 +1,21 @@
+"""Whether a secret was written down: as it is, escaped for a URL, or inside something that is base64."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Iterable
+from urllib.parse import quote
+
+
+def times_found(secrets: Iterable[str], text: bytes) -> int:
+    return sum(text.count(form) for secret in secrets for form in _forms(secret))
+
+
+def _forms(secret: str) -> set[bytes]:
+    """Base64 shifts with what stands before it; its first and its last group hold neighbours, too."""
+    raw = secret.encode()
+    found = {raw, quote(secret, safe="").encode()}
+    for shift in range(3):
+        whole = b64encode(bytes(shift) + raw)
+        found.add(whole[4 if shift else 0 : len(whole) - 4])
+    return found

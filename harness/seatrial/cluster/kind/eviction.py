@@ -1,0 +1,38 @@
+"""Pods are asked to leave a node as `kubectl drain` asks them, again and again while their budget says no."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.kind.kube import Conflict, Kube, NotThere
+from seatrial.cluster.kind.roster import Pod
+
+DRAIN_WITHIN_S = 180.0
+_INTERVAL_S = 0.5
+
+
+async def evict_all(
+    kube: Kube, namespace: str, node: str, here: Callable[[], Sequence[Pod]]
+) -> tuple[int, int]:
+    """Returns when `here` is empty: how many pods went, and how often one was refused."""
+    gone: set[str] = set()
+    refused = 0
+    give_up_at_s = time.monotonic() + DRAIN_WITHIN_S
+    while pods := here():
+        for pod in pods:
+            if pod.uid not in gone:
+                try:
+                    await kube.evict(pod.name, namespace)
+                    gone.add(pod.uid)
+                except NotThere:
+                    gone.add(pod.uid)
+                except Conflict:
+                    refused += 1
+        if time.monotonic() > give_up_at_s:
+            names = ", ".join(pod.name for pod in pods)
+            raise ClusterError(f"{node} is not drained after {DRAIN_WITHIN_S:g} s: {names} are still there")
+        await asyncio.sleep(_INTERVAL_S)
+    return len(gone), refused

@@ -1,0 +1,65 @@
+"""U7: from one replica to five and back, twice, while clients come in by the Service.
+
+Seeds 000 and 002 offer autoscalers, seed 000 also the sum of connections that PostgreSQL must bear for the most
+replicas; Rochallor proves neither. Each engine opens its pool whole, so the sum is really asked for. A pod that leaves
+keeps its connections until its calls have ended, so a wave begins when those of the last one are gone.
+"""
+
+from __future__ import annotations
+
+from seatrial.cluster import Database, Scale
+from seatrial.drill import Drill
+from seatrial.fault.scale import ScaleRelease
+from seatrial.stage import Stage
+from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.yard import merge
+
+FEWEST, MOST = 1, 5
+WAVES = 2
+STARTS_MIN = 150
+#: their grace period and a little
+GONE_WITHIN_S = 60.0
+POOL_CONNECTIONS = 4
+#: the listener, and what a boot migrates with (the chart's page, Connections)
+APART = 2
+
+
+async def scenario(stage: Stage) -> None:
+    stage.watch_sessions()
+    async with under_load(stage, workers=2):
+        for _ in range(WAVES):
+            await stage.fault(ScaleRelease(MOST), hold_s=SETTLE_S)
+            await stage.fault(ScaleRelease(FEWEST))
+            await stage.eventually(lambda: _is_alone(stage), GONE_WITHIN_S, "the pods that leave are gone")
+
+
+async def _is_alone(stage: Stage) -> bool:
+    rows = await stage.query(
+        "SELECT count(DISTINCT application_name) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name LIKE 'windlass/%/engine'"
+    )
+    return bool(rows[0][0] == FEWEST)
+
+
+DRILL = Drill(
+    id="U7",
+    title="A scale storm",
+    promise="Replicas come and go as an autoscaler asks (seeds 000 and 002); no call fails, and the database's "
+    "connections are as reckoned.",
+    checks=("CB", *(check for check in CHECKS if check != "RO")),
+    plan=plan,
+    scenario=scenario,
+    parameters={
+        **parameters(ready_min=FEWEST, faults_min=2 * WAVES, ops_min=STARTS_MIN),
+        "connections_max": MOST * (POOL_CONNECTIONS + APART),
+        "connections_per_node_max": POOL_CONNECTIONS + APART,
+        "connections_of_a_node_min": POOL_CONNECTIONS,
+        "nodes_connected_min": MOST,
+    },
+    needs=(Scale, Database),
+    values=merge(VALUES, {"engine": {"db": {"maxConns": POOL_CONNECTIONS, "minConns": POOL_CONNECTIONS}}}),
+    replicas=FEWEST,
+    entrance="service",
+    on_kind=True,
+    bound_s=BOUND_S,
+)

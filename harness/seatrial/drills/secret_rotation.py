@@ -1,0 +1,62 @@
+"""U8: the database's password is changed in place, and the pods are replaced by those that know the new one.
+
+Seed 000 keeps the DSN in an existing Secret; what becomes of the pods when it changes no chart that we read tries. As
+CloudNativePG does it, the role has the new password at once: what is open stays open, and whoever opens a connection
+with the old one is refused. So every pod that is not replaced yet must do with the connections it has, which is why
+its pool is opened whole. That makes it also the trial of the sum of connections in a rollout.
+"""
+
+from __future__ import annotations
+
+from seatrial.cluster import Credentials, Database, Upgrade
+from seatrial.drill import Drill
+from seatrial.fault.credentials import RotatePassword
+from seatrial.fault.rollout import UpgradeRelease
+from seatrial.stage import Stage
+from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.yard import merge
+
+REPLICAS = 3
+STARTS_MIN = 150
+POOL_CONNECTIONS = 8
+#: connections of a pod: the listener, and what a boot migrates with (the chart's page, Connections)
+APART = 2
+#: pods more: the one that comes and the one that leaves (there, too)
+DURING_ROLLOUT = 2
+PLACES = ("logs", "history", "events", "objects", "release")
+#: as the chart's page advises after an existing Secret has changed
+RESTARTED = {"podAnnotations": {"example.com/rotated": "1"}}
+
+
+async def scenario(stage: Stage) -> None:
+    stage.watch_sessions()
+    async with under_load(stage, workers=2):
+        await stage.fault(RotatePassword(), hold_s=SETTLE_S)
+        await stage.fault(UpgradeRelease("this", values=RESTARTED), hold_s=SETTLE_S)
+    await stage.look_for_secrets()
+
+
+DRILL = Drill(
+    id="U8",
+    title="The database's password is rotated",
+    promise="A password in an existing Secret (seed 000) is changed under load: no call fails, and it shows nowhere.",
+    checks=("SK", "CB", *CHECKS),
+    plan=plan,
+    scenario=scenario,
+    parameters=parameters(
+        ready_min=REPLICAS,
+        faults_min=2,
+        ops_min=STARTS_MIN,
+        places=list(PLACES),
+        connections_max=(REPLICAS + DURING_ROLLOUT) * (POOL_CONNECTIONS + APART),
+        connections_per_node_max=POOL_CONNECTIONS + APART,
+        connections_of_a_node_min=POOL_CONNECTIONS,
+        nodes_connected_min=REPLICAS + 1,
+    ),
+    needs=(Credentials, Upgrade, Database),
+    values=merge(VALUES, {"engine": {"db": {"maxConns": POOL_CONNECTIONS, "minConns": POOL_CONNECTIONS}}}),
+    replicas=REPLICAS,
+    entrance="service",
+    on_kind=True,
+    bound_s=BOUND_S,
+)

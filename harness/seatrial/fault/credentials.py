@@ -1,0 +1,44 @@
+"""Another password for the engines' role, as an operator or a vault gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from seatrial.cluster import Cluster, Credentials
+from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite, lacking
+
+
+class RotatePassword(Bare):
+    """Bites when the old one opens no connection any more; those that are open live on. Nothing is to be healed: the
+    engines have the new one when their pods are replaced.
+    """
+
+    name: ClassVar[str] = "rotate_password"
+    target: str = DATABASE
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_rotate(cluster)
+
+    async def inject(self, cluster: Cluster) -> None:
+        await _can_rotate(cluster).rotate_password()
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+        if await _can_rotate(cluster).opens_with_old_password():
+            raise FaultDidNotBite(f"{self.name}: the old password still opens a connection")
+        return {"old_password_is_refused": True}
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """It is done at once."""
+
+
+def _can_rotate(cluster: Cluster) -> Credentials:
+    if not isinstance(cluster, Credentials):
+        raise lacking(cluster, RotatePassword.name, "Credentials")
+    return cluster

@@ -1,0 +1,46 @@
+"""More replicas, and fewer: what an autoscaler does, all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+from seatrial.cluster import Cluster, Scale
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+
+
+@dataclass(frozen=True)
+class ScaleRelease(Bare):
+    """Bites when the pods that take calls are others than before. Over when it is done, so nothing is to be healed."""
+
+    replicas: int
+    name: ClassVar[str] = "scale_release"
+    target: str = field(default=ALL_REPLICAS, kw_only=True)
+    _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"replicas": self.replicas}
+
+    async def setup(self, cluster: Cluster) -> None:
+        _can_scale(cluster, self.name)
+
+    async def inject(self, cluster: Cluster) -> None:
+        self._seen.update(asdict(await _can_scale(cluster, self.name).scale(self.replicas)))
+
+    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        if self._seen["pods_before"] == self._seen["pods_after"]:
+            raise FaultDidNotBite(f"{self.name}: the {self.replicas} pods were there already")
+        return dict(self._seen)
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """It returned when it was done."""
+
+
+def _can_scale(cluster: Cluster, fault: str) -> Scale:
+    if not isinstance(cluster, Scale):
+        raise lacking(cluster, fault, "Scale")
+    return cluster

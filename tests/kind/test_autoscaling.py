@@ -1,0 +1,114 @@
+"""The chart's autoscaler on a cluster that measures: load brings pods, and an upgrade does not take them away again.
+
+Helm 4 took `spec.replicas` for its own beside an autoscaler (nginx/nginx-gateway-fabric#4858).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from trial_namespace import a_namespace
+
+from seatrial.cluster import ClusterError
+from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.nodes import CLUSTER_NAME
+from seatrial.cluster.kind.release import RELEASE, Release
+from seatrial.cluster.kind.roster import ENGINE_LABELS
+from seatrial.render import default_chart
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+WITHIN_S = 180
+MEASURED_WITHIN_S = 180.0
+SCALED_WITHIN_S = 240.0
+CALLERS = 8
+VALUES: dict[str, Any] = {
+    "service": {"type": "NodePort"},
+    "resources": {"requests": {"cpu": "50m"}},
+    "autoscaling": {
+        "enabled": True, "minReplicas": 1, "maxReplicas": 3, "targetCPUUtilizationPercentage": 100,
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def metrics_server(ground: Ground) -> Iterator[None]:
+    """From the manifest in SEATRIAL_METRICS_SERVER, whose image the nodes have or pull; `ground` is the cluster."""
+    assert ground.access
+    manifest = os.environ.get("SEATRIAL_METRICS_SERVER")
+    if not manifest:
+        pytest.skip("SEATRIAL_METRICS_SERVER names no manifest of metrics-server")
+    kubectl = ["docker", "exec", "--interactive", f"{CLUSTER_NAME}-control-plane", "kubectl",
+               "--kubeconfig", "/etc/kubernetes/admin.conf"]  # fmt: skip
+    text = Path(manifest).read_bytes()
+    subprocess.run([*kubectl, "apply", "-f", "-"], input=text, check=True, stdout=subprocess.DEVNULL)
+    yield
+    subprocess.run([*kubectl, "delete", "-f", "-"], input=text, check=True, stdout=subprocess.DEVNULL)
+
+
+@asynccontextmanager
+async def load(url: str) -> Any:
+    """Reads again and again, until the block ends."""
+
+    async def call(session: aiohttp.ClientSession) -> None:
+        while True:
+            async with session.get(url) as answer:
+                assert answer.status == 200, await answer.text()
+
+    # Connections that stay would all lead to the one pod that was there first.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call(session)) for _ in range(CALLERS)]
+        yield
+        for task in tasks:
+            task.cancel()
+
+
+async def until(holds: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
+    give_up_at_s = time.monotonic() + within_s
+    while not await holds():
+        assert time.monotonic() < give_up_at_s, what
+        await asyncio.sleep(0.5)
+
+
+@pytest.mark.usefixtures("metrics_server")
+async def test_load_brings_pods_and_an_upgrade_keeps_them(ground: Ground) -> None:
+    async with a_namespace(ground) as (namespace, database):
+
+        async def is_measured() -> bool:
+            try:
+                return bool(await ground.kube.list("PodMetrics", namespace, labels=ENGINE_LABELS))
+            except ClusterError:
+                return False  # the API has not met metrics-server yet
+
+        async def ready() -> int:
+            deployment = await ground.kube.get("Deployment", RELEASE, namespace)
+            return int(deployment["status"].get("readyReplicas") or 0)
+
+        async def has_grown() -> bool:
+            return await ready() >= 2
+
+        release = Release(ground.access, namespace, default_chart())
+        await release.install({**VALUES, **database}, within_s=WITHIN_S)
+        await until(is_measured, MEASURED_WITHIN_S, "nobody measures the pods")
+        assert await ready() == 1, "it had grown before there was load"
+
+        service = await ground.kube.get("Service", RELEASE, namespace)
+        port = next(each["nodePort"] for each in service["spec"]["ports"] if each["name"] == "rest")
+        async with load(f"http://{ground.address}:{port}/v1/definitions"):
+            await until(has_grown, SCALED_WITHIN_S, "load brought no pod")
+        scaler = await ground.kube.get("HorizontalPodAutoscaler", RELEASE, namespace)
+        assert scaler["status"]["desiredReplicas"] >= 2
+
+        upgraded = {"podAnnotations": {"example.com/revision": "2"}}
+        await release.upgrade({**VALUES, **database, **upgraded}, within_s=WITHIN_S)
+        assert await ready() >= 2, "the upgrade took the autoscaler's pods away"

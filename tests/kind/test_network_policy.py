@@ -1,0 +1,169 @@
+"""The chart's network policy on a network that enforces it: what it allows works, what it does not allow does not.
+
+A policy that refuses nothing looks like one that works, so each way is also tried without it (chart.md 4.13).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from python_pod import PythonPod
+from trial_namespace import a_namespace
+
+from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.release import Release
+from seatrial.cluster.kind.roster import CONTAINER, ENGINE_LABELS
+from seatrial.cluster.kind.server import NAME as DATABASE
+from seatrial.render import default_chart
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
+
+WITHIN_S = 180
+ENFORCED_WITHIN_S = 30.0
+ROLES = ("client", "scraper", "stranger")
+REST, GRPC, METRICS = 8080, 9090, 9091
+DATABASE_PORT, OTHER_PORT = 5432, 8000
+
+#: arguments: protocol, host, port; prints what came of it
+TRY = """
+import socket, sys, urllib.request
+protocol, host, port = sys.argv[1], sys.argv[2], int(sys.argv[3])
+try:
+    if protocol == "http":
+        with urllib.request.urlopen(f"http://{host}:{port}/metrics" if port == 9091 else f"http://{host}:{port}/ready",
+                                    timeout=3) as answer:
+            print("open" if answer.status == 200 else answer.status)
+    else:
+        with socket.create_connection((host, port), timeout=3) as made:
+            if protocol == "http2":  # the preface and empty settings; a server answers with its own
+                made.sendall(b"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+                frame = made.recv(9)
+                print("open" if len(frame) == 9 and frame[3] == 4 else frame)
+            else:
+                print("open")
+except OSError as err:
+    print("shut", type(err).__name__)
+"""
+#: arguments: ports
+LISTEN = """
+import socket, sys, signal
+held = [socket.create_server(("", port)) for port in (5432, 8000)]
+signal.pause()
+"""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A release in one namespace; callers, and a listener that is no database, in another."""
+
+    ground: Ground
+    namespace: str
+    values: Mapping[str, Any]
+    release: Release
+    callers: Mapping[str, PythonPod]
+    listener: PythonPod
+    elsewhere: str
+
+    async def incoming(self, role: str) -> dict[str, bool]:
+        """Which of the engine's doors open to a caller."""
+        ways = {"rest": ("http", REST), "grpc": ("http2", GRPC), "metrics": ("http", METRICS)}
+        pod = (await self.ground.kube.list("Pod", self.namespace, labels=ENGINE_LABELS))[0]
+        host = pod["status"]["podIP"]
+        said = await asyncio.gather(
+            *(self.callers[role].run(TRY, protocol, host, str(port)) for protocol, port in ways.values())
+        )
+        return {name: _is_open(text) for name, text in zip(ways, said, strict=True)}
+
+    async def outgoing(self) -> dict[str, bool]:
+        """What an engine's pod can reach."""
+        pod = (await self.ground.kube.list("Pod", self.namespace, labels=ENGINE_LABELS))[0]
+        database = f"{DATABASE}.{self.ground.server.namespace}.svc.cluster.local"
+        ways = {
+            "database": (database, DATABASE_PORT),
+            "another host on the database's port": (self.listener.address, DATABASE_PORT),
+            "another port": (self.listener.address, OTHER_PORT),
+            "the cluster's API": ("kubernetes.default.svc.cluster.local", 443),
+        }
+        said = await asyncio.gather(
+            *(
+                self.ground.kube.execute(
+                    self.namespace, pod["metadata"]["name"], CONTAINER,
+                    ["python3", "-c", TRY, "tcp", host, str(port)],
+                )
+                for host, port in ways.values()
+            )
+        )  # fmt: skip
+        return {name: _is_open(text) for name, text in zip(ways, said, strict=True)}
+
+    async def enforce(self) -> None:
+        """Returns when the network knows the policy."""
+        await self.release.upgrade({**self.values, "networkPolicy": self.policy()}, within_s=WITHIN_S)
+        give_up_at_s = time.monotonic() + ENFORCED_WITHIN_S
+        while any((await self.incoming("stranger")).values()):
+            assert time.monotonic() < give_up_at_s, "strangers still come in"
+
+    def policy(self) -> dict[str, Any]:
+        def pods_of(namespace: str, **labels: str) -> dict[str, Any]:
+            named = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+            return {"namespaceSelector": named, "podSelector": {"matchLabels": labels}}
+
+        return {
+            "enabled": True,
+            "apiFrom": [pods_of(self.elsewhere, role="client")],
+            "metricsFrom": [pods_of(self.elsewhere, role="scraper")],
+            "databaseTo": [pods_of(self.ground.server.namespace, app=DATABASE)],
+        }
+
+
+def _is_open(said: str) -> bool:
+    assert said.split(maxsplit=1)[0] in {"open", "shut"}, said
+    return said.strip() == "open"
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scene(ground: Ground, image: str) -> AsyncIterator[Scene]:
+    async with AsyncExitStack() as stack:
+        namespace, values = await stack.enter_async_context(a_namespace(ground))
+        elsewhere, _ = await stack.enter_async_context(a_namespace(ground))
+        callers = {role: PythonPod(ground.kube, elsewhere, role, image) for role in ROLES}
+        listener = PythonPod(ground.kube, elsewhere, "listener", image)
+        release = Release(ground.access, namespace, default_chart())
+        await asyncio.gather(
+            release.install(values, within_s=WITHIN_S),
+            listener.start(LISTEN),
+            *(caller.start() for caller in callers.values()),
+        )
+        yield Scene(ground, namespace, values, release, callers, listener, elsewhere)
+
+
+async def test_it_lets_in_who_is_named_and_lets_out_to_the_database(scene: Scene) -> None:
+    for role in ROLES:
+        assert all((await scene.incoming(role)).values()), "without a policy everybody comes in"
+    assert all((await scene.outgoing()).values()), "without a policy everything can be reached"
+
+    await scene.enforce()
+    assert await scene.incoming("client") == {"rest": True, "grpc": True, "metrics": False}
+    assert await scene.incoming("scraper") == {"rest": False, "grpc": False, "metrics": True}
+    assert await scene.incoming("stranger") == {"rest": False, "grpc": False, "metrics": False}
+    assert await scene.outgoing() == {
+        "database": True,
+        "another host on the database's port": False,
+        "another port": False,
+        "the cluster's API": False,
+    }
+
+    # The migration's pod and one that starts under the policy find their database, and `helm test` finds the latter.
+    restarted = {
+        "podAnnotations": {"example.com/revision": "2"},
+        "networkPolicy": scene.policy(),
+        "migrations": {"enabled": True},
+    }
+    await scene.release.upgrade({**scene.values, **restarted}, within_s=WITHIN_S)
+    assert "one SERVICE_TASK, completed" in await scene.release.test(within_s=60)
