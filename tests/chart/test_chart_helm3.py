@@ -1,7 +1,12 @@
-"""Helm 3 and Helm 4 write the same bytes. Helm 4 is in this process, Helm 3 the program `helm`, where there is one."""
+"""Helm 3 and Helm 4 write the same bytes. Helm 4 is in this process, Helm 3 the program `helm`, where there is one.
+
+WINDLASS_HELM3 names another program, as of the oldest Helm that the chart's README promises: 3.8, the first that
+installs from an OCI registry without being switched to.
+"""
 
 import functools
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -10,9 +15,9 @@ from pathlib import Path
 import helm_python
 import pytest
 from golden import CASES
-from rendering import CHART
+from rendering import CHART, REPOSITORY
 
-HELM = shutil.which("helm")
+HELM = os.environ.get("WINDLASS_HELM3") or shutil.which("helm")
 TEMPLATE = ("template", "rel", str(CHART), "--kube-version", "1.33")
 
 
@@ -24,7 +29,8 @@ def version() -> str:
 
 
 needs_helm3 = pytest.mark.skipif(
-    not version().startswith("v3."), reason="needs Helm 3 as `helm` on PATH: the cluster kit brings it"
+    not version().startswith("v3."),
+    reason="needs Helm 3 as `helm` on PATH or in WINDLASS_HELM3: the cluster kit brings it",
 )
 
 
@@ -61,6 +67,22 @@ def _documents(text: str) -> str:
 @pytest.mark.parametrize("name", CASES)
 def test_both_render_the_same_bytes(tmp_path: Path, name: str) -> None:
     assert by_helm3(tmp_path, name) == by_helm4(name)
+
+
+def promised_minor() -> int:
+    found = re.search(r"Helm 3\.(\d+) or newer", (CHART / "README.md").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+@needs_helm3
+def test_the_helm_that_is_tried_is_one_that_the_readme_promises() -> None:
+    assert int(version().split(".")[1]) >= promised_minor()
+
+
+def test_the_workflow_tries_the_oldest() -> None:
+    workflow = (REPOSITORY / ".github" / "workflows" / "check.yml").read_text()
+    assert f"version: v3.{promised_minor()}.0\n" in workflow
 
 
 @needs_helm3

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import time
 import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +26,14 @@ pytestmark = pytest.mark.slow
 HUB_ID = "11111111-2222-3333-4444-555555555555"
 
 
-def publish(registry: str, *more: str) -> subprocess.CompletedProcess[str]:
+def publish(registry: str, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
     words = [ROOT / "scripts" / "publish", registry, "--plain-http", *more]
-    return subprocess.run(words, capture_output=True, text=True, check=False)
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | variables)
+
+
+def cosign(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["cosign", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 
 def fetched(registry: str, path: str) -> Any:
@@ -97,6 +104,57 @@ def test_bill_of_materials_and_artifact_hub_metadata_lie_beside(published: str, 
     }
     hub = fetched(published, "charts/windlass/manifests/artifacthub.io")
     assert hub["config"]["mediaType"] == "application/vnd.cncf.artifacthub.config.v1+yaml"
+
+
+@dataclass(frozen=True)
+class Signed:
+    address: str
+    key: Path
+    """The public one."""
+    told: list[str]
+
+
+@pytest.fixture(scope="module")
+def signed(registry: str, tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    """As `published`, in another place of the same registry, by a key of this test and none of Sigstore's services."""
+    if shutil.which("cosign") is None:
+        pytest.skip("needs cosign on PATH: the cluster kit's extras bring it")
+    folder = tmp_path_factory.mktemp("keys")
+    address = f"{registry}/signed"
+    secret = {"COSIGN_PASSWORD": "of-this-test"}
+    made = cosign("generate-key-pair", "--output-key-prefix", str(folder / "own"), **secret)
+    assert made.returncode == 0, made.stderr
+    keys = {"COSIGN_KEY": str(folder / "own.key"), "COSIGN_PUBLIC_KEY": str(folder / "own.pub")}
+    ran = publish(address, **keys, **secret)
+    assert ran.returncode == 0, ran.stderr
+    return Signed(address, folder / "own.pub", ran.stdout.splitlines())
+
+
+def verified(reference: str, key: Path) -> subprocess.CompletedProcess[str]:
+    return cosign("verify", "--key", str(key), "--insecure-ignore-tlog", "--allow-http-registry", reference)
+
+
+def test_image_and_chart_are_signed_by_their_digests(signed: Signed, version: str) -> None:
+    pushed = [line.split()[1] for line in signed.told if line.startswith("pushed ")]
+    assert [line.split()[-1] for line in signed.told if line.startswith("signed and verified ")] == pushed
+    digests = dict(reference.split("@") for reference in pushed)
+    assert set(digests) == {f"{signed.address}/windlass", f"{signed.address}/charts/windlass"}
+    for repository, digest in digests.items():
+        checked = verified(f"{repository}:{version}", signed.key)
+        assert checked.returncode == 0, checked.stderr
+        assert digest in checked.stdout
+
+
+def test_another_key_has_signed_nothing(signed: Signed, tmp_path: Path) -> None:
+    made = cosign("generate-key-pair", "--output-key-prefix", str(tmp_path / "other"), COSIGN_PASSWORD="x")
+    assert made.returncode == 0, made.stderr
+    for line in signed.told:
+        if line.startswith("pushed "):
+            assert verified(line.split()[1], tmp_path / "other.pub").returncode != 0
+
+
+def test_what_is_not_signed_does_not_verify(signed: Signed, published: str, version: str) -> None:
+    assert verified(f"{published}/windlass:{version}", signed.key).returncode != 0
 
 
 @pytest.mark.asyncio(loop_scope="session")
