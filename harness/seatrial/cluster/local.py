@@ -43,6 +43,7 @@ from seatrial.cluster.probe import failure
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.reaper import Reaper
+from seatrial.cluster.values import merged
 from seatrial.render import ContainerSpec, RenderError, default_chart, render_chart
 
 READY_WITHIN_S = 30.0
@@ -153,7 +154,7 @@ class LocalCluster:
         await self.stop(replica)
         node = self._node(replica)
         container = self._render(
-            replica, node.proxy.port, _merged(self.spec.values, values), ports=node.container.ports
+            replica, node.proxy.port, merged(self.spec.values, values), ports=node.container.ports
         )
         process = self._process(replica, container)
         process.unasked_exits += node.process.unasked_exits
@@ -172,7 +173,7 @@ class LocalCluster:
     async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
         await self._lay_foundations()
         self._boots += 1
-        node = await self._make_node(f"boot-{self._boots}", _merged(self.spec.values, values))
+        node = await self._make_node(f"boot-{self._boots}", merged(self.spec.values, values))
         try:
             return await observed_boot(
                 node.process, node.container, self._session, bound_s, self._without_secret
@@ -346,7 +347,7 @@ class LocalCluster:
     def _render(
         self, name: str, database_port: int, values: Mapping[str, Any], *, ports: Mapping[str, int]
     ) -> ContainerSpec:
-        values = _merged(
+        values = merged(
             self._with_broker(values),
             {
                 "replicaCount": self.spec.replicas,
@@ -369,7 +370,7 @@ class LocalCluster:
             return values
         named = values.get("kafka") or {}
         secured = named.get("transport") == "sasl_scram_tls"
-        return _merged({"kafka": self.broker().engine_values(secured=secured)}, values)
+        return merged({"kafka": self.broker().engine_values(secured=secured)}, values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place; programs are found beside this Python first."""
@@ -431,15 +432,3 @@ class LocalCluster:
         except KeyError:
             names = ", ".join(self._nodes) or "none: the cluster is not up"
             raise ClusterError(f"no replica {replica!r}; there are {names}") from None
-
-
-def _merged(values: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """As Helm merges values files: maps key by key, everything else replaced."""
-    merged = dict(values)
-    for key, value in over.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(below, value)
-        else:
-            merged[key] = value
-    return merged

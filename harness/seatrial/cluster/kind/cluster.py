@@ -33,9 +33,10 @@ from seatrial.cluster.kind.exposures import exposures
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import remove_pods
 from seatrial.cluster.kind.network import opened, sockets
-from seatrial.cluster.kind.reach import until_answers
+from seatrial.cluster.kind.reach import told_by_pods, until_answers
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
 from seatrial.cluster.kind.roster import CONTAINER, SERVICE, Pod, Roster, place_services
+from seatrial.cluster.values import merged
 from seatrial.render import default_chart
 
 INSTALL_WITHIN_S = 180
@@ -80,17 +81,20 @@ class KindCluster:
         self._ended: set[str] = set()
         self._ready_min: list[int] = []
         self._boots = 0
+        self._is_up = False
+        self._has_foundations = False
         self._stack = AsyncExitStack()
 
     async def up(self) -> None:
-        if self._replicas:
+        if self._is_up:
             raise ClusterError("the cluster is up already; take it down first")
+        self._is_up = True
         try:
             await self._lay_foundations()
             await self.release.install(self._all_values("this"), within_s=INSTALL_WITHIN_S)
             if self.spec.entrance == "service":
                 await self._open_service()
-            await asyncio.gather(*(until_answers(replica) for replica in self._replicas))
+            await asyncio.gather(*(until_answers(replica, READY_WITHIN_S) for replica in self._replicas))
         except ReleaseFailed as err:
             cause = await self._why_not_up()
             await self.down()
@@ -102,6 +106,7 @@ class KindCluster:
     async def down(self) -> None:
         await self._stack.aclose()
         self._replicas = []
+        self._is_up = self._has_foundations = False
 
     def replicas(self) -> Sequence[Replica]:
         return list(self._replicas)
@@ -130,7 +135,7 @@ class KindCluster:
             )
         else:
             await self._until(lambda: self._is_ready(replica), READY_WITHIN_S, f"{replica} is ready")
-        await until_answers(next(each for each in self._replicas if each.name == replica))
+        await until_answers(next(each for each in self._replicas if each.name == replica), READY_WITHIN_S)
 
     async def pause(self, replica: str) -> None:
         pod = self._pod(replica)
@@ -223,7 +228,7 @@ class KindCluster:
         self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
     ) -> Rollout:
         """Raises ClusterError when the build's image is nowhere."""
-        self._values = _merged(self._values, values or {})
+        self._values = merged(self._values, values or {})
         asked = self._all_values(build)
         await self.ground.load([engine_image(self._chart, asked)])
         return await self._roll(lambda: self.release.upgrade(asked, within_s=within_s))
@@ -244,11 +249,10 @@ class KindCluster:
 
     async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
         """Its time counts from the start of the container."""
-        if not self._replicas:
-            await self._lay_foundations()
+        await self._lay_foundations()
         self._boots += 1
         release = Release(self.ground.access, self.namespace, self._chart, name=f"boot-{self._boots}")
-        asked = _merged(self._all_values("this"), {**values, "replicaCount": 1})
+        asked = merged(self._all_values("this"), {**values, "replicaCount": 1})
         return await observed_boot(
             self.ground, release, asked, bound_s=bound_s, without_secret=self._without_secret
         )
@@ -302,6 +306,9 @@ class KindCluster:
 
     async def _lay_foundations(self) -> None:
         """All that a release needs before it is installed; `down` gives it back in reverse order."""
+        if self._has_foundations:
+            return
+        self._has_foundations = True
         ground = self.ground
         await ground.server.start()
         # Also what it may be upgraded to, since copying an image takes long on a cluster under load.
@@ -354,8 +361,8 @@ class KindCluster:
 
     def _all_values(self, build: Build) -> dict[str, Any]:
         """The spec's, what upgrades added, and what only the harness knows."""
-        values = _merged(
-            _merged(self.spec.values, self._values),
+        values = merged(
+            merged(self.spec.values, self._values),
             {
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
@@ -364,7 +371,7 @@ class KindCluster:
             },
         )
         tag = engine_image(self._chart, values).rpartition(":")[2]
-        return _merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
+        return merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
 
     async def _open_service(self) -> None:
         found = await self.ground.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
@@ -459,31 +466,10 @@ class KindCluster:
         return text
 
     async def _why_not_up(self) -> str:
-        """What the pods say, for the message of an error."""
-        with suppress(ClusterError):
-            states = []
-            for found in await self.ground.kube.list("Pod", self.namespace):
-                for status in found["status"].get("containerStatuses") or ():
-                    waiting = (status.get("state") or {}).get("waiting") or {}
-                    ready = "ready" if status.get("ready") else waiting.get("reason") or "not ready"
-                    states.append(f"{found['metadata']['name']} is {ready}")
-            return f"of release {RELEASE} in {self.namespace}: {', '.join(states) or 'no pod is there'}"
-        return "and the API does not say why"
+        return await told_by_pods(self.ground.kube, self.namespace, RELEASE)
 
 
 def _namespace(name: str) -> dict[str, Any]:
     """The strictest pod security there is is in force: what the chart makes must bear it."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-
-
-def _merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """As Helm merges values files: maps key by key, everything else replaced."""
-    merged = dict(lower)
-    for key, value in upper.items():
-        below = merged.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            merged[key] = _merged(below, value)
-        else:
-            merged[key] = value
-    return merged
