@@ -43,6 +43,15 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
         'ternary "post-upgrade" "post-install,post-upgrade"',
     ),
     ChartMutant(
+        "leaves_at_once",
+        "U7",
+        ("AV",),
+        "a pod stops listening while the Service still sends calls to it",
+        "_deployment.tpl",
+        '                command: ["sleep", {{ . | quote }}]\n',
+        '                command: ["sleep", "0"]\n',
+    ),
+    ChartMutant(
         "secret_in_annotation",
         "U8",
         ("SK",),
