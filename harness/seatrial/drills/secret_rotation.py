@@ -3,7 +3,8 @@
 Seed 000 keeps the DSN in an existing Secret; what becomes of the pods when it changes no chart that we read tries. As
 CloudNativePG does it, the role has the new password at once: what is open stays open, and whoever opens a connection
 with the old one is refused. So every pod that is not replaced yet must do with the connections it has, which is why
-its pool is opened whole. That makes it also the trial of the sum of connections in a rollout.
+its pool is opened whole: one that had to grow answered 19 of 1501 calls, all polls, with 503. That makes it also the
+trial of the sum of connections in a rollout.
 """
 
 from __future__ import annotations
