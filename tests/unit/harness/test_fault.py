@@ -252,7 +252,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CrashDatabase(), "Database"),
         (TerminateLeaderSession("replica-0"), "Database"),
         (CrashBroker(), "KafkaFaults"),
-        (CutBroker("refuse"), "KafkaFaults"),
+        (CutBroker("refuse"), "KafkaNetwork"),
         (MissingTopic(("workflow.jobs.late",)), "Kafka"),
     ],
     ids=lambda value: getattr(value, "name", value),
