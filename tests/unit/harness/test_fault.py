@@ -254,7 +254,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CrashDatabase(), "Database"),
         (TerminateLeaderSession("replica-0"), "Database"),
         (CrashBroker(), "KafkaFaults"),
-        (CutBroker("refuse"), "KafkaFaults"),
+        (CutBroker("refuse"), "KafkaNetwork"),
         (MissingTopic(("workflow.jobs.late",)), "Kafka"),
         (ScaleRelease(5), "Scale"),
         (RotatePassword(), "Credentials"),
