@@ -160,5 +160,5 @@ def lacking(cluster: Cluster, fault: str, ability: str) -> FaultError:
     """For `setup`: the cluster cannot do what the fault needs."""
     return FaultError(
         f"{fault} needs a cluster with the ability {ability}, which {type(cluster).__name__} lacks; "
-        "run this drill with --backend local"
+        "run this drill on another --backend"
     )
