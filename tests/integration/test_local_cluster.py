@@ -464,7 +464,7 @@ async def test_nothing_outlives_an_interrupted_or_killed_harness(
     family = [child.pid for child in psutil.Process(harness.pid).children(recursive=True)]
     assert len(family) > 6
     os.kill(harness.pid, number)
-    await asyncio.to_thread(harness.communicate)
+    await asyncio.to_thread(harness.communicate, timeout=HARNESS_ENDS_WITHIN_S)
 
     async def gone() -> bool:
         return not any(is_running(pid) for pid in family)
@@ -472,8 +472,9 @@ async def test_nothing_outlives_an_interrupted_or_killed_harness(
     await eventually(gone)
 
 
+HARNESS_ENDS_WITHIN_S = 60
 HARNESS = """
-import asyncio, sys
+import asyncio, signal, sys
 from functools import partial
 from pathlib import Path
 from seatrial.cluster import ClusterSpec
@@ -489,6 +490,8 @@ async def main():
     finally:
         await cluster.down()
 
+# A shell's background jobs, and what they start, ignore it otherwise.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 asyncio.run(main())
 """
 
