@@ -449,12 +449,16 @@ async def until_restarted(cluster: LocalCluster, times: int) -> None:
 # -- nothing is left -------------------------------------------------------------------------------
 
 
+LONE_HARNESS = Path(__file__).with_name("lone_harness.py")
+HARNESS_ENDS_WITHIN_S = 60
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 async def test_nothing_outlives_an_interrupted_or_killed_harness(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     harness = subprocess.Popen(
-        [sys.executable, "-c", HARNESS, str(tmp_path), ENGINE],
+        [sys.executable, LONE_HARNESS, tmp_path, ENGINE],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -470,30 +474,6 @@ async def test_nothing_outlives_an_interrupted_or_killed_harness(
         return not any(is_running(pid) for pid in family)
 
     await eventually(gone)
-
-
-HARNESS_ENDS_WITHIN_S = 60
-HARNESS = """
-import asyncio, signal, sys
-from functools import partial
-from pathlib import Path
-from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
-
-async def main():
-    cluster = LocalCluster(ClusterSpec(replicas=2, folder=Path(sys.argv[1]), engine_command=sys.argv[2]))
-    try:
-        await cluster.up()
-        await cluster.pause("replica-1")
-        print("up", flush=True)
-        await asyncio.Event().wait()
-    finally:
-        await cluster.down()
-
-# A shell's background jobs, and what they start, ignore it otherwise.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-asyncio.run(main())
-"""
 
 
 def is_running(pid: int) -> bool:
