@@ -21,8 +21,7 @@ from trial_namespace import a_namespace
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.nodes import CLUSTER_NAME
-from seatrial.cluster.kind.release import RELEASE, Release
-from seatrial.cluster.kind.roster import ENGINE_LABELS
+from seatrial.cluster.kind.release import RELEASE, Release, serving
 from seatrial.render import default_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -86,7 +85,7 @@ async def test_load_brings_pods_and_an_upgrade_keeps_them(ground: Ground) -> Non
 
         async def is_measured() -> bool:
             try:
-                return bool(await ground.kube.list("PodMetrics", namespace, labels=ENGINE_LABELS))
+                return bool(await ground.kube.list("PodMetrics", namespace, labels=serving(RELEASE)))
             except ClusterError:
                 return False  # the API has not met metrics-server yet
 

@@ -19,7 +19,7 @@ from trial_namespace import a_namespace
 
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.release import Release
-from seatrial.cluster.kind.roster import CONTAINER, ENGINE_LABELS
+from seatrial.cluster.kind.roster import CONTAINER
 from seatrial.cluster.kind.server import NAME as DATABASE
 from seatrial.render import default_chart
 
@@ -74,7 +74,7 @@ class Scene:
     async def incoming(self, role: str) -> dict[str, bool]:
         """Which of the engine's doors open to a caller."""
         ways = {"rest": ("http", REST), "grpc": ("http2", GRPC), "metrics": ("http", METRICS)}
-        pod = (await self.ground.kube.list("Pod", self.namespace, labels=ENGINE_LABELS))[0]
+        pod = (await self.ground.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
         host = pod["status"]["podIP"]
         said = await asyncio.gather(
             *(self.callers[role].run(TRY, protocol, host, str(port)) for protocol, port in ways.values())
@@ -83,7 +83,7 @@ class Scene:
 
     async def outgoing(self) -> dict[str, bool]:
         """What an engine's pod can reach."""
-        pod = (await self.ground.kube.list("Pod", self.namespace, labels=ENGINE_LABELS))[0]
+        pod = (await self.ground.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
         database = f"{DATABASE}.{self.ground.server.namespace}.svc.cluster.local"
         ways = {
             "database": (database, DATABASE_PORT),
