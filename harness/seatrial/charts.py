@@ -176,6 +176,7 @@ def helm_release(
 
 
 def _beneath(values_file: str, values: Mapping[str, object] | None) -> dict[str, Any]:
-    from seatrial.yard import merge, read_values
+    from seatrial.cluster.values import merge
+    from seatrial.yard import read_values
 
     return merge(read_values([Path(values_file)] if values_file else []), values or {})

@@ -17,13 +17,14 @@ import msgspec
 from seatrial.check import judge
 from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster, Database, Entrance, Kafka
+from seatrial.cluster.values import merge
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.ledger import open_ledger
 from seatrial.observe import observe
 from seatrial.report.store import write_result
 from seatrial.stage import Stage
 from seatrial.verdict import DrillResult, Outcome, worst
-from seatrial.yard import Misuse, Yard, environment, merge
+from seatrial.yard import Misuse, Yard, environment
 
 #: begins the note of a drill that never had its cluster
 NOT_UP = "the cluster did not come up"

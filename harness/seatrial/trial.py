@@ -17,6 +17,7 @@ from seatrial import loop, report
 from seatrial.client import TRANSPORTS
 from seatrial.cluster import Cluster
 from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster.values import merge
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
 from seatrial.follow import follow
@@ -24,7 +25,7 @@ from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
-from seatrial.yard import BrokerLogin, Misuse, Options, Yard, merge, read_values
+from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
 
 BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
+from seatrial.cluster.values import merge
 
 if TYPE_CHECKING:
     from seatrial.cluster.kind.ground import Ground
@@ -217,18 +218,4 @@ def read_values(files: Sequence[Path]) -> dict[str, Any]:
         if not isinstance(found, dict | None):
             raise Misuse(f"--values {path}: holds a {type(found).__name__}; a values file is a mapping")
         merged = merge(merged, found or {})
-    return merged
-
-
-def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """Helm's rule (maps merge, all else is replaced by `upper`), but `extraEnv` joins by variable name."""
-    merged = dict(lower)
-    for name, value in upper.items():
-        beneath = merged.get(name)
-        if isinstance(value, Mapping) and isinstance(beneath, Mapping):
-            merged[name] = merge(beneath, value)
-        elif name == "extraEnv" and isinstance(beneath, list):
-            merged[name] = list({entry["name"]: entry for entry in [*beneath, *value]}.values())
-        else:
-            merged[name] = value
     return merged

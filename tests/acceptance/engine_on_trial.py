@@ -16,7 +16,8 @@ from workflow import Json
 from seatrial.cluster import ClusterSpec
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.yard import environment, merge
+from seatrial.cluster.values import merge
+from seatrial.yard import environment
 
 REPLICA = "replica-0"
 QUICK = {

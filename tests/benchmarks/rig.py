@@ -26,6 +26,7 @@ from seatrial.render import default_chart, render_chart
 HERE = Path(__file__).parent
 PGBENCH_SCALE = 5
 PGBENCH_CLIENTS = 8
+BURIED_WITHIN_S = 10.0
 #: 64 completions and 32 starts in flight, as SDKs have them
 SHAPE = ("--workers", "8", "--parallel", "8", "--starters", "32")
 
@@ -57,8 +58,16 @@ def cpu_s(pid: int) -> float:
     return float(total)
 
 
-def children_of(pid: int) -> int:
-    return len(psutil.Process(pid).children(recursive=True))
+def sessions_of(pid: int) -> list[psutil.Process]:
+    """The postmaster's children that serve the role of engine and pgbench."""
+    found = []
+    for child in psutil.Process(pid).children():
+        try:
+            if " ".join(child.cmdline()).startswith("postgres: windlass "):
+                found.append(child)
+        except psutil.NoSuchProcess:
+            continue
+    return found
 
 
 def postmaster(server: PostgresServer) -> int:
@@ -92,14 +101,17 @@ class Bench:
             fill = [*common, "-i", "-q", "-s", str(PGBENCH_SCALE)]
             subprocess.run(fill, check=True, capture_output=True, env=env)
             self._filled = True
-        children = children_of(postmaster(self.server))
+        others = set(sessions_of(postmaster(self.server)))
         before = cpu_s(postmaster(self.server))
         command = [*common, "-n", "-N", "-c", str(PGBENCH_CLIENTS), "-T", str(self.seconds)]
         text = subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout
         # A backend's time reaches the postmaster when it has been buried; before that it may be in neither sum.
-        deadline = time.monotonic() + 10
-        while children_of(postmaster(self.server)) > children and time.monotonic() < deadline:
-            time.sleep(0.05)
+        backends = [each for each in sessions_of(postmaster(self.server)) if each not in others]
+        _, unburied = psutil.wait_procs(backends, timeout=BURIED_WITHIN_S)
+        if unburied:
+            sys.exit(
+                f"bench: {len(unburied)} sessions of pgbench are still there after {BURIED_WITHIN_S:g} s; run it again"
+            )
         spent = cpu_s(postmaster(self.server)) - before
         done = int(re.search(r"actually processed: (\d+)", text)[1])  # type: ignore[index]
         tps = float(re.search(r"tps = ([\d.]+)", text)[1])  # type: ignore[index]

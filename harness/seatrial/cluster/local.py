@@ -43,7 +43,7 @@ from seatrial.cluster.probe import failure
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.reaper import Reaper
-from seatrial.cluster.values import merged
+from seatrial.cluster.values import merge
 from seatrial.render import ContainerSpec, RenderError, default_chart, render_chart
 
 READY_WITHIN_S = 30.0
@@ -154,7 +154,7 @@ class LocalCluster:
         await self.stop(replica)
         node = self._node(replica)
         container = self._render(
-            replica, node.proxy.port, merged(self.spec.values, values), ports=node.container.ports
+            replica, node.proxy.port, merge(self.spec.values, values), ports=node.container.ports
         )
         process = self._process(replica, container)
         process.unasked_exits += node.process.unasked_exits
@@ -173,7 +173,7 @@ class LocalCluster:
     async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
         await self._lay_foundations()
         self._boots += 1
-        node = await self._make_node(f"boot-{self._boots}", merged(self.spec.values, values))
+        node = await self._make_node(f"boot-{self._boots}", merge(self.spec.values, values))
         try:
             return await observed_boot(
                 node.process, node.container, self._session, bound_s, self._without_secret
@@ -347,7 +347,7 @@ class LocalCluster:
     def _render(
         self, name: str, database_port: int, values: Mapping[str, Any], *, ports: Mapping[str, int]
     ) -> ContainerSpec:
-        values = merged(
+        values = merge(
             self._with_broker(values),
             {
                 "replicaCount": self.spec.replicas,
@@ -370,7 +370,7 @@ class LocalCluster:
             return values
         named = values.get("kafka") or {}
         secured = named.get("transport") == "sasl_scram_tls"
-        return merged({"kafka": self.broker().engine_values(secured=secured)}, values)
+        return merge({"kafka": self.broker().engine_values(secured=secured)}, values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place; programs are found beside this Python first."""

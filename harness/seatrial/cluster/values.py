@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def merged(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
-    """As Helm merges values files: maps key by key, everything else replaced."""
-    found = dict(lower)
-    for key, value in upper.items():
-        below = found.get(key)
-        if isinstance(below, Mapping) and isinstance(value, Mapping):
-            found[key] = merged(below, value)
+def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
+    """Helm's rule (maps merge, all else is replaced by `upper`), but `extraEnv` joins by variable name."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        beneath = merged.get(name)
+        if isinstance(value, Mapping) and isinstance(beneath, Mapping):
+            merged[name] = merge(beneath, value)
+        elif name == "extraEnv" and isinstance(beneath, list):
+            merged[name] = list({entry["name"]: entry for entry in [*beneath, *value]}.values())
         else:
-            found[key] = value
-    return found
+            merged[name] = value
+    return merged

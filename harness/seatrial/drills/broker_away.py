@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from seatrial.cluster import KafkaFaults
+from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.broker import CrashBroker
 from seatrial.stage import Stage
@@ -26,7 +27,7 @@ from seatrial.workload.relay import (
     to_the_end,
     under_load,
 )
-from seatrial.yard import environment, merge
+from seatrial.yard import environment
 
 FAULT_AT_S = 1.5
 RATE_PER_S = 8

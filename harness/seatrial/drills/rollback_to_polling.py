@@ -14,13 +14,14 @@ from typing import Any
 import msgspec
 
 from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, Sockets, Turn
+from seatrial.cluster.values import merge
 from seatrial.drill import KAFKA_VALUES, Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.observe import observe_metrics
 from seatrial.stage import Stage
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment, merge
+from seatrial.yard import environment
 
 WORK = linear(2, name="turning", handler=Handler(think_max_s=0.05))
 BEFORE, MEANWHILE, AFTER = 30, 30, 30

@@ -8,11 +8,11 @@ keeps its connections until its calls have ended, so a wave begins when those of
 from __future__ import annotations
 
 from seatrial.cluster import Database, Scale
+from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import ScaleRelease
 from seatrial.stage import Stage
 from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
-from seatrial.yard import merge
 
 FEWEST, MOST = 1, 5
 WAVES = 2

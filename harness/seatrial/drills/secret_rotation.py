@@ -10,12 +10,12 @@ trial of the sum of connections in a rollout.
 from __future__ import annotations
 
 from seatrial.cluster import Credentials, Database, Upgrade
+from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.rollout import UpgradeRelease
 from seatrial.stage import Stage
 from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
-from seatrial.yard import merge
 
 REPLICAS = 3
 STARTS_MIN = 150

@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from seatrial.cluster import KafkaFaults
+from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.stage import Stage
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment, merge
+from seatrial.yard import environment
 
 LINEAR = linear(3)
 LOAN = loan()

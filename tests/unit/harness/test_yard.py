@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from seatrial.cluster import Kafka, KafkaFaults, KafkaNetwork
+from seatrial.cluster.values import merge
 from seatrial.drills import CATALOGUE, select
 from seatrial.trial import new_options
-from seatrial.yard import Misuse, Options, Yard, environment, merge, read_values
+from seatrial.yard import Misuse, Options, Yard, environment, read_values
 
 OVERLAYS = Path(__file__).parents[3] / "values"
 

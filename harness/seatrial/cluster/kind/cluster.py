@@ -36,7 +36,7 @@ from seatrial.cluster.kind.network import opened, sockets
 from seatrial.cluster.kind.reach import told_by_pods, until_answers
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
 from seatrial.cluster.kind.roster import CONTAINER, SERVICE, Pod, Roster, place_services
-from seatrial.cluster.values import merged
+from seatrial.cluster.values import merge
 from seatrial.render import default_chart
 
 INSTALL_WITHIN_S = 180
@@ -228,7 +228,7 @@ class KindCluster:
         self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
     ) -> Rollout:
         """Raises ClusterError when the build's image is nowhere."""
-        self._values = merged(self._values, values or {})
+        self._values = merge(self._values, values or {})
         asked = self._all_values(build)
         await self.ground.load([engine_image(self._chart, asked)])
         return await self._roll(lambda: self.release.upgrade(asked, within_s=within_s))
@@ -252,7 +252,7 @@ class KindCluster:
         await self._lay_foundations()
         self._boots += 1
         release = Release(self.ground.access, self.namespace, self._chart, name=f"boot-{self._boots}")
-        asked = merged(self._all_values("this"), {**values, "replicaCount": 1})
+        asked = merge(self._all_values("this"), {**values, "replicaCount": 1})
         return await observed_boot(
             self.ground, release, asked, bound_s=bound_s, without_secret=self._without_secret
         )
@@ -361,8 +361,8 @@ class KindCluster:
 
     def _all_values(self, build: Build) -> dict[str, Any]:
         """The spec's, what upgrades added, and what only the harness knows."""
-        values = merged(
-            merged(self.spec.values, self._values),
+        values = merge(
+            merge(self.spec.values, self._values),
             {
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
@@ -371,7 +371,7 @@ class KindCluster:
             },
         )
         tag = engine_image(self._chart, values).rpartition(":")[2]
-        return merged(values, {"image": {"tag": tag + _SUFFIX[build]}})
+        return merge(values, {"image": {"tag": tag + _SUFFIX[build]}})
 
     async def _open_service(self) -> None:
         found = await self.ground.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
