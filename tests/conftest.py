@@ -1,10 +1,16 @@
-"""Two rules for every folder: what CI cannot run, CI must not seem to have run; a group shares a process."""
+"""Three rules for every folder: what CI cannot run, CI must not seem to have run; a group shares a process; a child
+inherits nothing of ours.
+"""
 
 from __future__ import annotations
 
 import os
 
 import pytest
+
+# gRPC reads this when it is loaded. With its support on, each child lives for a moment with a poller of its own, which
+# may write a complaint into the child's standard error: an engine's log would no longer be JSON.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

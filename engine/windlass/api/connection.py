@@ -303,6 +303,7 @@ class Connection(asyncio.Protocol):
         if request.body and self._transport is not None:
             self._hold(-len(request.body))
         self.idle_since_s = self._server.now_s
+        self._server.rested(self)
         if self._message_since_s:
             # The next call's time to arrive does not run while it could not be read.
             self._message_since_s = self._server.now_s

@@ -54,7 +54,8 @@ class HttpServer:
     ) -> None:
         self.handler = handler
         self.limits = limits
-        self.connections: set[Connection] = set()
+        #: the longest at rest come first: the coarse `now_s` cannot tell those of one look apart
+        self.connections: dict[Connection, None] = {}
         self.draining = False
         #: bodies of requests being read, waiting or served, over all connections
         self.held_bytes = 0
@@ -121,15 +122,21 @@ class HttpServer:
         """Make room by closing the longest idle connection; False when every one is busy."""
         admitted = True
         if len(self.connections) >= self.limits.connections_max:
-            idle = [other for other in self.connections if other.idle]
-            admitted = bool(idle)
-            if idle:
-                min(idle, key=lambda other: other.idle_since_s).close()
-        self.connections.add(connection)
+            idle = next((other for other in self.connections if other.idle), None)
+            admitted = idle is not None
+            if idle is not None:
+                idle.close()
+        self.connections[connection] = None
         return admitted
 
+    def rested(self, connection: Connection) -> None:
+        """The connection has answered a call; it is now the last that makes room for another."""
+        if connection in self.connections:
+            del self.connections[connection]
+            self.connections[connection] = None
+
     def forget(self, connection: Connection) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         if self.draining and not self.connections:
             self._empty.set()
 

@@ -406,6 +406,19 @@ async def test_at_the_cap_the_longest_idle_connection_makes_room() -> None:
 
 
 @on_both_loops
+async def test_who_makes_room_is_told_apart_within_one_look_at_the_clock() -> None:
+    async with serving(connections_max=12) as site:
+        callers = [await site.connect() for _ in range(12)]
+        for caller in reversed(callers):
+            assert (await caller.call(get("/hello")))[0] == 200
+        newer = [await site.connect() for _ in range(6)]
+        for caller in callers[6:]:
+            assert await caller.closed() == b""
+        for caller in callers[:6] + newer:
+            assert (await caller.call(get("/still")))[0] == 200
+
+
+@on_both_loops
 async def test_a_drain_answers_what_is_under_way_and_closes() -> None:
     async with serving() as site:
         busy, idle = await site.connect(), await site.connect()
