@@ -1,5 +1,5 @@
-"""Three rules for every folder: what CI cannot run, CI must not seem to have run; a group shares a process; a child
-inherits nothing of ours.
+"""Rules for every folder: what CI cannot run, CI must not seem to have run; a group shares a process; a child inherits
+nothing of ours; a machine that is busy fails no property.
 """
 
 from __future__ import annotations
@@ -7,6 +7,11 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import settings
+
+# Hypothesis judges how long one example takes, except under CI: here both cores are always busy.
+settings.register_profile("house", settings(), deadline=None)
+settings.load_profile("house")
 
 # gRPC reads this when it is loaded. With its support on, each child lives for a moment with a poller of its own, which
 # may write a complaint into the child's standard error: an engine's log would no longer be JSON.

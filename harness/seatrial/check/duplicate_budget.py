@@ -18,7 +18,8 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Handlers run at least once and rarely twice: each further execution of a job follows a lease that expired, was "
-    "given back, or was held by a worker that a fault stopped; or a message that came again and was not yet committed."
+    "given back, or was held by a worker that a fault stopped; or a message that came again, not yet committed or "
+    "committed while its worker stood still."
 )
 _IDS_MAX = 200
 
@@ -108,7 +109,8 @@ def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int
     """Of the executions that messages brought: the wanted retries, and the explained repeats.
 
     A new dedup id explains one (whether the engine may give it is OC's to judge); the same id again, one that was
-    published twice, or whose offset had not been committed when it was delivered to another process.
+    published twice, or whose offset had not been committed when it was delivered to another process, as far as that
+    process could know.
     """
     by_message: dict[str, list[Op]] = defaultdict(list)
     for op in executions:
@@ -131,7 +133,9 @@ def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int
 
 
 def _committed(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
-    """Whether the first process had committed the message before the second one got it."""
+    """Whether the first process had committed the message before the second one got it, and not while that one stood
+    still: a consumer that wakes up may first hand out what it fetched before its group went on without it.
+    """
     places = {
         (op.value["topic"], op.value["partition"], op.value["offset"])
         for op in facts.deliveries_of.get(dedup_id, ())
@@ -141,7 +145,18 @@ def _committed(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
         op.process == before.process
         and before.t_s <= op.t_s < again.t_s
         and (op.value["topic"], op.value["partition"], op.value["offset"]) in places
+        and not _stood_still(facts, again.process, op.t_s)
         for op in facts.commits
+    )
+
+
+def _stood_still(facts: Facts, process: str, at_s: float) -> bool:
+    return any(
+        fault.bit_s is not None
+        and fault.bit_s <= at_s
+        and (fault.healed_s is None or at_s <= fault.healed_s)
+        and process in fault.targets
+        for fault in facts.faults
     )
 
 

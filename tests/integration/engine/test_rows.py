@@ -39,7 +39,7 @@ async def test_awkward_texts_come_back(one: Running) -> None:
     assert await back(one, json_array([]), "text") == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(TEXT | st.none(), max_size=6), st.lists(st.dictionaries(TEXT, VALUES), max_size=4))
 async def test_any_texts_and_any_json_come_back(
     one: Running, texts: list[str | None], documents: list[dict[str, Any]]

@@ -461,7 +461,7 @@ def play(definition: Definition, choices: Sequence[int]) -> list[tuple[Instance,
     return seen
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(definitions(), st.lists(st.integers(1, 1000), max_size=12))
 def test_whatever_happens_the_invariants_hold(definition: Definition, choices: list[int]) -> None:
     seen = play(definition, choices)

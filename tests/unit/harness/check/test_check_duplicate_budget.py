@@ -109,6 +109,20 @@ def test_a_committed_message_never_comes_again() -> None:
     assert judged(late).outcome is Outcome.PASS
 
 
+def test_what_was_committed_while_its_second_worker_stood_still_may_have_been_in_its_hands() -> None:
+    def again(trial: DispatchTrial) -> DispatchTrial:
+        return trial.deliver("d1", worker="b").ran("d1", "j1", worker="b")
+
+    slept = consumed().fault("pause_worker", "worker-b").commit()
+    assert judged(again(slept)).outcome is Outcome.PASS
+    woken = again(consumed().fault("pause_worker", "worker-b").commit().heal("worker-b"))
+    assert judged(woken).outcome is Outcome.PASS
+    too_late = consumed().fault("pause_worker", "worker-b").heal("worker-b").commit()
+    assert judged(again(too_late)).outcome is Outcome.FAIL
+    other = consumed().fault("pause_worker", "worker-a").commit()
+    assert judged(again(other)).outcome is Outcome.FAIL
+
+
 def test_a_copy_runs_again_in_another_process_but_never_in_the_same() -> None:
     copied = consumed().commit().record("d1").deliver("d1", worker="b", offset=1).ran("d1", "j1", worker="b")
     assert judged(copied).outcome is Outcome.PASS
