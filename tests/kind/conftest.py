@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from trial_namespace import missing_need
+from typed_shell import Shell, a_shell
 
+from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.nodes import Images
 from seatrial.cluster.kind.release import engine_image
@@ -46,6 +48,20 @@ async def ground(image: str) -> AsyncIterator[Ground]:
     await made.up(image)
     yield made
     await made.down()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def broker(ground: Ground) -> KafkaPod:
+    """Without topics, and shared by all tests."""
+    return await ground.emptied_broker()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def shell(ground: Ground, tmp_path: Path) -> AsyncIterator[Shell]:
+    if need := missing_need("helm", "kubectl", "curl"):
+        pytest.skip(need)
+    async with a_shell(ground, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -25,12 +25,20 @@ class Authority:
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
 
-    def write(self, path: Path) -> Path:
+    def pem(self) -> bytes:
         """The certificate alone, as a client trusts it."""
-        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def write(self, path: Path) -> Path:
+        path.write_bytes(self.pem())
         return path
 
     def write_server(self, path: Path, names: Sequence[str], addresses: Sequence[str]) -> Path:
+        path.touch(mode=0o600)
+        path.write_bytes(self.server_pem(names, addresses))
+        return path
+
+    def server_pem(self, names: Sequence[str], addresses: Sequence[str]) -> bytes:
         """A key (PKCS#8) followed by a certificate for these names: what Kafka reads as a PEM keystore."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
@@ -45,14 +53,9 @@ class Authority:
             )
             .sign(self.key, hashes.SHA256())
         )
-        path.touch(mode=0o600)
-        path.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
-        )
-        return path
+        return key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def new_authority(name: str) -> Authority:

@@ -53,6 +53,29 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+def secured_listener(keystore: str) -> Mapping[str, str]:
+    """Properties of the door SECURED, wherever the broker runs: SCRAM over TLS, and rights for those with a name."""
+    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+    return {
+        "listener.name.secured.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
+        "listener.name.secured.scram-sha-512.sasl.jaas.config": scram,
+        "listener.name.secured.scram-sha-256.sasl.jaas.config": scram,
+        "listener.name.secured.ssl.keystore.type": "PEM",
+        "listener.name.secured.ssl.keystore.location": keystore,
+        "listener.name.secured.ssl.client.auth": "none",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        # Whoever comes in without a name is the harness, its worker or an engine in plaintext mode.
+        "super.users": "User:ANONYMOUS",
+    }
+
+
+async def make_users(admin: KafkaAdmin, passwords: Mapping[str, str]) -> None:
+    """Those who may come in by SECURED; only the engine's user gets rights."""
+    for user, password in passwords.items():
+        await admin.put_user(user, password)
+    await admin.grant(ENGINE_USER, TOPIC_PREFIX, GROUP_PREFIX)
+
+
 class KafkaServer:
     """`start` ... `close`. Usable again after `stop` and `crash`; ports, topics and records stay.
 
@@ -100,7 +123,7 @@ class KafkaServer:
         process.start()
         await self._answer(process)
         if is_new:
-            await self._make_users()
+            await make_users(self._admin(), self._passwords)
 
     async def stop(self) -> None:
         """SIGTERM. Nothing happens when it does not run."""
@@ -241,7 +264,6 @@ class KafkaServer:
     def _properties(self, controller: int, engine: int, secured: int) -> str:
         """brokers.md; what is its own beside SETTINGS."""
         home = self._home()
-        scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
         lines = {
             "process.roles": "broker,controller",
             "node.id": "1",
@@ -254,15 +276,7 @@ class KafkaServer:
             "CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "DIRECT",
-            "listener.name.secured.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
-            "listener.name.secured.scram-sha-512.sasl.jaas.config": scram,
-            "listener.name.secured.scram-sha-256.sasl.jaas.config": scram,
-            "listener.name.secured.ssl.keystore.type": "PEM",
-            "listener.name.secured.ssl.keystore.location": f"{home / 'broker.pem'}",
-            "listener.name.secured.ssl.client.auth": "none",
-            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            # Whoever comes in without a name is the harness, its worker or an engine in plaintext mode.
-            "super.users": "User:ANONYMOUS",
+            **secured_listener(str(home / "broker.pem")),
             "log.dirs": f"{home / 'data'}",
             **SETTINGS,
         }
@@ -282,11 +296,6 @@ class KafkaServer:
             raise ClusterError(
                 f"Kafka did not start: {cause}; the end of {self.log_path}:\n{tail(self.log_path)}"
             )
-
-    async def _make_users(self) -> None:
-        for user, password in self._passwords.items():
-            await self._admin().put_user(user, password)
-        await self._admin().grant(ENGINE_USER, TOPIC_PREFIX, GROUP_PREFIX)
 
     def _admin(self) -> KafkaAdmin:
         return KafkaAdmin(self.access())

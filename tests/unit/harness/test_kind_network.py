@@ -98,7 +98,19 @@ async def test_a_cut_resets_what_goes_to_the_port_and_is_taken_back_whole(tmp_pa
     assert machine.rules.read_text().splitlines() == [rule.replace("9092", "9094") for rule in cut]
 
 
+def a_broker() -> KafkaPod:
+    return KafkaPod(cast("Kube", None), cast("NodeAgent", None), "trial", image="kafka", address="10.0.0.1")
+
+
+def test_the_broker_s_secured_door_shows_no_password() -> None:
+    door = a_broker().secured()
+    assert door.brokers == ("broker.trial.svc.cluster.local:9095", "broker.trial.svc:9095")
+    assert door.username in repr(door)
+    assert door.password not in repr(door)
+    assert door.password != a_broker().secured().password
+
+
 async def test_other_ways_to_cut_are_refused_by_name() -> None:
-    broker = KafkaPod(cast("Kube", None), cast("NodeAgent", None), "trial", image="kafka", address="10.0.0.1")
+    broker = a_broker()
     with pytest.raises(ClusterError, match="cut mode 'blackhole' of the broker is not to be had"):
         await broker.cut("blackhole")

@@ -1,16 +1,26 @@
-"""Kafka in the cluster: one broker in one pod, which the drills of a run share, plaintext.
+"""Kafka in the cluster: one broker in one pod, which the drills of a run share.
 
-It listens twice: engines come in by its Service, workers and the harness by a port of the nodes. The data goes with
-the pod.
+It has three doors. The drills' engines come in by its Service, workers and the harness by a port of the nodes, both in
+plaintext; by the third, SCRAM over TLS, whoever installs the chart as its overlays say. The data goes with the pod.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from seatrial.cluster import ClusterError, CutMode
-from seatrial.cluster.kafka import READY_WITHIN_S, SETTINGS, ExternalKafka
+from seatrial.cluster.certificate import new_authority
+from seatrial.cluster.kafka import (
+    ENGINE_USER,
+    READY_WITHIN_S,
+    SETTINGS,
+    ExternalKafka,
+    make_users,
+    secured_listener,
+)
 from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.cluster.kind.agent import NodeAgent
 from seatrial.cluster.kind.kube import Kube, Object
@@ -18,7 +28,19 @@ from seatrial.cluster.kind.network import accept, accepted, refuse, sockets
 
 #: a Service called kafka would put variables into pods that the image takes for settings
 NAME = "broker"
-_INSIDE_PORT, _CONTROLLER_PORT, _OUTSIDE_PORT = 9092, 9093, 9094
+_INSIDE_PORT, _CONTROLLER_PORT, _OUTSIDE_PORT, _SECURED_PORT = 9092, 9093, 9094, 9095
+_KEYSTORE_FOLDER, _KEYSTORE = "/etc/kafka/tls", "broker.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class SecuredDoor:
+    """What an operator is told of it; holds the password, so that is not shown."""
+
+    brokers: tuple[str, ...]
+    """host:port as pods find it: all the same broker, by each name that its certificate bears."""
+    username: str
+    password: str = field(repr=False)
+    authority_pem: bytes = field(repr=False)
 
 
 class KafkaPod(ExternalKafka):
@@ -32,6 +54,10 @@ class KafkaPod(ExternalKafka):
         self._image = image
         self._address = address
         self._cut_connections = 0
+        self._passwords = {ENGINE_USER: secrets.token_urlsafe(18)}
+        self._authority = new_authority("Seatrial's authority")
+        service = f"{NAME}.{namespace}.svc"
+        self._hosts = (f"{service}.cluster.local", service)
 
     async def start(self) -> None:
         """Returns when it answers, from outside."""
@@ -39,8 +65,13 @@ class KafkaPod(ExternalKafka):
         service = await self._kube.get("Service", NAME, self._namespace)
         port = next(each["nodePort"] for each in service["spec"]["ports"] if each["name"] == "outside")
         self._brokers = f"{self._address}:{port}"
-        await self._kube.apply(_pod(self._namespace, self._image, self._inside, self._brokers))
-        await KafkaAdmin(self.access()).until_ready(READY_WITHIN_S)
+        await self._kube.apply(
+            _keystore(self._namespace, self._authority.server_pem(self._hosts, [])),
+            _pod(self._namespace, self._image, self._hosts[0], self._brokers),
+        )
+        admin = KafkaAdmin(self.access())
+        await admin.until_ready(READY_WITHIN_S)
+        await make_users(admin, self._passwords)
 
     async def clear(self) -> None:
         """Also mends what a drill left broken."""
@@ -75,9 +106,16 @@ class KafkaPod(ExternalKafka):
     def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
         if secured:
             raise ClusterError(
-                "the broker on Kubernetes speaks plaintext only; run this drill on --backend local"
+                "drills on Kubernetes meet the broker in plaintext only; run this drill on --backend local"
             )
-        return {"seedBrokers": self._inside, "transport": "plaintext"}
+        return {"seedBrokers": f"{self._hosts[0]}:{_INSIDE_PORT}", "transport": "plaintext"}
+
+    def secured(self) -> SecuredDoor:
+        brokers = tuple(f"{host}:{_SECURED_PORT}" for host in self._hosts)
+        return SecuredDoor(brokers, ENGINE_USER, self._passwords[ENGINE_USER], self._authority.pem())
+
+    def secrets(self) -> Sequence[str]:
+        return list(self._passwords.values())
 
     async def _where(self) -> tuple[str, str, str]:
         """Its node, its address and its container."""
@@ -86,13 +124,10 @@ class KafkaPod(ExternalKafka):
         container_id = status["containerStatuses"][0]["containerID"].rpartition("/")[2]
         return pod["spec"]["nodeName"], status["podIP"], container_id
 
-    @property
-    def _inside(self) -> str:
-        return f"{NAME}.{self._namespace}.svc.cluster.local:{_INSIDE_PORT}"
-
 
 def _service(namespace: str) -> Object:
-    ports = [{"name": "inside", "port": _INSIDE_PORT}, {"name": "outside", "port": _OUTSIDE_PORT}]
+    numbers = {"inside": _INSIDE_PORT, "outside": _OUTSIDE_PORT, "secured": _SECURED_PORT}
+    ports = [{"name": name, "port": port} for name, port in numbers.items()]
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -101,26 +136,41 @@ def _service(namespace: str) -> Object:
     }
 
 
-def _pod(namespace: str, image: str, inside: str, outside: str) -> Object:
-    plaintext = ",".join(f"{listener}:PLAINTEXT" for listener in ("CONTROLLER", "INSIDE", "OUTSIDE"))
-    settings = {
-        "NODE_ID": "1",
-        "PROCESS_ROLES": "broker,controller",
-        "CONTROLLER_QUORUM_VOTERS": f"1@localhost:{_CONTROLLER_PORT}",
-        "CONTROLLER_LISTENER_NAMES": "CONTROLLER",
-        "LISTENERS": f"INSIDE://:{_INSIDE_PORT},OUTSIDE://:{_OUTSIDE_PORT},CONTROLLER://:{_CONTROLLER_PORT}",
-        "ADVERTISED_LISTENERS": f"INSIDE://{inside},OUTSIDE://{outside}",
-        "LISTENER_SECURITY_PROTOCOL_MAP": plaintext,
-        "INTER_BROKER_LISTENER_NAME": "INSIDE",
-        "HEAP_OPTS": "-Xms128m -Xmx256m",
-        **{name.upper().replace(".", "_"): value for name, value in SETTINGS.items()},
+def _keystore(namespace: str, pem: bytes) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "stringData": {_KEYSTORE: pem.decode()},
     }
+
+
+def _pod(namespace: str, image: str, host: str, outside: str) -> Object:
+    doors = {"INSIDE": _INSIDE_PORT, "OUTSIDE": _OUTSIDE_PORT, "SECURED": _SECURED_PORT}
+    listeners = {**doors, "CONTROLLER": _CONTROLLER_PORT}
+    protocols = {**dict.fromkeys(listeners, "PLAINTEXT"), "SECURED": "SASL_SSL"}
+    advertised = {name: f"{host}:{port}" for name, port in doors.items()} | {"OUTSIDE": outside}
+    properties = {
+        "node.id": "1",
+        "process.roles": "broker,controller",
+        "controller.quorum.voters": f"1@localhost:{_CONTROLLER_PORT}",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": ",".join(f"{name}://:{port}" for name, port in listeners.items()),
+        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in advertised.items()),
+        "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in protocols.items()),
+        "inter.broker.listener.name": "INSIDE",
+        **secured_listener(f"{_KEYSTORE_FOLDER}/{_KEYSTORE}"),
+        **SETTINGS,
+    }
+    settings = {_variable(name): value for name, value in properties.items()}
+    settings["KAFKA_HEAP_OPTS"] = "-Xms128m -Xmx256m"
     container = {
         "name": NAME,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "env": [{"name": f"KAFKA_{name}", "value": value} for name, value in settings.items()],
-        "ports": [{"containerPort": _INSIDE_PORT}, {"containerPort": _OUTSIDE_PORT}],
+        "env": [{"name": name, "value": value} for name, value in settings.items()],
+        "ports": [{"containerPort": port} for port in doors.values()],
+        "volumeMounts": [{"name": "tls", "mountPath": _KEYSTORE_FOLDER, "readOnly": True}],
     }
     return {
         "apiVersion": "v1",
@@ -131,5 +181,11 @@ def _pod(namespace: str, image: str, inside: str, outside: str) -> Object:
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": 5,
             "containers": [container],
+            "volumes": [{"name": "tls", "secret": {"secretName": NAME}}],
         },
     }
+
+
+def _variable(name: str) -> str:
+    """The one by which the image is told a property."""
+    return "KAFKA_" + name.upper().replace("-", "___").replace(".", "_")
