@@ -173,6 +173,19 @@ async def test_there_are_queries() -> None:
     assert len(list(queries())) >= 6
 
 
+def read_by_runbooks() -> set[str]:
+    """Every metric of their queries for Prometheus, by its family."""
+    pages = "".join(page.read_text() for page in RUNBOOKS.glob("*.md"))
+    text = "".join(re.findall(r"```text\n(.*?)```", pages, re.DOTALL))
+    found = re.findall(r"\b([a-z_]+)(?:\{[^}]*\})?\[", text)
+    return {re.sub(r"_(bucket|count|sum)$", "", name) for name in found}
+
+
+async def test_runbooks_read_metrics_that_engines_show(scrapes: dict[str, set[str]]) -> None:
+    assert len(read_by_runbooks()) >= 2
+    assert read_by_runbooks() <= set().union(*scrapes.values())
+
+
 # -- a database in parts
 
 
