@@ -170,6 +170,12 @@ class Stage:
     def clients(self, count: int, *, timeout_s: float = 10.0) -> list[RecordingClient]:
         return [self.client(timeout_s=timeout_s) for _ in range(count)]
 
+    def passer_by(self, *, timeout_s: float = 10.0) -> RecordingClient:
+        """As `client`, but each of its calls opens a connection of its own, over REST."""
+        return self._client(
+            f"client-{len(self._clients)}", send_token=True, timeout_s=timeout_s, keeps_connections=False
+        )
+
     def worker_client(
         self, name: str, *, send_token: bool = True, timeout_s: float = 10.0
     ) -> RecordingClient:
@@ -444,7 +450,9 @@ class Stage:
     def is_ours(self, variables: Mapping[str, Any]) -> bool:
         return str(variables.get("key", "")).startswith(self.run_key)
 
-    def _client(self, process: str, *, send_token: bool, timeout_s: float) -> RecordingClient:
+    def _client(
+        self, process: str, *, send_token: bool, timeout_s: float, keeps_connections: bool = True
+    ) -> RecordingClient:
         client = RecordingClient(
             process,
             self.cluster.replicas(),
@@ -452,7 +460,8 @@ class Stage:
             self.random(f"{process}:{len(self._clients)}"),
             send_token=send_token,
             timeout_s=timeout_s,
-            transports=self._transports,
+            transports=self._transports if keeps_connections else ("rest",),
+            keeps_connections=keeps_connections,
         )
         self._clients.append(client)
         return client

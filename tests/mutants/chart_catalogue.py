@@ -44,12 +44,12 @@ CHART_MUTANTS: tuple[ChartMutant, ...] = (
     ),
     ChartMutant(
         "leaves_at_once",
-        "U7",
+        "U1",
         ("AV",),
         "a pod stops listening while the Service still sends calls to it",
         "_deployment.tpl",
-        '                command: ["sleep", {{ . | quote }}]\n',
-        '                command: ["sleep", "0"]\n',
+        "{{- with int64 $values.preStopSeconds }}",
+        "{{- with 0 }}",
     ),
     ChartMutant(
         "secret_in_annotation",

@@ -41,7 +41,8 @@ class RecordingClient:
     """Speaks contracts 1 and 2 as one logical process of the history; usable by many coroutines at once.
 
     Every method takes `replica` (a name, to ask that one on purpose) and `timeout_s`. What gRPC cannot carry goes
-    over REST whatever `transports` says: a probe, and the few calls that name it in `request.py`.
+    over REST whatever `transports` says: a probe, and the few calls that name it in `request.py`. One that does not
+    keep connections opens one for each call, as short-lived programs do.
     """
 
     def __init__(
@@ -54,9 +55,12 @@ class RecordingClient:
         send_token: bool = True,
         timeout_s: float = CALL_TIMEOUT_S,
         transports: Sequence[TransportName] = ("rest",),
+        keeps_connections: bool = True,
     ) -> None:
         if not replicas:
             raise ValueError(f"client {process}: no replica to talk to; give at least one")
+        if "grpc" in transports and not keeps_connections:
+            raise ValueError(f"client {process}: gRPC keeps its connections; speak REST alone, or keep them")
         for replica in replicas:
             if "grpc" in transports and replica.grpc_address is None:
                 raise ValueError(
@@ -70,6 +74,7 @@ class RecordingClient:
         self._rng = rng
         self._timeout_s = timeout_s
         self._names = tuple(transports)
+        self._keeps_connections = keeps_connections
         self._transports: dict[TransportName, Transport] = {}
 
     async def __aenter__(self) -> Self:
@@ -241,13 +246,13 @@ class RecordingClient:
 
     def _transport(self, name: TransportName) -> Transport:
         if name not in self._transports:
-            self._transports[name] = _connected(name)
+            self._transports[name] = _connected(name, keeps_connections=self._keeps_connections)
         return self._transports[name]
 
 
-def _connected(name: TransportName) -> Transport:
+def _connected(name: TransportName, *, keeps_connections: bool) -> Transport:
     if name == "rest":
-        return RestTransport()
+        return RestTransport(keeps_connections=keeps_connections)
     # Here, since its library starts threads of its own, which who speaks REST alone should be spared.
     from seatrial.client.grpc import GrpcTransport
 

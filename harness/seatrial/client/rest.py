@@ -39,15 +39,17 @@ _JSON = {"Content-Type": "application/json"}
 
 
 class RestTransport:
-    """One session, made with the first call."""
+    """One session, made with the first call. Unless it keeps connections, each call has one of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps_connections: bool = True) -> None:
+        self._keeps_connections = keeps_connections
         self._session: aiohttp.ClientSession | None = None
 
     async def exchange(self, replica: Replica, request: Request, limit_s: float) -> Answer:
         method, path, body = _http(request)
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            connector = aiohttp.TCPConnector(limit=0, force_close=not self._keeps_connections)
+            self._session = aiohttp.ClientSession(connector=connector)
         try:
             async with self._session.request(
                 method,

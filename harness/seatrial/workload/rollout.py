@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from seatrial.client import RecordingClient
 from seatrial.stage import Stage
 from seatrial.workload import Handler, until
 from seatrial.workload.linear import linear, linear_starts
@@ -22,6 +23,10 @@ FLOWS_WITHIN_S = 30.0
 SETTLE_S = 1.0
 LEASE_S = 15
 CALL_TIMEOUT_S = 10.0
+#: A kept connection ends in good order with its pod; whoever opens one meets a pod that left before the Service forgot
+#: it. That may be for a twentieth of a second, so they come often, and ask what costs nothing.
+PASSERS_BY = 6
+PASSES_EVERY_S = 0.05
 #: most of it is for a busy machine
 STALL_BOUND_S = 5.0
 DRAIN_S = 30.0
@@ -57,14 +62,22 @@ async def under_load(stage: Stage, *, workers: int) -> AsyncIterator[None]:
     done = asyncio.Event()
     stage.phase("load")
     load = stage.spawn(stage.load(until(done, stage.schedule["starts"])))
+    (service,) = stage.names
+    passing = [stage.spawn(_pass_by(stage.passer_by(), service, done)) for _ in range(PASSERS_BY)]
     await stage.eventually(
         lambda: _flows(stage, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
     )
     yield
     done.set()
-    await load
+    await asyncio.gather(load, *passing)
     stage.phase("drain")
     await stage.drain(DRAIN_S)
+
+
+async def _pass_by(client: RecordingClient, service: str, done: asyncio.Event) -> None:
+    while not done.is_set():
+        await client.probe(service, "/healthz")
+        await asyncio.sleep(PASSES_EVERY_S)
 
 
 async def _flows(stage: Stage, workers: int) -> bool:

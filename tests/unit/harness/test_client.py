@@ -14,6 +14,7 @@ from aiohttp import web
 from small_engine import SmallEngine
 
 from seatrial.client import CallFailed, Job, RecordingClient
+from seatrial.cluster import Replica
 from seatrial.history import Op, Recorder
 
 JOB = Job("j1", "i1", "e1", "pay", 0, lease_token="t1")
@@ -263,6 +264,29 @@ async def test_each_call_draws_its_replica_and_the_same_seed_draws_the_same(
         ]
     assert drawn[0] == drawn[1] != drawn[2]
     assert set(drawn[0]) == {"replica-0", "replica-1"}
+
+
+@pytest.mark.parametrize(("keeps", "connections"), [(True, 1), (False, 3)])
+async def test_one_that_keeps_no_connection_opens_one_for_each_call(
+    make: Callable[..., RecordingClient], engine: SmallEngine, keeps: bool, connections: int
+) -> None:
+    seen = set()
+
+    async def look(request: web.Request, body: Any) -> None:
+        assert request.transport is not None
+        seen.add(request.transport.get_extra_info("peername"))
+
+    engine.script = look
+    client = make(keeps_connections=keeps)
+    for _ in range(3):
+        assert (await client.list_instances()).ok
+    assert len(seen) == connections
+
+
+def test_one_that_keeps_no_connection_speaks_rest_alone(make: Callable[..., RecordingClient]) -> None:
+    replica = Replica("replica-0", "http://127.0.0.1:1", None, "127.0.0.1:2")
+    with pytest.raises(ValueError, match="gRPC keeps its connections"):
+        make(replicas=[replica], transports=("rest", "grpc"), keeps_connections=False)
 
 
 async def test_a_named_replica_is_asked_and_an_unknown_one_is_refused(
