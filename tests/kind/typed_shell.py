@@ -55,8 +55,9 @@ class Shell:
         return self.knowing({OWN_BROKERS: f"{{{','.join(door.brokers)}}}"})
 
     def hold(self, name: str, content: str) -> None:
-        (self.folder / name).write_text(content)
-        (self.folder / name).chmod(0o600)
+        path = self.folder / name
+        path.touch(mode=0o600)
+        path.write_text(content)
 
     def type(self, text: str, *, given: str | None = None) -> str:
         """What it printed; fails with what it said when one of the commands did."""
