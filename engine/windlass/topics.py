@@ -92,9 +92,9 @@ def needed(paths: Iterable[Path]) -> list[str]:
 async def _apply(
     settings: KafkaSettings, topics: Sequence[str], partitions: int, replication_factor: int
 ) -> int:
-    from windlass.dispatch.publishers.kafka import KafkaPublisher
+    from windlass.dispatch.publishers.librdkafka import LibrdkafkaPublisher
 
-    broker = KafkaPublisher(settings, errors=lambda _: None)
+    broker = LibrdkafkaPublisher(settings, errors=lambda _: None)
     try:
         await broker.handshake()
         before = await broker.partitions(topics)
