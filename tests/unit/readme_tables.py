@@ -40,7 +40,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
     "BO": ("dispatch/relay.py", "dispatch/publishers/librdkafka.py"),
-    "PW": ("dispatch/publishers/librdkafka.py", "config.py"),
+    "PW": ("dispatch/publishers/librdkafka.py", "dispatch/publishers/one_name.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
