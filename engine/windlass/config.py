@@ -77,7 +77,7 @@ class KafkaSettings:
     )
     tls_server_name: str | None = declare(
         "WE_KAFKA_TLS_SERVER_NAME",
-        "name the certificate must carry; only the brokers' own host is possible, which unset means too",
+        "name that each broker's certificate must bear, whatever host it is reached at; unset = its host",
         yaml="kafka.tlsServerName",
     )
     outbox_batch_size: int = declare(
@@ -408,8 +408,6 @@ def _kafka(reader: Reader) -> KafkaSettings:
             _judge_ca(reader, variable, found)
         elif field == "seed_brokers" and found is not None:
             values[field] = _brokers(reader, variable, found)
-        elif field == "tls_server_name" and found is not None and values["transport"] == "sasl_scram_tls":
-            _judge_server_name(reader, variable, found, values["seed_brokers"] or ())
     return KafkaSettings(**values)
 
 
@@ -435,19 +433,6 @@ def _judge_ca(reader: Reader, variable: Variable, path: str) -> None:
         return
     if b"-----BEGIN CERTIFICATE-----" not in pem:
         reader.problem(variable, f"no PEM certs found in {path!r}", "point it at a PEM bundle or unset it")
-
-
-def _judge_server_name(reader: Reader, variable: Variable, name: str, brokers: Sequence[str]) -> None:
-    """The client can compare a certificate with the host it dialled and with nothing else."""
-    for broker in brokers:
-        host = broker.rpartition(":")[0]
-        if host != name:
-            reader.problem(
-                variable,
-                f"is {name!r}, but a broker's certificate is judged by the host it is reached at, here {host!r}",
-                "unset it and let the certificates name the brokers' hosts, or reach the brokers at that name",
-            )
-            return
 
 
 def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from windlass.dispatch.lag import LagProbe
 from windlass.dispatch.leader import Leadership
 from windlass.dispatch.plan import OutboxRow
 from windlass.dispatch.publisher import Refusal, Scope
-from windlass.dispatch.publishers.kafka import KafkaPublisher
+from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.dispatch.relay import Hooks, Relay, Settled
 from windlass.dispatch.topics import TopicWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
@@ -66,7 +66,7 @@ class KafkaMode:
         self._wake_others = wake_others
         self._background: set[asyncio.Task[None]] = set()
         self.outbox = Outbox(database, new_id, encode)
-        self._publisher = KafkaPublisher(self._kafka, lambda code: metrics.producer_errors(code).inc())
+        self._publisher = kafka_publisher(self._kafka, lambda code: metrics.producer_errors(code).inc())
         self._lead = Leadership(
             database,
             holder=settings.node_name,

@@ -16,6 +16,7 @@ from pathlib import Path
 from windlass.config import ConfigError, KafkaSettings, kafka_settings_from_env
 from windlass.definition.document import compile_definition, parse_upload
 from windlass.dispatch.event import topic_of
+from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.errors import EngineError
 
 PARTITIONS, REPLICATION_FACTOR = 8, 3
@@ -92,9 +93,7 @@ def needed(paths: Iterable[Path]) -> list[str]:
 async def _apply(
     settings: KafkaSettings, topics: Sequence[str], partitions: int, replication_factor: int
 ) -> int:
-    from windlass.dispatch.publishers.kafka import KafkaPublisher
-
-    broker = KafkaPublisher(settings, errors=lambda _: None)
+    broker = kafka_publisher(settings, errors=lambda _: None)
     try:
         await broker.handshake()
         before = await broker.partitions(topics)

@@ -75,6 +75,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("boot_fallback_to_polling", "T3", ("BC",), "without its broker a node serves by polling"),
     Mutant("topics_unchecked_at_boot", "T2", ("BC",), "a node starts without its topics"),
     Mutant("ignores_transport", "T4", ("PW",), "it speaks plaintext whatever it was told"),
+    Mutant("trusts_any_name", "T4", ("BC",), "a broker's certificate may bear any name"),
     Mutant("no_redelivery", "K6", ("LV", "NL"), "what a worker's early commit loses is lost for good"),
     Mutant("dedup_id_of_the_job", "K3", ("LV", "NL"), "a redelivery has the dedup id that workers drop"),
     Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is at it"),

@@ -6,12 +6,12 @@ from typing import Any
 
 import mutation
 
-from windlass.dispatch.publishers.kafka import KafkaPublisher
+from windlass.dispatch.publishers.librdkafka import LibrdkafkaPublisher
 
-honest = KafkaPublisher._connection
+honest = LibrdkafkaPublisher._connection
 
 
-def in_the_clear(self: KafkaPublisher) -> dict[str, Any]:
+def in_the_clear(self: LibrdkafkaPublisher) -> dict[str, Any]:
     return {
         name: value
         for name, value in honest(self).items()
@@ -19,7 +19,7 @@ def in_the_clear(self: KafkaPublisher) -> dict[str, Any]:
     }
 
 
-KafkaPublisher._connection = in_the_clear  # type: ignore[method-assign]
+LibrdkafkaPublisher._connection = in_the_clear  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     mutation.serve()

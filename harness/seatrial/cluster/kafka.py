@@ -82,8 +82,17 @@ class KafkaServer:
     The proxies live in the loop that started it.
     """
 
-    def __init__(self, log_path: Path, *, say: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(
+        self,
+        log_path: Path,
+        *,
+        names: Sequence[str] = ("localhost",),
+        addresses: Sequence[str] = ("127.0.0.1",),
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> None:
+        """`names` and `addresses` are those of its certificate, wherever it listens."""
         self.log_path = log_path
+        self._certified = (names, addresses)
         self._say = say
         self._passwords = {user: secrets.token_urlsafe(18) for user in (ENGINE_USER, STRANGER)}
         self._ports = Ports()
@@ -242,7 +251,7 @@ class KafkaServer:
         self._reaper.watch_folder(self._folder)
         await asyncio.to_thread(installation.copy_template, self._folder / "data")
         self.authority.write(self._folder / "ca.crt")
-        self.authority.write_server(self._folder / "broker.pem", ["localhost"], ["127.0.0.1"])
+        self.authority.write_server(self._folder / "broker.pem", *self._certified)
         self._direct_port, controller, engine, secured = (self._ports.take() for _ in range(4))
         for is_secured, port in ((False, engine), (True, secured)):
             proxy = Proxy(self._ports.take(), port)

@@ -15,7 +15,7 @@ import pytest_asyncio
 from kafka_case import KafkaCase
 from nodes import Boot, Running
 
-from kafka_broker import KafkaBroker
+from kafka_broker import CLIENTS, KafkaBroker
 from seatrial.cluster.postgres import PostgresServer
 from windlass.app import Node
 from windlass.config import settings_from_env
@@ -83,8 +83,9 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafk
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def case(boot: Boot, broker: KafkaBroker) -> KafkaCase:
-    return KafkaCase(boot, broker)
+async def case(request: pytest.FixtureRequest, boot: Boot, broker: KafkaBroker) -> KafkaCase:
+    """By librdkafka, or by the client that a test names as the fixture's parameter."""
+    return KafkaCase(boot, broker, getattr(request, "param", CLIENTS[0]))
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -16,8 +16,9 @@ from windlass.api.gen import workflow_pb2 as pb
 class KafkaCase:
     """One test's nodes and topics; every job type begins with a word of this test's own."""
 
-    def __init__(self, boot: Boot, broker: KafkaBroker) -> None:
+    def __init__(self, boot: Boot, broker: KafkaBroker, client: str) -> None:
         self.broker = broker
+        self._client = client
         self.word = secrets.token_hex(4)
         self._boot = boot
 
@@ -36,7 +37,7 @@ class KafkaCase:
     async def boot(self, **variables: str) -> Running:
         return await self._boot(
             **{
-                **broker_variables(self.broker.engine_values(secured=False)),
+                **broker_variables(self.broker.values_by(self._client)),
                 **variables,
             }
         )

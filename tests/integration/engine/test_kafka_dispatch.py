@@ -10,10 +10,13 @@ import pytest
 from kafka_case import KafkaCase, logged, sample
 from nodes import END, eventually
 
+from kafka_broker import CLIENTS
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.xdist_group("kafka"),
     pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.parametrize("case", CLIENTS, indirect=True),
 ]
 
 TOO_LARGE = "x" * 1_100_000

@@ -10,6 +10,7 @@ import pytest
 from kafka_case import KafkaCase, logged, sample
 from nodes import Running, eventually
 
+from kafka_broker import CLIENTS
 from windlass.store.queries import sql
 
 pytestmark = [
@@ -151,6 +152,7 @@ async def test_a_standby_that_gets_the_lock_of_a_leader_without_it_leaves_it_alo
     assert (await leader_row(node))["epoch"] == row["epoch"]
 
 
+@pytest.mark.parametrize("case", CLIENTS, indirect=True)
 async def test_while_the_broker_is_away_starts_succeed_and_afterwards_all_goes_out(case: KafkaCase) -> None:
     node = await case.boot()
     await case.one_step(node)

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.config import ConfigError, Settings, resolved, settings_from_env, variables
+from windlass.dispatch.publishers.choice import verifies_a_name_of_its_own
 from windlass.dsn import database_url, redact
 
 NO_FILE = Path("/nonexistent/engine.yaml")
@@ -251,15 +252,29 @@ def test_broker_settings() -> None:
         assert "host:port" in problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": bad})[0]
 
 
-def test_a_server_name_other_than_the_brokers_host_is_refused() -> None:
-    """The client verifies against the host it dials; to accept another name and check nothing would be a lie."""
-    brokers = SASL | {"WE_KAFKA_SEED_BROKERS": "kafka.example:9093"}
-    same = settings(brokers | {"WE_KAFKA_TLS_SERVER_NAME": "kafka.example"}).kafka
-    assert same is not None
-    assert same.tls_server_name == "kafka.example"
-    (problem,) = problems(brokers | {"WE_KAFKA_TLS_SERVER_NAME": "other.example"})
-    assert problem.startswith("config: WE_KAFKA_TLS_SERVER_NAME is 'other.example'")
-    assert "'kafka.example'" in problem
+@pytest.mark.parametrize(
+    ("brokers", "transport", "name", "is_of_its_own"),
+    [
+        ("kafka.example:9093", "sasl_scram_tls", "", False),
+        ("kafka.example:9093,kafka.example:9094", "sasl_scram_tls", "kafka.example", False),
+        ("[::1]:9093", "sasl_scram_tls", "::1", False),
+        ("kafka.example:9093", "sasl_scram_tls", "other.example", True),
+        ("kafka.example:9093,other.example:9093", "sasl_scram_tls", "kafka.example", True),
+        ("kafka.example:9093", "plaintext", "other.example", False),
+    ],
+)
+def test_a_server_name_that_the_brokers_hosts_do_not_say_is_verified_by_another_client(
+    brokers: str, transport: str, name: str, is_of_its_own: bool
+) -> None:
+    more = {
+        "WE_KAFKA_SEED_BROKERS": brokers,
+        "WE_KAFKA_TRANSPORT": transport,
+        "WE_KAFKA_TLS_SERVER_NAME": name,
+    }
+    kafka = settings(SASL | more).kafka
+    assert kafka is not None
+    assert kafka.tls_server_name == (name or None)
+    assert verifies_a_name_of_its_own(kafka) is is_of_its_own
 
 
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:
