@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.config import ConfigError, Settings, resolved, settings_from_env, variables
-from windlass.dispatch.publishers.choice import verifies_a_name_of_its_own
 from windlass.dsn import database_url, redact
 
 NO_FILE = Path("/nonexistent/engine.yaml")
@@ -250,31 +249,6 @@ def test_broker_settings() -> None:
     assert "unknown 'tls' (want plaintext|sasl_scram_tls)" in unknown
     for bad in ("broker", "broker:", ":9092", "a:9092,b:99999", ",", "a:x"):
         assert "host:port" in problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": bad})[0]
-
-
-@pytest.mark.parametrize(
-    ("brokers", "transport", "name", "is_of_its_own"),
-    [
-        ("kafka.example:9093", "sasl_scram_tls", "", False),
-        ("kafka.example:9093,kafka.example:9094", "sasl_scram_tls", "kafka.example", False),
-        ("[::1]:9093", "sasl_scram_tls", "::1", False),
-        ("kafka.example:9093", "sasl_scram_tls", "other.example", True),
-        ("kafka.example:9093,other.example:9093", "sasl_scram_tls", "kafka.example", True),
-        ("kafka.example:9093", "plaintext", "other.example", False),
-    ],
-)
-def test_a_server_name_that_the_brokers_hosts_do_not_say_is_verified_by_another_client(
-    brokers: str, transport: str, name: str, is_of_its_own: bool
-) -> None:
-    more = {
-        "WE_KAFKA_SEED_BROKERS": brokers,
-        "WE_KAFKA_TRANSPORT": transport,
-        "WE_KAFKA_TLS_SERVER_NAME": name,
-    }
-    kafka = settings(SASL | more).kafka
-    assert kafka is not None
-    assert kafka.tls_server_name == (name or None)
-    assert verifies_a_name_of_its_own(kafka) is is_of_its_own
 
 
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:

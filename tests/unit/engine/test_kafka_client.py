@@ -33,10 +33,10 @@ kafka_publisher(kafka_settings_from_env({
         ("import windlass.app", []),
         ("import windlass.kafka_mode, windlass.topics", []),
         (SECURED % "", ["confluent_kafka"]),
-        (SECURED % "a.example", ["confluent_kafka"]),
+        (SECURED % "a.example", ["kafka"]),
         (SECURED % NAME, ["kafka"]),
     ],
-    ids=["polling", "nothing chosen yet", "usual", "the brokers' host", "a name of its own"],
+    ids=["polling", "nothing chosen yet", "usual", "the seed broker's host", "another name"],
 )
 def test_a_client_is_imported_when_it_is_chosen(program: str, imported: list[str]) -> None:
     told = "import sys\nprint([name for name in ('confluent_kafka', 'kafka') if name in sys.modules])"
