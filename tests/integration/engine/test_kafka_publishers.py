@@ -24,7 +24,6 @@ from windlass.config import kafka_settings_from_env
 from windlass.dispatch.publisher import Record, Refusal, Scope
 from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.dispatch.publishers.kafka import CLOSE_WITHIN_S, HANDSHAKE_WITHIN_S, KafkaPublisher
-from windlass.dispatch.publishers.kafka_python import KafkaPythonPublisher
 from windlass.errors import BootRefused, Unavailable
 
 pytestmark = [
@@ -166,10 +165,10 @@ async def test_a_record_that_no_topic_takes_is_refused_alone(
     assert len(await values_on(broker, topic)) == 9
 
 
-async def test_a_record_past_its_topic_s_own_limit_holds_up_no_other_topic(
+async def test_a_record_past_its_topic_s_own_limit_is_refused_alone(
     publisher: KafkaPublisher, broker: KafkaBroker, topic: str, errors: Counter[str]
 ) -> None:
-    """librdkafka has the records refused that went in one request with it, kafka-python that one alone."""
+    """Although the broker refuses the whole request that it came in."""
     other = f"{topic}-other"
     await broker.create(topic, other)
     await broker.limit_records(topic, 20_000)
@@ -177,15 +176,22 @@ async def test_a_record_past_its_topic_s_own_limit_holds_up_no_other_topic(
     batch[3] = record(topic, 3, b"x" * 50_000)
     batch += [record(other, number) for number in range(10)]
     outcomes = await publisher.publish(batch)
-    assert scopes(outcomes)[10:] == [None] * 10
-    assert set(scopes(outcomes)[:10]) <= {Scope.RECORD, None}
+    assert scopes(outcomes) == [Scope.RECORD if number == 3 else None for number in range(20)]
     assert outcomes[3] is not None
     assert outcomes[3].code == "MSG_SIZE_TOO_LARGE"
     assert errors["MSG_SIZE_TOO_LARGE"] >= 1
-    if isinstance(publisher, KafkaPythonPublisher):
-        assert scopes(outcomes).count(Scope.RECORD) == 1
-        assert len(set(await values_on(broker, topic))) == 9
+    assert len(set(await values_on(broker, topic))) == 9
     assert await publisher.publish([record(topic, 11)]) == [None]
+
+
+async def test_records_that_are_too_large_together_go_one_by_one(
+    publisher: KafkaPublisher, broker: KafkaBroker, topic: str
+) -> None:
+    await broker.create(topic)
+    await broker.limit_records(topic, 20_000)
+    batch = [record(topic, number, b"%d" % number * 3_000) for number in range(40)]
+    assert await publisher.publish(batch) == [None] * 40
+    assert len(set(await values_on(broker, topic))) == 40
 
 
 async def test_a_topic_closed_meanwhile_refuses_its_own_records(

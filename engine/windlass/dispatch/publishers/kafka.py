@@ -91,6 +91,8 @@ class KafkaPublisher(ABC):
         self._publishing = ThreadPoolExecutor(1, "kafka-publish")
         # A slow answer about one thing keeps nobody from asking about another.
         self._asking = ThreadPoolExecutor(4, "kafka-admin")
+        self._recalls = 0
+        """By their number whoever publishes in several steps sees that it has lost the lead."""
         self._is_closing = False
 
     # -- meeting the broker
@@ -187,8 +189,8 @@ class KafkaPublisher(ABC):
             self._usable.discard(topic)
         return Refusal(scope, name, f"{name}: {text}")
 
-    @abstractmethod
-    def recall(self) -> None: ...
+    def recall(self) -> None:
+        self._recalls += 1
 
     # -- lag
 

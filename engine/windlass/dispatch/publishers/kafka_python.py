@@ -55,7 +55,6 @@ class KafkaPythonPublisher(KafkaPublisher):
         self._admin: KafkaAdminClient | None = None
         self._admin_making = threading.Lock()
         self._producer: KafkaProducer | None = None
-        self._recalls = 0
         self._meeting: set[_Network] = set()
         """Of the clients that have not met a broker yet."""
 
@@ -199,7 +198,7 @@ class KafkaPythonPublisher(KafkaPublisher):
 
     def recall(self) -> None:
         """What has left may still arrive, which a repeated dedup id tells; nobody waits for its outcome any more."""
-        self._recalls += 1
+        super().recall()
         for network in list(self._meeting):
             network.give_up()
         if self._producer is not None:

@@ -123,6 +123,17 @@ class LibrdkafkaPublisher(KafkaPublisher):
     # -- publishing
 
     def _publish(self, records: Sequence[Record]) -> list[Refusal | None]:
+        recalls, until_s = self._recalls, time.monotonic() + kafka.DELIVERY_WITHIN_S
+        outcomes = self._send(records)
+        # What shares a request is refused together for the fault, or the sum, of all: whose it was is seen one by one.
+        refused = [n for n, outcome in enumerate(outcomes) if outcome and outcome.scope is Scope.RECORD]
+        for number in refused if len(refused) > 1 else ():
+            if recalls != self._recalls or time.monotonic() > until_s:
+                break
+            outcomes[number] = self._send([records[number]])[0]
+        return outcomes
+
+    def _send(self, records: Sequence[Record]) -> list[Refusal | None]:
         producer = self._producing()
         outcomes: list[Refusal | None] = [None] * len(records)
         open_count = 0
@@ -157,6 +168,7 @@ class LibrdkafkaPublisher(KafkaPublisher):
         return self._refused(topic, _scope_of(error), error.name(), error.str())
 
     def recall(self) -> None:
+        super().recall()
         if self._producer is not None:
             self._producer.purge(in_queue=True, in_flight=False, blocking=False)
 
