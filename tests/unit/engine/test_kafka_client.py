@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from seatrial.cluster.certificate import Authority, new_authority
-from windlass.dispatch.publishers.kafka_python import _Network
+from windlass.dispatch.publishers.kafka_python_network import Network
 from windlass.dispatch.publishers.one_name import OneNameContext, one_name_context
 
 NAME = "broker.example"
@@ -156,7 +156,7 @@ def test_what_is_no_name_of_a_host_is_refused_before_anything_is_dialled(name: s
 
 def test_the_client_asks_for_no_topic_so_that_it_is_created() -> None:
     """Its own setting of that name does not reach the request."""
-    network = _Network(lambda _: None)
+    network = Network(lambda _: None)
     made = network(bootstrap_servers="127.0.0.1:1", allow_auto_create_topics=False)
     try:
         assert made.cluster.metadata_request().allow_auto_topic_creation is False

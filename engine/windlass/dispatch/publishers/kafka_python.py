@@ -1,4 +1,4 @@
-"""Apache Kafka by way of kafka-python, where certificates bear a name of their own: the only module that imports it.
+"""Apache Kafka by way of kafka-python, where certificates bear a name of their own.
 
 librdkafka verifies no name but the host it dials. This client leaves TLS to Python's own, so `one_name.py` has every
 connection, to a seed broker and to an advertised one, verified for WE_KAFKA_TLS_SERVER_NAME and for nothing else.
@@ -12,14 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
-from weakref import WeakSet
 
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka import errors as client
 from kafka.admin import OffsetSpec
-from kafka.net.compat import KafkaNetClient
-from kafka.net.manager import KafkaConnectionManager
-from kafka.net.selector import NetworkSelector
 
 from windlass.config import KafkaSettings
 from windlass.dispatch.publisher import PartitionEnds, Record, Refusal, Scope
@@ -27,12 +23,12 @@ from windlass.dispatch.publishers import kafka
 from windlass.dispatch.publishers.kafka import (
     ADMIN_WITHIN_S,
     CLOSE_WITHIN_S,
-    CONNECT_WITHIN_S,
     DELIVERY_WITHIN_S,
     HANDSHAKE_WITHIN_S,
     Code,
     KafkaPublisher,
 )
+from windlass.dispatch.publishers.kafka_python_network import Network, loss_of, text_of
 from windlass.dispatch.publishers.one_name import OneNameContext, one_name_context
 from windlass.errors import BootRefused, Unavailable
 
@@ -55,7 +51,7 @@ class KafkaPythonPublisher(KafkaPublisher):
         self._admin: KafkaAdminClient | None = None
         self._admin_making = threading.Lock()
         self._producer: KafkaProducer | None = None
-        self._meeting: set[_Network] = set()
+        self._meeting: set[Network] = set()
         """Of the clients that have not met a broker yet."""
 
     # -- meeting the broker
@@ -146,7 +142,7 @@ class KafkaPythonPublisher(KafkaPublisher):
         outcomes: list[Refusal | None] = [None] * len(records)
         for number, (error, _) in failures.items():
             topic = records[number].topic
-            scope, name, text = _scope_of(error), _name(error), _text(error)
+            scope, name, text = _scope_of(error), _name(error), text_of(error)
             if topic in gone:
                 scope, (name, _, text) = Scope.TOPIC, gone[topic].partition(": ")
             outcomes[number] = self._refused(topic, scope, name, text)
@@ -242,7 +238,7 @@ class KafkaPythonPublisher(KafkaPublisher):
         # Whoever asks one that another thread dismisses meanwhile gets a RuntimeError.
         except (client.KafkaError, RuntimeError) as err:
             self._dismiss(admin)
-            raise Unavailable(f"{otherwise}: {_text(err)}") from err
+            raise Unavailable(f"{otherwise}: {text_of(err)}") from err
 
     def _administrator(self, within_s: float) -> KafkaAdminClient:
         """Raises KafkaError."""
@@ -287,16 +283,16 @@ class KafkaPythonPublisher(KafkaPublisher):
         more: Mapping[str, Any],
     ) -> T:
         """A client that a seed broker has answered. Raises KafkaError."""
-        network: _Network
+        network: Network
 
         def hear(error: Exception) -> None:
-            name, text = _loss(error)
+            name, text = loss_of(error)
             network.last_loss = text
             lost(name, text)
             if name in kafka.DECISIVE and network in self._meeting:
                 network.give_up()
 
-        network = _Network(hear)
+        network = Network(hear)
         self._meeting.add(network)
         try:
             return make(
@@ -304,7 +300,7 @@ class KafkaPythonPublisher(KafkaPublisher):
             )
         except client.KafkaError as err:
             network.close()
-            raise client.KafkaConnectionError(network.last_loss or _text(err)) from err
+            raise client.KafkaConnectionError(network.last_loss or text_of(err)) from err
         finally:
             self._meeting.discard(network)
 
@@ -334,63 +330,6 @@ class KafkaPythonPublisher(KafkaPublisher):
         self._count_error(name)
 
 
-class _Network:
-    """What a client has its connections made by: as its `kafka_client` it is called with the client's settings."""
-
-    def __init__(self, lost: Callable[[Exception], None]) -> None:
-        self._lost = lost
-        self._connections: _Connections | None = None
-        self._client: Any = None
-        self.last_loss = ""
-
-    def __call__(self, **settings: Any) -> Any:
-        net = NetworkSelector(**settings)
-        within_ms = int(CONNECT_WITHIN_S * 1000)
-        self._connections = _Connections(
-            net,
-            self._lost,
-            **settings,
-            socket_connection_setup_timeout_ms=within_ms,
-            socket_connection_setup_timeout_max_ms=within_ms,
-        )
-        self._client = KafkaNetClient(net=net, manager=self._connections, **settings)
-        return self._client
-
-    def give_up(self) -> None:
-        """Ends the wait for a first answer."""
-        if self._connections is not None:
-            self._connections.close()
-
-    def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-
-
-class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # it comes without types
-    """Says why a connection was lost, which the client only logs, and ends one that never comes about."""
-
-    def __init__(self, net: Any, lost: Callable[[Exception], None], **settings: Any) -> None:
-        super().__init__(net, **settings)
-        self._lost = lost
-        self._watched: WeakSet[Any] = WeakSet()
-        # The producer's setting of this name does not reach its requests (3.0.12).
-        self.cluster.config["allow_auto_create_topics"] = False
-
-    def get_connection(self, *arguments: Any, **options: Any) -> Any:
-        connection = super().get_connection(*arguments, **options)
-        if connection not in self._watched:
-            self._watched.add(connection)
-            connection.close_future.add_errback(self._lost)
-            # To a peer that takes a connection and says nothing the client would listen for ever.
-            self._net.call_later(CONNECT_WITHIN_S, lambda: _end_unless_made(connection))
-        return connection
-
-
-def _end_unless_made(connection: Any) -> None:
-    if connection.initializing:
-        connection.close(client.KafkaTimeoutError(f"no handshake within {CONNECT_WITHIN_S:g} s"))
-
-
 class _Failure(NamedTuple):
     error: Exception
     is_final: bool = False
@@ -412,19 +351,6 @@ _PRODUCING = {
     "retry_backoff_ms": 50,
     "metrics_enabled": False,
 }
-
-
-def _loss(error: Exception) -> tuple[str, str]:
-    """Name and text of a lost connection's cause."""
-    # A peer that does not prove itself by SCRAM is told as ValueError.
-    if isinstance(
-        error, client.SaslAuthenticationFailedError | client.UnsupportedSaslMechanismError | ValueError
-    ):
-        return kafka.AUTHENTICATION, _text(error)
-    # Only what TLS says is kept as the context of another.
-    if isinstance(error.__context__, OSError):
-        return kafka.TLS, str(error.__context__)
-    return kafka.TRANSPORT, _text(error)
 
 
 def _scope_of(error: Exception) -> Scope:
@@ -449,12 +375,6 @@ def _code_name(code: int) -> str:
 
 def _code_text(code: int, text: str | None = None) -> str:
     return f"{_code_name(code)}: {text or client.for_code(code).description}"
-
-
-def _text(error: BaseException) -> str:
-    if error.args and error.args[0]:
-        return str(error.args[0])
-    return str(getattr(error, "description", type(error).__name__))
 
 
 _CODES = frozenset(Code)

@@ -22,10 +22,6 @@ class LastWordsSocket(ssl.SSLSocket):
         self._has_given = bool(found)
         return found
 
-    def __del__(self) -> None:
-        # kafka-python forgets a connection that fails before it is made.
-        self.close()
-
 
 class OneNameContext(ssl.SSLContext):
     """Verifies authority and name, for one name whatever host is dialled.
