@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group
 Document = dict[str, Any]
 DOCUMENT: Document = json.loads((Path(__file__).parents[3] / "docs/openapi.json").read_text(encoding="utf-8"))
 SEED = 20_261_125
+CAMPAIGNS_MIN, CAMPAIGNS_MAX = 3, 12
 OPERATIONS = {
     operation["operationId"] for methods in DOCUMENT["paths"].values() for operation in methods.values()
 }
@@ -58,13 +59,16 @@ async def test_a_short_campaign_finds_nothing(stages: Stages) -> None:
 
 @pytest.mark.slow
 async def test_a_long_campaign_finds_nothing(stages: Stages) -> None:
+    """As many as it takes to get everywhere: which links one follows depends on what the engine answers."""
     done, links = set(), set()
-    for seed in range(SEED + 1, SEED + 4):
-        report = await _run(stages, examples=10, scenarios=80, seed=seed)
+    for number in range(1, CAMPAIGNS_MAX + 1):
+        report = await _run(stages, examples=10, scenarios=80, seed=SEED + number)
         _found_nothing(report)
         assert report.calls > 900
         done |= report.successes()
         links |= set(report.links)
+        if number >= CAMPAIGNS_MIN and done >= OPERATIONS and len(links) >= 10:
+            break
     assert OPERATIONS - done == set()
     assert len(links) >= 10, links
 
