@@ -69,6 +69,12 @@ async def store_definition(windlass: RunWindlass, dsn: str, *job_types: str) -> 
     assert "kafka" not in process.stdout.lower()
 
 
+def creating_topics(definitions: Path) -> tuple[str, ...]:
+    """The command's words; later ones of the same name win."""
+    shape = ("--replication-factor", "1", "--partitions", "5")
+    return "topics", "--definitions", str(definitions), *shape, "--apply"
+
+
 async def test_the_lines_of_a_good_boot(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> None:
     word = secrets.token_hex(4)
     job_types = [f"{word}-bill", f"{word}-send-email"]
@@ -299,16 +305,7 @@ async def test_topics_are_created_once(windlass: RunWindlass, broker: KafkaBroke
     steps = f'{{"id":"s","name":"s","type":"SERVICE_TASK","jobType":"{word}-a","nextStep":"t"}},'
     steps += f'{{"id":"t","name":"t","type":"SERVICE_TASK","jobType":"{word}-b","nextStep":"end"}},'
     path.write_text(f'{{"id":"d","name":"d","steps":[{steps}{{"id":"end","name":"e","type":"END"}}]}}')
-    words = (
-        "topics",
-        "--definitions",
-        str(path),
-        "--replication-factor",
-        "1",
-        "--partitions",
-        "5",
-        "--apply",
-    )
+    words = creating_topics(path)
     variables = {"WE_KAFKA_SEED_BROKERS": broker.address, "WE_KAFKA_TRANSPORT": "plaintext"}
     first = await windlass(*words, **variables)
     assert await first.ended() == 0, first.stderr

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from engine_process import EngineProcess, RunWindlass
 from patience import eventually
-from test_kafka_boot import boot_lines, refused, secured, store_definition
+from test_kafka_boot import boot_lines, creating_topics, refused, secured, store_definition
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
@@ -137,16 +137,7 @@ async def test_topics_are_created_by_way_of_it(
     job_type = secrets.token_hex(4)
     path = tmp_path / "d.json"
     path.write_text(json.dumps(document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}))
-    words = (
-        "topics",
-        "--definitions",
-        str(path),
-        "--replication-factor",
-        "1",
-        "--partitions",
-        "5",
-        "--apply",
-    )
+    words = creating_topics(path)
     variables = secured("", broker, **RIGHT)
     for told in ("created, partitions=5 replication-factor=1", "exists with 5 partitions"):
         process = await windlass(*words, **variables)
