@@ -39,8 +39,11 @@ from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
+from windlass.store.jobs import Jobs
 from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
+from windlass.store.nodes import NodeIdentity, Nodes
 from windlass.store.queues import Queues
+from windlass.store.timers import Timers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
@@ -123,7 +126,7 @@ class Node:
         serves_api = role in {"serve", "api"}
         recheck_s = None if settings.wake_mode == "event_driven" else settings.fallback_poll_interval_s
         self.polls = WaitingPolls(
-            self.database,
+            Jobs(self.database),
             PollingSettings(settings.empty_poll_memory_s, recheck_s),
             claimed=self._jobs_claimed,
             refused=lambda err: log.warning(Event.DATABASE_LOST, err=err),
@@ -137,11 +140,8 @@ class Node:
             listens=settings.wake_mode != "polling",
         )
         self.heartbeat = NodeHeartbeat(
-            self.database,
-            node=self.node,
-            role=role,
-            version=version("windlass"),
-            dispatch_mode=settings.dispatch_mode,
+            Nodes(self.database),
+            NodeIdentity(self.node, role, version("windlass"), settings.dispatch_mode),
             interval_s=settings.node_heartbeat_interval_s,
             counted=self._nodes_counted,
         )
@@ -210,7 +210,7 @@ class Node:
     def _repairers(self) -> list[Sweep]:
         settings = self.settings
         leases = LeaseSweep(
-            self.database,
+            Jobs(self.database),
             self.lanes.execute,
             expiries_max=settings.lease_expiries_max,
             audit_enabled=settings.audit_log_enabled,
@@ -218,7 +218,7 @@ class Node:
             outbox=self.kafka.outbox if self.kafka else None,
         )
         timers = TimerSweep(
-            self.database, self.lanes.execute, fired=self._timer_fired, failed=self._timer_failed
+            Timers(self.database), self.lanes.execute, fired=self._timer_fired, failed=self._timer_failed
         )
         return [
             Sweep("leases", settings.lease_sweep_interval_s, leases.sweep, self._sweep_failed),

@@ -14,7 +14,6 @@ from windlass.dispatch import lag, topics
 from windlass.dispatch.event import encode, topic_of
 from windlass.dispatch.lag import LagProbe
 from windlass.dispatch.leader import Leadership
-from windlass.dispatch.plan import OutboxRow
 from windlass.dispatch.publisher import Refusal, Scope
 from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.dispatch.relay import Hooks, Relay, Settled
@@ -22,9 +21,10 @@ from windlass.dispatch.topics import TopicWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
 from windlass.metrics import Metrics
 from windlass.observe import BrokerEvent, Log
-from windlass.store.database import Database, Row
-from windlass.store.outbox import Outbox
-from windlass.store.queries import sql
+from windlass.store.catalog import Catalog
+from windlass.store.database import Database
+from windlass.store.nodes import NodeRecord
+from windlass.store.outbox import Outbox, OutboxRow
 from windlass.sweep import adoption
 from windlass.sweep.adoption import AdoptionSweep
 from windlass.sweep.loop import Sweep
@@ -52,14 +52,14 @@ class KafkaMode:
         *,
         relays: bool,
         new_id: Callable[[], str],
-        nodes: Callable[[], Awaitable[Sequence[Row]]],
+        nodes: Callable[[], Awaitable[Sequence[NodeRecord]]],
         wake_others: Callable[[], None],
     ) -> None:
         assert settings.kafka is not None
         self._kafka: KafkaSettings = settings.kafka
         self._settings = settings
         self._relays = relays
-        self._database = database
+        self._catalog = Catalog(database)
         self._metrics = metrics
         self._log = log
         self._nodes = nodes
@@ -78,7 +78,7 @@ class KafkaMode:
             self._publisher, became_unusable=self._topic_unusable, became_usable=self._topic_usable
         )
         self._relay = Relay(
-            database,
+            self.outbox,
             self._publisher,
             self._lead,
             Hooks(self._settled, self._refused, self._cycle_failed, self._relay_state),
@@ -110,15 +110,14 @@ class KafkaMode:
         self._log.info(BrokerEvent.OUTBOX_READY)
 
     async def _check_tables(self) -> None:
-        (tables,) = await self._database.fetch(sql("outbox_has_table"))
-        if not (tables["outbox"] and tables["leader"]):
+        if not await self.outbox.is_installed():
             raise BootRefused(
                 "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
                 "there; run windlass migrate"
             )
 
     async def _check_topics(self) -> None:
-        job_types = await self._job_types()
+        job_types = await self._catalog.job_types()
         names = [topic_of(job_type) for job_type in job_types]
         self._log.info(BrokerEvent.VALIDATING_COUNTED, count=len(names), component="dispatch")
         self._log.info(BrokerEvent.VALIDATING.format(topics=",".join(names) or "(none)"))
@@ -144,9 +143,6 @@ class KafkaMode:
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"
             ) from err
         self._log.info(BrokerEvent.LOCK_OK)
-
-    async def _job_types(self) -> list[str]:
-        return [row["job_type"] for row in await self._database.fetch(sql("outbox_job_types"))]
 
     # -- life
 
@@ -215,7 +211,7 @@ class KafkaMode:
         self._metrics.outbox_backlog.set(await self.outbox.backlog())
 
     async def _look_at_topics(self) -> None:
-        await self._watch.learn(await self._job_types())
+        await self._watch.learn(await self._catalog.job_types())
         await self._watch.look_again()
 
     # -- what the node tells it

@@ -28,8 +28,8 @@ from windlass.effects import ChainRequested, JobClosed, JobRequeued, Recorded
 from windlass.errors import BadRequest, Conflict, Defect, EngineError, NotFound
 from windlass.instance import Instance, decode_progress, decode_variables, encode_variables
 from windlass.states import InstanceStatus, JobStatus
-from windlass.store.database import Connection, Row
 from windlass.store.definitions import DefinitionCache
+from windlass.store.driver import Connection, Row
 from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
