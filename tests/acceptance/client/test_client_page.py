@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from doors import Doors
 
-from windlass.client import Client
+from windlass_client import Client
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 

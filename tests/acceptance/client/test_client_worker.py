@@ -15,7 +15,7 @@ from workflow import END, document, service
 
 from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import Proxy
-from windlass.client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker
+from windlass_client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
@@ -172,7 +172,7 @@ async def test_an_answer_after_the_lease_is_refused_and_logged(
         await released.wait()
         return {"by": "slow"}
 
-    caplog.set_level(logging.WARNING, "windlass.client")
+    caplog.set_level(logging.WARNING, "windlass_client")
     async with Worker(client, {job_type: slow}, worker_id="slow", lease_s=1, concurrency=1):
         await first_run.wait()
         (job,) = await client.poll("quick", [job_type], lease_s=60, wait_s=END_WITHIN_S / 2)

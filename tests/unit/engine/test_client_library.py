@@ -14,7 +14,7 @@ from grpc_door import opened as grpc_opened
 
 from windlass import errors as engine_errors
 from windlass.api import faults
-from windlass.client import (
+from windlass_client import (
     Client,
     Conflict,
     EngineFault,
@@ -27,8 +27,8 @@ from windlass.client import (
     WindlassError,
     Worker,
 )
-from windlass.client.backoff import FIRST_S, JITTER, Backoff
-from windlass.client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
+from windlass_client.backoff import FIRST_S, JITTER, Backoff
+from windlass_client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
 
 JOB = Job("j", "i", "s", "e", "t", 0, {}, datetime(2026, 1, 1, tzinfo=UTC), "1", "w")
 
