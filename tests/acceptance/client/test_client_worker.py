@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -113,9 +113,21 @@ async def test_what_cannot_get_better_fails_at_once(client: Client, result: Any,
     assert runs == 1
 
 
-async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(client: Client) -> None:
+async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     id, job_type = await stored(client)
-    taken, go_on = asyncio.Event(), asyncio.Event()
+    taken, go_on, given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    poll = client.poll
+
+    async def watched(*args: Any, **kwargs: Any) -> Sequence[Job]:
+        try:
+            return await poll(*args, **kwargs)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(client, "poll", watched)
 
     async def work(_job: Job) -> Mapping[str, Any]:
         taken.set()
@@ -127,6 +139,8 @@ async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(client: C
     first = await client.start(id)
     await taken.wait()
     worker.stop()
+    # Only then: a poll that is given up while a job is made for it leaves the job to its lease.
+    await asyncio.wait_for(given_up.wait(), END_WITHIN_S)
     second = await client.start(id)
     go_on.set()
     await asyncio.wait_for(running, END_WITHIN_S)
