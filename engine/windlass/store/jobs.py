@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from windlass.states import JobStatus
+from windlass.store.arrays import json_array
 from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
-from windlass.store.rows import json_array
 from windlass.wire import JobView, RawJson, format_time
 
 

@@ -11,10 +11,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from windlass.states import JobStatus
+from windlass.store.arrays import json_array, text_array
 from windlass.store.database import Database
 from windlass.store.driver import Connection, Row
 from windlass.store.queries import sql
-from windlass.store.rows import WriteSet, json_array, text_array
+from windlass.store.rows import WriteSet
 
 EVENTS_MAX = 500
 """Events that one transaction of a sweep writes."""
