@@ -18,7 +18,10 @@ from windlass.store.session import SessionFailed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()"
+KILL = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE application_name = $1 AND datname = current_database()"
+)
 
 
 async def half_written(one: Running, then: Callable[[Any], Awaitable[object]]) -> None:
