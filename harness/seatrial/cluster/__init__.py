@@ -285,8 +285,8 @@ class Reconfigure(Protocol):
 
 
 @runtime_checkable
-class Turn(Protocol):
-    async def turn(self, values: Mapping[str, object]) -> None:
+class RollingReconfigure(Protocol):
+    async def reconfigure_all(self, values: Mapping[str, object]) -> None:
         """Every replica runs with these chart values over the cluster's, one replaced after the other; returns when all
         are ready.
         """
