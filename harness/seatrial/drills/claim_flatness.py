@@ -1,7 +1,7 @@
 """P4: the price of a claim, from a thousand waiting jobs to a million.
 
-Rochallor's index lacks the column its poll orders by, so each poll sorts the whole backlog (drills.md R12). Time on a
-shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
+Where the index lacks the column that a poll orders by, each poll sorts the whole backlog (contract 11 row 26). Time on
+a shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
 rows and index entries read, for each job that a poll brought. Its counters say so of any engine, whatever its SQL.
 """
 
