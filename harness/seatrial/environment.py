@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
+from seatrial.cluster import Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
+from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import merge
 
 if TYPE_CHECKING:

@@ -24,17 +24,9 @@ import aiohttp
 import psutil
 import psycopg
 
-from seatrial.cluster import (
-    BootReport,
-    Broker,
-    BrokerNetwork,
-    BrokerProcess,
-    ClusterError,
-    ClusterSpec,
-    CutMode,
-    Replica,
-)
+from seatrial.cluster import BootReport, ClusterError, ClusterSpec, Replica
 from seatrial.cluster.boot import observed_boot
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, CutMode
 from seatrial.cluster.kafka import KafkaServer
 from seatrial.cluster.kubelet import Kubelet
 from seatrial.cluster.port import Ports

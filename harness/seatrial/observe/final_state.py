@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Aliases, Broker, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster.broker import Broker
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
 from seatrial.observe.outbox_audit import observe_outbox_audit

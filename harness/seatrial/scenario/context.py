@@ -15,18 +15,8 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import (
-    PARTITIONS,
-    Boots,
-    Broker,
-    Cluster,
-    ClusterError,
-    Credentials,
-    Database,
-    Kafka,
-    KafkaFaults,
-    Replica,
-)
+from seatrial.cluster import Boots, Cluster, ClusterError, Credentials, Database, Kafka, KafkaFaults, Replica
+from seatrial.cluster.broker import PARTITIONS, Broker
 from seatrial.cluster.wire import read_wire
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder, TransportName

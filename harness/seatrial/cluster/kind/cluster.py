@@ -16,7 +16,6 @@ import psycopg
 from seatrial.cluster import (
     UPGRADE_WITHIN_S,
     BootReport,
-    Broker,
     Build,
     ClusterError,
     ClusterSpec,
@@ -26,6 +25,7 @@ from seatrial.cluster import (
     Rollout,
     Scaled,
 )
+from seatrial.cluster.broker import Broker
 from seatrial.cluster.kind.boots import observed_boot
 from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.eviction import evict_all
