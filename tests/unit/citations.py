@@ -13,7 +13,8 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 _CODE = re.compile(r"`[^`\n]+`")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 _LINK = re.compile(
-    r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]: +(\S+)|(?:src|href)=\"([^\"]+)\"", re.MULTILINE
+    r"\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)|^\[[^\]]+\]: +(\S+)|(?:src|href)=\"([^\"]+)\"",
+    re.MULTILINE,
 )
 _SECTION = re.compile(r"^#{2,3} +(\d+(?:\.\d+)?)\.? ", re.MULTILINE)
 _ROW = re.compile(r"^\| (\d+) \|", re.MULTILINE)
