@@ -1,7 +1,7 @@
 """The one way to PostgreSQL: a pool, and sessions for special use.
 
-asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost a third to a
-half of the CPU they cost through psycopg's asynchronous connection.
+asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost a third to a half of the CPU
+they cost through psycopg's asynchronous connection.
 """
 
 from __future__ import annotations

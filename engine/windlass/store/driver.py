@@ -25,7 +25,7 @@ DRIVER_ERRORS = (
     asyncio.IncompleteReadError,
 )
 
-#: The connection is gone, or must be dropped: the server leaves, or is a standby by now (drills.md C rows 14, 16).
+#: The connection is gone, or must be dropped: the server leaves, or is a standby by now.
 _CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
 
 
