@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +9,7 @@ from typing import Any, ClassVar
 import aiohttp
 
 from seatrial.cluster import Cluster, Kafka
+from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready, names
 from seatrial.observe.final_state import parse_metrics
@@ -38,19 +37,15 @@ class MissingTopic(Bare):
         """The work that needs the topics is the scenario's to begin."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        give_up_at_s = time.monotonic() + self.bite_within_s
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while time.monotonic() < give_up_at_s:
-                for replica in cluster.replicas():
-                    try:
-                        async with session.get(str(replica.metrics_url)) as response:
-                            errors = parse_metrics(await response.text()).get(_ERRORS, 0.0)
-                    except (aiohttp.ClientError, TimeoutError):
-                        continue
-                    if errors:
-                        return {"publish_errors": errors, "at": replica.name}
-                await asyncio.sleep(_LOOK_INTERVAL_S)
-        raise FaultDidNotBite(f"{self.name}: no replica counted an error within {self.bite_within_s:g} s")
+            return await until(
+                lambda: _counted_error(session, cluster),
+                within_s=self.bite_within_s,
+                every_s=_LOOK_INTERVAL_S,
+                otherwise=lambda: FaultDidNotBite(
+                    f"{self.name}: no replica counted an error within {self.bite_within_s:g} s"
+                ),
+            )
 
     async def heal(self, cluster: Cluster) -> None:
         await self._has_broker(cluster).broker().create_topics(self.topics)
@@ -62,3 +57,16 @@ class MissingTopic(Bare):
         if not isinstance(cluster, Kafka):
             raise lacking(cluster, self.name, "Kafka")
         return cluster
+
+
+async def _counted_error(session: aiohttp.ClientSession, cluster: Cluster) -> Evidence:
+    """Empty while no replica that answers has counted one."""
+    for replica in cluster.replicas():
+        try:
+            async with session.get(str(replica.metrics_url)) as response:
+                errors = parse_metrics(await response.text()).get(_ERRORS, 0.0)
+        except (aiohttp.ClientError, TimeoutError):
+            continue
+        if errors:
+            return {"publish_errors": errors, "at": replica.name}
+    return {}
