@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "client/README.md",
     "engine/README.md",
     "harness/README.md",
     ".github/CONTRIBUTING.md",
