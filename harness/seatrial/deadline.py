@@ -78,7 +78,7 @@ class Attempts(AsyncIterator[None], Iterator[None]):
 
 
 async def until(
-    probe: Callable[[], T | None | Awaitable[T | None]],
+    probe: Callable[[], T | Awaitable[T | None] | None],
     *,
     within_s: float,
     every_s: float,

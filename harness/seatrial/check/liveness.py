@@ -6,8 +6,9 @@ from typing import Any
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.circumstance import lapsed
-from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of, instant_us
+from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of
 from seatrial.check.finding import Findings
+from seatrial.check.instant import instant_us
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
