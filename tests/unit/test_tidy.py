@@ -101,7 +101,7 @@ def leaves_the_clock_to_the_database(path: str, text: str) -> Iterator[str]:
     if path.startswith("engine/windlass/store/") or path == "engine/windlass/advance.py":
         for node in _walk(path, text):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
-                yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (design 2.3)"
+                yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (contract 9)"
 
 
 def leaves_the_environment_to_config(path: str, text: str) -> Iterator[str]:
