@@ -12,9 +12,10 @@ from seatrial.cluster import Cluster, Kafka
 from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready, names
-from seatrial.observe.final_state import parse_metrics
+from seatrial.observe.metrics import scrape
 
 _LOOK_INTERVAL_S = 0.1
+_ANSWER_WITHIN_S = 2.0
 _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 
@@ -37,7 +38,7 @@ class MissingTopic(Bare):
         """The work that needs the topics is the scenario's to begin."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
+        async with aiohttp.ClientSession() as session:
             return await until(
                 lambda: _counted_error(session, cluster),
                 within_s=self.bite_within_s,
@@ -62,11 +63,8 @@ class MissingTopic(Bare):
 async def _counted_error(session: aiohttp.ClientSession, cluster: Cluster) -> Evidence:
     """Empty while no replica that answers has counted one."""
     for replica in cluster.replicas():
-        try:
-            async with session.get(str(replica.metrics_url)) as response:
-                errors = parse_metrics(await response.text()).get(_ERRORS, 0.0)
-        except (aiohttp.ClientError, TimeoutError):
-            continue
+        series = await scrape(session, replica, within_s=_ANSWER_WITHIN_S, of=_ERRORS) or {}
+        errors = series.get(_ERRORS, 0.0)
         if errors:
             return {"publish_errors": errors, "at": replica.name}
     return {}
