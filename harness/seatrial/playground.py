@@ -16,7 +16,7 @@ import psutil
 
 from seatrial.cluster import Replica
 from seatrial.cluster.local import LocalCluster
-from seatrial.cluster.process import tail
+from seatrial.cluster.process import runs, tail
 from seatrial.deadline import Deadline, until_blocking
 from seatrial.environment import Environment, Misuse
 
@@ -101,7 +101,7 @@ def end(folder: Path) -> None:
         raise Misuse(f"no cluster is up in {folder}; `seatrial up --folder {folder}` starts one")
     process.send_signal(signal.SIGTERM)
     until_blocking(
-        lambda: not _runs(process),
+        lambda: not runs(process),
         within_s=DOWN_WITHIN_S,
         every_s=_LOOK_INTERVAL_S,
         otherwise=lambda: Misuse(
@@ -126,14 +126,6 @@ def _refuse_second(folder: Path) -> None:
         raise Misuse(
             f"a cluster is up in {folder} (process {state.pid}); `seatrial down --folder {folder}` ends it"
         )
-
-
-def _runs(process: psutil.Process) -> bool:
-    """Not when it has ended and whoever inherited it has not asked how: in a container that may take long."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _process(state: State) -> psutil.Process | None:

@@ -22,7 +22,7 @@ from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Database, Kill,
 from seatrial.cluster.broker import CutMode
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.fault import Fault, FaultDidNotBite, NotHealed, run_fault
+from seatrial.fault import Fault, FaultDidNotBite, NotHealed, inflicted
 from seatrial.fault.database import CrashDatabase, TerminateSessions
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
@@ -245,7 +245,8 @@ async def test_an_unknown_replica_and_no_replica_are_refused(cluster: LocalClust
 async def break_it(cluster: LocalCluster, fault: Fault, folder: Path) -> tuple[dict[str, Any], list[Op]]:
     recorder = Recorder(folder)
     try:
-        evidence = await run_fault(fault, cluster, recorder, 0.05)
+        async with inflicted(fault, cluster, recorder) as evidence:
+            await asyncio.sleep(0.05)
     finally:
         recorder.close()
     lines = (folder / HISTORY_FILE).read_bytes().splitlines()

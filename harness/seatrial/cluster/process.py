@@ -10,6 +10,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from seatrial.cluster import ClusterError
 from seatrial.cluster.reaper import Reaper
 
@@ -28,6 +30,22 @@ def tail(path: Path, lines_max: int = 15) -> str:
     except OSError as err:
         return f"(no log: {err.strerror})"
     return "\n".join(lines) or "(the log is empty)"
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """All that descend from it; none when it is gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def runs(process: psutil.Process) -> bool:
+    """False also for one that has ended and was not waited for yet: whoever inherited it may take long to do so."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Process:
