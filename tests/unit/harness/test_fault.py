@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from patience import eventually
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.attach import AttachedCluster
 from seatrial.fault import (
@@ -220,8 +221,7 @@ async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healin
     fault = Diary()
     fault.may_heal.clear()
     task = asyncio.create_task(carried_out(fault, cluster, recorded.recorder, 3600))
-    while "wait_until_it_bit" not in fault.phases:
-        await asyncio.sleep(0)
+    await eventually(lambda: "wait_until_it_bit" in fault.phases)
     task.cancel()
     await asyncio.wait_for(fault.entered.wait(), 5)
     task.cancel()
@@ -237,8 +237,7 @@ async def test_waiting_for_the_recovery_can_be_cancelled(
 ) -> None:
     fault = Diary(hangs_in="wait_until_healed")
     task = asyncio.create_task(carried_out(fault, cluster, recorded.recorder))
-    while "wait_until_healed" not in fault.phases:
-        await asyncio.sleep(0)
+    await eventually(lambda: "wait_until_healed" in fault.phases)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
