@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from seatrial.check.lease import Lease, Tenure, lease_of, leased_jobs
-from seatrial.history import Call, History, Op, RunHeader
+from seatrial.history import OBSERVER, Call, History, Op, RunHeader
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 OPEN_JOB = frozenset({"UNLOCKED", "LOCKED"})
@@ -86,7 +86,7 @@ class Facts:
         for call in history.calls:
             self._calls_of[call.invoke.f].append(call)
         for op in history.ops:
-            if op.process == "observer":
+            if op.process == OBSERVER:
                 self._rows_of[op.f].append(op)
 
     def calls_of(self, f: str) -> Sequence[Call]:

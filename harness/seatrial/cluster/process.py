@@ -14,6 +14,7 @@ import psutil
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.reaper import Reaper
+from seatrial.deadline import until
 
 #: a signal sent to a live process is seen in /proc within this time, on the busiest machine we know
 SIGNAL_WITHIN_S = 10.0
@@ -168,15 +169,15 @@ class Process:
         if not self.running:
             raise ClusterError(f"{self.name} does not run; start it before sending {number.name}")
         os.killpg(self.pid, number)
-        try:
-            async with asyncio.timeout(SIGNAL_WITHIN_S):
-                while self.running and self.paused is not stopped:  # noqa: ASYNC110  the kernel sets no Event
-                    await asyncio.sleep(_LOOK_INTERVAL_S)
-        except TimeoutError:
-            raise ClusterError(
+        await until(
+            lambda: not self.running or self.paused is stopped,
+            within_s=SIGNAL_WITHIN_S,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda: ClusterError(
                 f"{self.name} (process {self.pid}) is in state {_state(self.pid)} "
                 f"{SIGNAL_WITHIN_S:g} s after {number.name}"
-            ) from None
+            ),
+        )
 
     def _watch_exit(self, popen: subprocess.Popen[bytes]) -> None:
         """A pidfd tells of the exit without threads, and before the process id can be used again."""

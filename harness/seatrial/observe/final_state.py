@@ -21,11 +21,10 @@ from seatrial.client import RecordingClient
 from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
 from seatrial.cluster.broker import Broker
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
-from seatrial.history import Recorder
+from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
 from seatrial.observe.outbox_audit import observe_outbox_audit
 
-OBSERVER = "observer"
 MATCHES_MAX = 20
 _SCRAPE_TIMEOUT_S = 5.0
 _BATCH_ROWS = 1000

@@ -15,10 +15,9 @@ import aiohttp
 import psycopg
 
 from seatrial.cluster import ClusterError, Replica
-from seatrial.history import Recorder
+from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
 
-_OBSERVER = "observer"
 _LEADER_GAUGE = "workflow_engine_dispatch_relay_leader"
 _EVERY_S = 0.2
 _ANSWER_WITHIN_S = 1.0
@@ -105,7 +104,7 @@ class Sampler:
     def _tell(self, f: str, about: str, value: dict[str, object]) -> None:
         if self._told.get(f + about) != value:
             self._told[f + about] = value
-            self._recorder.info(_OBSERVER, f, value)
+            self._recorder.info(OBSERVER, f, value)
 
 
 async def _leads(session: aiohttp.ClientSession, replica: Replica) -> bool | None:
