@@ -48,7 +48,7 @@ from windlass.sweep.timers import TimerSweep
 from windlass.wire import InstanceView, JobView
 
 if TYPE_CHECKING:
-    from windlass.kafka_mode import KafkaMode
+    from windlass.outbox_mode import OutboxMode
 
 GC_THRESHOLDS = (30_000, 20, 50)
 
@@ -146,8 +146,8 @@ class Node:
             counted=self._nodes_counted,
         )
         new_id = UlidSource()
-        self.kafka = self._kafka_mode(new_id)
-        outbox = self.kafka.outbox if self.kafka else None
+        self.outbox_mode = self._outbox_mode(new_id)
+        outbox = self.outbox_mode.outbox if self.outbox_mode else None
         transactor = Transactor(
             DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
@@ -171,8 +171,8 @@ class Node:
         ]
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
-        if self.kafka:
-            self.sweeps += self.kafka.sweeps(self._sweep_failed)
+        if self.outbox_mode:
+            self.sweeps += self.outbox_mode.sweeps(self._sweep_failed)
         self.engine = Engine(
             settings=settings,
             database=self.database,
@@ -184,20 +184,22 @@ class Node:
             log=log,
             node=self.node,
             is_draining=lambda: self.is_draining,
-            kafka=self.kafka,
+            outbox_mode=self.outbox_mode,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
         self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
 
-    def _kafka_mode(self, new_id: Callable[[], str]) -> KafkaMode | None:
-        if self.settings.dispatch_mode != "kafka_outbox":
+    def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:
+        if self.settings.dispatch_mode == "polling":
             return None
         # Imported here: in polling mode no broker's client may be in the process (contract 6.5).
-        from windlass.kafka_mode import KafkaMode
+        from windlass.dispatch.brokers import broker_of
+        from windlass.outbox_mode import OutboxMode
 
-        return KafkaMode(
+        return OutboxMode(
             self.settings,
+            broker_of(self.settings, self.metrics, self.log),
             self.database,
             self.metrics,
             self.log,
@@ -215,7 +217,7 @@ class Node:
             expiries_max=settings.lease_expiries_max,
             audit_enabled=settings.audit_log_enabled,
             reclaimed=self._leases_reclaimed,
-            outbox=self.kafka.outbox if self.kafka else None,
+            outbox=self.outbox_mode.outbox if self.outbox_mode else None,
         )
         timers = TimerSweep(
             self.database, self.lanes.execute, fired=self._timer_fired, failed=self._timer_failed
@@ -267,8 +269,8 @@ class Node:
         await self.database.open()
         if self.settings.migrate_on_start:
             await _migrate(self.database, self.log)
-        if self.kafka:
-            await self.kafka.check()
+        if self.outbox_mode:
+            await self.outbox_mode.check()
         self.lanes.start()
         self.polls.start()
         self.wake_ups.start()
@@ -276,8 +278,8 @@ class Node:
             await self.heartbeat.beat()
         for sweep in self.sweeps:
             sweep.start()
-        if self.kafka:
-            self.kafka.start()
+        if self.outbox_mode:
+            self.outbox_mode.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
@@ -308,8 +310,8 @@ class Node:
             # One grace for all: what it leaves over, and a moment for what is just committing.
             await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
         await self.lanes.stop()
-        if self.kafka:
-            await self.kafka.stop()
+        if self.outbox_mode:
+            await self.outbox_mode.stop()
         await self.wake_ups.stop()
         with contextlib.suppress(EngineError, TimeoutError):
             await asyncio.wait_for(self.heartbeat.leave(), 2.0)
@@ -355,18 +357,18 @@ class Node:
         """Whoever brings jobs to workers is told, here and on other nodes; polls of other nodes too."""
         self.polls.wake(job_types)
         self.wake_ups.job_types_waiting(job_types)
-        if self.kafka:
-            self.kafka.wake()
+        if self.outbox_mode:
+            self.outbox_mode.wake()
 
     def _woken(self, job_types: Iterable[str]) -> None:
         self.polls.wake(job_types)
-        if self.kafka:
-            self.kafka.wake()
+        if self.outbox_mode:
+            self.outbox_mode.wake()
 
     def _woken_by_anything(self) -> None:
         self.polls.wake_all()
-        if self.kafka:
-            self.kafka.wake()
+        if self.outbox_mode:
+            self.outbox_mode.wake()
 
     def _job_types_requeued(self, batch: Batch) -> Iterable[str]:
         for job_id in batch.writes.requeued_jobs:
