@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from windlass.config import Settings
 from windlass.dispatch import watch
@@ -187,8 +187,11 @@ class OutboxMode:
 
     # -- what the node tells it
 
-    def wake(self) -> None:
+    def wake(self, job_types: Iterable[str]) -> None:  # noqa: ARG002 - the relay looks at all types together
         """Events have been written, here or elsewhere."""
+        self._relay.wake()
+
+    def wake_all(self) -> None:
         self._relay.wake()
 
     def written(self) -> None:
