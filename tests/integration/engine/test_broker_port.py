@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from typing import Any
 
 import pytest
 from kafka_case import logged, sample
@@ -122,7 +123,8 @@ async def test_while_the_broker_is_away_events_wait_and_no_probe_looks(
     await node.start()
 
     async def away() -> bool:
-        return node.engine.details()["relay"]["broker"] == "away"  # type: ignore[index]
+        relay: Any = node.engine.details()["relay"]
+        return bool(relay["broker"] == "away")
 
     await eventually(away)
     assert "the queues are away" in (await node.engine.readiness()).degraded[0]
