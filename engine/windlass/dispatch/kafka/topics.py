@@ -1,4 +1,4 @@
-"""Names of topics and consumer groups, one of each for a job type (contract 2.3)."""
+"""Names of topics and consumer groups, one of each for a job type (contract 6.2)."""
 
 from __future__ import annotations
 
