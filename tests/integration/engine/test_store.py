@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
+from patience import eventually
 
 from windlass.errors import BadRequest, Conflict, Unavailable
 from windlass.store.jobs import Jobs
