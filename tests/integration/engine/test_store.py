@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from nodes import END, Boot, Running, service
-from patience import eventually
 
+from patience import eventually
 from windlass.errors import BadRequest, Conflict, Unavailable
 from windlass.store.jobs import Jobs
 from windlass.store.leadership import LeaderSession
@@ -104,16 +104,13 @@ async def test_the_lead_is_taken_once_renewed_by_its_epoch_and_left_vacant(one: 
 async def test_a_lost_listener_is_reported_with_its_cause_and_comes_back(boot: Boot, superuser: Any) -> None:
     one = await boot()
 
-    async def logged(message: str) -> bool:
-        return any(line["msg"] == message for line in one.log_lines())
+    def logged(message: str) -> list[dict[str, Any]]:
+        return [line for line in one.log_lines() if line["msg"] == message]
 
-    async def listening() -> bool:
-        return one.node.wake_ups.is_listening
-
-    await eventually(listening)
+    await eventually(lambda: one.node.wake_ups.is_listening)
     await superuser.execute(KILL, "windlass/node-1/wake")
     await eventually(lambda: logged("wake: notifications restored"))
-    (lost,) = [line for line in one.log_lines() if line["msg"] == "wake: degraded to polling"]
+    (lost,) = logged("wake: degraded to polling")
     assert lost["err"].startswith(("ConnectionDoesNotExistError: ", "InterfaceError: "))
 
 
