@@ -16,7 +16,7 @@ from test_kafka_boot import boot_lines, creating_topics, refused, secured, store
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
-from seatrial.cluster.kafka import ENGINE_USER
+from seatrial.cluster.kafka.settings import ENGINE_USER
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 
 pytestmark = [

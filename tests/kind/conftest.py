@@ -16,7 +16,8 @@ import pytest_asyncio
 from trial_namespace import missing_need
 from typed_shell import Shell, a_shell
 
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.brokers import BROKERS
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind.nodes import Images
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
@@ -53,7 +54,9 @@ async def shared(image: str) -> AsyncIterator[SharedServices]:
 @pytest_asyncio.fixture(loop_scope="session")
 async def broker(shared: SharedServices) -> KafkaPod:
     """Without topics, and shared by all tests."""
-    return await shared.emptied_broker()
+    emptied = await shared.emptied_broker(BROKERS["kafka"])
+    assert isinstance(emptied, KafkaPod)
+    return emptied
 
 
 @pytest_asyncio.fixture(loop_scope="session")

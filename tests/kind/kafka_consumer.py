@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from seatrial.cluster import Replica
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.history import Recorder
 from seatrial.workload import Workload
 from seatrial.workload.pool import WorkerPool
@@ -18,7 +18,12 @@ async def a_kafka_worker(work: Workload, url: str, broker: KafkaPod, folder: Pat
     """It reads the topics of the work and answers at `url`."""
     recorder = Recorder(folder)
     pool = WorkerPool(
-        folder, [Replica("service", url, None)], recorder, "kind", way="kafka", broker=broker.access()
+        folder,
+        [Replica("service", url, None)],
+        recorder,
+        "kind",
+        way="consume",
+        broker=broker.consumer_access(),
     )
     try:
         pool.start(work.worker())

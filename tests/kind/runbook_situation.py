@@ -16,9 +16,9 @@ import yaml
 from kafka_consumer import a_kafka_worker
 from typed_shell import DATABASE_SECRET, Shell, a_shell
 
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind import broker as broker_pod
 from seatrial.cluster.kind import server
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.release import serving
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload.linear import linear
@@ -74,7 +74,7 @@ async def a_situation(shared: SharedServices, folder: Path) -> AsyncIterator[Sit
     no topic; a worker consumes; a session waits for another's lock.
     """
     broker = await shared.emptied_broker()
-    await broker.create_topics(CONSUMED.topics())
+    await broker.create_destinations(CONSUMED.job_types())
     async with AsyncExitStack() as stack:
         shell = await stack.enter_async_context(a_shell(shared, folder))
         _install(shell, broker)
@@ -103,7 +103,7 @@ def _install(shell: Shell, broker: KafkaPod) -> None:
     """Twice, so that there is something to roll back to."""
     values = {
         "postgresql": {"existingSecret": "windlass-db"},
-        "kafka": dict(broker.engine_values(secured=False)),
+        **broker.engine_values(secured=False),
         "pools": [{"name": POOL.removeprefix("windlass-"), "dispatchMode": "kafka_outbox", "replicas": 1}],
         "extraEnv": [{"name": "WINDLASS_LEASE_SWEEP_SECONDS", "value": "1"}],
     }
@@ -161,7 +161,6 @@ async def _work(polled: str, sent: str) -> None:
 
 
 async def _until_consumed(broker: KafkaPod, job_type: str) -> None:
-    group = f"workflow.workers.{job_type}"
     async with asyncio.timeout(WITHIN_S):
-        while not (await broker.members([group])).get(group):
+        while not (await broker.consumers([job_type])).get(job_type):
             await asyncio.sleep(0.2)

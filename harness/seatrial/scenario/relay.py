@@ -1,4 +1,4 @@
-"""Work that keeps the relay of kafka_outbox mode busy, and what the drills that break its leader have in common."""
+"""Work that keeps the outbox's relay busy, and what the drills that break its leader have in common."""
 
 from __future__ import annotations
 
