@@ -1,4 +1,4 @@
-"""T4: every way in which a secured broker turns an engine away (quickstart Path C).
+"""T4: every way in which a secured broker turns an engine away (contract 6.6).
 
 Each boot must end with its own cause, and what it said to the broker must have been TLS to the last byte: no retry in
 plaintext, no password anywhere. Every login that the broker offers then lets the same engine in.
