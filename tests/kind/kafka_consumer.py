@@ -1,4 +1,4 @@
-"""Seatrial's worker of Kafka beside a release that a test has installed."""
+"""The run's Kafka, and Seatrial's worker of it beside a release that a test has installed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from seatrial.cluster import Replica
+from seatrial.cluster.brokers import BROKERS
 from seatrial.cluster.kafka.pod import KafkaPod
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.history import Recorder
 from seatrial.workload import Workload
 from seatrial.workload.pool import WorkerPool
+
+
+async def emptied_kafka(shared: SharedServices) -> KafkaPod:
+    """Without topics, and shared by all tests."""
+    broker = await shared.emptied_broker(BROKERS["kafka"])
+    assert isinstance(broker, KafkaPod)
+    return broker
 
 
 @asynccontextmanager

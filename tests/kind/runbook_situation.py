@@ -13,11 +13,11 @@ from pathlib import Path
 
 import psycopg
 import yaml
-from kafka_consumer import a_kafka_worker
+from kafka_consumer import a_kafka_worker, emptied_kafka
 from typed_shell import DATABASE_SECRET, Shell, a_shell
 
+from seatrial.cluster.kafka import pod as broker_pod
 from seatrial.cluster.kafka.pod import KafkaPod
-from seatrial.cluster.kind import broker as broker_pod
 from seatrial.cluster.kind import server
 from seatrial.cluster.kind.release import serving
 from seatrial.cluster.kind.shared import SharedServices
@@ -73,7 +73,7 @@ async def a_situation(shared: SharedServices, folder: Path) -> AsyncIterator[Sit
     """One pool polls and one sends by Kafka. A pod has crashed; a job has failed, one was left by its worker, one has
     no topic; a worker consumes; a session waits for another's lock.
     """
-    broker = await shared.emptied_broker()
+    broker = await emptied_kafka(shared)
     await broker.create_destinations(CONSUMED.job_types())
     async with AsyncExitStack() as stack:
         shell = await stack.enter_async_context(a_shell(shared, folder))

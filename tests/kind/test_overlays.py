@@ -119,7 +119,8 @@ async def sent_by_kafka(url: str, broker: KafkaPod, folder: Path) -> None:
 
 
 async def is_sent(broker: KafkaPod, instance: Instance) -> bool:
-    return any(instance.id.encode() in record.value for record in await broker.records())
+    records = await broker.records()
+    return any(record.event is not None and record.event.instance_id == instance.id for record in records)
 
 
 async def travels_both_ways(polled: str, outbox: str, broker: KafkaPod, folder: Path) -> None:
