@@ -145,6 +145,10 @@ class Broker(Protocol):
         """What an engine logs, in this order, once it has met this broker."""
         ...
 
+    def destination_lines(self, job_types: Iterable[str]) -> Sequence[str]:
+        """What an engine logs after them, once it has found where jobs of these types go."""
+        ...
+
     def secrets(self) -> Sequence[str]:
         """What must show in no log, in no report and on no wire."""
         ...

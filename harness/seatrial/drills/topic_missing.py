@@ -41,9 +41,10 @@ async def scenario(context: ScenarioContext) -> None:
     await context.broker.create_destinations(MISSING.job_types())
     await context.boot("one of them made", {}, [absent], bound_s=BOOT_BOUND_S)
     await context.broker.create_destinations(ABSENT.job_types())
-    await context.boot(
-        "both made", {}, ["[dispatch] all topics present"], bound_s=2 * BOOT_BOUND_S, serves=True
+    everything = context.broker.destination_lines(
+        THERE.job_types() | MISSING.job_types() | ABSENT.job_types()
     )
+    await context.boot("both made", {}, everything, bound_s=2 * BOOT_BOUND_S, serves=True)
     context.phase("drain")
     await context.drain(DRAIN_S)
 

@@ -41,8 +41,7 @@ async def scenario(context: ScenarioContext) -> None:
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
-    topics = ",".join(sorted([*context.destinations(TYPED), context.broker.destination(BARE_TYPE)]))
-    checked = (f"[dispatch] validating topics: {topics}", "[dispatch] all topics present", *READY_LINES)
+    checked = (*context.broker.destination_lines({*TYPED.job_types(), BARE_TYPE}), *READY_LINES)
     standby = (*checked, "[dispatch] relay started; this replica is leader=false")
     plaintext = tuple(context.broker.boot_lines(secured=False))
     await context.boot("all topics there", {}, (*plaintext, *standby), bound_s=BOOT_BOUND_S, serves=True)
@@ -78,8 +77,7 @@ async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> N
     )
     first = (
         *plaintext,
-        "[dispatch] validating topics: (none)",
-        "[dispatch] all topics present",
+        *context.broker.destination_lines([]),
         *READY_LINES,
         "[dispatch] relay started; this replica is leader=true",
     )

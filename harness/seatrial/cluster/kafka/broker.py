@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from seatrial.cluster.broker import ConsumerAccess, Record
@@ -11,6 +11,7 @@ from seatrial.cluster.kafka.access import KafkaAccess
 from seatrial.cluster.kafka.admin import KafkaAdmin
 from seatrial.cluster.kafka.message import decoded
 from seatrial.cluster.kafka.names import PARTITIONS, group_of, topic_of
+from seatrial.cluster.kafka.values import topic_lines
 
 
 class KafkaTopics(ABC):
@@ -35,6 +36,9 @@ class KafkaTopics(ABC):
 
     def destinations(self) -> Mapping[str, str]:
         return {job_type: topic_of(job_type) for job_type in sorted(self._made)}
+
+    def destination_lines(self, job_types: Iterable[str]) -> Sequence[str]:
+        return topic_lines(map(topic_of, job_types))
 
     async def create_destinations(self, job_types: Iterable[str]) -> None:
         fresh = set(job_types) - self._made

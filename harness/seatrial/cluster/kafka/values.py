@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from seatrial.cluster.broker import BrokerLogin
@@ -63,6 +63,13 @@ def secured_lines(user: str) -> Sequence[str]:
         f"[dispatch] kafka transport={_SECURED} mechanism={MECHANISM}",
         "[dispatch] TLS handshake ok",
         login_line(user),
+    )
+
+
+def topic_lines(topics: Iterable[str]) -> Sequence[str]:
+    return (
+        f"[dispatch] validating topics: {','.join(sorted(topics)) or '(none)'}",
+        "[dispatch] all topics present",
     )
 
 
