@@ -252,8 +252,6 @@ class BrokerKind:
 
     name: str
     """A drill's mode, and the end of the ids of drills that are told in it."""
-    title: str
-    """For people, in a sentence."""
     dispatch_mode: str
     """`engine.dispatchMode` in the chart's values."""
     image: str

@@ -49,7 +49,6 @@ def _new_consumer(access: ConsumerAccess, job_type: str, *, name: str, session_t
 
 KAFKA = BrokerKind(
     name=KIND,
-    title="Kafka",
     dispatch_mode=values.DISPATCH_MODE,
     image="apache/kafka:4.3.1",
     new_server=_new_server,
