@@ -9,7 +9,8 @@ from functools import cached_property, lru_cache
 import msgspec
 
 from seatrial.check.assumptions import Assumption
-from seatrial.check.facts import Facts, instant_us
+from seatrial.check.facts import Facts
+from seatrial.check.instant import instant_us
 from seatrial.history import Op
 
 
