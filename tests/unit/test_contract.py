@@ -14,8 +14,8 @@ from windlass.api.faults import EARLY_CODES, OVERDUE, STATUSES
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import variables
 from windlass.definition.model import StepType
-from windlass.metrics import Metrics
-from windlass.observe import BrokerEvent, Event
+from windlass.telemetry.events import BrokerEvent, Event
+from windlass.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine/windlass"
