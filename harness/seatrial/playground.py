@@ -16,9 +16,10 @@ import msgspec
 import psutil
 
 from seatrial.cluster import Replica
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.ability import Database
 from seatrial.cluster.process import tail
-from seatrial.environment import Environment, Misuse
+from seatrial.environment import Environment
+from seatrial.options import Misuse
 
 STATE_FILE = "state.json"
 LOG_FILE = "up.log"
@@ -56,12 +57,12 @@ async def serve(environment: Environment, folder: Path, ready: Callable[[State],
     cluster = await environment.cluster(
         folder, replicas=environment.options.replicas or 3, values={}, restart=True
     )
-    assert isinstance(cluster, LocalCluster)
+    database = cluster.ability(Database)
     path = folder / STATE_FILE
     try:
         await cluster.up()
         created_s = psutil.Process().create_time()
-        state = State(os.getpid(), created_s, tuple(cluster.replicas()), cluster.dsn())
+        state = State(os.getpid(), created_s, tuple(cluster.replicas()), database.dsn())
         unfinished = path.with_suffix(".new")
         unfinished.write_bytes(msgspec.json.encode(state))
         unfinished.replace(path)

@@ -14,10 +14,9 @@ from psycopg.rows import dict_row
 from workflow import Json
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.cluster.values import merge
-from seatrial.environment import engine_variables
+from seatrial.cluster.values import engine_variables, merge
 
 REPLICA = "replica-0"
 QUICK = {

@@ -17,9 +17,9 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.environment import engine_variables
+from seatrial.cluster.values import engine_variables
 
 T = TypeVar("T")
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.local.cluster import LocalCluster
 
 
 async def main() -> None:

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from seatrial.cluster import Cluster, ClusterError, Database, Kill, Logs, Partition, Pause
-from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.ability import Database, Kill, Logs, Partition, Pause
+from seatrial.cluster.attach.cluster import AttachedCluster
 
 
 @pytest.fixture

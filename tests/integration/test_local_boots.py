@@ -12,21 +12,13 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from seatrial.cluster import (
-    Boots,
-    ClusterError,
-    ClusterSpec,
-    Exits,
-    Kafka,
-    KafkaFaults,
-    Logs,
-    Reconfigure,
-    RollingReconfigure,
-)
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster import ClusterError, ClusterSpec
+from seatrial.cluster.ability import Boots, Exits, Logs, Reconfigure, RollingReconfigure
+from seatrial.cluster.broker import Broker, BrokerProcess
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import KAFKA_VALUES
-from seatrial.environment import engine_variables
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -125,8 +117,8 @@ async def test_a_turn_replaces_every_replica_and_its_output_is_told_from_what_wa
 
 async def test_without_a_broker_kafka_mode_is_refused_by_name(server: PostgresServer, tmp_path: Path) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, Kafka)
-    assert isinstance(made, KafkaFaults)
+    assert isinstance(made, Broker)
+    assert isinstance(made, BrokerProcess)
     with pytest.raises(ClusterError, match="no broker"):
         made.broker_process()
     try:

@@ -18,9 +18,10 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Database, Kill, Logs, Partition, Pause
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec
+from seatrial.cluster.ability import Database, Kill, Logs, Partition, Pause
 from seatrial.cluster.broker import CutMode
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.fault import Fault, FaultDidNotBite, NotHealed, run_fault
 from seatrial.fault.database import CrashDatabase, TerminateSessions

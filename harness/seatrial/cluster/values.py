@@ -1,4 +1,4 @@
-"""Chart values laid over one another."""
+"""Chart values: laid over one another, and those that set engine variables."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[name] = value
     return merged
+
+
+def engine_variables(**variables: float | str) -> dict[str, Any]:
+    """Chart values that set engine variables: `engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
+    return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}

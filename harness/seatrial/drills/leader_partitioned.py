@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from seatrial.cluster import Partition
+from seatrial.cluster.ability import Partition
 from seatrial.drill import Drill
 from seatrial.fault.partition import CutNetwork
 from seatrial.scenario.context import ScenarioContext

@@ -6,7 +6,7 @@ its client's queue may still leave, under dedup ids that its successor has sent 
 
 from __future__ import annotations
 
-from seatrial.cluster import Pause
+from seatrial.cluster.ability import Pause
 from seatrial.drill import Drill
 from seatrial.fault.pause import PauseReplica
 from seatrial.scenario.context import ScenarioContext

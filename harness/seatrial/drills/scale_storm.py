@@ -7,7 +7,7 @@ keeps its connections until its calls have ended, so a wave begins when those of
 
 from __future__ import annotations
 
-from seatrial.cluster import Database, Scale
+from seatrial.cluster.ability import Database, Scale
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import ScaleRelease

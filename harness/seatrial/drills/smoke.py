@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from seatrial.cluster import KafkaFaults
-from seatrial.cluster.values import merge
+from seatrial.cluster.broker import BrokerProcess
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
@@ -98,7 +97,7 @@ SECURED = replace(
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
     values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),
-    needs=(*KAFKA.needs, KafkaFaults),
+    needs=(*KAFKA.needs, BrokerProcess),
     core=False,
     on_kind=False,
 )

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from seatrial.cluster import Cluster, ClusterError, Kill, Replica
-from seatrial.fault import NotHealed, lacking
+from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster.ability import Kill
+from seatrial.fault import NotHealed
 
 #: the one health path that every engine of this wire has; it never asks the database
 _HEALTH_PATH = "/healthz"
@@ -41,11 +42,10 @@ def names(cluster: Cluster) -> list[str]:
 
 async def all_ready(cluster: Cluster, replicas: Sequence[str], fault: str) -> None:
     """Returns when their readiness probes pass; raises NotHealed when one does not in the cluster's time."""
-    if not isinstance(cluster, Kill):
-        raise lacking(cluster, fault, "Kill")
+    processes = cluster.ability(Kill)
     try:
         # A replica that runs is only waited for.
-        await asyncio.gather(*(cluster.start(name, wait_ready=True) for name in replicas))
+        await asyncio.gather(*(processes.start(name, wait_ready=True) for name in replicas))
     except ClusterError as err:
         raise NotHealed(f"{fault} is healed, but {err}") from err
 

@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 
 import aiohttp
 
-from seatrial.cluster import Cluster, Kafka
-from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Kill
+from seatrial.cluster.broker import Broker
+from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
 from seatrial.fault.liveness import all_ready, names
 from seatrial.observe.final_state import parse_metrics
 
@@ -24,15 +26,13 @@ class MissingTopic(Bare):
     """Bites when a replica counts an error of publishing; healed by making the topics."""
 
     name: ClassVar[str] = "missing_topic"
+    needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
     topics: tuple[str, ...]
     target: str = BROKER
     bite_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"topics": list(self.topics)}
-
-    async def setup(self, cluster: Cluster) -> None:
-        self._has_broker(cluster)
 
     async def inject(self, cluster: Cluster) -> None:
         """The work that needs the topics is the scenario's to begin."""
@@ -53,12 +53,7 @@ class MissingTopic(Bare):
         raise FaultDidNotBite(f"{self.name}: no replica counted an error within {self.bite_within_s:g} s")
 
     async def heal(self, cluster: Cluster) -> None:
-        await self._has_broker(cluster).broker().create_topics(self.topics)
+        await cluster.ability(Broker).create_topics(self.topics)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
-
-    def _has_broker(self, cluster: Cluster) -> Kafka:
-        if not isinstance(cluster, Kafka):
-            raise lacking(cluster, self.name, "Kafka")
-        return cluster

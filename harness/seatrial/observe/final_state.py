@@ -18,7 +18,8 @@ from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster import Cluster, Replica
+from seatrial.cluster.ability import Aliases, Database, Exits, Logs
 from seatrial.cluster.broker import Broker
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
@@ -63,22 +64,25 @@ async def observe(
     broker: Broker | None = None,
 ) -> None:
     """Raises psycopg.Error or ObservationFailed when the final state cannot be read."""
-    if isinstance(cluster, Database):
-        await observe_database(cluster.dsn(), recorder)
+    if cluster.has(Database):
+        dsn = cluster.ability(Database).dsn()
+        await observe_database(dsn, recorder)
         if broker is not None:
-            aliases = cluster.aliases() if isinstance(cluster, Aliases) else {}
-            await observe_outbox_audit(cluster.dsn(), recorder, aliases)
+            aliases = cluster.ability(Aliases).aliases() if cluster.has(Aliases) else {}
+            await observe_outbox_audit(dsn, recorder, aliases)
             await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)
     await observe_metrics(cluster.replicas(), recorder)
-    if isinstance(cluster, Exits):
+    if cluster.has(Exits):
+        exits = cluster.ability(Exits)
         for replica in cluster.replicas():
-            for code in cluster.unasked_exits(replica.name):
+            for code in exits.unasked_exits(replica.name):
                 recorder.info(OBSERVER, "exit", {"node": replica.name, "exit_code": code})
-    if isinstance(cluster, Logs):
+    if cluster.has(Logs):
+        logs = cluster.ability(Logs)
         for replica in cluster.replicas():
-            scan_log(cluster, replica.name, log_patterns, recorder)
+            scan_log(logs, replica.name, log_patterns, recorder)
 
 
 class ObservationFailed(Exception):
@@ -210,11 +214,11 @@ def parse_metrics(text: str) -> dict[str, float]:
     return {name: value for name, value in series.items() if value == value and abs(value) != float("inf")}  # noqa: PLR0124
 
 
-def scan_log(cluster: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
+def scan_log(logs: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
     """Records the first lines that match each pattern; an empty list is a statement too."""
     for pattern in patterns:
         expression = re.compile(pattern)
-        with cluster.log_path(node).open(errors="replace") as lines:
+        with logs.log_path(node).open(errors="replace") as lines:
             matches = list(
                 islice((line.rstrip("\n") for line in lines if expression.search(line)), MATCHES_MAX)
             )

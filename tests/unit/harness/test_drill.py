@@ -16,12 +16,14 @@ from aiohttp import web
 from small_engine import SmallEngine
 
 from seatrial.client import CallFailed
-from seatrial.cluster import ClusterError, Kill
+from seatrial.cluster import ClusterError
+from seatrial.cluster.ability import Kill
 from seatrial.drill import NOT_UP, Drill, describe, draw, judge_folder, run
 from seatrial.drills import CATALOGUE
-from seatrial.environment import Environment, Misuse, Options
+from seatrial.environment import Environment
 from seatrial.follow import follow
 from seatrial.history import History, Op, Recorder
+from seatrial.options import Misuse, Options
 from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.workload import Handler, Start, WorkerSpec, Workload

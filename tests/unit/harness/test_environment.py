@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.cluster import Kafka, KafkaFaults, KafkaNetwork
-from seatrial.cluster.values import merge
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drills import CATALOGUE, select
-from seatrial.environment import Environment, Misuse, Options, engine_variables, read_values
+from seatrial.environment import Environment
+from seatrial.options import Misuse, Options, read_values
 from seatrial.trial import new_options
 
 OVERLAYS = Path(__file__).parents[3] / "values"
@@ -80,7 +81,7 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
 
 def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
     own, external = Options(1, tmp_path), Options(1, tmp_path, brokers="kafka-0:9092")
-    needs = (Kafka, KafkaNetwork, KafkaFaults)
+    needs = (Broker, BrokerNetwork, BrokerProcess)
     assert Environment(own).lacks(needs) == []
     assert Environment(external).lacks(needs) == ["KafkaNetwork", "KafkaFaults"]
 

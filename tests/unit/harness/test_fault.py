@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from seatrial.cluster import Cluster, ClusterError
-from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster.attach.cluster import AttachedCluster
 from seatrial.fault import (
     ALL_REPLICAS,
     BROKER,

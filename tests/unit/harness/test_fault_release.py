@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from seatrial.cluster import ClusterSpec, Exposure, Replica, Scaled
+from seatrial.cluster import ClusterSpec, Replica
+from seatrial.cluster.ability import Exposure, Scaled
 from seatrial.fault import FaultDidNotBite
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.scale import ScaleRelease
