@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from seatrial.cluster import ClusterSpec
+from seatrial.cluster.ability import Pause
 from seatrial.cluster.local.cluster import LocalCluster
 
 
@@ -16,7 +17,7 @@ async def main() -> None:
     cluster = LocalCluster(ClusterSpec(replicas=2, folder=Path(folder), engine_command=engine_command))
     try:
         await cluster.up()
-        await cluster.pause("replica-1")
+        await cluster.ability(Pause).pause("replica-1")
         print("up", flush=True)
         await asyncio.Event().wait()
     finally:
