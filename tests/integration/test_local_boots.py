@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from seatrial.cluster import ClusterError, ClusterSpec
-from seatrial.cluster.ability import Boots, Exits, Logs, Reconfigure, RollingReconfigure
+from seatrial.cluster.ability import Boots, Exits, Kill, Logs, Reconfigure, RollingReconfigure
 from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.values import engine_variables
