@@ -314,7 +314,7 @@ async def test_a_kill_takes_the_replicas_children_with_it(cluster: LocalCluster)
 async def is_at_rest(cluster: LocalCluster) -> bool:
     """What the database had to say to its clients is said, and through the proxy, which ran while we asked."""
     busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = current_database()"
-    return await one(cluster.ability(Database).dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0
+    return bool(await one(cluster.ability(Database).dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0)
 
 
 async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(

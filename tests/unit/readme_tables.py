@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import readme_limits
+from citations import CONTRACT, linked
 from prometheus_client import Metric
 
 from seatrial.check import CHECKS
 from seatrial.drills import CATALOGUE
 from windlass import config, states
+from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.metrics import Metrics
 from windlass.variable import Variable
 
@@ -39,8 +41,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
     "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
-    "BO": ("dispatch/relay.py", "dispatch/publishers/librdkafka.py"),
-    "PW": ("dispatch/publishers/librdkafka.py", "dispatch/publishers/one_name.py"),
+    "BO": ("dispatch/relay.py", "dispatch/kafka/librdkafka.py"),
+    "PW": ("dispatch/kafka/librdkafka.py", "dispatch/kafka/one_name.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
@@ -103,6 +105,7 @@ def guarantees() -> str:
 
 
 def drills() -> str:
+    contract = (ROOT / CONTRACT).read_text(encoding="utf-8")
     rows = [
         "| drill | core | mode | what happens | what must hold | judged by |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -110,7 +113,8 @@ def drills() -> str:
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
         core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
-        row = (_link(drill.id, module), core, drill.mode, drill.title, drill.promise, " ".join(drill.checks))
+        promise = linked(drill.promise, contract, f"../{CONTRACT}")
+        row = (_link(drill.id, module), core, drill.mode, drill.title, promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")
     return _lines(rows)
 
@@ -222,6 +226,8 @@ def _default(variable: Variable) -> str:
 
 def _families(dispatch_mode: str) -> Iterator[tuple[Metric, tuple[str, ...]]]:
     registry = Metrics(dispatch_mode).registry
+    if dispatch_mode == "kafka_outbox":
+        KafkaMetrics(registry)
     for collector in registry._collector_to_names:
         labels = tuple(getattr(collector, "_labelnames", ()))
         for metric in collector.collect():

@@ -99,8 +99,10 @@ def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
         (
             "L5",
             ATTACHED,
-            "needs Kill, Database, which an attached cluster does not have; "
-            "run it on --backend local or --backend kind",
+            (
+                "needs Kill, Database, which an attached cluster does not have; "
+                "run it on --backend local or --backend kind"
+            ),
         ),
     ],
 )
