@@ -9,8 +9,8 @@ from typing import Any, Self
 
 from seatrial.cluster import Cluster, ClusterSpec, Entrance, backends
 from seatrial.cluster.backend import Services
-from seatrial.cluster.values import merge
-from seatrial.options import Options, read_values
+from seatrial.cluster.values import merge, read_values
+from seatrial.options import Options
 
 
 class Environment:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import yaml
-
-from seatrial.cluster.values import merge
 
 
 class Misuse(Exception):
@@ -48,19 +42,3 @@ class BrokerLogin:
     password: str = field(repr=False)
     mechanism: str = "SCRAM-SHA-512"
     ca_path: str | None = None
-
-
-def read_values(files: Sequence[Path]) -> dict[str, Any]:
-    """As helm's -f, given several times. Raises Misuse for a file that is not a YAML mapping."""
-    merged: dict[str, Any] = {}
-    for path in files:
-        try:
-            found = yaml.safe_load(path.read_text())
-        except OSError as err:
-            raise Misuse(f"--values {path}: {err.strerror}; give a readable YAML file") from err
-        except yaml.YAMLError as err:
-            raise Misuse(f"--values {path}: not YAML: {' '.join(str(err).split())}") from err
-        if not isinstance(found, dict | None):
-            raise Misuse(f"--values {path}: holds a {type(found).__name__}; a values file is a mapping")
-        merged = merge(merged, found or {})
-    return merged

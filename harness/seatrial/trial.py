@@ -16,13 +16,13 @@ from typing import Any
 from seatrial import loop, report
 from seatrial.client import TRANSPORTS
 from seatrial.cluster import Cluster, backends
-from seatrial.cluster.values import merge
+from seatrial.cluster.values import merge, read_values
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
 from seatrial.environment import Environment
 from seatrial.follow import follow
 from seatrial.history import HISTORY_FILE, BrokenHistory
-from seatrial.options import BrokerLogin, Misuse, Options, read_values
+from seatrial.options import BrokerLogin, Misuse, Options
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.cluster.values import engine_variables, merge
+from seatrial.cluster.values import engine_variables, merge, read_values
 from seatrial.drills import CATALOGUE, select
-from seatrial.options import Misuse, read_values
+from seatrial.options import Misuse
 from seatrial.trial import new_options
 
 OVERLAYS = Path(__file__).parents[3] / "values"
