@@ -8,9 +8,9 @@ import pytest
 from engine_client import EngineClient
 from engine_on_trial import REPLICA, StartEngine
 from engine_process import RunWindlass
-from patience import eventually
 from workflow import END, service
 
+from patience import eventually
 from seatrial.cluster.ability import Partition
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+from seatrial.check.probe_truth import LIVENESS, READINESS
 from seatrial.client import RecordingClient
 from seatrial.cluster.ability import Commands, Database, Kill, Restarts, Siblings
 from seatrial.cluster.values import engine_variables
@@ -30,8 +31,6 @@ NOTICE_BOUND_S = 2.0
 AWAY_S = 4.5
 UNMIGRATED_S = 4.5
 PROBE_EVERY_S = 0.4
-LIVENESS = ("/healthz", "/health")
-READINESS = ("/ready", "/readyz")
 UNMIGRATED = "unmigrated"
 PENDING = "migrations_pending"
 DRAIN_S = 30.0

@@ -9,11 +9,8 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Kill
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence
 from seatrial.fault.liveness import all_ready, names, silence
-
-_ANSWER_WITHIN_S = 1.0
-_GONE_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class _ReplicaGoesAway(Bare):
         return {"signal": self.signal}
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {"silence": await _silence(cluster, self.target, self.name)}
+        return {"silence": await silence(cluster, self.target, self.name)}
 
     async def heal(self, cluster: Cluster) -> None:
         await cluster.ability(Kill).start(self.target, wait_ready=False)
@@ -98,7 +95,7 @@ class KillAllReplicas(Bare):
         await asyncio.gather(*(replicas.kill(name) for name in names(cluster)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {"silence": {name: await _silence(cluster, name, self.name) for name in names(cluster)}}
+        return {"silence": {name: await silence(cluster, name, self.name) for name in names(cluster)}}
 
     async def heal(self, cluster: Cluster) -> None:
         replicas = cluster.ability(Kill)
@@ -106,10 +103,3 @@ class KillAllReplicas(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
-
-
-async def _silence(cluster: Cluster, replica: str, fault: str) -> str:
-    cause = await silence(cluster, replica, answer_within_s=_ANSWER_WITHIN_S, give_up_after_s=_GONE_WITHIN_S)
-    if cause is None:
-        raise FaultDidNotBite(f"{fault}: {replica} still answers {_GONE_WITHIN_S:g} s after it")
-    return cause

@@ -13,6 +13,7 @@ from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.replicas import LocalReplica
 from seatrial.cluster.probe import failure
+from seatrial.cluster.process import children, runs
 from seatrial.cluster.values import merge
 from seatrial.deadline import Deadline
 
@@ -41,32 +42,18 @@ class LocalBoots(Boots):
         process, probe = replica.process, replica.container.probes.get("readiness")
         began_s = time.monotonic()
         process.start()
-        children: dict[int, psutil.Process] = {}
+        seen: dict[int, psutil.Process] = {}
         ready = False
         async for _ in Deadline(bound_s).attempts(_LOOK_INTERVAL_S):
             if not process.running:
                 break
-            for child in _children(process.pid):
-                children.setdefault(child.pid, child)
+            for child in children(process.pid):
+                seen.setdefault(child.pid, child)
             ready = probe is not None and await failure(self._foundation.session, probe) is None
             if ready:
                 break
         took_s = time.monotonic() - began_s
-        left = sum(map(_runs, children.values())) if not process.running else 0
+        left = sum(map(runs, seen.values())) if not process.running else 0
         written = process.log_path.read_text(errors="replace")
         output = self._launcher.without_secret(written)
         return BootReport(process.exit_code, ready, output, output != written, round(took_s, 3), left)
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
