@@ -66,6 +66,8 @@ OF_THE_OWNER: Mapping[type, frozenset[str]] = {Broker: frozenset({"start", "clos
 
 async def exercised(cluster: Cluster, kind: type, folder: Path) -> None:
     """Raises AssertionError when a method does not do what it says, or when the exercise does not call it."""
+    for name in (replica.name for replica in cluster.replicas()):
+        await is_ready(cluster, name)
     used: set[str] = set()
     await EXERCISES[kind](_Watched(cluster.ability(kind), used), cluster, folder)
     assert unused(kind, used) == set(), f"the exercise of {kind.__name__} does not call all of it"
@@ -214,9 +216,9 @@ async def exits(ability: Exits, cluster: Cluster, _folder: Path) -> None:
 
 
 async def restarts(ability: Restarts, cluster: Cluster, _folder: Path) -> None:
-    before = ability.restarts(REPLICA)
-    await cluster.ability(Kill).kill(REPLICA)
-    await eventually(lambda: ability.restarts(REPLICA) == before + 1, "it was started again")
+    before = ability.restarts(OTHER)
+    await cluster.ability(Kill).kill(OTHER)
+    await eventually(lambda: ability.restarts(OTHER) == before + 1, "it was started again")
 
 
 async def logs(ability: Logs, cluster: Cluster, _folder: Path) -> None:
@@ -313,15 +315,17 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
     ended = await ability.terminate_sessions(REPLICA)
     assert 0 < ended < len(before), "not one replica's alone"
     assert len(before - set(await rows(dsn, sessions))) >= ended
-    await ability.crash()
-    await ability.start()
-    assert await rows(dsn, "SELECT 1") == [(1,)]
-    await ability.stop("fast")
-    await is_down(dsn)
-    await ability.start()
-    await ability.stop("immediate")
-    await is_down(dsn)
-    await ability.start()
+    try:
+        await ability.crash()
+        await ability.start()
+        assert await rows(dsn, "SELECT 1") == [(1,)]
+        await ability.stop("fast")
+        await is_down(dsn)
+        await ability.start()
+        await ability.stop("immediate")
+        await is_down(dsn)
+    finally:
+        await ability.start()
     for name in (REPLICA, OTHER):
         await is_ready(cluster, name)
 
