@@ -335,6 +335,7 @@ async def test_a_fault_after_which_a_replica_stays_away_is_not_healed(
 ) -> None:
     made = LocalCluster(spec(tmp_path, replicas=1), postgres=server)
     await made.up()
+    await goes_on_beating(made, "replica-0")
     try:
         monkeypatch.setattr("seatrial.cluster.local.processes.READY_WITHIN_S", 0.5)
         with pytest.raises(
