@@ -6,8 +6,8 @@ and tests/kind/test_kind_abilities.py. The cluster has two replicas of the engin
 
 from __future__ import annotations
 
-import asyncio
 import os
+import random
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import confluent_kafka as kafka
 import psutil
 import psycopg
 import pytest
 
+from seatrial.client import RecordingClient
 from seatrial.cluster import Cluster, ClusterError, Replica
 from seatrial.cluster.ability import (
     Aliases,
@@ -41,20 +41,23 @@ from seatrial.cluster.ability import (
     Sockets,
     Upgrade,
 )
-from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, CutMode
-from seatrial.cluster.kafka_client import Access, KafkaAdmin
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consumer, CutMode, Record
+from seatrial.cluster.brokers import new_consumer
 from seatrial.cluster.values import engine_variables
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline, until
-from seatrial.drill import KAFKA_VALUES
+from seatrial.drill import OUTBOX_VALUES
 from seatrial.fault.liveness import silence
+from seatrial.history import Recorder
+from seatrial.workload.linear import linear
 
 REPLICAS = 2
 REPLICA, OTHER = "replica-0", "replica-1"
 WITHIN_S = 60.0
 BOOT_BOUND_S = 40.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
-TOPIC, GROUP = "workflow.jobs.exercise", "workflow.workers.exercise"
+WORK = linear(1, name="exercise")
+UNUSED = "exercise-unused"
 _EVERY_S = 0.1
 
 Exercise = Callable[[Any, Cluster, Path], Awaitable[None]]
@@ -136,7 +139,8 @@ async def eventually(probe: Callable[[], bool | Awaitable[bool]], what: str) -> 
 async def reaches_broker(cluster: Cluster, name: str, *, is_so: bool = True) -> None:
     """Or has no connection to it any more."""
     sockets = cluster.ability(Sockets)
-    port = str(cluster.ability(Broker).engine_values(secured=False)["seedBrokers"]).rpartition(":")[2]
+    values = cluster.ability(Broker).engine_values(secured=False)
+    port = str(values["kafka"]["seedBrokers"]).rpartition(":")[2]
 
     async def is_as_asked() -> bool:
         peers = await sockets.peers(name)
@@ -262,7 +266,7 @@ async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> 
 
 
 async def rolling_reconfigure(ability: RollingReconfigure, cluster: Cluster, _folder: Path) -> None:
-    for values, is_so in ((POLLING, False), (KAFKA_VALUES, True)):
+    for values, is_so in ((POLLING, False), (OUTBOX_VALUES, True)):
         await ability.reconfigure_all(values)
         for name in (REPLICA, OTHER):
             assert await answers(cluster, name, "/ready", 5.0)
@@ -377,59 +381,53 @@ async def nodes(ability: Nodes, cluster: Cluster, _folder: Path) -> None:
 # -- the broker
 
 
-async def broker(ability: Broker, _cluster: Cluster, _folder: Path) -> None:
-    await ability.create_topics([TOPIC])
-    await ability.create_topics([TOPIC])
-    await asyncio.to_thread(_produce, ability.access())
-    assert [(record.key, record.value) for record in await ability.records()] == [(b"key", b"value")]
-    members = await _members(ability)
-    assert members.keys() == {"exercise"}
-    assert members["exercise"] > 0
-    assert ability.engine_values(secured=False)["seedBrokers"]
-    assert all(ability.secrets())
-    await ability.delete_topics([TOPIC])
-    assert await ability.records() == []
-    await ability.create_topics([TOPIC])
-    await ability.clear()
-    assert await ability.records() == []
-
-
-def _produce(access: Access) -> None:
-    producer = kafka.Producer(access.configured())
-    producer.produce(TOPIC, b"value", key=b"key")
-    assert producer.flush(WITHIN_S) == 0
-
-
-def _sent(values: Mapping[str, Any]) -> bool:
-    """Whether a record arrives, by the secured way that the chart's values lead."""
-    options = {
-        "bootstrap.servers": values["seedBrokers"],
-        "security.protocol": "SASL_SSL",
-        "sasl.mechanism": "SCRAM-SHA-512",
-        "sasl.username": values["saslUsername"],
-        "sasl.password": values["saslPassword"],
-        "ssl.ca.location": values["tlsCaPath"],
-        "message.timeout.ms": 5_000,
-        "log_level": 0,
-    }
-    arrived: list[bool] = []
-    producer = kafka.Producer(options)
-    producer.produce(TOPIC, b"value", on_delivery=lambda error, _: arrived.append(error is None))
-    producer.flush(WITHIN_S)
-    return arrived == [True]
-
-
-async def _members(broker: Broker) -> Mapping[str, int]:
-    consumer = kafka.Consumer({**broker.access().configured(), "group.id": GROUP, "client.id": "exercise"})
+async def broker(ability: Broker, cluster: Cluster, folder: Path) -> None:
+    """One job goes through it. Its definition stays, so its destination must, too: engines look for it at boot."""
+    (job_type,) = WORK.job_types()
+    await ability.until_ready(WITHIN_S)
+    assert ability.destination(job_type)
+    await ability.create_destinations([job_type, UNUSED])
+    await ability.create_destinations([job_type])
+    assert set(ability.destinations()) == {job_type, UNUSED}
+    await ability.delete_destinations([UNUSED])
+    assert set(ability.destinations()) == {job_type}
+    await _start_one(cluster, folder)
+    consumer = new_consumer(ability.consumer_access(), job_type, name="exercise", session_timeout_s=10.0)
     try:
-        consumer.subscribe([TOPIC])
-        async for _ in Deadline(WITHIN_S).attempts(0):
-            await asyncio.to_thread(consumer.poll, 0.2)
-            if (found := (await broker.members([GROUP])).get(GROUP)) and sum(found.values()):
-                return found
+        record = await _first_record(consumer)
+        await eventually(lambda: _consumes(ability, job_type), "the consumer is known")
+        await consumer.acknowledge(record)
     finally:
-        await asyncio.to_thread(consumer.close)
-    raise AssertionError("the consumer got no partition in time")
+        await consumer.close()
+    assert record in await ability.records()
+    assert all(ability.secrets())
+    log = cluster.ability(Logs).log_path(REPLICA).read_text()
+    for line in (*ability.boot_lines(secured=False), *ability.destination_lines([])):
+        assert line in log
+    await ability.clear()
+    assert (await ability.records(), ability.destinations()) == ([], {})
+    await ability.create_destinations([job_type])
+
+
+async def _start_one(cluster: Cluster, folder: Path) -> None:
+    recorder = Recorder(folder)
+    try:
+        async with RecordingClient("client-0", cluster.replicas(), recorder, random.Random(1)) as client:
+            assert (await client.upload(WORK.definitions[0])).ok
+            assert (await client.start(WORK.definitions[0]["id"], {})).ok
+    finally:
+        recorder.close()
+
+
+async def _first_record(consumer: Consumer) -> Record:
+    async for _ in Deadline(WITHIN_S).attempts(0):
+        if (record := await consumer.next()) is not None:
+            return record
+    raise AssertionError("the consumer got nothing in time")
+
+
+async def _consumes(broker: Broker, job_type: str) -> bool:
+    return "exercise" in (await broker.consumers([job_type])).get(job_type, ())
 
 
 async def broker_network(ability: BrokerNetwork, cluster: Cluster, _folder: Path) -> None:
@@ -445,23 +443,24 @@ async def broker_network(ability: BrokerNetwork, cluster: Cluster, _folder: Path
 
 
 async def broker_process(ability: BrokerProcess, cluster: Cluster, _folder: Path) -> None:
+    """Each way to log in has its turn in a drill of its own."""
+    whole, boots = cluster.ability(Broker), cluster.ability(Boots)
     for end in (ability.crash, ability.stop):
         await end()
         with pytest.raises(ClusterError):
-            await KafkaAdmin(ability.access()).until_ready(1.0)
-        await ability.start()
+            await whole.until_ready(1.0)
+        await whole.start()
     ability.capture()
-    secured, stranger = ability.engine_values(secured=True), ability.stranger_values()
-    await cluster.ability(Broker).create_topics([TOPIC])
-    assert await asyncio.to_thread(_sent, secured)
-    assert not await asyncio.to_thread(_sent, stranger)
-    assert stranger["saslUsername"] != secured["saslUsername"]
-    wire = read_wire(ability.captured(), ability.secrets())
+    refused, accepted = ability.refused_logins(WORK.job_types())[0], ability.accepted_logins()[0]
+    bad = await boots.boot(refused.values, bound_s=BOOT_BOUND_S)
+    assert bad.exit_code, bad.output
+    assert all(line in bad.output for line in refused.expected)
+    good = await boots.boot(accepted.values, bound_s=BOOT_BOUND_S)
+    assert good.ready, good.output
+    assert all(line in good.output for line in accepted.expected)
+    wire = read_wire(ability.captured(), [*whole.secrets(), *refused.needles])
     assert wire.streams > 0
     assert (wire.plain_streams, wire.needles_seen) == (0, 0)
-    other = ability.other_authority()
-    assert b"BEGIN CERTIFICATE" in other.read_bytes()
-    assert other.read_bytes() != Path(str(secured["tlsCaPath"])).read_bytes()
 
 
 EXERCISES: Mapping[type, Exercise] = {

@@ -14,7 +14,7 @@ import typer
 from seatrial.cluster import backends
 
 if TYPE_CHECKING:
-    from seatrial.options import Options
+    from seatrial.cluster.options import Options
     from seatrial.playground import State
 
 PASSED, NOT_PASSED, BROKEN, INTERRUPTED = 0, 1, 2, 130
@@ -287,9 +287,9 @@ def _plainly() -> Iterator[None]:
     import asyncio
 
     from seatrial.cluster import ClusterError
+    from seatrial.cluster.options import Misuse
     from seatrial.drill import describe
     from seatrial.history import BrokenHistory
-    from seatrial.options import Misuse
     from seatrial.render import RenderError
     from seatrial.report.store import BrokenResult
 

@@ -9,8 +9,9 @@ from typing import Any, Self
 
 from seatrial.cluster import Cluster, ClusterSpec, Entrance, backends
 from seatrial.cluster.backend import Services
+from seatrial.cluster.broker import BrokerKind
+from seatrial.cluster.options import Options
 from seatrial.cluster.values import merge, read_values
-from seatrial.options import Options
 
 
 class Environment:
@@ -50,12 +51,12 @@ class Environment:
         replicas: int,
         values: Mapping[str, Any],
         restart: bool = False,
-        broker: bool = False,
+        broker: BrokerKind | None = None,
         entrance: Entrance = "replicas",
     ) -> Cluster:
         """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
 
-        With `broker` it has the run's, emptied of what was there.
+        With `broker` it has the run's of that kind, emptied of what was there.
         """
         spec = ClusterSpec(
             replicas=self.options.replicas or replicas,

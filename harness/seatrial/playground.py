@@ -16,10 +16,10 @@ import psutil
 
 from seatrial.cluster import Replica
 from seatrial.cluster.ability import Database
+from seatrial.cluster.options import Misuse
 from seatrial.cluster.process import runs, tail
 from seatrial.deadline import Deadline, until_blocking
 from seatrial.environment import Environment
-from seatrial.options import Misuse
 
 STATE_FILE = "state.json"
 LOG_FILE = "up.log"

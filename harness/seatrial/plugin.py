@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     import asyncio
 
     from seatrial.cluster import Cluster
+    from seatrial.cluster.options import Options
     from seatrial.drill import Drill
     from seatrial.environment import Environment
-    from seatrial.options import Options
     from seatrial.verdict import DrillResult
 
 Result = TypeVar("Result")
@@ -59,8 +59,8 @@ def pytest_collection_modifyitems(
     asked: str | None = config.getoption(_DRILLS)
     if not asked:
         return
+    from seatrial.cluster.options import Misuse
     from seatrial.drills import select
-    from seatrial.options import Misuse
 
     names = [] if asked in {"core", "all"} else [name.strip() for name in asked.split(",") if name.strip()]
     try:
@@ -174,7 +174,7 @@ def _drill_session(config: pytest.Config) -> DrillSession:
 
 
 def _options(config: pytest.Config) -> Options:
-    from seatrial.options import Misuse
+    from seatrial.cluster.options import Misuse
     from seatrial.render import RenderError
     from seatrial.trial import new_options
 

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from seatrial import drill
+from seatrial.cluster.options import Options
 from seatrial.environment import Environment
-from seatrial.options import Options
 from seatrial.verdict import Outcome
 
 pytestmark = pytest.mark.slow

@@ -9,8 +9,8 @@ from seatrial.cluster import ClusterError, ClusterSpec, MissingAbility
 from seatrial.cluster.ability import Kill
 from seatrial.cluster.attach.cluster import AttachedCluster
 from seatrial.cluster.backends import BACKENDS
+from seatrial.cluster.options import Options
 from seatrial.environment import Environment
-from seatrial.options import Options
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from seatrial.cluster import Cluster, ClusterSpec, MissingAbility
 from seatrial.cluster.backend import Services
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork
-from seatrial.cluster.kafka import KafkaServer
-from seatrial.drill import KAFKA_VALUES
-from seatrial.options import Options
+from seatrial.cluster.brokers import DEFAULT
+from seatrial.cluster.options import Options
+from seatrial.drill import OUTBOX_VALUES
 
 pytestmark = [
     # Its jars come from a repository, the first time on a machine.
@@ -36,8 +36,8 @@ async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def cluster(services: Services, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    spec = ClusterSpec(REPLICAS, KAFKA_VALUES, folder=tmp_path_factory.mktemp("cluster"))
-    made = await services.cluster(spec, restart=True, broker=True)
+    spec = ClusterSpec(REPLICAS, OUTBOX_VALUES, folder=tmp_path_factory.mktemp("cluster"))
+    made = await services.cluster(spec, restart=True, broker=DEFAULT)
     await made.up()
     yield made
     await made.down()
@@ -53,12 +53,15 @@ async def test_the_ability(cluster: Cluster, kind: type, tmp_path: Path) -> None
 
 
 async def test_of_somebody_elses_broker_only_what_breaks_nothing_is_handed_out(tmp_path: Path) -> None:
-    async with KafkaServer(tmp_path / "kafka.log") as running:
-        options = Options(1, tmp_path, brokers=running.access().bootstrap)
+    running = DEFAULT.new_server(tmp_path / "broker.log", lambda _line: None)
+    try:
+        await running.start()
+        address = str(running.engine_values(secured=False)["kafka"]["seedBrokers"])
+        options = Options(1, tmp_path, brokers=address)
         services = ENTRY.open(options, {}, lambda _line: None)
         try:
-            spec = ClusterSpec(REPLICAS, KAFKA_VALUES, folder=tmp_path)
-            made = await services.cluster(spec, restart=False, broker=True)
+            spec = ClusterSpec(REPLICAS, OUTBOX_VALUES, folder=tmp_path)
+            made = await services.cluster(spec, restart=False, broker=DEFAULT)
             assert made.abilities == ENTRY.abilities(options)
             try:
                 await made.up()
@@ -69,8 +72,10 @@ async def test_of_somebody_elses_broker_only_what_breaks_nothing_is_handed_out(t
                 made.ability(BrokerNetwork)
         finally:
             await services.close()
+    finally:
+        await running.close()
 
 
 async def test_without_a_broker_none_is_handed_out(services: Services, tmp_path: Path) -> None:
-    made = await services.cluster(ClusterSpec(1, folder=tmp_path), restart=False, broker=False)
+    made = await services.cluster(ClusterSpec(1, folder=tmp_path), restart=False, broker=None)
     assert set(OFFERED) - made.abilities == {kind for kind in EXERCISES if kind.__name__.startswith("Broker")}

@@ -17,7 +17,7 @@ from seatrial.cluster.ability import Boots, Exits, Kill, Logs, Reconfigure, Roll
 from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.values import engine_variables
-from seatrial.drill import KAFKA_VALUES
+from seatrial.drill import OUTBOX_VALUES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -105,7 +105,7 @@ async def test_without_a_broker_kafka_mode_is_refused_by_name(server: PostgresSe
     made = cluster(server, tmp_path)
     try:
         with pytest.raises(ClusterError, match="no broker"):
-            await made.ability(Boots).boot(KAFKA_VALUES, bound_s=BOUND_S)
+            await made.ability(Boots).boot(OUTBOX_VALUES, bound_s=BOUND_S)
     finally:
         await made.down()
 

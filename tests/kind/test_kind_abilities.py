@@ -11,10 +11,11 @@ import pytest_asyncio
 from ability_exercises import REPLICAS, exercised
 from seatrial.cluster import Cluster, ClusterSpec
 from seatrial.cluster.backends import BACKENDS
+from seatrial.cluster.brokers import DEFAULT
 from seatrial.cluster.kind.cluster import KindCluster
 from seatrial.cluster.kind.shared import SharedServices
-from seatrial.drill import KAFKA_VALUES
-from seatrial.options import Options
+from seatrial.cluster.options import Options
+from seatrial.drill import OUTBOX_VALUES
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 OFFERED = sorted(
@@ -24,8 +25,8 @@ OFFERED = sorted(
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def cluster(shared: SharedServices, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    spec = ClusterSpec(REPLICAS, KAFKA_VALUES, folder=tmp_path_factory.mktemp("cluster"))
-    made = KindCluster(spec, shared, broker=await shared.emptied_broker())
+    spec = ClusterSpec(REPLICAS, OUTBOX_VALUES, folder=tmp_path_factory.mktemp("cluster"))
+    made = KindCluster(spec, shared, broker=await shared.emptied_broker(DEFAULT))
     await made.up()
     yield made
     await made.down()

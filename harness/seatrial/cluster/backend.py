@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from seatrial.cluster import Cluster, ClusterSpec
-from seatrial.options import Options
+from seatrial.cluster.broker import BrokerKind
+from seatrial.cluster.options import Options
 
 Say = Callable[[str], None]
 """Takes a line for whoever waits."""
@@ -18,9 +19,9 @@ class Services(ABC):
     """What the clusters of one run share on a backend (servers, a broker, nodes); each is made when first needed."""
 
     @abstractmethod
-    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: bool) -> Cluster:
-        """One that is not yet up. With `broker` it has the run's, emptied of what was there; with `restart` its
-        replicas are started again when they end. Raises ClusterError.
+    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> Cluster:
+        """One that is not yet up. With `broker` it has the run's of that kind, emptied of what was there; with
+        `restart` its replicas are started again when they end. Raises ClusterError.
         """
 
     @abstractmethod

@@ -12,7 +12,7 @@ from seatrial.cluster.attach.backend import ATTACH
 from seatrial.cluster.backend import Backend
 from seatrial.cluster.kind.backend import KIND
 from seatrial.cluster.local.backend import LOCAL
-from seatrial.options import Misuse, Options
+from seatrial.cluster.options import Misuse, Options
 
 BACKENDS: Mapping[str, Backend] = {entry.name: entry for entry in (LOCAL, KIND, ATTACH)}
 DEFAULT = LOCAL.name

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from seatrial.options import Misuse
+from seatrial.cluster.options import Misuse
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:

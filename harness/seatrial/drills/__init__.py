@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from seatrial.cluster import backends
+from seatrial.cluster.options import Misuse
 from seatrial.drill import Drill
 from seatrial.drills import (
     ack_lost,
@@ -46,7 +47,6 @@ from seatrial.drills import (
     zombie,
     zombie_same_name,
 )
-from seatrial.options import Misuse
 
 CATALOGUE: Mapping[str, Drill] = {
     drill.id: drill

@@ -11,7 +11,7 @@ import asyncio
 from seatrial.cluster.ability import Boots, Database, Siblings
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.port import Ports
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 
 #: ten seconds are the promise; the others are a process's start and the migrations, on a busy machine
@@ -33,11 +33,11 @@ async def scenario(context: ScenarioContext) -> None:
 
 async def _boot_on_empty_database(context: ScenarioContext, case: str, address: str) -> None:
     fresh = context.ability(Siblings).sibling(
-        context.folder / case.replace(" ", "-"), replicas=1, values=KAFKA_VALUES
+        context.folder / case.replace(" ", "-"), replicas=1, values=OUTBOX_VALUES
     )
     try:
-        brokers = {"kafka": {"seedBrokers": address}}
-        await context.boot(case, brokers, [address], bound_s=BOOT_BOUND_S, on=fresh)
+        values = context.broker_kind.address_values(address)
+        await context.boot(case, values, [address], bound_s=BOOT_BOUND_S, on=fresh)
     finally:
         await fresh.down()
 

@@ -117,7 +117,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="One Kafka job completed many times at once",
     promise="A job that Kafka brought is completed once as well, however many completions of it meet (contract 5.3).",
     checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),

@@ -127,7 +127,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="A Kafka worker dies with messages in hand",
     promise="The messages of a killed worker are in other hands as soon as its group has noticed (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),

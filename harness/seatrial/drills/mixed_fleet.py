@@ -1,4 +1,4 @@
-"""M3: while the mode rolls out, some replicas hand jobs to Kafka and others to pollers, with workers of both kinds.
+"""M3: while the mode rolls out, some replicas hand jobs to a broker and others to pollers, with workers of both kinds.
 
 A job may reach a worker both ways: the first completion wins, a poller's lease is respected, and when the last replica
 has changed nothing is left behind.
@@ -13,7 +13,7 @@ from typing import Any
 from seatrial.cluster.ability import Database, Kill, Reconfigure
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import engine_variables
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
@@ -39,14 +39,14 @@ async def scenario(context: ScenarioContext) -> None:
     replicas = context.ability(Reconfigure)
     await context.upload(WORK)
     context.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
-    context.workers.start(WORK.worker(), way="kafka")
+    context.workers.start(WORK.worker(), way="consume")
     await context.workers_joined()
     context.phase("load")
     load = context.spawn(context.load(context.schedule["starts"]))
     names = context.names
     for number, at_s in zip(context.schedule["order"], sorted(context.schedule["turns_s"]), strict=True):
         await context.at(at_s)
-        await replicas.reconfigure(names[number % len(names)], KAFKA_VALUES)
+        await replicas.reconfigure(names[number % len(names)], OUTBOX_VALUES)
     await load
     context.phase("drain")
     await context.drain(DRAIN_S)

@@ -15,7 +15,7 @@ from typing import Any
 from seatrial.cluster.ability import Database, Kill, Reconfigure
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import engine_variables
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear
@@ -26,9 +26,9 @@ REDELIVERY_S = 4.0
 DONE_WITHIN_S = 40.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
 TURNS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
-    ("to-kafka", KAFKA_VALUES, "kafka"),
+    ("to-kafka", OUTBOX_VALUES, "consume"),
     ("to-polling", POLLING, "poll"),
-    ("to-kafka-again", KAFKA_VALUES, "kafka"),
+    ("to-kafka-again", OUTBOX_VALUES, "consume"),
 )
 
 

@@ -2,12 +2,13 @@
 
 The broker is cut off until events wait in the outbox; then each replica is replaced in polling mode. No job may be
 lost: those that wait are polled for, those that a consumer had are done by whoever comes first. The rows that
-were left are published by nobody and stay as they are, and the engine forgets that there is such a thing as Kafka.
+were left are published by nobody and stay as they are, and the engine forgets that there is such a thing as a broker.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +16,9 @@ import msgspec
 
 from seatrial.cluster.ability import Database, Logs, RollingReconfigure, Sockets
 from seatrial.cluster.broker import Broker, BrokerNetwork
+from seatrial.cluster.brokers import BROKERS
 from seatrial.cluster.values import engine_variables, merge
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import BROKER_NAMES, OUTBOX_VALUES, Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.observe.final_state import observe_metrics
 from seatrial.scenario.context import ScenarioContext
@@ -30,7 +32,6 @@ BACKLOG_WITHIN_S = 20.0
 LOOKS = 3
 DRAIN_S = 60.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
-KAFKA_WORD = "(?i)kafka"
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -46,7 +47,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(context: ScenarioContext) -> None:
     await context.upload(WORK)
-    (consumer,) = context.workers.start(WORK.worker(), way="kafka")
+    (consumer,) = context.workers.start(WORK.worker(), way="consume")
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["before"])
@@ -84,14 +85,14 @@ async def _look(context: ScenarioContext) -> None:
 
 
 def _scan_logs(context: ScenarioContext) -> None:
-    """Since the turn: before it there was every reason to speak of Kafka."""
+    """Since the turn: before it there was every reason to name the broker."""
     logs = context.ability(Logs)
     for name in context.names:
         began_at = logs.run_began_at(name)
         lines = logs.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
-        matches = [line for line in lines if "kafka" in line.lower()][:20]
+        matches = [line for line in lines if re.search(BROKER_NAMES, line)][:20]
         context.recorder.info(
-            "observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches}
+            "observer", "log_scan", {"node": name, "pattern": BROKER_NAMES, "matches": matches}
         )
 
 
@@ -106,6 +107,7 @@ DRILL = Drill(
         "lease_s": 30,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
+        "broker_names": sorted(BROKERS),
         "outbox_left": True,
         "error_statuses_allowed": [0, 410, 503],
         "faults_min": 1,
@@ -114,7 +116,7 @@ DRILL = Drill(
     },
     needs=(Database, Broker, BrokerNetwork, Logs, Sockets, RollingReconfigure),
     values=merge(
-        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES
+        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), OUTBOX_VALUES
     ),
     mode="both",
     core=True,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from seatrial.cluster.broker import BrokerProcess
+from seatrial.cluster.brokers import DEFAULT
 from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
 from seatrial.scenario.context import ScenarioContext
@@ -56,7 +57,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 async def secured_scenario(context: ScenarioContext) -> None:
     await scenario(context)
-    context.look_at_wire("smoke", *LINEAR.topics())
+    context.look_at_wire("smoke", *context.destinations(LINEAR))
 
 
 DRILL = Drill(
@@ -79,7 +80,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="All workloads through Kafka, no fault",
     promise="In kafka_outbox mode every step type runs to its end, each job once, in order (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
@@ -96,7 +97,7 @@ SECURED = replace(
     promise="With sasl_scram_tls the same runs to its end, and no byte of it can be read on the way (contract 6.6).",
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
-    values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),
+    values=merge(KAFKA.values, DEFAULT.secured_values),
     needs=(*KAFKA.needs, BrokerProcess),
     core=False,
     on_kind=False,

@@ -15,7 +15,7 @@ from seatrial.cluster.ability import Database, Kill
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.fault.topic import MissingTopic
+from seatrial.fault.destination import MissingDestination
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
@@ -41,10 +41,10 @@ async def scenario(context: ScenarioContext) -> None:
     await context.upload(FLOWING)
     context.workers.start(FLOWING.worker(), 2)
     await context.workers_joined()
-    await context.upload(LATE, topics=False)
+    await context.upload(LATE, destinations=False)
     context.phase("load")
     loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("flowing", "late")))
-    async with context.inflicted(MissingTopic(tuple(LATE.topics()))):
+    async with context.inflicted(MissingDestination(tuple(sorted(LATE.job_types())))):
         await asyncio.sleep(AWAY_S)
     context.phase("heal")
     context.workers.start(together(LATE))

@@ -1,8 +1,8 @@
 """K6: workers take messages and never come back, and for a while nobody is in the group at all.
 
-One commits before it works and dies: its messages are gone for Kafka, so only the engine can send the jobs again. One
-completes its jobs, commits nothing and dies: its messages come again to whoever follows, who must be told that the jobs
-are done. The worker that comes last behaves, and finds everything.
+One acknowledges before it works and dies: the broker will not hand out its messages again, so only the engine can send
+the jobs again. One completes its jobs, acknowledges nothing and dies: its messages come again to whoever follows, who
+must be told that the jobs are done. The worker that comes last behaves, and finds everything.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ async def scenario(context: ScenarioContext) -> None:
     (hasty,) = context.workers.start(
         TAKEN.worker(
             handlers=dict.fromkeys(TAKEN.handlers, Handler(hold=True)),
-            commits="early",
+            acknowledges="early",
             session_timeout_s=SESSION_S,
         )
     )
-    (forgetful,) = context.workers.start(SEEN.worker(commits="never", session_timeout_s=SESSION_S))
+    (forgetful,) = context.workers.start(SEEN.worker(acknowledges="never", session_timeout_s=SESSION_S))
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
@@ -76,7 +76,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K6",
     title="Workers take messages and never come back",
-    promise="A worker that commits too early, or never, loses no job and completes none twice (contract 6.7).",
+    promise="A worker that acknowledges too early, or never, loses no job and completes none twice (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     plan=plan,
     scenario=scenario,

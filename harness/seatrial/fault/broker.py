@@ -1,4 +1,4 @@
-"""What happens to the Kafka broker: it crashes, or the network between it and the engines is cut."""
+"""What happens to the broker: it crashes, or the network between it and the engines is cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
-from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
 
@@ -31,11 +30,10 @@ class CrashBroker(Bare):
         await cluster.ability(BrokerProcess).crash()
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        access = cluster.ability(BrokerProcess).access()
         try:
-            await KafkaAdmin(access).until_ready(_SILENT_WITHIN_S)
+            await cluster.ability(BrokerProcess).until_ready(_SILENT_WITHIN_S)
         except ClusterError as err:
-            return {"metadata": str(err)}
+            return {"answer": str(err)}
         raise FaultDidNotBite(f"{self.name}: the broker still answers")
 
     async def heal(self, cluster: Cluster) -> None:

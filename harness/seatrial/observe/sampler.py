@@ -1,5 +1,5 @@
-"""Looks at a cluster while a drill goes on: who says to lead and what waits where jobs travel through Kafka, and who is
-connected where that is asked for.
+"""Looks at a cluster while a drill goes on: who says to lead and what waits where jobs travel through a broker, and who
+is connected where that is asked for.
 
 What changed is recorded, so a quiet run stays a short history. A node or a database that does not answer is no error
 here: faults do that.

@@ -14,8 +14,8 @@ from seatrial.cluster.ability import Kill, Nodes, Pause
 from seatrial.cluster.backend import Backend
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
+from seatrial.cluster.options import Misuse, Options
 from seatrial.drills import CATALOGUE, select
-from seatrial.options import Misuse, Options
 from seatrial.trial import new_options
 
 LOCAL, KIND, ATTACHED = (Options(1, Path(), backend=name) for name in ("local", "kind", "attach"))

@@ -19,12 +19,12 @@ from patience import eventually
 from seatrial.client import CallFailed
 from seatrial.cluster import ClusterError
 from seatrial.cluster.ability import Kill
+from seatrial.cluster.options import Misuse, Options
 from seatrial.drill import NOT_UP, Drill, describe, draw, judge_folder, run
 from seatrial.drills import CATALOGUE
 from seatrial.environment import Environment
 from seatrial.follow import follow
 from seatrial.history import History, Op, Recorder
-from seatrial.options import Misuse, Options
 from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.workload import Handler, Start, WorkerSpec, Workload

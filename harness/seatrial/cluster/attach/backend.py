@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster.backend import Backend, Say, Services
-from seatrial.options import Misuse, Options
+from seatrial.cluster.options import Misuse, Options
 
 
 def _open(options: Options, _values: Mapping[str, Any], _say: Say) -> Services:

@@ -24,7 +24,7 @@ from seatrial.cluster.ability import (
 )
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork
-from seatrial.options import Misuse, Options
+from seatrial.cluster.options import Misuse, Options
 
 _ABILITIES = frozenset(
     {

@@ -25,10 +25,9 @@ from seatrial.cluster.ability import (
     Sockets,
     Upgrade,
 )
-from seatrial.cluster.broker import Broker, BrokerNetwork
+from seatrial.cluster.broker import Broker, BrokerInCluster, BrokerNetwork
 from seatrial.cluster.kind.backend import KIND
 from seatrial.cluster.kind.boots import KindBoots
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.credentials import KindCredentials
 from seatrial.cluster.kind.database import KindDatabase
 from seatrial.cluster.kind.drain import KindNodes
@@ -51,7 +50,7 @@ class KindCluster(Cluster):
         spec: ClusterSpec,
         shared: SharedServices,
         *,
-        broker: KafkaPod | None = None,
+        broker: BrokerInCluster | None = None,
         chart: Path | None = None,
     ) -> None:
         super().__init__(spec, KIND.words)

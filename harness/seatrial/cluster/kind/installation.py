@@ -11,7 +11,7 @@ from typing import Any
 
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
 from seatrial.cluster.ability import Build
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.broker import BrokerInCluster
 from seatrial.cluster.kind.kube import remove_pods
 from seatrial.cluster.kind.reachability import told_by_pods
 from seatrial.cluster.kind.release import RELEASE, Release, engine_image
@@ -31,7 +31,7 @@ class Installation:
     """`prepare` ... `remove`. The release is not installed by `prepare`: a drill of boots never installs it."""
 
     def __init__(
-        self, spec: ClusterSpec, shared: SharedServices, *, broker: KafkaPod | None, chart: Path | None
+        self, spec: ClusterSpec, shared: SharedServices, *, broker: BrokerInCluster | None, chart: Path | None
     ) -> None:
         self.spec = spec
         self.shared = shared
@@ -114,7 +114,7 @@ class Installation:
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
                 **({"service": {"type": "NodePort"}} if self.by_service else {}),
-                **({"kafka": self.broker.engine_values(secured=False)} if self.broker is not None else {}),
+                **(self.broker.engine_values(secured=False) if self.broker is not None else {}),
             },
         )
         tag = engine_image(self.chart, values).rpartition(":")[2]

@@ -7,11 +7,12 @@ from typing import Any
 
 from seatrial.cluster import ClusterSpec
 from seatrial.cluster.backend import Services
+from seatrial.cluster.broker import BrokerKind
 from seatrial.cluster.kind.cluster import KindCluster
 from seatrial.cluster.kind.nodes import Images
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
-from seatrial.options import Options
+from seatrial.cluster.options import Options
 from seatrial.render import default_chart
 
 
@@ -24,13 +25,13 @@ class KindServices(Services):
     async def check(self) -> None:
         """Only the first cluster shows it."""
 
-    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: bool) -> KindCluster:  # noqa: ARG002  a kubelet always restarts
+    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> KindCluster:  # noqa: ARG002  a kubelet always restarts
         if self._shared is None:
             images = Images.from_env(node=self._options.node_image)
             shared = SharedServices(images=images, context=self._options.context)
             await shared.up(engine_image(self._options.chart or default_chart(), self._values))
             self._shared = shared
-        pod = await self._shared.emptied_broker() if broker else None
+        pod = await self._shared.emptied_broker(broker) if broker is not None else None
         return KindCluster(spec, self._shared, broker=pod, chart=self._options.chart)
 
     async def close(self) -> None:

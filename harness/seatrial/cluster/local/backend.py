@@ -22,7 +22,7 @@ from seatrial.cluster.ability import (
 )
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
-from seatrial.options import Options
+from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {

@@ -13,6 +13,7 @@ from typing import Any
 
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
 from seatrial.cluster.broker import Broker
+from seatrial.cluster.brokers import kind_of
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.kubelet import Kubelet
 from seatrial.cluster.local.replicas import LocalReplica
@@ -108,15 +109,14 @@ class Launcher:
 
     def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Where the broker is, unless the values say otherwise; nothing of it in polling mode."""
-        if (values.get("engine") or {}).get("dispatchMode") != "kafka_outbox":
+        kind = kind_of(values)
+        if kind is None:
             return values
         if self._broker is None:
             raise ClusterError(
                 "this cluster has no broker; the drill must say that its mode is kafka or both"
             )
-        named = values.get("kafka") or {}
-        secured = named.get("transport") == "sasl_scram_tls"
-        return merge({"kafka": self._broker.engine_values(secured=secured)}, values)
+        return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place; programs are found beside this Python first."""

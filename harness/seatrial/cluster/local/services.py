@@ -1,4 +1,4 @@
-"""What the local clusters of a run share: one PostgreSQL server, and one broker."""
+"""What the local clusters of a run share: one PostgreSQL server, and one broker of each kind."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 
 from seatrial.cluster import ClusterSpec
 from seatrial.cluster.backend import Say, Services
-from seatrial.cluster.broker import Broker, BrokerProcess
+from seatrial.cluster.broker import Broker, BrokerKind, BrokerProcess
+from seatrial.cluster.brokers import DEFAULT, kind_of
 from seatrial.cluster.local.cluster import LocalCluster
+from seatrial.cluster.options import Options
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.options import Options
 
 
 class LocalServices(Services):
@@ -18,30 +19,27 @@ class LocalServices(Services):
         self._say = say
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
-        self._own_broker: BrokerProcess | None = None
+        self._own_brokers: dict[str, BrokerProcess] = {}
         self._others_broker: Broker | None = None
 
     async def check(self) -> None:
         """Only the first cluster shows it."""
 
-    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: bool) -> LocalCluster:
+    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> LocalCluster:
         """One whose values send jobs through a broker has the run's as well."""
         server = await self._server()
-        engine = spec.values.get("engine")
-        sends = isinstance(engine, dict) and engine.get("dispatchMode") == "kafka_outbox"
-        if broker or sends:
-            await self._prepare_broker()
+        kind = broker or kind_of(spec.values)
+        own, others = None, None
+        if kind is not None and self._is_others(kind):
+            others = await self._emptied_others_broker(kind)
+        elif kind is not None:
+            own = await self._emptied_own_broker(kind)
         return LocalCluster(
-            spec,
-            postgres=server,
-            broker=self._others_broker if broker or sends else None,
-            own_broker=self._own_broker if broker or sends else None,
-            chart=self._options.chart,
-            restart=restart,
+            spec, postgres=server, broker=others, own_broker=own, chart=self._options.chart, restart=restart
         )
 
     async def close(self) -> None:
-        self._postgres, self._own_broker, self._others_broker = None, None, None
+        self._postgres, self._own_brokers, self._others_broker = None, {}, None
         await self._stack.aclose()
 
     async def _server(self) -> PostgresServer:
@@ -50,34 +48,26 @@ class LocalServices(Services):
             self._postgres = await self._stack.enter_async_context(PostgresServer(log_path))
         return self._postgres
 
-    async def _prepare_broker(self) -> None:
-        """It answers, and is without what earlier drills left."""
-        if self._own_broker is None and self._others_broker is None:
-            await self._start_broker()
-        for broker in (self._own_broker, self._others_broker):
-            if broker is not None:
-                await broker.clear()
+    def _is_others(self, kind: BrokerKind) -> bool:
+        """What --brokers names is of the default kind."""
+        return self._options.brokers is not None and kind is DEFAULT
 
-    async def _start_broker(self) -> None:
-        from seatrial.cluster.kafka import ExternalKafka, KafkaServer
+    async def _emptied_own_broker(self, kind: BrokerKind) -> BrokerProcess:
+        """Started at the first call for its kind, and without what earlier drills left."""
+        if kind.name not in self._own_brokers:
+            started = kind.new_server(self._options.report_dir / f"{kind.name}.log", self._say)
+            self._stack.push_async_callback(started.close)
+            await started.start()
+            self._own_brokers[kind.name] = started
+        await self._own_brokers[kind.name].clear()
+        return self._own_brokers[kind.name]
 
-        login = self._options.broker_login
-        if self._options.brokers is None:
-            own = KafkaServer(self._options.report_dir / "kafka.log", say=self._say)
-            self._stack.push_async_callback(own.close)
-            await own.start()
-            self._own_broker = own
-            return
-        if login is None:
-            others = ExternalKafka(self._options.brokers)
-        else:
-            others = ExternalKafka(
-                self._options.brokers,
-                username=login.username,
-                password=login.password,
-                mechanism=login.mechanism,
-                ca_path=login.ca_path,
-            )
-        self._stack.push_async_callback(others.close)
-        await others.start()
-        self._others_broker = others
+    async def _emptied_others_broker(self, kind: BrokerKind) -> Broker:
+        """Asked at the first call whether it answers, and without what earlier drills left."""
+        if self._others_broker is None:
+            found = kind.new_external(str(self._options.brokers), self._options.broker_login)
+            self._stack.push_async_callback(found.close)
+            await found.start()
+            self._others_broker = found
+        await self._others_broker.clear()
+        return self._others_broker

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+
+from seatrial.cluster.broker import BrokerLogin
 
 
 class Misuse(Exception):
@@ -28,17 +30,7 @@ class Options:
     transport: str = "rest"
     """What clients and workers speak, a name of `seatrial.client.TRANSPORTS`."""
     brokers: str | None = None
-    """A Kafka cluster that runs already: host:port,host:port; None for one of the run's own."""
+    """A broker that runs already: host:port,host:port; None for one of the run's own."""
     broker_login: BrokerLogin | None = None
     node_image: str | None = None
     context: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerLogin:
-    """SASL over TLS for `Options.brokers`; from the environment, never from arguments."""
-
-    username: str
-    password: str = field(repr=False)
-    mechanism: str = "SCRAM-SHA-512"
-    ca_path: str | None = None

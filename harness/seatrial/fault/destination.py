@@ -1,4 +1,4 @@
-"""A definition whose topic nobody has made yet: its jobs cannot be published until somebody does."""
+"""A definition whose jobs have no destination at the broker yet: they cannot be published until somebody makes one."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 
 @dataclass(frozen=True)
-class MissingTopic(Bare):
-    """Bites when a replica counts an error of publishing; healed by making the topics."""
+class MissingDestination(Bare):
+    """Bites when a replica counts an error of publishing; healed by making the destinations."""
 
-    name: ClassVar[str] = "missing_topic"
+    name: ClassVar[str] = "missing_destination"
     needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
-    topics: tuple[str, ...]
+    job_types: tuple[str, ...]
     target: str = BROKER
     bite_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"topics": list(self.topics)}
+        return {"job_types": list(self.job_types)}
 
     async def inject(self, cluster: Cluster) -> None:
-        """The work that needs the topics is the scenario's to begin."""
+        """The work that needs them is the scenario's to begin."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         async with aiohttp.ClientSession() as session:
@@ -49,7 +49,7 @@ class MissingTopic(Bare):
             )
 
     async def heal(self, cluster: Cluster) -> None:
-        await cluster.ability(Broker).create_topics(self.topics)
+        await cluster.ability(Broker).create_destinations(self.job_types)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
