@@ -400,6 +400,7 @@ async def broker(ability: Broker, cluster: Cluster, folder: Path) -> None:
     finally:
         await consumer.close()
     assert record in await ability.records()
+    assert ability.engine_values(secured=False)
     assert all(ability.secrets())
     log = cluster.ability(Logs).log_path(REPLICA).read_text()
     for line in (*ability.boot_lines(secured=False), *ability.destination_lines([])):
