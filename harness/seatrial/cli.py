@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from seatrial.cluster import backends
+
 if TYPE_CHECKING:
-    from seatrial.environment import Options
+    from seatrial.cluster.options import Options
     from seatrial.playground import State
 
 PASSED, NOT_PASSED, BROKEN, INTERRUPTED = 0, 1, 2, 130
@@ -79,7 +81,9 @@ def run(
     core: Annotated[
         bool, typer.Option("--core", help="The core set; the default when no drill is named.")
     ] = False,
-    backend: Annotated[str, typer.Option(help="Where the cluster runs: local or kind.")] = "local",
+    backend: Annotated[
+        str, typer.Option(help=f"Where the cluster runs: {' or '.join(backends.NAMES)}.")
+    ] = backends.DEFAULT,
     replicas: Replicas = None,
     seed: Seed = None,
     report: Annotated[
@@ -283,8 +287,8 @@ def _plainly() -> Iterator[None]:
     import asyncio
 
     from seatrial.cluster import ClusterError
+    from seatrial.cluster.options import Misuse
     from seatrial.drill import describe
-    from seatrial.environment import Misuse
     from seatrial.history import BrokenHistory
     from seatrial.render import RenderError
     from seatrial.report.store import BrokenResult

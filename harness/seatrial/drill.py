@@ -16,11 +16,13 @@ import msgspec
 
 from seatrial.check import judge
 from seatrial.client import TRANSPORTS, RecordingClient
-from seatrial.cluster import Cluster, Database, Entrance, Kafka
-from seatrial.cluster.broker import BrokerKind
+from seatrial.cluster import Cluster, Entrance
+from seatrial.cluster.ability import Database
+from seatrial.cluster.broker import Broker, BrokerKind
 from seatrial.cluster.brokers import BROKERS, DEFAULT, kind_of_mode
-from seatrial.cluster.values import merge
-from seatrial.environment import Environment, Misuse, engine_variables
+from seatrial.cluster.options import Misuse
+from seatrial.cluster.values import engine_variables, merge
+from seatrial.environment import Environment
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
 from seatrial.observe.final_state import observe
 from seatrial.observe.outbox_audit import install_outbox_audit
@@ -60,7 +62,7 @@ class Drill:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Bounds and facts for the checks; copied into the run's header."""
     needs: tuple[type, ...] = ()
-    """The ability protocols of `seatrial.cluster` that the scenario uses."""
+    """What the scenario needs the cluster to do: types of `seatrial.cluster.ability` and `seatrial.cluster.broker`."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values; `engine_variables(...)` sets engine variables."""
     mode: str = "polling"
@@ -113,7 +115,7 @@ class Drill:
                 "id": f"{self.id}-{kind.name}",
                 "mode": kind.name,
                 "checks": (*kept, *_OF_DISPATCH),
-                "needs": tuple(dict.fromkeys((*self.needs, Database, Kafka))),
+                "needs": tuple(dict.fromkeys((*self.needs, Database, Broker))),
                 "core": False,
                 "on_kind": False,
                 **changes,
@@ -146,11 +148,8 @@ async def run(
     cancellation (Ctrl-C) goes on to the caller when everything is healed and removed.
     Raises Misuse when the backend lacks an ability, or the folder holds a run already.
     """
-    if lacking := environment.lacks(drill.needs):
-        raise Misuse(
-            f"drill {drill.id} needs {', '.join(lacking)}, which {environment.backend_class.__name__} has not; "
-            "run it on another --backend"
-        )
+    if refusal := environment.refusal(drill.needs):
+        raise Misuse(f"drill {drill.id} {refusal}")
     options = environment.options
     folder = _fresh_folder(options.report_dir, drill.id)
     drawn = draw(drill, options.seed)
@@ -170,8 +169,8 @@ async def run(
             entrance=drill.entrance,
         )
         await cluster.up()
-        if drill.mode != "polling" and isinstance(cluster, Database):
-            await install_outbox_audit(cluster.dsn())
+        if drill.mode != "polling" and cluster.has(Database):
+            await install_outbox_audit(cluster.ability(Database).dsn())
         cause = "interrupted"
         run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
         context = ScenarioContext(
@@ -190,7 +189,7 @@ async def run(
                 client,
                 key_prefix=run_key,
                 log_patterns=drill.log_patterns,
-                broker=cluster.broker() if drill.mode != "polling" and isinstance(cluster, Kafka) else None,
+                broker=cluster.ability(Broker) if drill.mode != "polling" and cluster.has(Broker) else None,
             )
         cause = None
     except Exception as err:
@@ -273,7 +272,7 @@ def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: da
         drill=drill.id,
         seed=options.seed,
         replicas=len(options.attach) or options.replicas or drill.replicas,
-        backend="attach" if options.attach else options.backend,
+        backend=options.backend,
         engine_command=options.engine_command or "",
         started_at=started_at.isoformat(),
         checks=drill.checks,

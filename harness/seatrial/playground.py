@@ -15,10 +15,11 @@ import msgspec
 import psutil
 
 from seatrial.cluster import Replica
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.ability import Database
+from seatrial.cluster.options import Misuse
 from seatrial.cluster.process import runs, tail
 from seatrial.deadline import Deadline, until_blocking
-from seatrial.environment import Environment, Misuse
+from seatrial.environment import Environment
 
 STATE_FILE = "state.json"
 LOG_FILE = "up.log"
@@ -56,12 +57,12 @@ async def serve(environment: Environment, folder: Path, ready: Callable[[State],
     cluster = await environment.cluster(
         folder, replicas=environment.options.replicas or 3, values={}, restart=True
     )
-    assert isinstance(cluster, LocalCluster)
+    database = cluster.ability(Database)
     path = folder / STATE_FILE
     try:
         await cluster.up()
         created_s = psutil.Process().create_time()
-        state = State(os.getpid(), created_s, tuple(cluster.replicas()), cluster.dsn())
+        state = State(os.getpid(), created_s, tuple(cluster.replicas()), database.dsn())
         unfinished = path.with_suffix(".new")
         unfinished.write_bytes(msgspec.json.encode(state))
         unfinished.replace(path)

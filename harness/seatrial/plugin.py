@@ -14,9 +14,10 @@ import pytest
 if TYPE_CHECKING:
     import asyncio
 
-    from seatrial.cluster.local import LocalCluster
+    from seatrial.cluster import Cluster
+    from seatrial.cluster.options import Options
     from seatrial.drill import Drill
-    from seatrial.environment import Environment, Options
+    from seatrial.environment import Environment
     from seatrial.verdict import DrillResult
 
 Result = TypeVar("Result")
@@ -58,8 +59,8 @@ def pytest_collection_modifyitems(
     asked: str | None = config.getoption(_DRILLS)
     if not asked:
         return
+    from seatrial.cluster.options import Misuse
     from seatrial.drills import select
-    from seatrial.environment import Misuse
 
     names = [] if asked in {"core", "all"} else [name.strip() for name in asked.split(",") if name.strip()]
     try:
@@ -173,7 +174,7 @@ def _drill_session(config: pytest.Config) -> DrillSession:
 
 
 def _options(config: pytest.Config) -> Options:
-    from seatrial.environment import Misuse
+    from seatrial.cluster.options import Misuse
     from seatrial.render import RenderError
     from seatrial.trial import new_options
 
@@ -192,7 +193,7 @@ def _options(config: pytest.Config) -> Options:
 class RunningCluster:
     """A cluster on an event loop of its own, for tests that have none or another."""
 
-    def __init__(self, cluster: LocalCluster, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, cluster: Cluster, loop: asyncio.AbstractEventLoop) -> None:
         self.cluster = cluster
         self._loop = loop
 
@@ -202,25 +203,26 @@ class RunningCluster:
 
     @property
     def dsn(self) -> str:
-        return self.cluster.dsn()
+        from seatrial.cluster.ability import Database
 
-    def do(self, ability: Coroutine[Any, Any, Result]) -> Result:
-        """Carries out one of the cluster's abilities: `running.do(running.cluster.kill("replica-0"))`."""
+        return self.cluster.ability(Database).dsn()
+
+    def do(self, call: Coroutine[Any, Any, Result]) -> Result:
+        """Carries out a call of an ability: `running.do(running.cluster.ability(Kill).kill("replica-0"))`."""
         import asyncio
 
-        return asyncio.run_coroutine_threadsafe(ability, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(call, self._loop).result()
 
 
 @pytest.fixture(scope="session")
 def windlass_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningCluster]:
-    """A running local cluster (`--seatrial-replicas`, default 3); gone when the session ends."""
+    """A running cluster of local processes (`--seatrial-replicas`, default 3); gone when the session ends."""
     import asyncio
     import threading
     from dataclasses import replace
 
-    from seatrial.cluster.local import LocalCluster
     from seatrial.environment import Environment
 
     folder = tmp_path_factory.mktemp("windlass-cluster")
@@ -232,7 +234,6 @@ def windlass_cluster(
     async def bring_up() -> RunningCluster:
         await environment.__aenter__()
         cluster = await environment.cluster(folder, replicas=environment.options.replicas or 3, values={})
-        assert isinstance(cluster, LocalCluster)
         await cluster.up()
         return RunningCluster(cluster, loop)
 

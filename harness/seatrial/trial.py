@@ -15,28 +15,27 @@ from typing import Any
 
 from seatrial import loop, report
 from seatrial.client import TRANSPORTS
-from seatrial.cluster import Cluster
-from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster import Cluster, backends
 from seatrial.cluster.broker import BrokerLogin
 from seatrial.cluster.brokers import DEFAULT, kind_of
-from seatrial.cluster.values import merge
+from seatrial.cluster.options import Misuse, Options
+from seatrial.cluster.values import merge, read_values
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
-from seatrial.environment import Environment, Misuse, Options, read_values
+from seatrial.environment import Environment
 from seatrial.follow import follow
 from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 
-BACKENDS = ("local", "kind")
 _LOGIN = ("USERNAME", "PASSWORD", "MECHANISM", "CA_PATH")
 _SEED_MAX = 1 << 31
 
 
 def new_options(
     *,
-    backend: str = "local",
+    backend: str = backends.DEFAULT,
     replicas: int | None = None,
     seed: int | None = None,
     report_dir: Path | None = None,
@@ -51,31 +50,22 @@ def new_options(
     context: str | None = None,
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
-    if backend not in BACKENDS:
-        raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
-    _check_kind(backend, engine_command, attach, node_image, context)
-    chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
+    urls = _listed(attach)
+    entry = backends.chosen(backend, has_addresses=bool(urls))
     if transport not in TRANSPORTS:
         raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
-    urls, addresses = _listed(attach), _listed(attach_grpc)
     if attach is not None and not urls:
         raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
-    if urls and (engine_command or chart or values or replicas):
-        raise Misuse(
-            "--attach takes a cluster as it is; leave out --replicas, --engine-command, --chart and --values"
-        )
-    _check_addresses(urls, addresses, transport)
-    if not urls:
-        _check_chart(chart, values)
+    chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
     name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{chosen}"
-    return Options(
+    options = Options(
         seed=chosen,
         report_dir=report_dir or Path("reports") / name,
-        backend=backend,
+        backend=entry.name,
         replicas=replicas,
         engine_command=engine_command,
         attach=urls,
-        attach_grpc=addresses,
+        attach_grpc=_listed(attach_grpc),
         chart=chart,
         values=tuple(values),
         transport=transport,
@@ -84,6 +74,10 @@ def new_options(
         node_image=node_image,
         context=context,
     )
+    backends.check(options)
+    if entry.renders_chart:
+        _check_chart(chart, values)
+    return options
 
 
 def _checked_brokers(brokers: str | None) -> str | None:
@@ -112,35 +106,6 @@ def _broker_login() -> BrokerLogin | None:
 
 def _listed(text: str | None) -> tuple[str, ...]:
     return tuple(word.strip() for word in (text or "").split(",") if word.strip())
-
-
-def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: str) -> None:
-    """An attached cluster's gRPC addresses are needed where gRPC is spoken, and nowhere else."""
-    speaks_grpc = "grpc" in TRANSPORTS[transport]
-    if addresses and not (urls and speaks_grpc):
-        raise Misuse(
-            "--attach-grpc is for --attach with --transport grpc or both; add those, or leave it out"
-        )
-    if urls and speaks_grpc and not addresses:
-        raise Misuse(
-            f"--transport {transport} needs the gRPC addresses of what --attach names; "
-            "give --attach-grpc HOST:PORT,HOST:PORT in the same order"
-        )
-
-
-def _check_kind(
-    backend: str, engine_command: str | None, attach: str | None, node_image: str | None, context: str | None
-) -> None:
-    if backend != "kind":
-        if node_image or context:
-            raise Misuse(f"--image and --context are for --backend kind, and the backend is {backend}")
-        return
-    if engine_command or attach:
-        raise Misuse(
-            "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"
-        )
-    if node_image and context:
-        raise Misuse("--image makes a kind cluster and --context takes one that runs; keep one of the two")
 
 
 def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
@@ -184,36 +149,20 @@ def carry_out(
 
 def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> list[Drill]:
     """Without those of a set that the backend cannot run; one that was named is refused."""
-    environment = Environment(options)
     named = {name.lower() for name in names}
     for drill in drills:
-        if drill.id.lower() in named and (lacking := environment.lacks(drill.needs)):
-            raise Misuse(
-                f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
-                f"run it on --backend {_other_backend(options)}"
-            )
-    able = [drill for drill in drills if not environment.lacks(drill.needs)]
+        if drill.id.lower() in named and (refusal := backends.refusal(drill.needs, options)):
+            raise Misuse(f"drill {drill.id} {refusal}")
+    able = [drill for drill in drills if not backends.refusal(drill.needs, options)]
     if not able:
         raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
     return able
-
-
-def _other_backend(options: Options) -> str:
-    return "local" if options.attach or options.brokers or options.backend == "kind" else "kind"
-
-
-def _what(options: Options) -> str:
-    if options.attach:
-        return "an attached cluster"
-    return "a broker given with --brokers" if options.brokers else f"backend {options.backend}"
 
 
 async def _run_all(
     options: Options, drills: Sequence[Drill], progress: Progress, *, keep: bool
 ) -> list[DrillResult]:
     """Stops after the first drill when it got no cluster, since no other would."""
-    if options.attach:
-        await AttachedCluster(options.attach, options.attach_grpc).up()
     results: list[DrillResult] = []
 
     async def hold(cluster: Cluster) -> None:
@@ -221,6 +170,7 @@ async def _run_all(
             await _hold(cluster, progress)
 
     async with Environment(options, say=progress.note) as environment:
+        await environment.check()
         for number, drill in enumerate(drills, 1):
             progress.drill_started(drill.id, drill.title, number, len(drills))
             follower = asyncio.create_task(follow(options.report_dir / drill.id, progress))

@@ -14,10 +14,10 @@ from psycopg.rows import dict_row
 from workflow import Json
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.ability import Database, Kill, Logs
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.cluster.values import merge
-from seatrial.environment import engine_variables
+from seatrial.cluster.values import engine_variables, merge
 
 REPLICA = "replica-0"
 QUICK = {
@@ -66,16 +66,16 @@ class EngineOnTrial:
         await self._stack.aclose()
 
     async def rows(self, query: str, *values: object) -> list[Json]:
-        return await rows(self.cluster.dsn(), query, *values)
+        return await rows(self.cluster.ability(Database).dsn(), query, *values)
 
     def log(self, **attributes: Any) -> list[Json]:
         """The lines that have all of these attributes."""
-        text = self.cluster.log_path(REPLICA).read_text()
+        text = self.cluster.ability(Logs).log_path(REPLICA).read_text()
         return [line for line in log_lines(text) if attributes.items() <= line.items()]
 
     async def stop(self) -> int:
         """SIGTERM; the exit code."""
-        return await self.cluster.stop(REPLICA)
+        return await self.cluster.ability(Kill).stop(REPLICA)
 
 
 class StartEngine:

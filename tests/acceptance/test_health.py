@@ -11,6 +11,7 @@ from engine_process import RunWindlass
 from workflow import END, service
 
 from patience import eventually
+from seatrial.cluster.ability import Partition
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -33,7 +34,7 @@ async def test_without_its_database_it_is_alive_but_not_ready(start_engine: Star
     engine, cluster = on_trial.client, on_trial.cluster
     workflow = await engine.define(service("a"), END)
     instance = await workflow.start()
-    await cluster.cut(REPLICA, "refuse")
+    await cluster.ability(Partition).cut(REPLICA, "refuse")
     await eventually(answers(engine, 503, "the database is away"))
     assert (await engine.get("/readyz")).status == 503
     assert await is_alive(engine)
@@ -49,7 +50,7 @@ async def test_without_its_database_it_is_alive_but_not_ready(start_engine: Star
         answer.refused(503, "unavailable")
         assert int(answer.headers["Retry-After"]) >= 1
 
-    await cluster.mend(REPLICA)
+    await cluster.ability(Partition).mend(REPLICA)
     await eventually(answers(engine, 200, ""))
     assert await engine.instance(instance) == instance
     await workflow.work_off("a")
@@ -60,10 +61,10 @@ async def test_without_its_database_it_is_alive_but_not_ready(start_engine: Star
 
 async def test_a_database_that_does_not_answer_is_a_reason_too(start_engine: StartEngine) -> None:
     on_trial = await start_engine(WINDLASS_DATABASE_TIMEOUT_SECONDS="1")
-    await on_trial.cluster.cut(REPLICA, "blackhole")
+    await on_trial.cluster.ability(Partition).cut(REPLICA, "blackhole")
     await eventually(answers(on_trial.client, 503, ""))
     assert await is_alive(on_trial.client)
-    await on_trial.cluster.mend(REPLICA)
+    await on_trial.cluster.ability(Partition).mend(REPLICA)
     await eventually(answers(on_trial.client, 200, ""))
 
 

@@ -11,6 +11,7 @@ from engine_on_trial import REPLICA, EngineOnTrial, StartEngine, log_lines
 from workflow import END, Json, service, timer, user_task, wait
 
 from patience import eventually
+from seatrial.cluster.ability import Logs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -218,7 +219,7 @@ async def test_polling_names_no_broker_and_no_line_the_password(
     await workflow.start()
     await workflow.work_off("a")
     await eventually(lambda: on_trial.log(msg="step dispatched", definition_id=workflow.id, step_id="end"))
-    text = on_trial.cluster.log_path(REPLICA).read_text()
+    text = on_trial.cluster.ability(Logs).log_path(REPLICA).read_text()
     assert log_lines(text)
     assert "kafka" not in text.lower()
     assert on_trial.secret not in text

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from seatrial import drill
-from seatrial.environment import Environment, Options
+from seatrial.cluster.options import Options
+from seatrial.environment import Environment
 from seatrial.verdict import Outcome
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,10 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.ability import Database, Logs
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.environment import engine_variables
+from seatrial.cluster.values import engine_variables
 
 T = TypeVar("T")
 
@@ -65,7 +66,7 @@ class Subject:
         self._thread.start()
         try:
             self._do(self._up())
-            self._database = psycopg.connect(self._cluster.dsn(), autocommit=True)
+            self._database = psycopg.connect(self._cluster.ability(Database).dsn(), autocommit=True)
             self._fingerprint = self._fingerprint_query()
         except BaseException:
             self._end()
@@ -143,7 +144,7 @@ class Subject:
 
     def _new_log(self) -> str:
         """Whole lines only."""
-        with self._cluster.log_path("replica-0").open("rb") as log:
+        with self._cluster.ability(Logs).log_path("replica-0").open("rb") as log:
             log.seek(self._log_read_bytes)
             data = log.read()
         data = data[: data.rfind(b"\n") + 1]
@@ -151,7 +152,10 @@ class Subject:
         return data.decode("utf-8", "replace")
 
     def _log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._cluster.log_path("replica-0").read_text().split("\n")[:-1]]
+        return [
+            json.loads(line)
+            for line in self._cluster.ability(Logs).log_path("replica-0").read_text().split("\n")[:-1]
+        ]
 
 
 def _allow_files() -> None:

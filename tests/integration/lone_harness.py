@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster.ability import Pause
+from seatrial.cluster.local.cluster import LocalCluster
 
 
 async def main() -> None:
@@ -16,7 +17,7 @@ async def main() -> None:
     cluster = LocalCluster(ClusterSpec(replicas=2, folder=Path(folder), engine_command=engine_command))
     try:
         await cluster.up()
-        await cluster.pause("replica-1")
+        await cluster.ability(Pause).pause("replica-1")
         print("up", flush=True)
         await asyncio.Event().wait()
     finally:

@@ -1,11 +1,16 @@
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
-from seatrial.cluster import Cluster, ClusterError, Database, Kill, Logs, Partition, Pause
-from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster import ClusterError, ClusterSpec, MissingAbility
+from seatrial.cluster.ability import Kill
+from seatrial.cluster.attach.cluster import AttachedCluster
+from seatrial.cluster.backends import BACKENDS
+from seatrial.cluster.options import Options
+from seatrial.environment import Environment
 
 
 @pytest.fixture
@@ -36,14 +41,16 @@ async def test_it_waits_until_the_addresses_are_alive_and_has_no_ability(url: st
         ("replica-1", url),
     ]
     assert attached.spec.replicas == 2
-    assert isinstance(attached, Cluster)
-    assert not isinstance(attached, Kill | Pause | Partition | Database | Logs)
+    options = Options(1, Path(), backend="attach", attach=(url,))
+    assert attached.abilities == BACKENDS["attach"].abilities(options) == frozenset()
+    with pytest.raises(MissingAbility, match="an attached cluster does not have the ability Kill"):
+        attached.ability(Kill)
     await attached.down()
     await attached.up()
 
 
 async def test_an_endpoint_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 0.1)
+    monkeypatch.setattr("seatrial.cluster.attach.cluster.ALIVE_WITHIN_S", 0.1)
     with pytest.raises(
         ClusterError, match=r"127.0.0.1:1/healthz is not alive after 0.1 s: .*; start the engine"
     ):
@@ -64,12 +71,27 @@ async def test_a_grpc_address_where_nobody_listens_is_named(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     attached = AttachedCluster([url], ["127.0.0.1:1"])
-    monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 1.0)
+    monkeypatch.setattr("seatrial.cluster.attach.cluster.ALIVE_WITHIN_S", 1.0)
     with pytest.raises(
         ClusterError,
         match=r"nobody listens at 127.0.0.1:1 after 1 s: .*; start the engine or correct --attach-grpc",
     ):
         await attached.up()
+
+
+async def test_a_run_asks_the_endpoints_before_its_first_drill(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("seatrial.cluster.attach.cluster.ALIVE_WITHIN_S", 1.0)
+    for attach, is_there in (((url,), True), ((url, "http://127.0.0.1:1"), False)):
+        async with Environment(Options(1, tmp_path, backend="attach", attach=attach)) as environment:
+            if is_there:
+                await environment.check()
+            else:
+                with pytest.raises(ClusterError, match=r"127.0.0.1:1/healthz is not alive"):
+                    await environment.check()
+            cluster = await environment.cluster(tmp_path, replicas=7, values={})
+            assert cluster.spec == ClusterSpec(len(attach), folder=tmp_path)
 
 
 @pytest.mark.parametrize("address", ["", "http://h:1", "h", "h:0", "h:x", "h:1/path", "user@h:1", ":1"])

@@ -12,21 +12,12 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from seatrial.cluster import (
-    Boots,
-    ClusterError,
-    ClusterSpec,
-    Exits,
-    Kafka,
-    KafkaFaults,
-    Logs,
-    Reconfigure,
-    RollingReconfigure,
-)
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster import ClusterError, ClusterSpec
+from seatrial.cluster.ability import Boots, Exits, Kill, Logs, Reconfigure, RollingReconfigure
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import OUTBOX_VALUES
-from seatrial.environment import engine_variables
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -52,23 +43,12 @@ async def environment_of(made: LocalCluster) -> dict[str, str]:
         return found
 
 
-async def test_a_good_boot_is_ready_and_gone_afterwards(server: PostgresServer, tmp_path: Path) -> None:
-    made = cluster(server, tmp_path)
-    assert isinstance(made, Boots)
-    try:
-        report = await made.boot({}, bound_s=BOUND_S)
-    finally:
-        await made.down()
-    assert (report.exit_code, report.ready, report.leaked, report.processes_left) == (None, True, False, 0)
-    assert made.replicas() == []
-
-
 async def test_a_boot_that_ends_shows_its_code_and_whether_it_told_a_secret(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     made = cluster(server, tmp_path, "exits")
     try:
-        report = await made.boot({}, bound_s=BOUND_S)
+        report = await made.ability(Boots).boot({}, bound_s=BOUND_S)
     finally:
         await made.down()
     assert (report.exit_code, report.ready, report.leaked) == (3, False, True)
@@ -79,7 +59,7 @@ async def test_a_boot_that_ends_shows_its_code_and_whether_it_told_a_secret(
 async def test_a_boot_that_never_gets_ready_has_its_bound(server: PostgresServer, tmp_path: Path) -> None:
     made = cluster(server, tmp_path, "never-ready")
     try:
-        report = await made.boot({}, bound_s=0.5)
+        report = await made.ability(Boots).boot({}, bound_s=0.5)
     finally:
         await made.down()
     assert (report.exit_code, report.ready) == (None, False)
@@ -90,17 +70,16 @@ async def test_a_replica_comes_back_with_other_values_at_its_address(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, Reconfigure)
     await made.up()
     try:
         before, addresses = await environment_of(made), made.replicas()
         assert "WINDLASS_LEASE_SECONDS" not in before
-        await made.reconfigure("replica-0", engine_variables(WINDLASS_LEASE_SECONDS=7))
+        await made.ability(Reconfigure).reconfigure("replica-0", engine_variables(WINDLASS_LEASE_SECONDS=7))
         after = await environment_of(made)
         assert after.pop("WINDLASS_LEASE_SECONDS") == "7"
         assert after == before
         assert made.replicas() == addresses
-        await made.reconfigure("replica-0", {})
+        await made.ability(Reconfigure).reconfigure("replica-0", {})
         assert "WINDLASS_LEASE_SECONDS" not in await environment_of(made)
     finally:
         await made.down()
@@ -110,45 +89,39 @@ async def test_a_turn_replaces_every_replica_and_its_output_is_told_from_what_wa
     server: PostgresServer, tmp_path: Path
 ) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, RollingReconfigure)
-    assert isinstance(made, Logs)
+    logs = made.ability(Logs)
     await made.up()
     try:
-        before = made.log_path("replica-0").stat().st_size
-        assert (made.run_began_at("replica-0"), before > 0) == (0, True)
-        await made.reconfigure_all(engine_variables(WINDLASS_LEASE_SECONDS=7))
+        before = logs.log_path("replica-0").stat().st_size
+        assert (logs.run_began_at("replica-0"), before > 0) == (0, True)
+        await made.ability(RollingReconfigure).reconfigure_all(engine_variables(WINDLASS_LEASE_SECONDS=7))
         assert (await environment_of(made))["WINDLASS_LEASE_SECONDS"] == "7"
-        assert made.run_began_at("replica-0") >= before
+        assert logs.run_began_at("replica-0") >= before
     finally:
         await made.down()
 
 
 async def test_without_a_broker_kafka_mode_is_refused_by_name(server: PostgresServer, tmp_path: Path) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, Kafka)
-    assert isinstance(made, KafkaFaults)
-    with pytest.raises(ClusterError, match="no broker"):
-        made.broker_process()
     try:
         with pytest.raises(ClusterError, match="no broker"):
-            await made.boot(OUTBOX_VALUES, bound_s=BOUND_S)
+            await made.ability(Boots).boot(OUTBOX_VALUES, bound_s=BOUND_S)
     finally:
         await made.down()
 
 
 async def test_an_end_that_nobody_asked_for_is_remembered(server: PostgresServer, tmp_path: Path) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, Exits)
     await made.up()
     try:
-        await made.kill("replica-0")
-        await made.start("replica-0")
-        await made.stop("replica-0")
-        await made.start("replica-0")
-        assert made.unasked_exits("replica-0") == []
-        process = made._nodes["replica-0"].process
+        await made.ability(Kill).kill("replica-0")
+        await made.ability(Kill).start("replica-0")
+        await made.ability(Kill).stop("replica-0")
+        await made.ability(Kill).start("replica-0")
+        assert made.ability(Exits).unasked_exits("replica-0") == []
+        process = made.replica("replica-0").process
         os.kill(process.pid, signal.SIGSEGV)
         assert await process.wait() == -signal.SIGSEGV
-        assert made.unasked_exits("replica-0") == [-signal.SIGSEGV]
+        assert made.ability(Exits).unasked_exits("replica-0") == [-signal.SIGSEGV]
     finally:
         await made.down()

@@ -18,9 +18,9 @@ import pytest
 import pytest_asyncio
 
 from patience import eventually
-from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Database, Kill, Logs, Partition, Pause
-from seatrial.cluster.broker import CutMode
-from seatrial.cluster.local import LocalCluster
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec
+from seatrial.cluster.ability import Database, Kill, Logs, Partition, Pause, Restarts
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.fault import Fault, FaultDidNotBite, NotHealed, inflicted
 from seatrial.fault.database import CrashDatabase, TerminateSessions
@@ -71,7 +71,10 @@ async def one(dsn: str, query: LiteralString, *values: object) -> Any:
 
 
 async def beats(cluster: LocalCluster, replica: str) -> int:
-    return cast(int, await one(cluster.dsn(), "SELECT count(*) FROM beat WHERE replica = %s", replica))
+    return cast(
+        int,
+        await one(cluster.ability(Database).dsn(), "SELECT count(*) FROM beat WHERE replica = %s", replica),
+    )
 
 
 async def goes_on_beating(cluster: LocalCluster, replica: str) -> None:
@@ -88,11 +91,6 @@ def rest_url(cluster: Cluster, name: str) -> str:
 
 
 # -- what runs is what the chart says ------------------------------------------------------------
-
-
-async def test_it_has_every_ability(cluster: LocalCluster) -> None:
-    for ability in (Cluster, Kill, Pause, Partition, Database, Logs):
-        assert isinstance(cluster, ability)
 
 
 async def test_replicas_have_stable_names_and_addresses_of_their_own(cluster: LocalCluster) -> None:
@@ -138,7 +136,7 @@ async def test_the_environment_is_the_charts_and_nothing_of_ours(
 async def test_each_cluster_has_a_database_that_goes_with_it(server: PostgresServer, tmp_path: Path) -> None:
     made = LocalCluster(spec(tmp_path, replicas=1), postgres=server)
     await made.up()
-    name = await one(made.dsn(), "SELECT current_database()")
+    name = await one(made.ability(Database).dsn(), "SELECT current_database()")
     pids = [child.pid for child in psutil.Process().children()]
     await made.down()
     await made.down()
@@ -159,9 +157,9 @@ async def test_without_a_server_it_brings_its_own_and_takes_it_down_even_when_cr
     made = LocalCluster(spec(tmp_path, replicas=1))
     await made.up()
     await goes_on_beating(made, "replica-0")
-    await made.crash_database()
-    await made.pause("replica-0")
-    await made.cut("replica-0", "refuse")
+    await made.ability(Database).crash()
+    await made.ability(Pause).pause("replica-0")
+    await made.ability(Partition).cut("replica-0", "refuse")
     its_own = {child.pid for child in psutil.Process().children()} - before
     its_own |= {pid for own in its_own for pid in descendants(own)}
     assert its_own
@@ -190,7 +188,7 @@ async def test_a_replica_that_ends_is_shown_with_its_log_but_without_the_passwor
 async def test_a_replica_that_is_never_ready_is_shown_with_what_its_probe_heard(
     server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatrial.cluster.local.READY_WITHIN_S", 1.0)
+    monkeypatch.setattr("seatrial.cluster.local.processes.READY_WITHIN_S", 1.0)
     made = LocalCluster(spec(tmp_path, "never-ready", replicas=1), postgres=server)
     with pytest.raises(
         ClusterError,
@@ -225,7 +223,7 @@ async def test_values_that_the_chart_refuses_are_refused_with_its_words(
 
 async def test_an_unknown_replica_and_no_replica_are_refused(cluster: LocalCluster) -> None:
     with pytest.raises(ClusterError, match="no replica 'replica-9'; there are replica-0, replica-1"):
-        await cluster.kill("replica-9")
+        await cluster.ability(Kill).kill("replica-9")
     with pytest.raises(ClusterError, match="replicas must be at least 1, got 0"):
         LocalCluster(ClusterSpec(replicas=0))
     with pytest.raises(ClusterError, match="up already"):
@@ -287,76 +285,43 @@ async def test_each_fault_bites_heals_and_is_recorded(
 
 
 async def test_a_kill_leaves_the_others_alone_and_the_log_goes_on(cluster: LocalCluster) -> None:
-    log = cluster.log_path("replica-0")
+    log = cluster.ability(Logs).log_path("replica-0")
     starts = log.read_text().count("tiny engine")
-    await cluster.kill("replica-0")
+    await cluster.ability(Kill).kill("replica-0")
     with pytest.raises(aiohttp.ClientConnectionError):
         await get(rest_url(cluster, "replica-0") + "/healthz")
     await goes_on_beating(cluster, "replica-1")
-    await cluster.kill("replica-0")
-    await cluster.start("replica-0")
-    await cluster.start("replica-0")
+    await cluster.ability(Kill).kill("replica-0")
+    await cluster.ability(Kill).start("replica-0")
+    await cluster.ability(Kill).start("replica-0")
     assert log.read_text().count("tiny engine") == starts + 1
 
 
 async def test_a_kill_takes_the_replicas_children_with_it(cluster: LocalCluster) -> None:
     child = psutil.Process(int((await get(rest_url(cluster, "replica-0") + "/child"))[1]))
     assert child.is_running()
-    await cluster.kill("replica-0")
+    await cluster.ability(Kill).kill("replica-0")
     assert not child.is_running()
-    await cluster.start("replica-0")
-
-
-@pytest.mark.parametrize("mode", ["blackhole", "refuse"])
-async def test_a_cut_touches_one_replica_only_and_its_probe_tells(
-    cluster: LocalCluster, mode: CutMode
-) -> None:
-    await cluster.cut("replica-0", mode)
-    try:
-        before = await beats(cluster, "replica-0")
-        assert (await get(rest_url(cluster, "replica-0") + "/ready"))[0] == 503
-        await goes_on_beating(cluster, "replica-1")
-        assert await beats(cluster, "replica-0") == before
-    finally:
-        await cluster.mend("replica-0")
-    await cluster.start("replica-0")
-    await goes_on_beating(cluster, "replica-0")
-
-
-async def test_only_the_named_replicas_sessions_are_terminated(cluster: LocalCluster) -> None:
-    await goes_on_beating(cluster, "replica-1")
-    others = await sessions(cluster)
-    ended = await cluster.terminate_sessions("replica-0")
-    assert ended >= 1
-    left = await sessions(cluster)
-    assert len(others & left) == len(others) - ended
-
-
-async def sessions(cluster: LocalCluster) -> set[int]:
-    pids = await one(
-        cluster.dsn(),
-        "SELECT array_agg(pid) FROM pg_stat_activity WHERE datname = current_database() AND client_port > 0",
-    )
-    return set(pids or ())
+    await cluster.ability(Kill).start("replica-0")
 
 
 async def is_at_rest(cluster: LocalCluster) -> bool:
     """What the database had to say to its clients is said, and through the proxy, which ran while we asked."""
     busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = current_database()"
-    return bool(await one(cluster.dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0)
+    return bool(await one(cluster.ability(Database).dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0)
 
 
 async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
-    await cluster.pause("replica-0")
+    await cluster.ability(Pause).pause("replica-0")
     await eventually(partial(is_at_rest, cluster), WITHIN_S)
     fault = CutNetwork("replica-0", "blackhole", bite_within_s=0.2)
     try:
         with pytest.raises(FaultDidNotBite, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
             await break_it(cluster, fault, tmp_path)
     finally:
-        await cluster.resume("replica-0")
+        await cluster.ability(Pause).resume("replica-0")
     ops = [json.loads(line) for line in (tmp_path / HISTORY_FILE).read_bytes().splitlines()]
     assert [(op["type"], op["f"]) for op in ops] == [
         ("invoke", "cut_network"), ("fail", "cut_network"), ("invoke", "heal"), ("ok", "heal")
@@ -370,8 +335,9 @@ async def test_a_fault_after_which_a_replica_stays_away_is_not_healed(
 ) -> None:
     made = LocalCluster(spec(tmp_path, replicas=1), postgres=server)
     await made.up()
+    await goes_on_beating(made, "replica-0")
     try:
-        monkeypatch.setattr("seatrial.cluster.local.READY_WITHIN_S", 0.5)
+        monkeypatch.setattr("seatrial.cluster.local.processes.READY_WITHIN_S", 0.5)
         with pytest.raises(
             NotHealed, match=r"terminate_sessions is healed, but replica-0 is not ready after 0.5 s"
         ):
@@ -388,7 +354,7 @@ class PausedAfterwards(TerminateSessions):
         object.__setattr__(self, "_cluster", cluster)
 
     async def heal(self, cluster: Cluster) -> None:
-        await cast(LocalCluster, cluster).pause("replica-0")
+        await cluster.ability(Pause).pause("replica-0")
 
 
 # -- a kubelet's part ------------------------------------------------------------------------------
@@ -400,14 +366,14 @@ async def test_with_restart_a_dead_replica_comes_back_and_a_stopped_one_does_not
     made = LocalCluster(spec(tmp_path, replicas=1), postgres=server, restart=True)
     await made.up()
     try:
-        await made.kill("replica-0")
+        await made.ability(Kill).kill("replica-0")
         await until_restarted(made, 1)
-        await made.start("replica-0")
-        assert await made.stop("replica-0") == 0
+        await made.ability(Kill).start("replica-0")
+        assert await made.ability(Kill).stop("replica-0") == 0
         with pytest.raises(aiohttp.ClientConnectionError):
             await get(rest_url(made, "replica-0") + "/healthz")
-        await made.start("replica-0")
-        assert made.restarts("replica-0") == 1
+        await made.ability(Kill).start("replica-0")
+        assert made.ability(Restarts).restarts("replica-0") == 1
     finally:
         await made.down()
 
@@ -426,7 +392,7 @@ async def test_with_restart_a_failing_liveness_probe_ends_the_process(
 
 async def until_restarted(cluster: LocalCluster, times: int) -> None:
     async def restarted() -> bool:
-        return cluster.restarts("replica-0") >= times
+        return cluster.ability(Restarts).restarts("replica-0") >= times
 
     await eventually(restarted, WITHIN_S)
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from seatrial.cluster.kind.shared import SharedServices
+from seatrial.cluster.options import Options
 from seatrial.drill import run
 from seatrial.drills import CATALOGUE
-from seatrial.environment import Environment, Options
+from seatrial.environment import Environment
 from seatrial.render import default_chart
 from seatrial.verdict import Outcome
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import msgspec
 
@@ -200,7 +200,6 @@ class BrokerInCluster(Broker, BrokerNetwork, Protocol):
     """One that runs beside the engines on Kubernetes."""
 
 
-@runtime_checkable
 class BrokerProcess(Broker, BrokerNetwork, Protocol):
     """A broker that may be broken."""
 

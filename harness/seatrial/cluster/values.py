@@ -1,9 +1,14 @@
-"""Chart values laid over one another."""
+"""Chart values: read from files, laid over one another, and those that set engine variables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+import yaml
+
+from seatrial.cluster.options import Misuse
 
 
 def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
@@ -17,4 +22,25 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
             merged[name] = list({entry["name"]: entry for entry in [*beneath, *value]}.values())
         else:
             merged[name] = value
+    return merged
+
+
+def engine_variables(**variables: float | str) -> dict[str, Any]:
+    """Chart values that set engine variables: `engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
+    return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
+
+
+def read_values(files: Sequence[Path]) -> dict[str, Any]:
+    """As helm's -f, given several times. Raises Misuse for a file that is not a YAML mapping."""
+    merged: dict[str, Any] = {}
+    for path in files:
+        try:
+            found = yaml.safe_load(path.read_text())
+        except OSError as err:
+            raise Misuse(f"--values {path}: {err.strerror}; give a readable YAML file") from err
+        except yaml.YAMLError as err:
+            raise Misuse(f"--values {path}: not YAML: {' '.join(str(err).split())}") from err
+        if not isinstance(found, dict | None):
+            raise Misuse(f"--values {path}: holds a {type(found).__name__}; a values file is a mapping")
+        merged = merge(merged, found or {})
     return merged

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 
+from seatrial.cluster import backends
+from seatrial.cluster.options import Misuse
 from seatrial.drill import Drill
 from seatrial.drills import (
     ack_lost,
@@ -45,7 +47,6 @@ from seatrial.drills import (
     zombie,
     zombie_same_name,
 )
-from seatrial.environment import Misuse
 
 CATALOGUE: Mapping[str, Drill] = {
     drill.id: drill
@@ -101,7 +102,7 @@ CATALOGUE: Mapping[str, Drill] = {
 
 
 def select(
-    names: Sequence[str], *, core: bool = False, everything: bool = False, backend: str = "local"
+    names: Sequence[str], *, core: bool = False, everything: bool = False, backend: str = backends.DEFAULT
 ) -> list[Drill]:
     """The named drills in their order, then the rest of the backend's core or of the catalogue. Raises Misuse."""
     unknown = [name for name in names if _find(name) is None]
@@ -109,13 +110,9 @@ def select(
         raise Misuse("; ".join(_unknown(name) for name in unknown))
     chosen = [drill for name in names if (drill := _find(name)) is not None]
     if core or everything:
-        of_core = {
-            drill.id for drill in CATALOGUE.values() if (drill.on_kind if backend == "kind" else drill.core)
-        }
+        in_core = backends.BACKENDS[backend].in_core
         chosen += [
-            drill
-            for drill in CATALOGUE.values()
-            if (everything or drill.id in of_core) and drill not in chosen
+            drill for drill in CATALOGUE.values() if (everything or in_core(drill)) and drill not in chosen
         ]
     return list(dict.fromkeys(chosen))
 

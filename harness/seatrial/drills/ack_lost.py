@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from seatrial.cluster import KafkaFaults
+from seatrial.cluster.broker import BrokerProcess
 from seatrial.drill import Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.kill import KillReplica
@@ -32,7 +32,6 @@ ON_ITS_WAY_S = 0.7
 
 
 async def scenario(context: ScenarioContext) -> None:
-    assert isinstance(context.cluster, KafkaFaults)
     # A job that a worker has done meanwhile need not be sent again.
     load = await under_load(context, workers=0)
     await context.at(context.schedule["fault_at_s"])
@@ -43,7 +42,7 @@ async def scenario(context: ScenarioContext) -> None:
         async with context.inflicted(KillReplica(leader)):
             await another_leads(context, leader)
             # What starts again needs its broker.
-            await context.cluster.broker_process().mend()
+            await context.ability(BrokerProcess).mend()
     context.workers.start(RELAYED.worker(), WORKERS)
     await to_the_end(context, load)
 
@@ -56,7 +55,7 @@ DRILL = Drill(
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,
     parameters=parameters(ops_min=STARTS // 2, faults_min=2, circumstances_min={"copies": 1}),
-    needs=(*NEEDS, KafkaFaults),
+    needs=(*NEEDS, BrokerProcess),
     values=VALUES,
     mode="kafka",
     bound_s=150.0,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 
-from seatrial.cluster import KafkaFaults, Partition
+from seatrial.cluster.ability import Partition
+from seatrial.cluster.broker import BrokerProcess
 from seatrial.drill import Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.kill import KillReplica
@@ -37,7 +38,6 @@ TAKEN_S = 0.7
 
 
 async def scenario(context: ScenarioContext) -> None:
-    assert isinstance(context.cluster, Partition)
     # A job that a worker has done meanwhile need not be sent again.
     load = await under_load(context, workers=0)
     await context.at(context.schedule["fault_at_s"])
@@ -51,7 +51,7 @@ async def scenario(context: ScenarioContext) -> None:
         async with context.inflicted(KillReplica(leader)):
             await another_leads(context, leader)
             # What starts again needs its network.
-            await context.cluster.mend(leader)
+            await context.ability(Partition).mend(leader)
     context.workers.start(RELAYED.worker(), WORKERS)
     await to_the_end(context, load)
 
@@ -69,7 +69,7 @@ DRILL = Drill(
         error_statuses_allowed=[0, 503, 504],
         circumstances_min={"copies": 1},
     ),
-    needs=(*NEEDS, Partition, KafkaFaults),
+    needs=(*NEEDS, Partition, BrokerProcess),
     values=VALUES,
     mode="kafka",
     bound_s=150.0,

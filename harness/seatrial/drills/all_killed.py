@@ -11,9 +11,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kill
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillAllReplicas
 from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.workload import Handler, together

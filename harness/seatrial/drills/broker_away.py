@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from seatrial.cluster import KafkaFaults
-from seatrial.cluster.values import merge
+from seatrial.cluster.broker import BrokerProcess
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.broker import CrashBroker
 from seatrial.scenario.context import ScenarioContext
 from seatrial.scenario.relay import (
@@ -72,7 +71,7 @@ DRILL = Drill(
         drain_ratio_min=DRAIN_RATIO_MIN,
         backlog_min=round(RATE_PER_S * SHORT_S / 2),
     ),
-    needs=(*NEEDS, KafkaFaults),
+    needs=(*NEEDS, BrokerProcess),
     values=merge(VALUES, engine_variables(WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S)),
     mode="kafka",
     bound_s=180.0,

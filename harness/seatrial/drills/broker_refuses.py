@@ -10,9 +10,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Boots, Database, Kafka, KafkaFaults
+from seatrial.cluster.ability import Boots, Database
+from seatrial.cluster.broker import Broker, BrokerProcess
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
 
@@ -32,8 +33,7 @@ async def scenario(context: ScenarioContext) -> None:
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
-    assert isinstance(context.cluster, KafkaFaults)
-    broker = context.cluster.broker_process()
+    broker = context.ability(BrokerProcess)
     for each in broker.refused_logins(WORK.job_types()):
         await context.boot(each.name, each.values, each.expected, bound_s=BOOT_BOUND_S)
         context.look_at_wire(each.name, *each.needles, *context.destinations(WORK))
@@ -52,7 +52,7 @@ DRILL = Drill(
     plan=plan,
     scenario=scenario,
     parameters={"lease_s": 30, "lease_sweep_interval_s": 1, "error_statuses_allowed": [], "ops_min": STARTS},
-    needs=(Database, Kafka, KafkaFaults, Boots),
+    needs=(Database, Broker, BrokerProcess, Boots),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     replicas=1,

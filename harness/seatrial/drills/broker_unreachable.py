@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 
-from seatrial.cluster import Boots, Database, Kafka, Siblings
+from seatrial.cluster.ability import Boots, Database, Siblings
+from seatrial.cluster.broker import Broker
 from seatrial.cluster.port import Ports
 from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
@@ -31,8 +32,9 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _boot_on_empty_database(context: ScenarioContext, case: str, address: str) -> None:
-    assert isinstance(context.cluster, Siblings)
-    fresh = context.cluster.sibling(context.folder / case.replace(" ", "-"), replicas=1, values=OUTBOX_VALUES)
+    fresh = context.ability(Siblings).sibling(
+        context.folder / case.replace(" ", "-"), replicas=1, values=OUTBOX_VALUES
+    )
     try:
         values = context.broker_kind.address_values(address)
         await context.boot(case, values, [address], bound_s=BOOT_BOUND_S, on=fresh)
@@ -55,7 +57,7 @@ DRILL = Drill(
     checks=("BC",),
     scenario=scenario,
     parameters={"error_statuses_allowed": []},
-    needs=(Database, Kafka, Boots, Siblings),
+    needs=(Database, Broker, Boots, Siblings),
     mode="both",
     replicas=1,
     core=True,

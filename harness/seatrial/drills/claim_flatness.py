@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.client import CallFailed
-from seatrial.cluster import Database
+from seatrial.cluster.ability import Database
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import NotReached, ScenarioContext
 
 JOB_TYPE = "backlog"
@@ -93,8 +93,7 @@ async def _measure(context: ScenarioContext, waiting: int) -> None:
 
 
 async def _publish_counters(context: ScenarioContext, replica: str) -> None:
-    assert isinstance(context.cluster, Database)
-    await context.cluster.terminate_sessions(replica)
+    await context.ability(Database).terminate_sessions(replica)
 
     async def is_back() -> bool:
         return (await context.probe(replica, "/ready")).status == 200

@@ -10,9 +10,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kill
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.database import CrashDatabase
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, together

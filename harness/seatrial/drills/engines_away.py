@@ -12,9 +12,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka, Kill
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillAllReplicas
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
@@ -80,7 +81,7 @@ DRILL = Drill(
         "ops_min": STARTS,
         "circumstances_min": {"answers_lost": 1},
     },
-    needs=(Database, Kafka, Kill),
+    needs=(Database, Broker, Kill),
     values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,

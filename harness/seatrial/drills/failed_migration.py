@@ -6,7 +6,7 @@ the old release must not notice; and when the cause is mended, the next upgrade 
 
 from __future__ import annotations
 
-from seatrial.cluster import Database, Upgrade
+from seatrial.cluster.ability import Database, Upgrade
 from seatrial.drill import Drill
 from seatrial.fault.rollout import FAILED, UpgradeRelease
 from seatrial.scenario.context import ScenarioContext

@@ -7,7 +7,7 @@ a database that is ahead, so the old release serves on the new schema and finish
 
 from __future__ import annotations
 
-from seatrial.cluster import Database, Upgrade
+from seatrial.cluster.ability import Database, Upgrade
 from seatrial.drill import Drill
 from seatrial.fault.rollout import RollBackRelease, UpgradeRelease
 from seatrial.scenario.context import ScenarioContext

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.client import Job
-from seatrial.cluster import Database, Kafka, KafkaFaults, Kill
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.broker import Broker, BrokerProcess
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.database import TerminateLeaderSession
 from seatrial.scenario.context import ScenarioContext
@@ -127,7 +128,7 @@ DRILL = Drill(
         "ops_min": INSTANCES * BRANCHES,
         "circumstances_min": {"rows_waiting_together": INSTANCES},
     },
-    needs=(Database, Kafka, KafkaFaults, Kill),
+    needs=(Database, Broker, BrokerProcess, Kill),
     values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from seatrial.cluster import Partition, Pause
+from seatrial.cluster.ability import Partition, Pause
 from seatrial.drill import Drill
 from seatrial.fault import Fault
 from seatrial.fault.database import TerminateLeaderSession

@@ -10,9 +10,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka, Kill, Reconfigure
+from seatrial.cluster.ability import Database, Kill, Reconfigure
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import OUTBOX_VALUES, Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
@@ -35,7 +36,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    assert isinstance(context.cluster, Reconfigure)
+    replicas = context.ability(Reconfigure)
     await context.upload(WORK)
     context.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
     context.workers.start(WORK.worker(), way="consume")
@@ -45,7 +46,7 @@ async def scenario(context: ScenarioContext) -> None:
     names = context.names
     for number, at_s in zip(context.schedule["order"], sorted(context.schedule["turns_s"]), strict=True):
         await context.at(at_s)
-        await context.cluster.reconfigure(names[number % len(names)], OUTBOX_VALUES)
+        await replicas.reconfigure(names[number % len(names)], OUTBOX_VALUES)
     await load
     context.phase("drain")
     await context.drain(DRAIN_S)
@@ -67,7 +68,7 @@ DRILL = Drill(
         "ops_min": STARTS,
         "circumstances_min": {"rows_enqueued": STARTS // 3},
     },
-    needs=(Database, Kafka, Kill, Reconfigure),
+    needs=(Database, Broker, Kill, Reconfigure),
     values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,

@@ -12,9 +12,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka, Kill, Reconfigure
+from seatrial.cluster.ability import Database, Kill, Reconfigure
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import OUTBOX_VALUES, Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear
@@ -57,9 +58,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _turn(context: ScenarioContext, values: Mapping[str, Any]) -> None:
-    assert isinstance(context.cluster, Reconfigure)
-    cluster = context.cluster
-    await asyncio.gather(*(cluster.reconfigure(name, values) for name in context.names))
+    replicas = context.ability(Reconfigure)
+    await asyncio.gather(*(replicas.reconfigure(name, values) for name in context.names))
 
 
 DRILL = Drill(
@@ -77,7 +77,7 @@ DRILL = Drill(
         "ops_min": len(TURNS) * WAITING_EACH,
         "circumstances_min": {"rows_enqueued": 2 * WAITING_EACH},
     },
-    needs=(Database, Kafka, Kill, Reconfigure),
+    needs=(Database, Broker, Kill, Reconfigure),
     values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seatrial.cluster import Database, Nodes
+from seatrial.cluster.ability import Database, Nodes
 from seatrial.drill import Drill
 from seatrial.fault.rollout import DrainNode
 from seatrial.scenario.context import NotReached, ScenarioContext
@@ -41,8 +41,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 def _fullest_node(context: ScenarioContext) -> str:
-    assert isinstance(context.cluster, Nodes)
-    placement = context.cluster.placement()
+    placement = context.ability(Nodes).placement()
     if not placement:
         raise NotReached("no node holds a pod of the release")
     return max(sorted(placement), key=lambda node: placement[node])

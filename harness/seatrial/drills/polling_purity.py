@@ -10,10 +10,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Logs, Sockets
+from seatrial.cluster.ability import Database, Logs, Sockets
 from seatrial.cluster.brokers import BROKERS
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import BROKER_NAMES, LOG_PATTERNS, Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
@@ -53,9 +53,9 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _look(context: ScenarioContext) -> None:
-    assert isinstance(context.cluster, Sockets)
+    sockets = context.ability(Sockets)
     for name in context.names:
-        peers = await context.cluster.peers(name)
+        peers = await sockets.peers(name)
         context.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
     # A relay's rows come and go: a count at the end alone would miss them.
     rows = await context.query("SELECT count(*) FROM dispatch_outbox")

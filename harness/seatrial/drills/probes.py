@@ -16,9 +16,9 @@ from typing import Any
 
 from seatrial.check.probe_truth import LIVENESS, READINESS
 from seatrial.client import RecordingClient
-from seatrial.cluster import Database, Kill, Restarts, Sibling, Siblings
+from seatrial.cluster.ability import Commands, Database, Kill, Restarts, Siblings
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.database import CrashDatabase
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
@@ -48,9 +48,9 @@ async def scenario(context: ScenarioContext) -> None:
     await _schema_is_not_there_yet(context)
     context.phase("drain")
     await context.drain(DRAIN_S)
-    assert isinstance(context.cluster, Restarts)
+    restarts = context.ability(Restarts)
     for name in context.names:
-        _record_restarts(context, name, context.cluster.restarts(name))
+        _record_restarts(context, name, restarts.restarts(name))
 
 
 async def _database_goes_away(context: ScenarioContext) -> None:
@@ -70,8 +70,7 @@ async def _database_goes_away(context: ScenarioContext) -> None:
 
 async def _schema_is_not_there_yet(context: ScenarioContext) -> None:
     """Recorded as a fault of the node, whose heal is `windlass migrate`."""
-    assert isinstance(context.cluster, Siblings)
-    sibling = context.cluster.sibling(
+    sibling = context.ability(Siblings).sibling(
         context.folder / UNMIGRATED, replicas=1, values={"migrations": {"onStartup": False}}
     )
     process, target = f"fault-{UNMIGRATED}", {"target": UNMIGRATED}
@@ -91,12 +90,12 @@ async def _schema_is_not_there_yet(context: ScenarioContext) -> None:
         # Nothing may happen here, so there is nothing to wait for.
         await asyncio.sleep(UNMIGRATED_S)
         call = context.recorder.invoke(process, "heal", {**target, "fault": PENDING})
-        await sibling.run_command(node.name, "migrate")
+        await sibling.ability(Commands).run_command(node.name, "migrate")
         context.recorder.end(process, "ok", "heal", call, {**target, "fault": PENDING})
         await coming_up
         for watch in watches:
             watch.cancel()
-        _record_restarts(context, UNMIGRATED, _restarts(sibling, node.name))
+        _record_restarts(context, UNMIGRATED, sibling.ability(Restarts).restarts(node.name))
 
 
 async def _watch(client: RecordingClient, path: str) -> None:
@@ -111,10 +110,6 @@ async def _listens(client: RecordingClient) -> bool:
 
 def _record_restarts(context: ScenarioContext, node: str, count: int) -> None:
     context.recorder.info("observer", "restarts", {"node": node, "count": count}, node)
-
-
-def _restarts(cluster: Sibling, replica: str) -> int:
-    return cluster.restarts(replica) if isinstance(cluster, Restarts) else 0
 
 
 DRILL = Drill(
@@ -135,7 +130,7 @@ DRILL = Drill(
         "faults_min": 2,
         "ops_min": STARTS,
     },
-    needs=(Database, Kill, Restarts, Siblings),
+    needs=(Database, Kill, Restarts, Siblings, Commands),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     restart=True,
     core=True,

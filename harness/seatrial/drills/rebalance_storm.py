@@ -11,9 +11,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka
+from seatrial.cluster.ability import Database
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
@@ -78,7 +79,7 @@ DRILL = Drill(
         "ops_min": STARTS,
         "circumstances_min": {"deliveries_moved": 1},
     },
-    needs=(Database, Kafka),
+    needs=(Database, Broker),
     values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,

@@ -14,11 +14,11 @@ from typing import Any
 
 import msgspec
 
-from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, RollingReconfigure, Sockets
+from seatrial.cluster.ability import Database, Logs, RollingReconfigure, Sockets
+from seatrial.cluster.broker import Broker, BrokerNetwork
 from seatrial.cluster.brokers import BROKERS
-from seatrial.cluster.values import merge
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import BROKER_NAMES, OUTBOX_VALUES, Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.broker import CutBroker
 from seatrial.observe.final_state import observe_metrics
 from seatrial.scenario.context import ScenarioContext
@@ -60,8 +60,7 @@ async def scenario(context: ScenarioContext) -> None:
             return bool(rows[0][0] >= BACKLOG_MIN)
 
         await context.eventually(backlog, BACKLOG_WITHIN_S, f"{BACKLOG_MIN} events wait in the outbox")
-        assert isinstance(context.cluster, RollingReconfigure)
-        await context.cluster.reconfigure_all(POLLING)
+        await context.ability(RollingReconfigure).reconfigure_all(POLLING)
     await context.workers.stop(consumer)
     context.workers.start(WORK.worker(), 2)
     context.phase("heal")
@@ -76,9 +75,9 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _look(context: ScenarioContext) -> None:
-    assert isinstance(context.cluster, Sockets)
+    sockets = context.ability(Sockets)
     for name in context.names:
-        peers = await context.cluster.peers(name)
+        peers = await sockets.peers(name)
         context.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
     rows = await context.query("SELECT count(*) FROM dispatch_outbox")
     context.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
@@ -87,10 +86,10 @@ async def _look(context: ScenarioContext) -> None:
 
 def _scan_logs(context: ScenarioContext) -> None:
     """Since the turn: before it there was every reason to name the broker."""
-    assert isinstance(context.cluster, Logs)
+    logs = context.ability(Logs)
     for name in context.names:
-        began_at = context.cluster.run_began_at(name)
-        lines = context.cluster.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
+        began_at = logs.run_began_at(name)
+        lines = logs.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
         matches = [line for line in lines if re.search(BROKER_NAMES, line)][:20]
         context.recorder.info(
             "observer", "log_scan", {"node": name, "pattern": BROKER_NAMES, "matches": matches}
@@ -115,7 +114,7 @@ DRILL = Drill(
         "ops_min": BEFORE + MEANWHILE,
         "circumstances_min": {"rows_left": BACKLOG_MIN},
     },
-    needs=(Database, Kafka, KafkaNetwork, Logs, Sockets, RollingReconfigure),
+    needs=(Database, Broker, BrokerNetwork, Logs, Sockets, RollingReconfigure),
     values=merge(
         engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), OUTBOX_VALUES
     ),

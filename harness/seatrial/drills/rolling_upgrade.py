@@ -7,7 +7,7 @@ before an old one leaves, and that one answers what it has taken.
 
 from __future__ import annotations
 
-from seatrial.cluster import Database, Upgrade
+from seatrial.cluster.ability import Database, Upgrade
 from seatrial.drill import Drill
 from seatrial.fault.rollout import UpgradeRelease
 from seatrial.scenario.context import ScenarioContext

@@ -7,7 +7,7 @@ calls have ended, so a wave begins when those of the last one are gone.
 
 from __future__ import annotations
 
-from seatrial.cluster import Database, Scale
+from seatrial.cluster.ability import Database, Scale
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import ScaleRelease

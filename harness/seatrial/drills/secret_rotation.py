@@ -9,7 +9,7 @@ in a rollout.
 
 from __future__ import annotations
 
-from seatrial.cluster import Credentials, Database, Upgrade
+from seatrial.cluster.ability import Credentials, Database, Upgrade
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.credentials import RotatePassword

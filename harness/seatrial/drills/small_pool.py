@@ -12,9 +12,9 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database
+from seatrial.cluster.ability import Database
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start, WorkerSpec, Workload, together
 from seatrial.workload.linear import linear

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from seatrial.cluster import KafkaFaults
+from seatrial.cluster.broker import BrokerProcess
 from seatrial.cluster.brokers import DEFAULT
-from seatrial.cluster.values import merge
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
@@ -99,7 +98,7 @@ SECURED = replace(
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
     values=merge(KAFKA.values, DEFAULT.secured_values),
-    needs=(*KAFKA.needs, KafkaFaults),
+    needs=(*KAFKA.needs, BrokerProcess),
     core=False,
     on_kind=False,
 )

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from seatrial.cluster import Database, Kill, Logs
+from seatrial.cluster.ability import Database, Kill, Logs
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillReplica
 from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.workload import Handler, Start, WorkerSpec
@@ -109,8 +109,8 @@ async def _fired(context: ScenarioContext, least: int) -> bool:
 
 async def _whoever_fires_next(context: ScenarioContext) -> str:
     """The replica whose log tells first that it fired a timer: there are more of them in its hands."""
-    assert isinstance(context.cluster, Logs)
-    paths = {name: context.cluster.log_path(name) for name in context.names}
+    logs = context.ability(Logs)
+    paths = {name: logs.log_path(name) for name in context.names}
     seen = {name: path.stat().st_size for name, path in paths.items()}
 
     def firing() -> str | None:

@@ -11,9 +11,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka, Kill
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.fault.destination import MissingDestination
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
@@ -68,7 +69,7 @@ DRILL = Drill(
         "faults_min": 1,
         "ops_min": FLOWING_STARTS,
     },
-    needs=(Database, Kafka, Kill),
+    needs=(Database, Broker, Kill),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     core=True,

@@ -9,9 +9,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Boots, Database, Kafka
+from seatrial.cluster.ability import Boots, Database
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
 
@@ -63,7 +64,7 @@ DRILL = Drill(
         "error_statuses_allowed": [],
         "ops_min": STARTS,
     },
-    needs=(Database, Kafka, Boots),
+    needs=(Database, Broker, Boots),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     replicas=1,

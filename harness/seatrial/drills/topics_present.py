@@ -11,9 +11,10 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster import Boots, Database, Kafka, KafkaFaults, Siblings
+from seatrial.cluster.ability import Boots, Database, Siblings
+from seatrial.cluster.broker import Broker, BrokerProcess
+from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
-from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
@@ -71,8 +72,7 @@ async def _store_bare_definition(context: ScenarioContext) -> None:
 
 async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> None:
     """On a database in which nothing is stored, so that nobody leads either."""
-    assert isinstance(context.cluster, Siblings)
-    fresh = context.cluster.sibling(
+    fresh = context.ability(Siblings).sibling(
         context.folder / "fresh", replicas=1, values=context.broker_kind.mode_values
     )
     first = (
@@ -101,7 +101,7 @@ DRILL = Drill(
         "error_statuses_allowed": [],
         "ops_min": 2 * STARTS_EACH,
     },
-    needs=(Database, Kafka, KafkaFaults, Boots, Siblings),
+    needs=(Database, Broker, BrokerProcess, Boots, Siblings),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     bound_s=150.0,

@@ -40,6 +40,8 @@ class Fault(Protocol):
     """`target` is a replica's name, ALL_REPLICAS or DATABASE; `parameters` are for the record, units in names."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]]
+    """The abilities that it uses; a cluster without one of them is refused before `setup`."""
 
     @property
     def target(self) -> str: ...
@@ -47,7 +49,7 @@ class Fault(Protocol):
     def parameters(self) -> Mapping[str, Any]: ...
 
     async def setup(self, cluster: Cluster) -> None:
-        """Refuses, with FaultError, a cluster without the ability; changes nothing else that heals by itself."""
+        """What must be there before it is injected; `cleanup` gives it back."""
         ...
 
     async def inject(self, cluster: Cluster) -> None: ...
@@ -70,7 +72,10 @@ class Fault(Protocol):
 
 
 class Bare:
-    """A fault whose setup makes nothing that would have to be given back."""
+    """A fault that needs nothing set up, so that there is nothing to give back."""
+
+    async def setup(self, cluster: Cluster) -> None:
+        """Nothing to do."""
 
     async def cleanup(self, cluster: Cluster) -> None:
         """Nothing to do."""
@@ -84,6 +89,11 @@ async def inflicted(
     known = [replica.name for replica in cluster.replicas()]
     if fault.target not in {*known, ALL_REPLICAS, DATABASE, BROKER}:
         raise FaultError(f"{fault.name}: no replica {fault.target!r}; there are {', '.join(known)}")
+    if lacking := cluster.lacks(fault.needs):
+        raise FaultError(
+            f"{fault.name} needs {', '.join(lacking)}, which {cluster.words} does not have; "
+            "run this drill on another --backend"
+        )
     await fault.setup(cluster)
     targets = {"target": known if fault.target == ALL_REPLICAS else fault.target}
     is_orderly = False
@@ -145,11 +155,3 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
     task.result()
     if cancelled is not None:
         raise cancelled
-
-
-def lacking(cluster: Cluster, fault: str, ability: str) -> FaultError:
-    """For `setup`: the cluster cannot do what the fault needs."""
-    return FaultError(
-        f"{fault} needs a cluster with the ability {ability}, which {type(cluster).__name__} lacks; "
-        "run this drill on another --backend"
-    )

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, ClusterError, KafkaFaults, KafkaNetwork
+from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
 from seatrial.deadline import until
-from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
 
 _LOOK_INTERVAL_S = 0.02
 _SILENT_WITHIN_S = 2.0
@@ -20,26 +20,24 @@ class CrashBroker(Bare):
     """SIGKILL; healed by starting it again, with all that it had."""
 
     name: ClassVar[str] = "crash_broker"
+    needs: ClassVar[tuple[type, ...]] = (BrokerProcess,)
     target: str = BROKER
 
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": "SIGKILL"}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_break(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        await _can_break(cluster, self.name).crash()
+        await cluster.ability(BrokerProcess).crash()
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         try:
-            await _can_break(cluster, self.name).until_ready(_SILENT_WITHIN_S)
+            await cluster.ability(BrokerProcess).until_ready(_SILENT_WITHIN_S)
         except ClusterError as err:
             return {"answer": str(err)}
         raise FaultDidNotBite(f"{self.name}: the broker still answers")
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_break(cluster, self.name).start()
+        await cluster.ability(BrokerProcess).start()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """Nothing to wait for: a node without its broker serves, and goes on to (see BO)."""
@@ -50,6 +48,7 @@ class CutBroker(Bare):
     """Between all engines and the broker; bites when it has swallowed bytes, or with `refuse` closed connections."""
 
     name: ClassVar[str] = "cut_broker"
+    needs: ClassVar[tuple[type, ...]] = (BrokerNetwork,)
     mode: CutMode
     delay_s: float = 0.0
     target: str = BROKER
@@ -58,14 +57,11 @@ class CutBroker(Bare):
     def parameters(self) -> Mapping[str, Any]:
         return {"mode": self.mode, "delay_s": self.delay_s}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_cut(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        await _can_cut(cluster, self.name).cut(self.mode, delay_s=self.delay_s)
+        await cluster.ability(BrokerNetwork).cut(self.mode, delay_s=self.delay_s)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        broker = _can_cut(cluster, self.name)
+        broker = cluster.ability(BrokerNetwork)
         if self.mode == "refuse":
             if not (closed := broker.cut_connections()):
                 raise FaultDidNotBite(f"{self.name}: no engine had a connection that could be refused")
@@ -81,19 +77,7 @@ class CutBroker(Bare):
         return {"dropped_bytes": dropped}
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_cut(cluster, self.name).mend()
+        await cluster.ability(BrokerNetwork).mend()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """Nothing to wait for: a node without its broker serves, and goes on to (see BO)."""
-
-
-def _can_cut(cluster: Cluster, fault: str) -> BrokerNetwork:
-    if not isinstance(cluster, KafkaNetwork):
-        raise lacking(cluster, fault, "KafkaNetwork")
-    return cluster.broker_network()
-
-
-def _can_break(cluster: Cluster, fault: str) -> BrokerProcess:
-    if not isinstance(cluster, KafkaFaults):
-        raise lacking(cluster, fault, "KafkaFaults")
-    return cluster.broker_process()

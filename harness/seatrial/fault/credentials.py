@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, Credentials
-from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Credentials
+from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite
 
 
 class RotatePassword(Bare):
@@ -15,19 +16,17 @@ class RotatePassword(Bare):
     """
 
     name: ClassVar[str] = "rotate_password"
+    needs: ClassVar[tuple[type, ...]] = (Credentials,)
     target: str = DATABASE
 
     def parameters(self) -> Mapping[str, Any]:
         return {}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_rotate(cluster)
-
     async def inject(self, cluster: Cluster) -> None:
-        await _can_rotate(cluster).rotate_password()
+        await cluster.ability(Credentials).rotate_password()
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        if await _can_rotate(cluster).opens_with_old_password():
+        if await cluster.ability(Credentials).opens_with_old_password():
             raise FaultDidNotBite(f"{self.name}: the old password still opens a connection")
         return {"old_password_is_refused": True}
 
@@ -36,9 +35,3 @@ class RotatePassword(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """It is done at once."""
-
-
-def _can_rotate(cluster: Cluster) -> Credentials:
-    if not isinstance(cluster, Credentials):
-        raise lacking(cluster, RotatePassword.name, "Credentials")
-    return cluster

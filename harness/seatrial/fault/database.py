@@ -8,8 +8,9 @@ from typing import Any, ClassVar, Literal
 
 import psycopg
 
-from seatrial.cluster import Cluster, Database
-from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Database, Kill
+from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite
 from seatrial.fault.liveness import all_ready, names
 
 _CONNECT_TIMEOUT_S = 2
@@ -28,24 +29,22 @@ class CrashDatabase(Bare):
     """`how`: SIGKILL to every process of it, or one of PostgreSQL's own ways to stop; healed by its recovery."""
 
     name: ClassVar[str] = "crash_database"
+    needs: ClassVar[tuple[type, ...]] = (Database, Kill)
     how: Literal["kill", "immediate", "fast"] = "kill"
     target: str = DATABASE
 
     def parameters(self) -> Mapping[str, Any]:
         return {"how": self.how}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_reach_database(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        database = _can_reach_database(cluster, self.name)
+        database = cluster.ability(Database)
         if self.how == "kill":
-            await database.crash_database()
+            await database.crash()
         else:
-            await database.stop_database(self.how)
+            await database.stop(self.how)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        dsn = _can_reach_database(cluster, self.name).dsn()
+        dsn = cluster.ability(Database).dsn()
         try:
             async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_S):
                 pass
@@ -54,7 +53,7 @@ class CrashDatabase(Bare):
         raise FaultDidNotBite(f"{self.name}: the database still accepts connections")
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_reach_database(cluster, self.name).start_database()
+        await cluster.ability(Database).start()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
@@ -65,15 +64,13 @@ class _SessionsEnded(Bare):
     """pg_terminate_backend; over at once, so there is nothing to take away."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]] = (Database, Kill)
     missing: ClassVar[str]
     target: str
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def parameters(self) -> Mapping[str, Any]:
         return {}
-
-    async def setup(self, cluster: Cluster) -> None:
-        _can_reach_database(cluster, self.name)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if not self._seen.get("sessions"):
@@ -95,7 +92,7 @@ class TerminateSessions(_SessionsEnded):
     missing: ClassVar[str] = "{target} had no session"
 
     async def inject(self, cluster: Cluster) -> None:
-        self._seen["sessions"] = await _can_reach_database(cluster, self.name).terminate_sessions(self.target)
+        self._seen["sessions"] = await cluster.ability(Database).terminate_sessions(self.target)
 
 
 @dataclass(frozen=True)
@@ -106,14 +103,8 @@ class TerminateLeaderSession(_SessionsEnded):
     missing: ClassVar[str] = f"nobody held the lock {RELAY_LOCK}"
 
     async def inject(self, cluster: Cluster) -> None:
-        dsn = _can_reach_database(cluster, self.name).dsn()
+        dsn = cluster.ability(Database).dsn()
         async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
             found = await connection.execute(_TERMINATE_LOCK_HOLDER, (RELAY_LOCK,))
             row = await found.fetchone()
         self._seen["sessions"] = row[0] if row else 0
-
-
-def _can_reach_database(cluster: Cluster, fault: str) -> Database:
-    if not isinstance(cluster, Database):
-        raise lacking(cluster, fault, "Database")
-    return cluster

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import aiohttp
 
-from seatrial.cluster import Cluster, Kafka
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Kill
+from seatrial.cluster.broker import Broker
 from seatrial.deadline import until
-from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
 from seatrial.fault.liveness import all_ready, names
 from seatrial.observe.metrics import scrape
 
@@ -24,15 +26,13 @@ class MissingDestination(Bare):
     """Bites when a replica counts an error of publishing; healed by making the destinations."""
 
     name: ClassVar[str] = "missing_destination"
+    needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
     job_types: tuple[str, ...]
     target: str = BROKER
     bite_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"job_types": list(self.job_types)}
-
-    async def setup(self, cluster: Cluster) -> None:
-        self._has_broker(cluster)
 
     async def inject(self, cluster: Cluster) -> None:
         """The work that needs them is the scenario's to begin."""
@@ -49,15 +49,10 @@ class MissingDestination(Bare):
             )
 
     async def heal(self, cluster: Cluster) -> None:
-        await self._has_broker(cluster).broker().create_destinations(self.job_types)
+        await cluster.ability(Broker).create_destinations(self.job_types)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
-
-    def _has_broker(self, cluster: Cluster) -> Kafka:
-        if not isinstance(cluster, Kafka):
-            raise lacking(cluster, self.name, "Kafka")
-        return cluster
 
 
 async def _counted_error(session: aiohttp.ClientSession, cluster: Cluster) -> Evidence:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, Kill
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Kill
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence
 from seatrial.fault.liveness import all_ready, names, silence
 
 
@@ -17,20 +18,18 @@ class _ReplicaGoesAway(Bare):
     """Healed by starting it again."""
 
     name: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]] = (Kill,)
     signal: ClassVar[str]
     target: str
 
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": self.signal}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_kill(cluster, self.name)
-
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         return {"silence": await silence(cluster, self.target, self.name)}
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_kill(cluster, self.name).start(self.target, wait_ready=False)
+        await cluster.ability(Kill).start(self.target, wait_ready=False)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, [self.target], self.name)
@@ -44,7 +43,7 @@ class KillReplica(_ReplicaGoesAway):
     signal: ClassVar[str] = "SIGKILL"
 
     async def inject(self, cluster: Cluster) -> None:
-        await _can_kill(cluster, self.name).kill(self.target)
+        await cluster.ability(Kill).kill(self.target)
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class StopReplica(_ReplicaGoesAway):
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
     async def inject(self, cluster: Cluster) -> None:
-        self._seen["exit_code"] = await _can_kill(cluster, self.name).stop(self.target)
+        self._seen["exit_code"] = await cluster.ability(Kill).stop(self.target)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         return {**self._seen, **await super().wait_until_it_bit(cluster)}
@@ -71,7 +70,7 @@ class RestartReplica(_ReplicaGoesAway):
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
     async def inject(self, cluster: Cluster) -> None:
-        replicas = _can_kill(cluster, self.name)
+        replicas = cluster.ability(Kill)
         self._seen["exit_code"] = await replicas.stop(self.target)
         await replicas.start(self.target, wait_ready=False)
 
@@ -85,30 +84,22 @@ class KillAllReplicas(Bare):
     """SIGKILL to all at once; healed by starting all at once."""
 
     name: ClassVar[str] = "kill_all_replicas"
+    needs: ClassVar[tuple[type, ...]] = (Kill,)
     target: str = ALL_REPLICAS
 
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": "SIGKILL"}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_kill(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        replicas = _can_kill(cluster, self.name)
+        replicas = cluster.ability(Kill)
         await asyncio.gather(*(replicas.kill(name) for name in names(cluster)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         return {"silence": {name: await silence(cluster, name, self.name) for name in names(cluster)}}
 
     async def heal(self, cluster: Cluster) -> None:
-        replicas = _can_kill(cluster, self.name)
+        replicas = cluster.ability(Kill)
         await asyncio.gather(*(replicas.start(name, wait_ready=False) for name in names(cluster)))
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
-
-
-def _can_kill(cluster: Cluster, fault: str) -> Kill:
-    if not isinstance(cluster, Kill):
-        raise lacking(cluster, fault, "Kill")
-    return cluster

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from seatrial.cluster import Cluster, ClusterError, Kill, Replica
+from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster.ability import Kill
 from seatrial.cluster.probe import ANY_STATUS, ill_health
 from seatrial.deadline import until
-from seatrial.fault import FaultDidNotBite, NotHealed, lacking
+from seatrial.fault import FaultDidNotBite, NotHealed
 
 _SILENT_WITHIN_S = 5.0
 _LOOK_INTERVAL_S = 0.05
@@ -40,10 +41,9 @@ def names(cluster: Cluster) -> list[str]:
 
 async def all_ready(cluster: Cluster, replicas: Sequence[str], fault: str) -> None:
     """Returns when their readiness probes pass; raises NotHealed when one does not in the cluster's time."""
-    if not isinstance(cluster, Kill):
-        raise lacking(cluster, fault, "Kill")
+    processes = cluster.ability(Kill)
     try:
         # A replica that runs is only waited for.
-        await asyncio.gather(*(cluster.start(name, wait_ready=True) for name in replicas))
+        await asyncio.gather(*(processes.start(name, wait_ready=True) for name in replicas))
     except ClusterError as err:
         raise NotHealed(f"{fault} is healed, but {err}") from err

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, Partition
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Kill, Partition
 from seatrial.cluster.broker import CutMode
 from seatrial.deadline import until
-from seatrial.fault import Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault import Bare, Evidence, FaultDidNotBite
 from seatrial.fault.liveness import all_ready
 
 _LOOK_INTERVAL_S = 0.02
@@ -23,6 +24,7 @@ class CutNetwork(Bare):
     """
 
     name: ClassVar[str] = "cut_network"
+    needs: ClassVar[tuple[type, ...]] = (Partition, Kill)
     target: str
     mode: CutMode
     delay_s: float = 0.0
@@ -31,14 +33,11 @@ class CutNetwork(Bare):
     def parameters(self) -> Mapping[str, Any]:
         return {"mode": self.mode, "delay_s": self.delay_s}
 
-    async def setup(self, cluster: Cluster) -> None:
-        self._can_cut(cluster)
-
     async def inject(self, cluster: Cluster) -> None:
-        await self._can_cut(cluster).cut(self.target, self.mode, delay_s=self.delay_s)
+        await cluster.ability(Partition).cut(self.target, self.mode, delay_s=self.delay_s)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        network = self._can_cut(cluster)
+        network = cluster.ability(Partition)
         if self.mode == "refuse":
             if not (closed := network.cut_connections(self.target)):
                 raise FaultDidNotBite(f"{self.name}: {self.target} had no connection that could be refused")
@@ -54,12 +53,7 @@ class CutNetwork(Bare):
         return {"dropped_bytes": dropped}
 
     async def heal(self, cluster: Cluster) -> None:
-        await self._can_cut(cluster).mend(self.target)
+        await cluster.ability(Partition).mend(self.target)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, [self.target], self.name)
-
-    def _can_cut(self, cluster: Cluster) -> Partition:
-        if not isinstance(cluster, Partition):
-            raise lacking(cluster, self.name, "Partition")
-        return cluster

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, Pause
-from seatrial.fault import Bare, Evidence, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Kill, Pause
+from seatrial.fault import Bare, Evidence
 from seatrial.fault.liveness import all_ready, silence
 
 _ANSWER_WITHIN_S = 0.5
@@ -18,27 +19,20 @@ class PauseReplica(Bare):
     """SIGSTOP; healed by SIGCONT."""
 
     name: ClassVar[str] = "pause_replica"
+    needs: ClassVar[tuple[type, ...]] = (Pause, Kill)
     target: str
 
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": "SIGSTOP"}
 
-    async def setup(self, cluster: Cluster) -> None:
-        self._can_pause(cluster)
-
     async def inject(self, cluster: Cluster) -> None:
-        await self._can_pause(cluster).pause(self.target)
+        await cluster.ability(Pause).pause(self.target)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         return {"silence": await silence(cluster, self.target, self.name, answer_within_s=_ANSWER_WITHIN_S)}
 
     async def heal(self, cluster: Cluster) -> None:
-        await self._can_pause(cluster).resume(self.target)
+        await cluster.ability(Pause).resume(self.target)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, [self.target], self.name)
-
-    def _can_pause(self, cluster: Cluster) -> Pause:
-        if not isinstance(cluster, Pause):
-            raise lacking(cluster, self.name, "Pause")
-        return cluster

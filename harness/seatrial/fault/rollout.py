@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import UPGRADE_WITHIN_S, Build, Cluster, Nodes, Upgrade
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import UPGRADE_WITHIN_S, Build, Nodes, Upgrade
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
 
 DEPLOYED, FAILED = "deployed", "failed"
 
@@ -39,6 +40,7 @@ class UpgradeRelease(_Operation):
     """`helm upgrade --wait` to a build. Bites when it made a revision, whatever became of it."""
 
     name: ClassVar[str] = "upgrade_release"
+    needs: ClassVar[tuple[type, ...]] = (Upgrade,)
     build: Build = "next"
     values: Mapping[str, object] = field(default_factory=dict)
     expects: str = DEPLOYED
@@ -52,11 +54,8 @@ class UpgradeRelease(_Operation):
             "within_s": self.within_s,
         }
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_upgrade(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        release = _can_upgrade(cluster, self.name)
+        release = cluster.ability(Upgrade)
         self._seen.update(asdict(await release.upgrade(self.build, self.values, within_s=self.within_s)))
 
 
@@ -65,16 +64,14 @@ class RollBackRelease(_Operation):
     """`helm rollback --wait` to the revision before. Bites as an upgrade does."""
 
     name: ClassVar[str] = "roll_back_release"
+    needs: ClassVar[tuple[type, ...]] = (Upgrade,)
     expects: str = DEPLOYED
 
     def parameters(self) -> Mapping[str, Any]:
         return {"expects": self.expects}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_upgrade(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        self._seen.update(asdict(await _can_upgrade(cluster, self.name).rollback()))
+        self._seen.update(asdict(await cluster.ability(Upgrade).rollback()))
 
 
 @dataclass(frozen=True)
@@ -82,16 +79,14 @@ class DrainNode(_Operation):
     """`kubectl drain` of one node, for the release's pods. Bites when one was evicted; healed by uncordoning it."""
 
     name: ClassVar[str] = "drain_node"
+    needs: ClassVar[tuple[type, ...]] = (Nodes,)
     node: str = ""
 
     def parameters(self) -> Mapping[str, Any]:
         return {"node": self.node}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_drain(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        self._seen.update(asdict(await _can_drain(cluster, self.name).drain(self.node)))
+        self._seen.update(asdict(await cluster.ability(Nodes).drain(self.node)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         if not self._seen.get("evicted"):
@@ -99,16 +94,4 @@ class DrainNode(_Operation):
         return await super().wait_until_it_bit(cluster)
 
     async def heal(self, cluster: Cluster) -> None:
-        await _can_drain(cluster, self.name).uncordon(self.node)
-
-
-def _can_upgrade(cluster: Cluster, fault: str) -> Upgrade:
-    if not isinstance(cluster, Upgrade):
-        raise lacking(cluster, fault, "Upgrade")
-    return cluster
-
-
-def _can_drain(cluster: Cluster, fault: str) -> Nodes:
-    if not isinstance(cluster, Nodes):
-        raise lacking(cluster, fault, "Nodes")
-    return cluster
+        await cluster.ability(Nodes).uncordon(self.node)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, Scale
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Scale
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
 
 
 @dataclass(frozen=True)
@@ -16,17 +17,15 @@ class ScaleRelease(Bare):
 
     replicas: int
     name: ClassVar[str] = "scale_release"
+    needs: ClassVar[tuple[type, ...]] = (Scale,)
     target: str = field(default=ALL_REPLICAS, kw_only=True)
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def parameters(self) -> Mapping[str, Any]:
         return {"replicas": self.replicas}
 
-    async def setup(self, cluster: Cluster) -> None:
-        _can_scale(cluster, self.name)
-
     async def inject(self, cluster: Cluster) -> None:
-        self._seen.update(asdict(await _can_scale(cluster, self.name).scale(self.replicas)))
+        self._seen.update(asdict(await cluster.ability(Scale).scale(self.replicas)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if self._seen["pods_before"] == self._seen["pods_after"]:
@@ -38,9 +37,3 @@ class ScaleRelease(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """It returned when it was done."""
-
-
-def _can_scale(cluster: Cluster, fault: str) -> Scale:
-    if not isinstance(cluster, Scale):
-        raise lacking(cluster, fault, "Scale")
-    return cluster

@@ -17,7 +17,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster import Cluster, Replica
+from seatrial.cluster.ability import Aliases, Database, Exits, Logs
 from seatrial.cluster.broker import Broker
 from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
@@ -61,22 +62,25 @@ async def observe(
     broker: Broker | None = None,
 ) -> None:
     """Raises psycopg.Error, ObservationFailed or UnreadableMetrics when the final state cannot be read."""
-    if isinstance(cluster, Database):
-        await observe_database(cluster.dsn(), recorder)
+    if cluster.has(Database):
+        dsn = cluster.ability(Database).dsn()
+        await observe_database(dsn, recorder)
         if broker is not None:
-            aliases = cluster.aliases() if isinstance(cluster, Aliases) else {}
-            await observe_outbox_audit(cluster.dsn(), recorder, aliases)
+            aliases = cluster.ability(Aliases).aliases() if cluster.has(Aliases) else {}
+            await observe_outbox_audit(dsn, recorder, aliases)
             await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)
     await observe_metrics(cluster.replicas(), recorder)
-    if isinstance(cluster, Exits):
+    if cluster.has(Exits):
+        exits = cluster.ability(Exits)
         for replica in cluster.replicas():
-            for code in cluster.unasked_exits(replica.name):
+            for code in exits.unasked_exits(replica.name):
                 recorder.info(OBSERVER, "exit", {"node": replica.name, "exit_code": code})
-    if isinstance(cluster, Logs):
+    if cluster.has(Logs):
+        logs = cluster.ability(Logs)
         for replica in cluster.replicas():
-            scan_log(cluster, replica.name, log_patterns, recorder)
+            scan_log(logs, replica.name, log_patterns, recorder)
 
 
 class ObservationFailed(Exception):
@@ -195,11 +199,11 @@ async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> No
                 recorder.info(OBSERVER, "metrics", {"node": replica.name, "series": series})
 
 
-def scan_log(cluster: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
+def scan_log(logs: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
     """Records the first lines that match each pattern; an empty list is a statement too."""
     for pattern in patterns:
         expression = re.compile(pattern)
-        with cluster.log_path(node).open(errors="replace") as lines:
+        with logs.log_path(node).open(errors="replace") as lines:
             matches = list(
                 islice((line.rstrip("\n") for line in lines if expression.search(line)), MATCHES_MAX)
             )

@@ -15,8 +15,9 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import Boots, Cluster, ClusterError, Credentials, Database, Kafka, KafkaFaults, Replica
-from seatrial.cluster.broker import Broker, BrokerKind
+from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster.ability import Boots, Credentials, Database
+from seatrial.cluster.broker import Broker, BrokerKind, BrokerProcess
 from seatrial.cluster.brokers import BROKERS, kind_of_mode
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
@@ -27,6 +28,7 @@ from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
 
+Ability = TypeVar("Ability")
 Result = TypeVar("Result")
 Phase = Literal["load", "fault", "heal", "drain", "observe", "end"]
 
@@ -68,6 +70,7 @@ class ScenarioContext:
         answers = await context.race(racers[i].complete(job, "w", replica=name) for i, name in enumerate(...))
         await context.workers.pause(0); ...; await context.workers.resume(0)      # SIGSTOP, SIGCONT of a process
         await context.workers.kill(0); context.workers.restart(0)                 # SIGKILL of a process
+        await context.ability(Reconfigure).reconfigure(a, values)     # what the drill's needs name
         rows = await context.query("SELECT count(*) FROM job WHERE status = %s", "LOCKED")   # needs Database
         await context.eventually(lambda: lease_expired(context), within_s=20, what="the lease expires")
         (await context.probe(a, "/ready")).status                 # any status is an answer
@@ -99,7 +102,7 @@ class ScenarioContext:
         self.run_key = run_key
         """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
         self._broker_kind = kind_of_mode(mode)
-        self._broker = cluster.broker() if mode != "polling" and isinstance(cluster, Kafka) else None
+        self._broker = cluster.ability(Broker) if mode != "polling" and cluster.has(Broker) else None
         self.workers = WorkerPool(
             folder,
             cluster.replicas(),
@@ -109,7 +112,7 @@ class ScenarioContext:
             broker=self._broker.consumer_access() if self._broker else None,
             transports=transports,
         )
-        dsn = cluster.dsn() if isinstance(cluster, Database) else None
+        dsn = cluster.ability(Database).dsn() if cluster.has(Database) else None
         self._sampler = Sampler(cluster.replicas(), dsn, recorder)
         self._seed = seed
         self._transports = tuple(transports)
@@ -151,6 +154,10 @@ class ScenarioContext:
     @property
     def names(self) -> Sequence[str]:
         return [replica.name for replica in self.cluster.replicas()]
+
+    def ability(self, kind: type[Ability]) -> Ability:
+        """What does something to the cluster: `context.ability(Kill)`. Raises MissingAbility."""
+        return self.cluster.ability(kind)
 
     def random(self, label: str) -> random.Random:
         """A generator of its own for `label`: the same for the same seed, whatever else was drawn."""
@@ -262,10 +269,7 @@ class ScenarioContext:
         on: Cluster | None = None,
     ) -> None:
         """Starts one more replica (on another cluster than this: `on`) and records how that went, for BC to judge."""
-        cluster = on or self.cluster
-        if not isinstance(cluster, Boots):
-            raise ClusterError(f"{type(cluster).__name__} cannot try a boot; add Boots to the drill's needs")
-        report = await cluster.boot(values, bound_s=bound_s)
+        report = await (on or self.cluster).ability(Boots).boot(values, bound_s=bound_s)
         row = {
             "case": case,
             "serves": serves,
@@ -281,11 +285,7 @@ class ScenarioContext:
 
     def look_at_wire(self, case: str, *needles: str) -> None:
         """Records what the broker's secured door has carried since the last look, and whether a log holds a secret."""
-        if not isinstance(self.cluster, KafkaFaults):
-            raise ClusterError(
-                f"{type(self.cluster).__name__} keeps no bytes; add KafkaFaults to the drill's needs"
-            )
-        broker = self.cluster.broker_process()
+        broker = self.ability(BrokerProcess)
         wire = read_wire(broker.captured(), [*broker.secrets(), *needles])
         broker.capture()
         logs = [path.read_text(errors="replace") for path in self.folder.glob("**/logs/*.log")]
@@ -369,11 +369,7 @@ class ScenarioContext:
 
     async def look_for_secrets(self) -> None:
         """Records, for SK to judge, whether a password was written down anywhere."""
-        if not isinstance(self.cluster, Credentials):
-            raise ClusterError(
-                f"{type(self.cluster).__name__} cannot be searched; add Credentials to the drill's needs"
-            )
-        for exposure in await self.cluster.exposures():
+        for exposure in await self.ability(Credentials).exposures():
             self.recorder.info("observer", "exposure", asdict(exposure))
 
     def watch_sessions(self) -> asyncio.Task[None]:
@@ -386,7 +382,7 @@ class ScenarioContext:
 
     async def drain(self, within_s: float) -> bool:
         """Waits until no instance of this run is open; False when some are left (the checks say which)."""
-        every_s = _LOOK_INTERVAL_S if isinstance(self.cluster, Database) else _HTTP_LOOK_INTERVAL_S
+        every_s = _LOOK_INTERVAL_S if self.cluster.has(Database) else _HTTP_LOOK_INTERVAL_S
         return await self.reached(self._is_empty, within_s, every_s=every_s)
 
     async def reached(
@@ -413,18 +409,15 @@ class ScenarioContext:
 
     async def query(self, sql: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
         """One statement on the database, past every proxy; [] when it returns no rows."""
-        if not isinstance(self.cluster, Database):
-            raise ClusterError(
-                f"{type(self.cluster).__name__} shows no database; add Database to the drill's needs"
-            )
+        dsn = self.ability(Database).dsn()
         async with await psycopg.AsyncConnection.connect(
-            self.cluster.dsn(), autocommit=True, connect_timeout=5
+            dsn, autocommit=True, connect_timeout=5
         ) as connection:
             cursor = await connection.execute(sql, parameters or None)
             return await cursor.fetchall() if cursor.description else []
 
     async def _is_empty(self) -> bool:
-        if isinstance(self.cluster, Database):
+        if self.cluster.has(Database):
             rows = await self.query(
                 "SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')"
             )

@@ -7,8 +7,9 @@ import random
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from seatrial.cluster import Database, Kafka, Kill
-from seatrial.environment import engine_variables
+from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
@@ -23,7 +24,7 @@ TERM_S = 3.0
 DRAIN_S = 40.0
 RELAYS_WITHIN_S = 20.0
 CHECKS = ("LD", "OC", "PO", "NL", "NP", "S1x", "DB", "LV", "AV")
-NEEDS = (Kill, Database, Kafka)
+NEEDS = (Kill, Database, Broker)
 VALUES = engine_variables(
     WINDLASS_LEASE_SWEEP_SECONDS=1,
     WINDLASS_TIMER_SWEEP_SECONDS=1,

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from seatrial.client import RecordingClient
-from seatrial.environment import engine_variables
+from seatrial.cluster.values import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, until
 from seatrial.workload.linear import linear, linear_starts

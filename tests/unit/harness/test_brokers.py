@@ -12,11 +12,10 @@ import pytest
 
 import seatrial
 from seatrial.cluster import ClusterError
-from seatrial.cluster.broker import BrokerLogin, BrokerProcess, ConsumerAccess
+from seatrial.cluster.broker import BrokerLogin, ConsumerAccess
 from seatrial.cluster.brokers import BROKERS, DEFAULT, kind_of, kind_of_mode
 from seatrial.cluster.kafka.access import KafkaAccess
 from seatrial.cluster.kafka.external import ExternalKafka
-from seatrial.cluster.kafka.server import KafkaServer
 from seatrial.cluster.kind.nodes import Images
 from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
@@ -80,11 +79,6 @@ def test_the_access_of_a_worker_survives_its_way_and_shows_no_password() -> None
             "ssl.ca.location": "/ca.crt",
         },
     )
-
-
-def test_what_is_somebody_elses_is_not_to_be_broken(tmp_path: Path) -> None:
-    assert isinstance(KafkaServer(tmp_path / "kafka.log"), BrokerProcess)
-    assert not isinstance(ExternalKafka("there:9092"), BrokerProcess)
 
 
 def test_an_external_broker_is_met_as_it_was_given() -> None:

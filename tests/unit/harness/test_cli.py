@@ -92,7 +92,7 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         (["run", "--brokers", " , "], "--brokers ' , ': nothing is no broker"),
         (
             ["run", "B2", "--brokers", "127.0.0.1:1"],
-            "drill B2 needs KafkaFaults, which a broker given with --brokers has not",
+            "drill B2 needs BrokerProcess, which a broker given with --brokers does not have; leave --brokers out",
         ),
         (
             ["run", "smoke", "--attach", "nonsense"],

@@ -17,10 +17,12 @@ from small_engine import SmallEngine
 
 from patience import eventually
 from seatrial.client import CallFailed
-from seatrial.cluster import ClusterError, Kill
+from seatrial.cluster import ClusterError
+from seatrial.cluster.ability import Kill
+from seatrial.cluster.options import Misuse, Options
 from seatrial.drill import NOT_UP, Drill, describe, draw, judge_folder, run
 from seatrial.drills import CATALOGUE
-from seatrial.environment import Environment, Misuse, Options
+from seatrial.environment import Environment
 from seatrial.follow import follow
 from seatrial.history import History, Op, Recorder
 from seatrial.scenario.context import NotReached, ScenarioContext
@@ -69,14 +71,16 @@ async def engine() -> AsyncIterator[SmallEngine]:
 
 @pytest.fixture
 async def environment(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[Environment]:
-    options = Options(seed=7, report_dir=tmp_path / "report", attach=(engine.replica.rest_url,))
+    options = Options(
+        seed=7, report_dir=tmp_path / "report", backend="attach", attach=(engine.replica.rest_url,)
+    )
     async with Environment(options) as environment:
         yield environment
 
 
 @pytest.fixture
 async def context(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[ScenarioContext]:
-    options = Options(seed=7, report_dir=tmp_path, attach=(engine.replica.rest_url,))
+    options = Options(seed=7, report_dir=tmp_path, backend="attach", attach=(engine.replica.rest_url,))
     recorder = Recorder(tmp_path)
     cluster = await Environment(options).cluster(tmp_path, replicas=1, values={})
     async with ScenarioContext(
@@ -216,9 +220,9 @@ async def test_cancellation_goes_on_after_everything_was_stopped(
 async def test_a_cluster_that_does_not_come_up_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 0.0)
+    monkeypatch.setattr("seatrial.cluster.attach.cluster.ALIVE_WITHIN_S", 0.0)
     async with Environment(
-        Options(seed=1, report_dir=tmp_path, attach=("http://127.0.0.1:1",))
+        Options(seed=1, report_dir=tmp_path, backend="attach", attach=("http://127.0.0.1:1",))
     ) as environment:
         result = await run(drill(), environment)
     assert result.outcome is Outcome.INVALID
@@ -238,7 +242,10 @@ async def test_a_folder_that_holds_a_run_is_not_written_into(
 async def test_a_missing_ability_is_refused_before_anything_is_made(
     environment: Environment, tmp_path: Path
 ) -> None:
-    with pytest.raises(Misuse, match="drill T1 needs Kill, which AttachedCluster has not"):
+    with pytest.raises(
+        Misuse,
+        match="drill T1 needs Kill, which an attached cluster does not have; run it on --backend local or ",
+    ):
         await run(drill(needs=(Kill,)), environment)
     assert not (tmp_path / "report" / "T1").exists()
 
@@ -320,7 +327,8 @@ async def test_eventually_raises_what_was_waited_for_and_forgives_failed_calls(
 
 async def test_a_query_needs_a_database(context: ScenarioContext) -> None:
     with pytest.raises(
-        ClusterError, match="AttachedCluster shows no database; add Database to the drill's needs"
+        ClusterError,
+        match="an attached cluster does not have the ability Database; add Database to the drill's needs",
     ):
         await context.query("SELECT 1")
 

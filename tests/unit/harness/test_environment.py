@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from seatrial.cluster import Kafka, KafkaFaults, KafkaNetwork
-from seatrial.cluster.values import merge
+from seatrial.cluster.options import Misuse
+from seatrial.cluster.values import engine_variables, merge, read_values
 from seatrial.drills import CATALOGUE, select
-from seatrial.environment import Environment, Misuse, Options, engine_variables, read_values
 from seatrial.trial import new_options
 
 OVERLAYS = Path(__file__).parents[3] / "values"
@@ -76,21 +75,6 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
     assert options.broker_login is not None
     assert options.broker_login.mechanism is None
     assert "not-to-be-shown" not in repr(options)
-
-
-def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
-    own, external = Options(1, tmp_path), Options(1, tmp_path, brokers="kafka-0:9092")
-    needs = (Kafka, KafkaNetwork, KafkaFaults)
-    assert Environment(own).lacks(needs) == []
-    assert Environment(external).lacks(needs) == ["KafkaNetwork", "KafkaFaults"]
-
-
-def test_kubernetes_can_do_what_its_drills_need_and_no_more_than_it_says(tmp_path: Path) -> None:
-    environment = Environment(Options(1, tmp_path, backend="kind"))
-    asked = select([], core=True, backend="kind")
-    assert {"smoke-kafka", "U1"} <= {drill.id for drill in asked}
-    assert {drill.id: environment.lacks(drill.needs) for drill in asked} == {drill.id: [] for drill in asked}
-    assert environment.lacks(CATALOGUE["K5"].needs) == ["KafkaFaults"]
 
 
 def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:

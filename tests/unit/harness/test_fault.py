@@ -8,7 +8,7 @@ import pytest
 
 from patience import eventually
 from seatrial.cluster import Cluster, ClusterError
-from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster.attach.cluster import AttachedCluster
 from seatrial.fault import (
     ALL_REPLICAS,
     BROKER,
@@ -36,6 +36,7 @@ class Diary:
     """A fault that only writes down its phases; the one called `raises_in` raises, `hangs_in` never returns."""
 
     name: ClassVar[str] = "diary"
+    needs: ClassVar[tuple[type, ...]] = ()
 
     def __init__(
         self,
@@ -258,14 +259,14 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (StopReplica("replica-0"), "Kill"),
         (RestartReplica("replica-0"), "Kill"),
         (KillAllReplicas(), "Kill"),
-        (PauseReplica("replica-0"), "Pause"),
-        (CutNetwork("replica-0", "blackhole"), "Partition"),
-        (TerminateSessions("replica-0"), "Database"),
-        (CrashDatabase(), "Database"),
-        (TerminateLeaderSession("replica-0"), "Database"),
-        (CrashBroker(), "KafkaFaults"),
-        (CutBroker("refuse"), "KafkaNetwork"),
-        (MissingDestination(("late",)), "Kafka"),
+        (PauseReplica("replica-0"), "Pause, Kill"),
+        (CutNetwork("replica-0", "blackhole"), "Partition, Kill"),
+        (TerminateSessions("replica-0"), "Database, Kill"),
+        (CrashDatabase(), "Database, Kill"),
+        (TerminateLeaderSession("replica-0"), "Database, Kill"),
+        (CrashBroker(), "BrokerProcess"),
+        (CutBroker("refuse"), "BrokerNetwork"),
+        (MissingDestination(("late",)), "Broker, Kill"),
         (ScaleRelease(5), "Scale"),
         (RotatePassword(), "Credentials"),
     ],
@@ -276,7 +277,7 @@ async def test_a_cluster_without_the_ability_is_refused(
 ) -> None:
     with pytest.raises(
         FaultError,
-        match=f"^{fault.name} needs a cluster with the ability {ability}, which AttachedCluster lacks; run this",
+        match=f"^{fault.name} needs {ability}, which an attached cluster does not have; run this drill on another",
     ):
         await carried_out(fault, cluster, recorded.recorder)
     assert recorded.ops() == []

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from seatrial.cluster import ClusterSpec, Exposure, Replica, Scaled
+from seatrial.cluster import Cluster, ClusterSpec, Replica
+from seatrial.cluster.ability import Credentials, Exposure, Scale, Scaled
 from seatrial.fault import FaultDidNotBite
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.scale import ScaleRelease
 
 
-class Release:
+class Release(Cluster):
     """Pods by number; a role with one password, or two when `keeps_the_old`."""
 
     def __init__(self, *, keeps_the_old: bool = False) -> None:
-        self.spec = ClusterSpec()
+        super().__init__(ClusterSpec(), "a release of this test")
+        self._offer(Scale, self)
+        self._offer(Credentials, self)
         self.pods = 1
         self.rotations = 0
         self._keeps_the_old = keeps_the_old

@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
+import pytest
+
 from seatrial.cluster.kind.kube import Kube
 from seatrial.cluster.kind.release import RELEASE, serving
-from seatrial.cluster.kind.replica_slots import ReplicaSlots
+from seatrial.cluster.kind.replica_slots import Pod, ReplicaSlots
 from seatrial.render import default_chart, render_chart
 
 POOLS = [{"name": "night", "replicas": 1}, {"name": "bulk", "replicas": 2}]
@@ -64,6 +66,23 @@ def pod(name: str, **metadata: str) -> dict[str, Any]:
         "spec": {"containers": [{"name": "engine", "image": "windlass"}]},
         "status": {"containerStatuses": [status]},
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "before", "code"),
+    [
+        ({"running": {}}, {}, None),
+        ({"running": {}}, {"terminated": {"exitCode": 137}}, 137),
+        ({"terminated": {"exitCode": 0}}, {"terminated": {"exitCode": 137}}, 0),
+        ({"waiting": {}}, {"terminated": {"exitCode": 0}}, 0),
+    ],
+)
+def test_the_last_exit_is_that_of_the_newest_run_that_has_ended(
+    state: dict[str, Any], before: dict[str, Any], code: int | None
+) -> None:
+    found = pod("any")
+    found["status"]["containerStatuses"][0] |= {"state": state, "lastState": before}
+    assert Pod.of(found).last_exit_code == code
 
 
 async def until(slots: ReplicaSlots, text: str) -> None:

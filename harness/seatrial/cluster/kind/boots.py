@@ -1,4 +1,4 @@
-"""One start of an engine as its kubelet sees it: a release of its own in the namespace of a trial, gone afterwards."""
+"""Boots: one start of an engine as its kubelet sees it, in a release of its own that is gone afterwards."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from seatrial.cluster import BootReport, ClusterError
+from seatrial.cluster import ClusterError
+from seatrial.cluster.ability import BootReport, Boots
+from seatrial.cluster.kind.installation import Installation
 from seatrial.cluster.kind.kube import Object, remove_pods
 from seatrial.cluster.kind.release import Release
 from seatrial.cluster.kind.replica_slots import CONTAINER
 from seatrial.cluster.kind.shared import SharedServices
+from seatrial.cluster.values import merge
 
 #: until its container runs, which is Kubernetes' time and not the engine's
 STARTS_WITHIN_S = 60.0
@@ -23,6 +26,29 @@ _LOOK_INTERVAL_S = 0.1
 _BY_SIGNAL = 128
 #: the kubelet's times are whole seconds
 _GRAIN_S = 1.0
+
+
+class KindBoots(Boots):
+    def __init__(self, installation: Installation) -> None:
+        self._installation = installation
+        self._count = 0
+
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        """Its time counts from the start of the container."""
+        installation = self._installation
+        await installation.prepare()
+        self._count += 1
+        release = Release(
+            installation.shared.access, installation.namespace, installation.chart, name=f"boot-{self._count}"
+        )
+        asked = merge(installation.values("this"), {**values, "replicaCount": 1})
+        return await observed_boot(
+            installation.shared,
+            release,
+            asked,
+            bound_s=bound_s,
+            without_secret=installation.without_secret,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from seatrial.cluster import Exposure
+from seatrial.cluster.ability import Exposure
 from seatrial.cluster.exposure import times_found
 from seatrial.cluster.kind.kube import Kube
 from seatrial.cluster.kind.release import Release

@@ -55,6 +55,14 @@ _Sockets: Any = WsApiClient
 _config: Any = kubernetes_config
 
 
+class CommandFailed(ClusterError):
+    """It did not exit 0; the code is None when nobody knows it."""
+
+    def __init__(self, text: str, exit_code: int | None) -> None:
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """How a cluster is reached: a kubeconfig of its own, or a context of the user's. Holds keys, so it is not shown."""
@@ -146,7 +154,7 @@ class Kube:
         await self._call(f"Pod {pod} cannot be evicted", "POST", path, body=eviction)
 
     async def execute(self, namespace: str, pod: str, container: str, command: Sequence[str]) -> str:
-        """What the command printed. Raises ClusterError with it when it does not exit 0."""
+        """What the command printed. Raises CommandFailed with it when it does not exit 0."""
         name = f"{' '.join(command[:2])} in {namespace}/{pod}"
         query = [("container", container), ("stdout", "true"), ("stderr", "true"), ("command", list(command))]
         said: list[str] = []
@@ -168,9 +176,8 @@ class Kube:
                         ended = json.loads(data[1:])
         text = "".join(said)
         if ended.get("status") != "Success":
-            raise ClusterError(
-                f"{name} failed: {ended.get('message', 'the connection was lost')}: {text[-1000:]}"
-            )
+            text = f"{name} failed: {ended.get('message', 'the connection was lost')}: {text[-1000:]}"
+            raise CommandFailed(text, _exit_code(ended))
         return text
 
     async def log_lines(self, namespace: str, pod: str, container: str) -> AsyncIterator[bytes]:
@@ -288,3 +295,10 @@ def _refusal(what: str, status: int, content: bytes) -> ClusterError:
         said = content.decode(errors="replace")[:300]
     kinds = {404: NotThere, 429: Conflict}
     return kinds.get(status, ClusterError)(f"{what}: {status} {said}")
+
+
+def _exit_code(ended: Mapping[str, Any]) -> int | None:
+    """Of a Status as `exec` sends it at its end."""
+    causes = (ended.get("details") or {}).get("causes") or ()
+    codes = [int(each["message"]) for each in causes if each.get("reason") == "ExitCode"]
+    return codes[0] if codes else None

@@ -45,7 +45,9 @@ class Pod:
         status = found.get("status", {})
         containers = [each for each in status.get("containerStatuses") or () if each["name"] == CONTAINER]
         container: Mapping[str, Any] = containers[0] if containers else {}
-        last = ((container.get("lastState") or {}).get("terminated")) or {}
+        now = container.get("state") or {}
+        # A container that waits to be started again still shows the run before the last one as its last state.
+        last = now.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
         conditions = {each["type"]: each["status"] for each in status.get("conditions") or ()}
         specs = [each for each in found["spec"]["containers"] if each["name"] == CONTAINER]
         return Pod(
@@ -55,7 +57,7 @@ class Pod:
             address=status.get("podIP") or "",
             image=specs[0]["image"] if specs else "",
             container_id=(container.get("containerID") or "").rpartition("/")[2],
-            is_running="running" in (container.get("state") or {}),
+            is_running="running" in now,
             is_ready=conditions.get("Ready") == "True" and not found["metadata"].get("deletionTimestamp"),
             is_leaving=bool(found["metadata"].get("deletionTimestamp")),
             restarts=int(container.get("restartCount") or 0),

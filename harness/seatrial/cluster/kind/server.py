@@ -15,7 +15,7 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.kind.kube import Kube, Object
+from seatrial.cluster.kind.kube import CommandFailed, Kube, Object
 from seatrial.deadline import Deadline
 
 ENGINE_ROLE = "windlass"
@@ -27,11 +27,13 @@ _PORT = 5432
 _CONNECT_TIMEOUT_S = 3
 _LOOK_INTERVAL_S = 0.1
 _FOLDER = "/var/lib/postgresql/data"
+#: all with one call, since the script ends with the first process of its container
 _KILL_ALL = """
-for p in /proc/[0-9]*; do
-  if [ "$(cat $p/comm 2>/dev/null)" = postgres ]; then kill -9 ${p#/proc/}; fi
-done
+pids=$(for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" != postgres ] || echo ${p#/proc/}; done)
+kill -9 $pids
 """
+#: of a process that SIGKILL ended
+_KILLED = 137
 
 
 class PostgresPod:
@@ -75,7 +77,14 @@ class PostgresPod:
         pods = await self._pods()
         if not pods:
             raise ClusterError("the database does not run; start it before crashing it")
-        await self._kube.execute(self.namespace, pods[0]["metadata"]["name"], NAME, ["bash", "-c", _KILL_ALL])
+        try:
+            await self._kube.execute(
+                self.namespace, pods[0]["metadata"]["name"], NAME, ["bash", "-c", _KILL_ALL]
+            )
+        except CommandFailed as err:
+            # It ran in the container that it ended, so it may have been killed with it.
+            if err.exit_code != _KILLED:
+                raise
 
     def dsn(self, database: str = "postgres") -> str:
         """The superuser's, from outside the cluster. Holds the password."""

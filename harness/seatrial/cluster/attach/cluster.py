@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from seatrial.cluster import ClusterError, ClusterSpec, Replica
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Replica
+from seatrial.cluster.attach.backend import ATTACH
 from seatrial.cluster.probe import HEALTH_PATH, ill_health
 from seatrial.deadline import until_passes
 
@@ -18,7 +19,7 @@ _LOOK_INTERVAL_S = 0.2
 _ANSWER_WITHIN_S = 5.0
 
 
-class AttachedCluster:
+class AttachedCluster(Cluster):
     """`up` waits for the endpoints and `down` leaves them as they are.
 
     `grpc_addresses` are those of the same replicas in the same order; empty where gRPC is not spoken.
@@ -40,7 +41,7 @@ class AttachedCluster:
             Replica(f"replica-{n}", _checked(url), None, address)
             for n, (url, address) in enumerate(zip(urls, addresses, strict=True))
         ]
-        self.spec = ClusterSpec(replicas=len(urls), folder=folder or Path())
+        super().__init__(ClusterSpec(replicas=len(urls), folder=folder or Path()), ATTACH.words)
 
     async def up(self) -> None:
         """Returns when every endpoint answers its health path; ClusterError names the one that does not."""

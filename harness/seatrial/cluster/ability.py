@@ -1,0 +1,261 @@
+"""What may be done to a cluster, one small type for each kind of thing.
+
+A cluster hands out an object of a type by `cluster.ability(Kill)`. Those about the broker are in
+`seatrial.cluster.broker`. What a new type needs: an entry in `tests/ability_exercises.py`, which uses each of its
+methods for real on every backend that offers it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from seatrial.cluster import Cluster
+from seatrial.cluster.broker import CutMode
+
+
+class Kill(Protocol):
+    async def kill(self, replica: str) -> None:
+        """SIGKILL; returns when the process is gone."""
+        ...
+
+    async def stop(self, replica: str) -> int:
+        """SIGTERM; returns the exit code."""
+        ...
+
+    async def start(self, replica: str, *, wait_ready: bool = True) -> None:
+        """A replica that runs already is only waited for."""
+        ...
+
+
+class Pause(Protocol):
+    async def pause(self, replica: str) -> None:
+        """SIGSTOP; returns when the process is seen stopped."""
+        ...
+
+    async def resume(self, replica: str) -> None: ...
+
+
+class Partition(Protocol):
+    """The network between one replica and the database."""
+
+    async def cut(self, replica: str, mode: CutMode, *, delay_s: float = 0.0) -> None:
+        """`delay` adds delay_s each way; `blackhole` drops all bytes both ways and accepts new connections
+        that never answer; `half-open` drops only what the database sends; `refuse` closes and refuses.
+        """
+        ...
+
+    async def mend(self, replica: str) -> None: ...
+
+    def dropped_bytes(self, replica: str) -> int:
+        """What the cut has swallowed since `cut`: shows that it bit."""
+        ...
+
+    def cut_connections(self, replica: str) -> int:
+        """How many connections were open when `cut` began: with `refuse`, which swallows nothing, it shows
+        that it bit.
+        """
+        ...
+
+
+class Database(Protocol):
+    def dsn(self) -> str:
+        """A direct connection (no proxy in the path), for observation and for faults."""
+        ...
+
+    async def crash(self) -> None:
+        """SIGKILL to the postmaster and all backends."""
+        ...
+
+    async def stop(self, mode: Literal["immediate", "fast"] = "immediate") -> None: ...
+
+    async def start(self) -> None:
+        """Returns when it answers a query (recovery done)."""
+        ...
+
+    async def terminate_sessions(self, replica: str) -> int:
+        """pg_terminate_backend on every session of that replica; returns how many there were."""
+        ...
+
+
+class Logs(Protocol):
+    def log_path(self, replica: str) -> Path:
+        """All the output of that replica since `up`, over restarts."""
+        ...
+
+    def run_began_at(self, replica: str) -> int:
+        """Where in it, in bytes, the output of its present run begins."""
+        ...
+
+
+class Aliases(Protocol):
+    def aliases(self) -> Mapping[str, str]:
+        """For engines that do not know their replica's name: the name that each gives itself, to its replica's."""
+        ...
+
+
+class Exits(Protocol):
+    def unasked_exits(self, replica: str) -> Sequence[int]:
+        """Exit codes of its runs that ended by themselves after `up`; minus the signal's number for a crash."""
+        ...
+
+
+class Sockets(Protocol):
+    async def peers(self, replica: str) -> Sequence[str]:
+        """`host:port` of every connection that the replica's process opened itself, other than to the database."""
+        ...
+
+
+class Restarts(Protocol):
+    def restarts(self, replica: str) -> int:
+        """How often its kubelet started it again."""
+        ...
+
+
+class Reconfigure(Protocol):
+    async def reconfigure(
+        self, replica: str, values: Mapping[str, object], *, wait_ready: bool = True
+    ) -> None:
+        """Stops it gracefully and starts it with these chart values over the cluster's, on the same ports."""
+        ...
+
+
+class RollingReconfigure(Protocol):
+    async def reconfigure_all(self, values: Mapping[str, object]) -> None:
+        """Every replica runs with these chart values over the cluster's, one replaced after the other; returns when all
+        are ready.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BootReport:
+    """How one start went. `exit_code` is None when it still ran at the end of its bound, or was ready before."""
+
+    exit_code: int | None
+    ready: bool
+    output: str
+    """Without secrets; `leaked` tells whether it held one."""
+    leaked: bool
+    duration_s: float
+    processes_left: int
+
+
+class Boots(Protocol):
+    async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
+        """Starts one more replica with these chart values over the cluster's, until it exits, is ready, or the bound
+        is over; it is gone afterwards. A cluster that is not up is given its empty database first.
+        """
+        ...
+
+
+class Siblings(Protocol):
+    def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> Cluster:
+        """Another installation of the same chart and engine on the same server, with an empty database of its own.
+
+        Not yet up; whoever asked for it takes it down.
+        """
+        ...
+
+
+class Commands(Protocol):
+    async def run_command(self, replica: str, *words: str) -> None:
+        """Runs the chart's own program with other words and that replica's environment, as an operator would.
+
+        Raises ClusterError with its output when it does not exit 0.
+        """
+        ...
+
+
+UPGRADE_WITHIN_S = 150
+
+Build = Literal["this", "next", "broken"]
+"""The engine on trial; one with one more additive migration; one whose migration fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """What a change of the release did. Pods by their unique ids; `ready_min` is the fewest that were ready."""
+
+    revision: int
+    status: str
+    pods_before: tuple[str, ...]
+    pods_after: tuple[str, ...]
+    image_after: str
+    ready_min: int
+    message: str = ""
+    """Why it failed; empty when it did not."""
+
+
+class Upgrade(Protocol):
+    """The release as an operator changes it; each returns when the cluster is as asked, or Helm has given up."""
+
+    async def upgrade(
+        self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
+    ) -> Rollout:
+        """`values` are added to those of the spec, for this and all later upgrades; Helm gives up after `within_s`."""
+        ...
+
+    async def rollback(self) -> Rollout: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """Pods that take calls, by their unique ids; those that leave are no longer among them."""
+
+    pods_before: tuple[str, ...]
+    pods_after: tuple[str, ...]
+
+
+class Scale(Protocol):
+    async def scale(self, replicas: int) -> Scaled:
+        """As `kubectl scale`: returns when so many take calls, though others may still be on their way out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """One place in which a password, old or new, could have been written down, and how often it was."""
+
+    place: str
+    bytes: int
+    found: int
+
+
+class Credentials(Protocol):
+    """The password with which the engines open their connections to the database, in a Secret of the operator's."""
+
+    async def rotate_password(self) -> None:
+        """Sets another one for their role, and in the Secret. Open connections stay open; pods stay as they are."""
+        ...
+
+    async def opens_with_old_password(self) -> bool: ...
+
+    async def exposures(self) -> Sequence[Exposure]:
+        """All that can be read of the release by those who may not read Secrets, and what the harness wrote."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """`refused` counts the evictions that a disruption budget put off; `ready_min` as in Rollout."""
+
+    evicted: int
+    refused: int
+    ready_min: int
+
+
+class Nodes(Protocol):
+    """The machines under the replicas."""
+
+    def placement(self) -> Mapping[str, int]:
+        """How many of the release's pods are on each node that accepts pods."""
+        ...
+
+    async def drain(self, node: str) -> Drained:
+        """Cordons it and evicts the release's pods as `kubectl drain` does; returns when they are gone from it."""
+        ...
+
+    async def uncordon(self, node: str) -> None: ...

@@ -1,0 +1,1 @@
+"""A cluster that runs already, of which only the addresses are known."""

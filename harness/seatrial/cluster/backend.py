@@ -1,0 +1,73 @@
+"""What an entry of the registry of backends says; `seatrial.cluster.backends` lists them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from seatrial.cluster import Cluster, ClusterSpec
+from seatrial.cluster.broker import BrokerKind
+from seatrial.cluster.options import Options
+
+Say = Callable[[str], None]
+"""Takes a line for whoever waits."""
+
+
+class Services(ABC):
+    """What the clusters of one run share on a backend (servers, a broker, nodes); each is made when first needed."""
+
+    @abstractmethod
+    async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> Cluster:
+        """One that is not yet up. With `broker` it has the run's of that kind, emptied of what was there; with
+        `restart` its replicas are started again when they end. Raises ClusterError.
+        """
+
+    @abstractmethod
+    async def check(self) -> None:
+        """Raises ClusterError when it is clear before the first drill that none would get a cluster."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Ends what was made; safe to call twice. Clusters must be down."""
+
+
+class CoreSets(Protocol):
+    """What a drill says about the core sets that it belongs to."""
+
+    @property
+    def core(self) -> bool: ...
+
+    @property
+    def on_kind(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """One way to run a cluster. Importing a room's entry must stay cheap: `open` imports what it needs."""
+
+    name: str
+    words: str
+    """For messages, with its article."""
+    chosen_by: str
+    """How a user chooses it on the command line."""
+    open: Callable[[Options, Mapping[str, Any], Say], Services]
+    """The options, the values files of the run merged, and who waits."""
+    abilities: Callable[[Options], frozenset[type]]
+    """What every cluster of a run with these options offers, given a broker."""
+    refuse: Callable[[Options], None]
+    """Raises Misuse for options that it does not support."""
+    in_core: Callable[[CoreSets], bool]
+    """Whether the drill belongs to the core set of this backend."""
+    renders_chart: bool = True
+    """Whether it runs what the chart says, so that chart and values are checked before anything starts."""
+    own_options: tuple[str, ...] = ()
+    """Attributes of Options that only this backend has a use for."""
+    own_options_elsewhere: str = ""
+    """The error for one of them with another backend, whose name stands for {backend}."""
+
+    def lacks(self, needs: Iterable[type], options: Options) -> list[str]:
+        """The names of the abilities that a run with these options does not have."""
+        offered = self.abilities(options)
+        return [need.__name__ for need in needs if need not in offered]

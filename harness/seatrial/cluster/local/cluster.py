@@ -1,0 +1,148 @@
+"""The life cycle of a local cluster, and the abilities that it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Replica
+from seatrial.cluster.ability import (
+    Boots,
+    Commands,
+    Database,
+    Exits,
+    Kill,
+    Logs,
+    Partition,
+    Pause,
+    Reconfigure,
+    Restarts,
+    RollingReconfigure,
+    Siblings,
+    Sockets,
+)
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
+from seatrial.cluster.local.backend import LOCAL
+from seatrial.cluster.local.boots import LocalBoots
+from seatrial.cluster.local.database import LocalDatabase
+from seatrial.cluster.local.foundation import Foundation
+from seatrial.cluster.local.launch import Launcher
+from seatrial.cluster.local.logs import LocalLogs
+from seatrial.cluster.local.network import LocalPartition, LocalSockets
+from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
+from seatrial.cluster.local.reconfigure import LocalReconfigure
+from seatrial.cluster.local.replicas import LocalReplica, Replicas
+from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
+from seatrial.cluster.postgres import PostgresServer
+
+#: at the end of a drill nobody waits for a graceful stop any longer than this
+DOWN_GRACE_S = 2.0
+
+
+class LocalCluster(Cluster):
+    """In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
+
+    `own_broker` is one that drills may break, `broker` one of somebody else's; there is at most one of them.
+    With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
+    probe fails; a replica that was stopped stays down until it is started.
+    """
+
+    def __init__(
+        self,
+        spec: ClusterSpec,
+        *,
+        postgres: PostgresServer | None = None,
+        broker: Broker | None = None,
+        own_broker: BrokerProcess | None = None,
+        chart: Path | None = None,
+        restart: bool = False,
+    ) -> None:
+        super().__init__(spec, LOCAL.words)
+        if spec.replicas < 1:
+            raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
+        self._foundation = Foundation(spec.folder, postgres)
+        self._replicas = Replicas()
+        self._launcher = Launcher(spec, self._foundation, broker=own_broker or broker, chart=chart)
+        self._processes = LocalKill(
+            self._replicas,
+            self._foundation,
+            restart=restart,
+            without_secret=self._launcher.without_secret,
+        )
+        another = partial(
+            LocalCluster,
+            postgres=self._foundation.postgres,
+            broker=broker,
+            own_broker=own_broker,
+            chart=chart,
+            restart=restart,
+        )
+        self._offer(Siblings, LocalSiblings(spec, another))
+        self._offer_the_rest()
+        self._offer_broker(broker, own_broker)
+
+    async def up(self) -> None:
+        """Returns when every replica's readiness probe passes; on an error everything is taken down again."""
+        if len(self._replicas):
+            raise ClusterError("the cluster is up already; take it down first")
+        try:
+            await self._foundation.lay()
+            for number in range(self.spec.replicas):
+                replica = await self._launcher.new(f"replica-{number}", self.spec.values)
+                self._replicas.put(replica)
+                self._foundation.before_removal(self._take_down, replica.name)
+            async with asyncio.TaskGroup() as starts:
+                for replica in self._replicas:
+                    starts.create_task(self._processes.start(replica.name))
+        except BaseExceptionGroup as errors:
+            await self.down()
+            raise errors.exceptions[0] from None
+        except BaseException:
+            await self.down()
+            raise
+
+    async def down(self) -> None:
+        await self._foundation.remove()
+        self._replicas.clear()
+
+    def replicas(self) -> Sequence[Replica]:
+        return [replica.address for replica in self._replicas]
+
+    def replica(self, name: str) -> LocalReplica:
+        """What runs for it. Raises ClusterError."""
+        return self._replicas.named(name)
+
+    def _offer_the_rest(self) -> None:
+        replicas, foundation, launcher = self._replicas, self._foundation, self._launcher
+        reconfigure = LocalReconfigure(self.spec, replicas, launcher, self._processes)
+        self._offer(Kill, self._processes)
+        self._offer(Pause, LocalPause(replicas))
+        self._offer(Exits, LocalExits(replicas))
+        self._offer(Restarts, LocalRestarts(replicas))
+        self._offer(Partition, LocalPartition(replicas))
+        self._offer(Sockets, LocalSockets(replicas))
+        self._offer(Database, LocalDatabase(foundation, replicas))
+        self._offer(Logs, LocalLogs(replicas))
+        self._offer(Reconfigure, reconfigure)
+        self._offer(RollingReconfigure, reconfigure)
+        self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
+        self._offer(Commands, LocalCommands(replicas, launcher))
+
+    def _offer_broker(self, broker: Broker | None, own_broker: BrokerProcess | None) -> None:
+        if own_broker is not None:
+            self._offer(Broker, own_broker)
+            self._offer(BrokerNetwork, own_broker)
+            self._offer(BrokerProcess, own_broker)
+        elif broker is not None:
+            self._offer(Broker, broker)
+
+    async def _take_down(self, name: str) -> None:
+        replica = self._replicas.named(name)
+        await replica.kubelet.unwatch()
+        await replica.proxy.mend()
+        if replica.process.paused:
+            await replica.process.resume()
+        if replica.process.running:
+            await replica.process.stop(DOWN_GRACE_S)

@@ -1,0 +1,66 @@
+"""What the replicas of one local cluster share: a database of its own, free ports, a reaper, an HTTP session."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import ParamSpec
+
+import aiohttp
+
+from seatrial.cluster.port import Ports
+from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.reaper import Reaper
+
+Parameters = ParamSpec("Parameters")
+
+
+class Foundation:
+    """`lay` ... `remove`. Without a `postgres` of somebody else's it starts and ends a server of its own."""
+
+    def __init__(self, folder: Path, postgres: PostgresServer | None) -> None:
+        self.folder = folder.resolve()
+        self.postgres = postgres or PostgresServer(self.folder / "logs" / "postgres.log")
+        self.database = f"trial_{secrets.token_hex(4)}"
+        self.ports = Ports()
+        self.reaper: Reaper
+        self.session: aiohttp.ClientSession
+        self._is_own_postgres = postgres is None
+        self._is_laid = False
+        self._stack = AsyncExitStack()
+
+    async def lay(self) -> None:
+        """Nothing happens when it was done already; `remove` undoes it in reverse order."""
+        if self._is_laid:
+            return
+        self._is_laid = True
+        self._stack.callback(self.ports.close)
+        if self._is_own_postgres:
+            self._stack.push_async_callback(self.postgres.close)
+        # Also repairs a shared server that a drill left crashed.
+        await self.postgres.start()
+        await self.postgres.create_database(self.database)
+        if not self._is_own_postgres:
+            self._stack.push_async_callback(self._drop_database)
+        self.reaper = Reaper()
+        self._stack.callback(self.reaper.close)
+        self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+    async def remove(self) -> None:
+        """Safe to call twice; calls what was given to `before_removal` first, the last one first."""
+        await self._stack.aclose()
+        self._is_laid = False
+
+    def before_removal(
+        self,
+        undo: Callable[Parameters, Awaitable[object]],
+        *args: Parameters.args,
+        **kwargs: Parameters.kwargs,
+    ) -> None:
+        self._stack.push_async_callback(undo, *args, **kwargs)
+
+    async def _drop_database(self) -> None:
+        await self.postgres.start()
+        await self.postgres.drop_database(self.database)

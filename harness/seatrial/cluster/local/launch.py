@@ -1,0 +1,131 @@
+"""From chart values to a replica that can be started: rendered container, ports, proxy, process, environment."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seatrial.cluster import ClusterError, ClusterSpec, Replica
+from seatrial.cluster.broker import Broker
+from seatrial.cluster.brokers import kind_of
+from seatrial.cluster.local.foundation import Foundation
+from seatrial.cluster.local.kubelet import Kubelet
+from seatrial.cluster.local.replicas import LocalReplica
+from seatrial.cluster.process import Process
+from seatrial.cluster.proxy import Proxy
+from seatrial.cluster.values import merge
+from seatrial.render import ContainerSpec, RenderError, default_chart, render_chart
+
+_PORTS = ("rest", "grpc", "metrics")
+
+
+class Launcher:
+    """Makes replicas on a foundation; starts none."""
+
+    def __init__(
+        self, spec: ClusterSpec, foundation: Foundation, *, broker: Broker | None, chart: Path | None
+    ) -> None:
+        self._spec = spec
+        self._foundation = foundation
+        self._broker = broker
+        self._chart = chart
+
+    async def new(self, name: str, values: Mapping[str, Any]) -> LocalReplica:
+        """With ports and a proxy of its own, which the foundation's removal closes. Raises ClusterError."""
+        foundation = self._foundation
+        proxy = Proxy(foundation.ports.take(), foundation.postgres.port)
+        await proxy.open()
+        foundation.before_removal(proxy.close)
+        ports = {part: foundation.ports.take() for part in _PORTS}
+        container = self._render(name, proxy.port, values, ports=ports)
+        process = self._process(name, container)
+        address = Replica(
+            name,
+            rest_url=f"http://127.0.0.1:{container.ports['rest']}",
+            metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
+            grpc_address=f"127.0.0.1:{container.ports['grpc']}",
+        )
+        return LocalReplica(address, container, process, self._kubelet(process, container), proxy)
+
+    def changed(self, replica: LocalReplica, values: Mapping[str, Any]) -> LocalReplica:
+        """The same replica on the same ports, with other values."""
+        container = self._render(replica.name, replica.proxy.port, values, ports=replica.container.ports)
+        process = self._process(replica.name, container)
+        process.unasked_exits += replica.process.unasked_exits
+        kubelet = self._kubelet(process, container)
+        return replace(replica, container=container, process=process, kubelet=kubelet)
+
+    def base_env(self) -> dict[str, str]:
+        """All a process gets besides what the chart gives it; nothing of the harness's own environment."""
+        return {
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
+            "HOME": str(self._foundation.folder),
+            "LANG": "C.UTF-8",
+        }
+
+    def without_secret(self, text: str) -> str:
+        for secret in (self._foundation.postgres.secret, *(self._broker.secrets() if self._broker else ())):
+            text = text.replace(secret, "***")
+        return text
+
+    def _kubelet(self, process: Process, container: ContainerSpec) -> Kubelet:
+        return Kubelet(process, container.probes.get("liveness"), self._foundation.session)
+
+    def _process(self, name: str, container: ContainerSpec) -> Process:
+        return Process(
+            name,
+            self._command(container),
+            env={**self.base_env(), **container.env},
+            log_path=self._foundation.folder / "logs" / f"{name}.log",
+            reaper=self._foundation.reaper,
+        )
+
+    def _render(
+        self, name: str, database_port: int, values: Mapping[str, Any], *, ports: Mapping[str, int]
+    ) -> ContainerSpec:
+        foundation = self._foundation
+        values = merge(
+            self._with_broker(values),
+            {
+                "replicaCount": self._spec.replicas,
+                "engine": {part: {"port": ports[part]} for part in _PORTS},
+                "postgresql": {
+                    "dsn": foundation.postgres.engine_dsn(foundation.database, database_port),
+                    "existingSecret": "",
+                },
+            },
+        )
+        try:
+            rendered = render_chart(self._chart or default_chart(), values)
+            return rendered.containers("Deployment", pod_name=name)[0]
+        except RenderError as err:
+            raise ClusterError(f"the chart cannot be rendered: {self.without_secret(str(err))}") from None
+
+    def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Where the broker is, unless the values say otherwise; nothing of it in polling mode."""
+        kind = kind_of(values)
+        if kind is None:
+            return values
+        if self._broker is None:
+            raise ClusterError(
+                "this cluster has no broker; the drill must say that its mode is kafka or both"
+            )
+        return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
+
+    def _command(self, container: ContainerSpec) -> Sequence[str]:
+        """The container's, or the operator's in its place; programs are found beside this Python first."""
+        engine_command, path = self._spec.engine_command, self.base_env()["PATH"]
+        try:
+            words = shlex.split(engine_command or "") or list(container.command)
+        except ValueError as err:
+            raise ClusterError(f"engine command {engine_command!r}: {err}") from None
+        program = shutil.which(words[0], path=path)
+        if program is None:
+            raise ClusterError(f"engine command {words[0]!r} is no program in {path}; give its full path")
+        return [program, *words[1:]]

@@ -1,0 +1,36 @@
+"""What a run was asked for: its options, and the error for what cannot be done as asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from seatrial.cluster.broker import BrokerLogin
+
+
+class Misuse(Exception):
+    """What was asked for cannot be done: names the thing, the value and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """One run's choices; `replicas` None takes each drill's own number."""
+
+    seed: int
+    report_dir: Path
+    backend: str = "local"
+    """A name of `seatrial.cluster.backends.BACKENDS`."""
+    replicas: int | None = None
+    engine_command: str | None = None
+    attach: tuple[str, ...] = ()
+    attach_grpc: tuple[str, ...] = ()
+    """host:port of the same replicas, in the same order."""
+    chart: Path | None = None
+    values: tuple[Path, ...] = ()
+    transport: str = "rest"
+    """What clients and workers speak, a name of `seatrial.client.TRANSPORTS`."""
+    brokers: str | None = None
+    """A broker that runs already: host:port,host:port; None for one of the run's own."""
+    broker_login: BrokerLogin | None = None
+    node_image: str | None = None
+    context: str | None = None

@@ -1,0 +1,489 @@
+"""One exercise for each ability: it uses every method for real and leaves the cluster as it was.
+
+They run over each backend that offers the ability: tests/integration/test_local_abilities.py, test_attached_cluster.py
+and tests/kind/test_kind_abilities.py. The cluster has two replicas of the engine in kafka_outbox mode.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import psutil
+import psycopg
+import pytest
+
+from seatrial.client import RecordingClient
+from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster.ability import (
+    Aliases,
+    Boots,
+    Commands,
+    Credentials,
+    Database,
+    Exits,
+    Kill,
+    Logs,
+    Nodes,
+    Partition,
+    Pause,
+    Reconfigure,
+    Restarts,
+    RollingReconfigure,
+    Scale,
+    Siblings,
+    Sockets,
+    Upgrade,
+)
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consumer, CutMode, Record
+from seatrial.cluster.brokers import new_consumer
+from seatrial.cluster.values import engine_variables
+from seatrial.cluster.wire import read_wire
+from seatrial.deadline import Deadline, until
+from seatrial.drill import OUTBOX_VALUES
+from seatrial.fault.liveness import silence
+from seatrial.history import Recorder
+from seatrial.workload.linear import linear
+
+REPLICAS = 2
+REPLICA, OTHER = "replica-0", "replica-1"
+WITHIN_S = 60.0
+BOOT_BOUND_S = 40.0
+POLLING = {"engine": {"dispatchMode": "polling"}}
+WORK = linear(1, name="exercise")
+UNUSED = "exercise-unused"
+_EVERY_S = 0.1
+
+Exercise = Callable[[Any, Cluster, Path], Awaitable[None]]
+"""The ability, the cluster that handed it out, an empty folder."""
+
+OF_THE_OWNER: Mapping[type, frozenset[str]] = {Broker: frozenset({"start", "close"})}
+"""Methods for whoever runs the thing that an ability stands for: the backend's services call them in every test."""
+
+
+async def exercised(cluster: Cluster, kind: type, folder: Path) -> None:
+    """Raises AssertionError when a method does not do what it says, or when the exercise does not call it."""
+    for name in (replica.name for replica in cluster.replicas()):
+        await is_ready(cluster, name)
+    used: set[str] = set()
+    await EXERCISES[kind](_Watched(cluster.ability(kind), used), cluster, folder)
+    assert unused(kind, used) == set(), f"the exercise of {kind.__name__} does not call all of it"
+    for name in (replica.name for replica in cluster.replicas()):
+        await is_ready(cluster, name)
+
+
+def unused(kind: type, used: set[str]) -> set[str]:
+    """The ability's own methods that were not used; inherited ones belong to the exercise of their own type."""
+    own = {name for name, value in vars(kind).items() if callable(value) and not name.startswith("_")}
+    return own - OF_THE_OWNER.get(kind, frozenset()) - used
+
+
+class _Watched:
+    """Notes which attributes are asked for."""
+
+    def __init__(self, ability: object, used: set[str]) -> None:
+        self._ability = ability
+        self._used = used
+
+    def __getattr__(self, name: str) -> Any:
+        self._used.add(name)
+        return getattr(self._ability, name)
+
+
+# -- what an exercise looks at
+
+
+def of(cluster: Cluster, name: str) -> Replica:
+    return next(replica for replica in cluster.replicas() if replica.name == name)
+
+
+async def answers(cluster: Cluster, name: str, path: str, within_s: float = 1.0) -> bool:
+    """With 200; on a connection of its own."""
+    timeout = aiohttp.ClientTimeout(total=within_s)
+    url = of(cluster, name).rest_url + path
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, headers={"Connection": "close"}) as answer,
+        ):
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+async def is_ready(cluster: Cluster, name: str) -> None:
+    await eventually(lambda: answers(cluster, name, "/ready"), f"{name} is ready")
+
+
+async def is_not_ready(cluster: Cluster, name: str) -> bool:
+    return not await answers(cluster, name, "/ready", 5.0)
+
+
+async def is_silent(cluster: Cluster, name: str) -> None:
+    """Raises FaultDidNotBite when it goes on answering."""
+    await silence(cluster, name, "the exercise", answer_within_s=0.5)
+
+
+async def eventually(probe: Callable[[], bool | Awaitable[bool]], what: str) -> None:
+    await until(
+        probe, within_s=WITHIN_S, every_s=_EVERY_S, otherwise=lambda: AssertionError(f"not in time: {what}")
+    )
+
+
+async def reaches_broker(cluster: Cluster, name: str, *, is_so: bool = True) -> None:
+    """Or has no connection to it any more."""
+    sockets = cluster.ability(Sockets)
+    values = cluster.ability(Broker).engine_values(secured=False)
+    port = str(values["kafka"]["seedBrokers"]).rpartition(":")[2]
+
+    async def is_as_asked() -> bool:
+        peers = await sockets.peers(name)
+        return any(peer.endswith(f":{port}") for peer in peers) is is_so
+
+    await eventually(is_as_asked, f"{name} {'is' if is_so else 'is not'} connected to the broker")
+
+
+async def rows(dsn: str, query: Any) -> list[Any]:
+    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=5) as connection:
+        return await (await connection.execute(query)).fetchall()
+
+
+async def is_down(dsn: str) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        await rows(dsn, "SELECT 1")
+
+
+# -- replicas
+
+
+async def kill(ability: Kill, cluster: Cluster, _folder: Path) -> None:
+    await ability.kill(REPLICA)
+    await is_silent(cluster, REPLICA)
+    assert await answers(cluster, OTHER, "/ready"), "the other one was touched, too"
+    await ability.start(REPLICA)
+    assert await answers(cluster, REPLICA, "/ready", 5.0)
+    assert await ability.stop(REPLICA) == 0
+    await is_silent(cluster, REPLICA)
+    await ability.start(REPLICA, wait_ready=False)
+    await ability.start(REPLICA)
+    with pytest.raises(ClusterError, match="'replica-9'"):
+        await ability.kill("replica-9")
+
+
+async def pause(ability: Pause, cluster: Cluster, _folder: Path) -> None:
+    await ability.pause(REPLICA)
+    assert not await answers(cluster, REPLICA, "/healthz")
+    assert await answers(cluster, OTHER, "/healthz")
+    await ability.resume(REPLICA)
+    assert await answers(cluster, REPLICA, "/healthz", 5.0)
+
+
+async def partition(ability: Partition, cluster: Cluster, _folder: Path) -> None:
+    modes: Sequence[CutMode] = ("delay", "blackhole", "half-open", "refuse")
+    for mode in modes:
+        try:
+            await ability.cut(REPLICA, mode, delay_s=0.02)
+            if mode == "refuse":
+                assert ability.cut_connections(REPLICA) > 0
+            else:
+                await eventually(lambda: ability.dropped_bytes(REPLICA) > 0, "it held something back")
+            if mode != "delay":
+                await eventually(lambda: is_not_ready(cluster, REPLICA), f"{mode} is noticed")
+            assert ability.dropped_bytes(OTHER) == 0
+            assert await answers(cluster, OTHER, "/ready")
+        finally:
+            await ability.mend(REPLICA)
+        await is_ready(cluster, REPLICA)
+
+
+async def exits(ability: Exits, cluster: Cluster, _folder: Path) -> None:
+    """A signal that nobody asked the harness to send."""
+    before = list(ability.unasked_exits(REPLICA))
+    port = int(of(cluster, REPLICA).rest_url.rpartition(":")[2])
+    (pid,) = {
+        child.pid
+        for child in psutil.Process().children(recursive=True)
+        if any(
+            each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in child.net_connections()
+        )
+    }
+    os.kill(pid, signal.SIGKILL)
+    wanted = [*before, -signal.SIGKILL]
+    await eventually(lambda: list(ability.unasked_exits(REPLICA)) == wanted, "the exit is known")
+    await cluster.ability(Kill).start(REPLICA)
+
+
+async def restarts(ability: Restarts, cluster: Cluster, _folder: Path) -> None:
+    before = ability.restarts(OTHER)
+    await cluster.ability(Kill).kill(OTHER)
+    await eventually(lambda: ability.restarts(OTHER) == before + 1, "it was started again")
+
+
+async def logs(ability: Logs, cluster: Cluster, _folder: Path) -> None:
+    path = ability.log_path(REPLICA)
+    assert path != ability.log_path(OTHER)
+    await eventually(lambda: path.stat().st_size > 0, "the log has a line")
+    before = path.stat().st_size
+    await cluster.ability(Kill).kill(REPLICA)
+    await cluster.ability(Kill).start(REPLICA)
+
+    def is_of_the_new_run() -> bool:
+        with suppress(ClusterError):
+            return before <= ability.run_began_at(REPLICA) < path.stat().st_size
+        return False
+
+    await eventually(is_of_the_new_run, "the log tells where the new run begins")
+
+
+async def aliases(ability: Aliases, cluster: Cluster, _folder: Path) -> None:
+    assert {replica.name for replica in cluster.replicas()} <= set(ability.aliases().values())
+    assert all(ability.aliases())
+
+
+async def sockets(ability: Sockets, cluster: Cluster, _folder: Path) -> None:
+    await reaches_broker(cluster, REPLICA)
+    assert all(peer.rpartition(":")[2].isdigit() for peer in await ability.peers(REPLICA))
+
+
+# -- their configuration
+
+
+async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> None:
+    address = of(cluster, REPLICA)
+    await reaches_broker(cluster, REPLICA)
+    await ability.reconfigure(REPLICA, POLLING)
+    assert of(cluster, REPLICA) == address
+    await reaches_broker(cluster, REPLICA, is_so=False)
+    await reaches_broker(cluster, OTHER)
+    await ability.reconfigure(REPLICA, {}, wait_ready=False)
+    await reaches_broker(cluster, REPLICA)
+
+
+async def rolling_reconfigure(ability: RollingReconfigure, cluster: Cluster, _folder: Path) -> None:
+    for values, is_so in ((POLLING, False), (OUTBOX_VALUES, True)):
+        await ability.reconfigure_all(values)
+        for name in (REPLICA, OTHER):
+            assert await answers(cluster, name, "/ready", 5.0)
+            await reaches_broker(cluster, name, is_so=is_so)
+
+
+async def boots(ability: Boots, cluster: Cluster, _folder: Path) -> None:
+    before = cluster.replicas()
+    good = await ability.boot(POLLING, bound_s=BOOT_BOUND_S)
+    assert (good.exit_code, good.ready, good.leaked, good.processes_left) == (None, True, False, 0), (
+        good.output
+    )
+    bad = await ability.boot(engine_variables(WINDLASS_LEASE_SECONDS="soon"), bound_s=BOOT_BOUND_S)
+    assert bad.exit_code, bad.output
+    assert (bad.ready, bad.leaked) == (False, False)
+    assert "WINDLASS_LEASE_SECONDS" in bad.output
+    assert cluster.replicas() == before
+
+
+async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
+    made = ability.sibling(folder, replicas=1, values=POLLING)
+    assert made.abilities == cluster.abilities
+    try:
+        await made.up()
+        (replica,) = made.replicas()
+        await is_ready(made, replica.name)
+        name = "SELECT current_database()"
+        assert await rows(made.ability(Database).dsn(), name) != await rows(
+            cluster.ability(Database).dsn(), name
+        )
+    finally:
+        await made.down()
+
+
+async def commands(ability: Commands, _cluster: Cluster, _folder: Path) -> None:
+    await ability.run_command(REPLICA, "migrate")
+    with pytest.raises(ClusterError, match="no-such-word"):
+        await ability.run_command(REPLICA, "no-such-word")
+
+
+# -- the database
+
+
+async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
+    dsn = ability.dsn()
+    assert await rows(dsn, "SELECT 1") == [(1,)]
+    sessions = """SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND client_port > 0 AND pid <> pg_backend_pid()"""
+    before = set(await rows(dsn, sessions))
+    ended = await ability.terminate_sessions(REPLICA)
+    assert 0 < ended < len(before), "not one replica's alone"
+    assert len(before - set(await rows(dsn, sessions))) >= ended
+    try:
+        await ability.crash()
+        await ability.start()
+        assert await rows(dsn, "SELECT 1") == [(1,)]
+        await ability.stop("fast")
+        await is_down(dsn)
+        await ability.start()
+        await ability.stop("immediate")
+        await is_down(dsn)
+    finally:
+        await ability.start()
+    for name in (REPLICA, OTHER):
+        await is_ready(cluster, name)
+
+
+async def credentials(ability: Credentials, cluster: Cluster, _folder: Path) -> None:
+    await ability.rotate_password()
+    assert not await ability.opens_with_old_password()
+    rolled = await cluster.ability(Upgrade).upgrade(
+        "this", {"podAnnotations": {"example.com/rotated": "yes"}}
+    )
+    assert rolled.status == "deployed", rolled.message
+    found = await ability.exposures()
+    assert {each.place for each in found} >= {"logs", "objects", "release"}
+    assert sum(each.bytes for each in found) > 0
+    assert [each for each in found if each.found] == []
+
+
+# -- the release and its machines
+
+
+async def upgrade(ability: Upgrade, _cluster: Cluster, _folder: Path) -> None:
+    rolled = await ability.upgrade("this", {"podAnnotations": {"example.com/exercise": "yes"}})
+    assert (rolled.status, rolled.message) == ("deployed", "")
+    assert not set(rolled.pods_before) & set(rolled.pods_after)
+    assert rolled.ready_min >= 1
+    back = await ability.rollback()
+    assert (back.status, back.revision) == ("deployed", rolled.revision + 1)
+
+
+async def scale(ability: Scale, _cluster: Cluster, _folder: Path) -> None:
+    more = await ability.scale(REPLICAS + 1)
+    assert (len(more.pods_before), len(more.pods_after)) == (REPLICAS, REPLICAS + 1)
+    fewer = await ability.scale(REPLICAS)
+    assert set(fewer.pods_after) < set(more.pods_after)
+
+
+async def nodes(ability: Nodes, cluster: Cluster, _folder: Path) -> None:
+    placed = ability.placement()
+    assert sum(placed.values()) == REPLICAS
+    node = max(placed, key=lambda each: placed[each])
+    drained = await ability.drain(node)
+    assert drained.evicted >= placed[node]
+    assert node not in ability.placement()
+    await ability.uncordon(node)
+    for name in (REPLICA, OTHER):
+        await cluster.ability(Kill).start(name)
+
+
+# -- the broker
+
+
+async def broker(ability: Broker, cluster: Cluster, folder: Path) -> None:
+    """One job goes through it. Its definition stays, so its destination must, too: engines look for it at boot."""
+    (job_type,) = WORK.job_types()
+    await ability.until_ready(WITHIN_S)
+    assert ability.destination(job_type)
+    await ability.create_destinations([job_type, UNUSED])
+    await ability.create_destinations([job_type])
+    assert set(ability.destinations()) == {job_type, UNUSED}
+    await ability.delete_destinations([UNUSED])
+    assert set(ability.destinations()) == {job_type}
+    await _start_one(cluster, folder)
+    consumer = new_consumer(ability.consumer_access(), job_type, name="exercise", session_timeout_s=10.0)
+    try:
+        record = await _first_record(consumer)
+        await eventually(lambda: _consumes(ability, job_type), "the consumer is known")
+        await consumer.acknowledge(record)
+    finally:
+        await consumer.close()
+    assert record in await ability.records()
+    assert ability.engine_values(secured=False)
+    assert all(ability.secrets())
+    log = cluster.ability(Logs).log_path(REPLICA).read_text()
+    for line in (*ability.boot_lines(secured=False), *ability.destination_lines([])):
+        assert line in log
+    await ability.clear()
+    assert (await ability.records(), ability.destinations()) == ([], {})
+    await ability.create_destinations([job_type])
+
+
+async def _start_one(cluster: Cluster, folder: Path) -> None:
+    recorder = Recorder(folder)
+    try:
+        async with RecordingClient("client-0", cluster.replicas(), recorder, random.Random(1)) as client:
+            assert (await client.upload(WORK.definitions[0])).ok
+            assert (await client.start(WORK.definitions[0]["id"], {})).ok
+    finally:
+        recorder.close()
+
+
+async def _first_record(consumer: Consumer) -> Record:
+    async for _ in Deadline(WITHIN_S).attempts(0):
+        if (record := await consumer.next()) is not None:
+            return record
+    raise AssertionError("the consumer got nothing in time")
+
+
+async def _consumes(broker: Broker, job_type: str) -> bool:
+    return "exercise" in (await broker.consumers([job_type])).get(job_type, ())
+
+
+async def broker_network(ability: BrokerNetwork, cluster: Cluster, _folder: Path) -> None:
+    """By the one mode that every backend has."""
+    await reaches_broker(cluster, REPLICA)
+    await ability.cut("refuse")
+    try:
+        assert ability.cut_connections() > 0
+        assert ability.dropped_bytes() == 0
+    finally:
+        await ability.mend()
+    await reaches_broker(cluster, REPLICA)
+
+
+async def broker_process(ability: BrokerProcess, cluster: Cluster, _folder: Path) -> None:
+    """Each way to log in has its turn in a drill of its own."""
+    whole, boots = cluster.ability(Broker), cluster.ability(Boots)
+    for end in (ability.crash, ability.stop):
+        await end()
+        with pytest.raises(ClusterError):
+            await whole.until_ready(1.0)
+        await whole.start()
+    ability.capture()
+    refused, accepted = ability.refused_logins(WORK.job_types())[0], ability.accepted_logins()[0]
+    bad = await boots.boot(refused.values, bound_s=BOOT_BOUND_S)
+    assert bad.exit_code, bad.output
+    assert all(line in bad.output for line in refused.expected)
+    good = await boots.boot(accepted.values, bound_s=BOOT_BOUND_S)
+    assert good.ready, good.output
+    assert all(line in good.output for line in accepted.expected)
+    wire = read_wire(ability.captured(), [*whole.secrets(), *refused.needles])
+    assert wire.streams > 0
+    assert (wire.plain_streams, wire.needles_seen) == (0, 0)
+
+
+EXERCISES: Mapping[type, Exercise] = {
+    Aliases: aliases,
+    Boots: boots,
+    Broker: broker,
+    BrokerNetwork: broker_network,
+    BrokerProcess: broker_process,
+    Commands: commands,
+    Credentials: credentials,
+    Database: database,
+    Exits: exits,
+    Kill: kill,
+    Logs: logs,
+    Nodes: nodes,
+    Partition: partition,
+    Pause: pause,
+    Reconfigure: reconfigure,
+    Restarts: restarts,
+    RollingReconfigure: rolling_reconfigure,
+    Scale: scale,
+    Siblings: siblings,
+    Sockets: sockets,
+    Upgrade: upgrade,
+}

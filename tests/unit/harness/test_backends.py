@@ -1,0 +1,147 @@
+"""The registry of backends: who offers what, who is chosen by which options, and what each refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from ability_exercises import EXERCISES
+from seatrial.cluster import Cluster, ClusterSpec, MissingAbility, Replica, backends
+from seatrial.cluster.ability import Kill, Nodes, Pause
+from seatrial.cluster.backend import Backend
+from seatrial.cluster.backends import BACKENDS
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
+from seatrial.cluster.options import Misuse, Options
+from seatrial.drills import CATALOGUE, select
+from seatrial.trial import new_options
+
+LOCAL, KIND, ATTACHED = (Options(1, Path(), backend=name) for name in ("local", "kind", "attach"))
+
+
+class Killing(Cluster):
+    """Offers one ability."""
+
+    def __init__(self, kill: Kill) -> None:
+        super().__init__(ClusterSpec(), "a cluster of this test")
+        self._offer(Kill, kill)
+
+    async def up(self) -> None: ...
+
+    async def down(self) -> None: ...
+
+    def replicas(self) -> Sequence[Replica]:
+        return []
+
+
+def test_a_cluster_hands_out_what_it_offers_and_names_what_it_does_not() -> None:
+    kill = cast("Kill", object())
+    cluster = Killing(kill)
+    assert cluster.ability(Kill) is kill
+    assert (cluster.has(Kill), cluster.has(Pause)) == (True, False)
+    assert cluster.abilities == frozenset[type]({Kill})
+    assert cluster.lacks([Kill, Pause, Nodes]) == ["Pause", "Nodes"]
+    with pytest.raises(
+        MissingAbility,
+        match="a cluster of this test does not have the ability Pause; add Pause to the drill's needs, and run",
+    ):
+        cluster.ability(Pause)
+
+
+@pytest.mark.parametrize("entry", BACKENDS.values(), ids=BACKENDS)
+def test_every_ability_on_offer_has_an_exercise(entry: Backend) -> None:
+    assert entry.abilities(Options(1, Path(), backend=entry.name)) <= EXERCISES.keys()
+
+
+def test_no_exercise_is_for_an_ability_that_nobody_offers() -> None:
+    offered = [entry.abilities(Options(1, Path(), backend=entry.name)) for entry in BACKENDS.values()]
+    assert EXERCISES.keys() == frozenset().union(*offered)
+
+
+def test_every_drill_can_run_on_some_backend() -> None:
+    for drill in CATALOGUE.values():
+        assert any(not entry.lacks(drill.needs, LOCAL) for entry in BACKENDS.values()), drill.id
+
+
+@pytest.mark.parametrize("entry", BACKENDS.values(), ids=BACKENDS)
+def test_a_backend_that_offers_anything_can_run_its_core_set(entry: Backend) -> None:
+    options = Options(1, Path(), backend=entry.name)
+    asked = select([], core=True, backend=entry.name)
+    assert "smoke" in {drill.id for drill in asked}
+    if entry.abilities(options):
+        assert {drill.id: backends.refusal(drill.needs, options) for drill in asked} == {
+            drill.id: None for drill in asked
+        }
+
+
+def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
+    external = Options(1, tmp_path, brokers="kafka-0:9092")
+    needs = (Broker, BrokerNetwork, BrokerProcess)
+    assert backends.refusal(needs, LOCAL) is None
+    assert backends.refusal(needs, external) == (
+        "needs BrokerNetwork, BrokerProcess, which a broker given with --brokers does not have; leave --brokers out"
+    )
+
+
+@pytest.mark.parametrize(
+    ("drill", "options", "text"),
+    [
+        (
+            "K5",
+            KIND,
+            "needs BrokerProcess, which a cluster on Kubernetes does not have; run it on --backend local",
+        ),
+        (
+            "U1",
+            LOCAL,
+            "needs Upgrade, which a cluster of local processes does not have; run it on --backend kind",
+        ),
+        (
+            "L5",
+            ATTACHED,
+            (
+                "needs Kill, Database, which an attached cluster does not have; "
+                "run it on --backend local or --backend kind"
+            ),
+        ),
+    ],
+)
+def test_a_drill_that_cannot_run_is_refused_with_the_backends_that_can(
+    drill: str, options: Options, text: str
+) -> None:
+    assert backends.refusal(CATALOGUE[drill].needs, options) == text
+
+
+@pytest.mark.parametrize(
+    ("asked", "backend"),
+    [
+        ({}, "local"),
+        ({"backend": "kind"}, "kind"),
+        ({"attach": "http://h:1"}, "attach"),
+        ({"attach": "http://h:1", "attach_grpc": "h:2", "transport": "both"}, "attach"),
+    ],
+)
+def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
+    assert new_options(**asked).backend == backend
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"backend": "attach"}, "backend 'attach' is not there; choose local or kind"),
+        ({"backend": "moon"}, "backend 'moon' is not there; choose local or kind"),
+        ({"node_image": "x"}, "--image and --context are for --backend kind, and the backend is local"),
+        ({"attach": "http://h:1", "context": "x"}, "for --backend kind, and the backend is attach"),
+        ({"backend": "kind", "attach": "http://h:1"}, "--backend kind runs images; leave out"),
+        ({"backend": "kind", "engine_command": "x"}, "--backend kind runs images; leave out"),
+        ({"backend": "kind", "node_image": "x", "context": "y"}, "keep one of the two"),
+        ({"attach": "http://h:1", "engine_command": "x"}, "--attach takes a cluster as it is"),
+        ({"attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+        ({"backend": "kind", "attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+    ],
+)
+def test_what_a_backend_does_not_support_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(Misuse, match=message):
+        new_options(**asked)
