@@ -28,13 +28,13 @@ from windlass.commands import (
     StartInstance,
 )
 from windlass.config import Settings
-from windlass.dispatch.polling import JobBoard, PollingSettings
+from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.dispatch.wake import WakeUps
+from windlass.engine import Engine
 from windlass.errors import EngineError
 from windlass.ids import UlidSource
 from windlass.metrics import Metrics
 from windlass.observe import Event, Log, bridge_stdlib
-from windlass.service import Engine
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
@@ -122,7 +122,7 @@ class Node:
         self.stop = asyncio.Event()
         serves_api = role in {"serve", "api"}
         recheck_s = None if settings.wake_mode == "event_driven" else settings.fallback_poll_interval_s
-        self.board = JobBoard(
+        self.polls = WaitingPolls(
             self.database,
             PollingSettings(settings.empty_poll_memory_s, recheck_s),
             claimed=self._jobs_claimed,
@@ -149,7 +149,7 @@ class Node:
         self.kafka = self._kafka_mode(new_id)
         outbox = self.kafka.outbox if self.kafka else None
         transactor = Transactor(
-            DefinitionCache(), self.board, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
+            DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
         # One connection stays for polls and reads: lanes that took them all would starve those.
         lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
@@ -177,7 +177,7 @@ class Node:
             settings=settings,
             database=self.database,
             lanes=self.lanes,
-            board=self.board,
+            polls=self.polls,
             wake_ups=self.wake_ups,
             heartbeat=self.heartbeat,
             metrics=self.metrics,
@@ -270,7 +270,7 @@ class Node:
         if self.kafka:
             await self.kafka.check()
         self.lanes.start()
-        self.board.start()
+        self.polls.start()
         self.wake_ups.start()
         with contextlib.suppress(EngineError):
             await self.heartbeat.beat()
@@ -296,7 +296,7 @@ class Node:
     async def _shut_down(self) -> None:
         self.is_draining = True
         until_s = time.monotonic() + self.settings.shutdown_grace_s
-        await self.board.stop()
+        await self.polls.stop()
         grace_s = self.settings.shutdown_grace_s
         async with asyncio.TaskGroup() as doors:
             doors.create_task(self.rest.drain(grace_s))
@@ -353,18 +353,18 @@ class Node:
 
     def _job_types_waiting(self, job_types: Iterable[str]) -> None:
         """Whoever brings jobs to workers is told, here and on other nodes; polls of other nodes too."""
-        self.board.wake(job_types)
+        self.polls.wake(job_types)
         self.wake_ups.job_types_waiting(job_types)
         if self.kafka:
             self.kafka.wake()
 
     def _woken(self, job_types: Iterable[str]) -> None:
-        self.board.wake(job_types)
+        self.polls.wake(job_types)
         if self.kafka:
             self.kafka.wake()
 
     def _woken_by_anything(self) -> None:
-        self.board.wake_all()
+        self.polls.wake_all()
         if self.kafka:
             self.kafka.wake()
 

@@ -1,4 +1,4 @@
-"""What crosses the door between the API and the engine, in the words of contract.md 1.4.
+"""What crosses the door between the API and the engine, in the words of contract 1.4.
 
 Instants leave as text already formatted for the wire (`format_time`); variables stay raw JSON
 bytes (`msgspec.Raw`) end to end, so a value no step reads is never parsed twice.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
@@ -92,65 +91,6 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     variables: RawJson
     created_at: str
     lease_token: str
-
-
-class Service(Protocol):
-    """Everything a door (REST now, gRPC beside it) may ask of the engine.
-
-    Every method raises `windlass.errors.EngineError` subclasses only; each is answered by
-    `api/faults.py`. A method that returns normally has been committed.
-    """
-
-    async def upload_definition(self, document: bytes) -> DefinitionSummary: ...
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage: ...
-    async def get_definition(self, definition_id: str, version: int | None) -> bytes:
-        """The stored document as JSON text, with its assigned version."""
-        ...
-
-    async def start_instance(
-        self, *, definition_id: str, version: int | None, variables: RawJson, business_key: str | None
-    ) -> InstanceView: ...
-    async def get_instance(self, instance_id: str) -> InstanceView: ...
-    async def list_instances(
-        self,
-        *,
-        definition_id: str | None,
-        status: str | None,
-        business_key: str | None,
-        page: int,
-        page_size: int,
-    ) -> InstancePage: ...
-    async def instance_history(self, instance_id: str) -> Sequence[StepExecutionView]: ...
-    async def cancel_instance(self, instance_id: str, *, reason: str) -> InstanceView: ...
-
-    async def poll_jobs(
-        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
-    ) -> Sequence[JobView]:
-        """Claims up to `max_jobs`; holds the call up to `wait_s` when nothing waits (0 = answer at once).
-
-        Cancelling the call (the client went away) returns what it was about to get.
-        """
-        ...
-
-    async def complete_job(
-        self, job_id: str, *, worker_id: str, lease_token: str | None, variables: RawJson
-    ) -> None: ...
-    async def fail_job(
-        self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
-    ) -> None: ...
-    async def complete_user_task(
-        self, instance_id: str, step_id: str, *, worker_id: str | None, variables: RawJson
-    ) -> None: ...
-    async def signal_wait(self, instance_id: str, step_id: str, *, variables: RawJson) -> None: ...
-
-    async def readiness(self) -> Readiness: ...
-    async def cluster_info(self) -> dict[str, object]:
-        """`{"nodes": [{"id", "role", "version", "dispatchMode", "startedAt", "lastSeenAt", "alive", "self"}], ...}`."""
-        ...
-
-    def details(self) -> dict[str, object]:
-        """The parts of /health/detailed that need no database: lanes, pool, wake mode, sweeps."""
-        ...
 
 
 class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -177,6 +177,6 @@ def helm_release(
 
 def _beneath(values_file: str, values: Mapping[str, object] | None) -> dict[str, Any]:
     from seatrial.cluster.values import merge
-    from seatrial.yard import read_values
+    from seatrial.environment import read_values
 
     return merge(read_values([Path(values_file)] if values_file else []), values or {})

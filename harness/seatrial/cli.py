@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from seatrial.environment import Options
     from seatrial.playground import State
-    from seatrial.yard import Options
 
 PASSED, NOT_PASSED, BROKEN, INTERRUPTED = 0, 1, 2, 130
 UP_FOLDER = Path("reports/up")
@@ -206,8 +206,8 @@ def up(
     `seatrial up --foreground --replicas 1 --values mine.yaml`
     """
     from seatrial import loop, playground
+    from seatrial.environment import Environment
     from seatrial.trial import new_options
-    from seatrial.yard import Yard
 
     with _plainly():
         options = new_options(replicas=replicas, engine_command=engine_command, chart=chart, values=values or (),
@@ -217,8 +217,8 @@ def up(
             return
 
         async def stay() -> None:
-            async with Yard(options) as yard:
-                await playground.serve(yard, folder, lambda state: _print_state(state, "Ctrl-C"))
+            async with Environment(options) as environment:
+                await playground.serve(environment, folder, lambda state: _print_state(state, "Ctrl-C"))
 
         loop.run(stay())
 
@@ -284,10 +284,10 @@ def _plainly() -> Iterator[None]:
 
     from seatrial.cluster import ClusterError
     from seatrial.drill import describe
+    from seatrial.environment import Misuse
     from seatrial.history import BrokenHistory
     from seatrial.render import RenderError
     from seatrial.report.store import BrokenResult
-    from seatrial.yard import Misuse
 
     try:
         yield

@@ -18,13 +18,13 @@ from seatrial.check import judge
 from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster, Database, Entrance, Kafka
 from seatrial.cluster.values import merge
+from seatrial.environment import Environment, Misuse, engine_variables
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
-from seatrial.ledger import open_ledger
-from seatrial.observe import observe
+from seatrial.observe.final_state import observe
+from seatrial.observe.outbox_audit import install_outbox_audit
 from seatrial.report.store import write_result
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.verdict import DrillResult, Outcome, worst
-from seatrial.yard import Misuse, Yard, environment
 
 #: begins the note of a drill that never had its cluster
 NOT_UP = "the cluster did not come up"
@@ -52,14 +52,14 @@ class Drill:
     title: str
     promise: str
     checks: tuple[str, ...]
-    scenario: Callable[[Stage], Awaitable[None]]
+    scenario: Callable[[ScenarioContext], Awaitable[None]]
     plan: Callable[[random.Random], Mapping[str, Any]] = _nothing_drawn
     parameters: Mapping[str, Any] = field(default_factory=dict)
     """Bounds and facts for the checks; copied into the run's header."""
     needs: tuple[type, ...] = ()
     """The ability protocols of `seatrial.cluster` that the scenario uses."""
     values: Mapping[str, Any] = field(default_factory=dict)
-    """Chart values; `yard.environment(...)` sets engine variables."""
+    """Chart values; `engine_variables(...)` sets engine variables."""
     mode: Mode = "polling"
     replicas: int = 3
     restart: bool = False
@@ -85,7 +85,7 @@ class Drill:
             "redelivery_s": redelivery_s,
             **changes.get("parameters", {}),
         }
-        redelivery = environment(WINDLASS_REDELIVERY_SECONDS=redelivery_s)
+        redelivery = engine_variables(WINDLASS_REDELIVERY_SECONDS=redelivery_s)
         changes["values"] = merge(merge(self.values, redelivery), changes.get("values", {}))
         return replace(
             self,
@@ -118,7 +118,7 @@ def draw(drill: Drill, seed: int) -> Drawn:
 
 
 async def run(
-    drill: Drill, yard: Yard, *, after: Callable[[Cluster], Awaitable[None]] | None = None
+    drill: Drill, environment: Environment, *, after: Callable[[Cluster], Awaitable[None]] | None = None
 ) -> DrillResult:
     """Carries out one drill and judges it; nothing is left running, whatever happens.
 
@@ -126,22 +126,22 @@ async def run(
     cancellation (Ctrl-C) goes on to the caller when everything is healed and removed.
     Raises Misuse when the backend lacks an ability, or the folder holds a run already.
     """
-    if lacking := yard.lacks(drill.needs):
+    if lacking := environment.lacks(drill.needs):
         raise Misuse(
-            f"drill {drill.id} needs {', '.join(lacking)}, which {yard.backend_class.__name__} has not; "
+            f"drill {drill.id} needs {', '.join(lacking)}, which {environment.backend_class.__name__} has not; "
             "run it on another --backend"
         )
-    options = yard.options
+    options = environment.options
     folder = _fresh_folder(options.report_dir, drill.id)
     drawn = draw(drill, options.seed)
     recorder = Recorder(folder)
     started_at = datetime.now(UTC)
-    recorder.info("harness", "run", msgspec.structs.asdict(_header(drill, yard, drawn, started_at)))
+    recorder.info("harness", "run", msgspec.structs.asdict(_header(drill, environment, drawn, started_at)))
     cluster: Cluster | None = None
     cause: str | None = "interrupted"
     try:
         cause = NOT_UP
-        cluster = await yard.cluster(
+        cluster = await environment.cluster(
             folder,
             replicas=drill.replicas,
             values=merge(drill.values, KAFKA_VALUES) if drill.mode == "kafka" else drill.values,
@@ -151,18 +151,18 @@ async def run(
         )
         await cluster.up()
         if drill.mode != "polling" and isinstance(cluster, Database):
-            await open_ledger(cluster.dsn())
+            await install_outbox_audit(cluster.dsn())
         cause = "interrupted"
         run_key = f"{drill.id}-{started_at:%Y%m%dT%H%M%S%f}"
-        stage = Stage(
+        context = ScenarioContext(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
             schedule=drawn.schedule, parameters=drill.parameters, mode=drill.mode,
             transports=TRANSPORTS[options.transport],
         )  # fmt: skip
-        await _act(drill, stage)
+        await _act(drill, context)
         recorder.info("harness", "phase", {"name": "observe"})
         async with RecordingClient(
-            "client-observer", cluster.replicas(), recorder, stage.random("observer")
+            "client-observer", cluster.replicas(), recorder, context.random("observer")
         ) as client:
             await observe(
                 cluster,
@@ -190,12 +190,12 @@ async def run(
     return result
 
 
-async def _act(drill: Drill, stage: Stage) -> None:
+async def _act(drill: Drill, context: ScenarioContext) -> None:
     """Raises TimeoutError naming the bound when the scenario takes longer."""
     limit = asyncio.timeout(drill.bound_s)
     try:
-        async with limit, stage:
-            await drill.scenario(stage)
+        async with limit, context:
+            await drill.scenario(context)
     except TimeoutError as err:
         if not limit.expired():
             raise
@@ -242,8 +242,8 @@ def describe(error: BaseException) -> str:
     return text if is_ours and text else f"{named}: {text}" if text else named
 
 
-def _header(drill: Drill, yard: Yard, drawn: Drawn, started_at: datetime) -> RunHeader:
-    options = yard.options
+def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: datetime) -> RunHeader:
+    options = environment.options
     return RunHeader(
         drill=drill.id,
         seed=options.seed,

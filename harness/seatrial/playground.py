@@ -18,7 +18,7 @@ import psutil
 from seatrial.cluster import Replica
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.process import tail
-from seatrial.yard import Misuse, Yard
+from seatrial.environment import Environment, Misuse
 
 STATE_FILE = "state.json"
 LOG_FILE = "up.log"
@@ -28,10 +28,10 @@ _LOOK_INTERVAL_S = 0.1
 
 
 class State(msgspec.Struct, frozen=True):
-    """What is up. `born_s` tells the process from a later one with the same id."""
+    """What is up. `created_s` tells the process from a later one with the same id."""
 
     pid: int
-    born_s: float
+    created_s: float
     replicas: tuple[Replica, ...]
     dsn: str
     """Over the Unix socket; holds no secret."""
@@ -49,17 +49,19 @@ def read_state(folder: Path) -> State | None:
     return state if _process(state) is not None else None
 
 
-async def serve(yard: Yard, folder: Path, ready: Callable[[State], None]) -> None:
+async def serve(environment: Environment, folder: Path, ready: Callable[[State], None]) -> None:
     """Brings a cluster up, says so, and keeps it until this task is cancelled; nothing is left behind."""
     _refuse_second(folder)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    cluster = await yard.cluster(folder, replicas=yard.options.replicas or 3, values={}, restart=True)
+    cluster = await environment.cluster(
+        folder, replicas=environment.options.replicas or 3, values={}, restart=True
+    )
     assert isinstance(cluster, LocalCluster)
     path = folder / STATE_FILE
     try:
         await cluster.up()
-        born_s = psutil.Process().create_time()
-        state = State(os.getpid(), born_s, tuple(cluster.replicas()), cluster.dsn())
+        created_s = psutil.Process().create_time()
+        state = State(os.getpid(), created_s, tuple(cluster.replicas()), cluster.dsn())
         unfinished = path.with_suffix(".new")
         unfinished.write_bytes(msgspec.json.encode(state))
         unfinished.replace(path)
@@ -138,6 +140,6 @@ def _runs(process: psutil.Process) -> bool:
 def _process(state: State) -> psutil.Process | None:
     try:
         process = psutil.Process(state.pid)
-        return process if abs(process.create_time() - state.born_s) < 1 else None
+        return process if abs(process.create_time() - state.created_s) < 1 else None
     except psutil.NoSuchProcess:
         return None

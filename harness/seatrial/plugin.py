@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from seatrial.cluster.local import LocalCluster
     from seatrial.drill import Drill
+    from seatrial.environment import Environment, Options
     from seatrial.verdict import DrillResult
-    from seatrial.yard import Options, Yard
 
 Result = TypeVar("Result")
 
@@ -46,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_report_header(config: pytest.Config) -> str | None:
     if not config.getoption(_DRILLS):
         return None
-    options = _theatre(config).options
+    options = _drill_session(config).options
     return f"seatrial: seed {options.seed}, report {options.report_dir}"
 
 
@@ -59,14 +59,14 @@ def pytest_collection_modifyitems(
     if not asked:
         return
     from seatrial.drills import select
-    from seatrial.yard import Misuse
+    from seatrial.environment import Misuse
 
     names = [] if asked in {"core", "all"} else [name.strip() for name in asked.split(",") if name.strip()]
     try:
         drills = select(names, core=asked == "core", everything=asked == "all")
     except Misuse as err:
         raise pytest.UsageError(f"{_DRILLS}: {err}") from err
-    _theatre(config)  # refuses what the other options cannot mean
+    _drill_session(config)  # refuses what the other options cannot mean
     collector = DrillCollector.from_parent(session, name="seatrial", nodeid="seatrial", drills=drills)
     report: pytest.CollectReport = session.ihook.pytest_make_collect_report(collector=collector)
     session.ihook.pytest_collectreport(report=report)
@@ -74,9 +74,9 @@ def pytest_collection_modifyitems(
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    theatre = session.config.stash.get(_THEATRE, None)
-    if theatre is not None:
-        theatre.close()
+    drills = session.config.stash.get(_DRILL_SESSION, None)
+    if drills is not None:
+        drills.close()
 
 
 class DrillFailed(Exception):
@@ -116,7 +116,7 @@ class DrillItem(pytest.Item):
         self._drill = drill
 
     def runtest(self) -> None:
-        result = _theatre(self.config).run(self._drill)
+        result = _drill_session(self.config).run(self._drill)
         if result.outcome.value != "pass":
             raise DrillFailed(result)
 
@@ -130,52 +130,52 @@ class DrillItem(pytest.Item):
         return Path(__file__), None, f"seatrial::{self.name}"
 
 
-class Theatre:
-    """One event loop and one yard for all drills of the session; the report is written at its end."""
+class DrillSession:
+    """One event loop and one environment for all drills of the session; the report is written at its end."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
         self._runner: asyncio.Runner | None = None
-        self._yard: Yard | None = None
+        self._environment: Environment | None = None
         self._results: list[DrillResult] = []
 
     def run(self, drill: Drill) -> DrillResult:
         import asyncio
 
         from seatrial.drill import run
-        from seatrial.yard import Yard
+        from seatrial.environment import Environment
 
-        if self._runner is None or self._yard is None:
+        if self._runner is None or self._environment is None:
             self._runner = asyncio.Runner()
-            self._yard = Yard(self.options)
-            self._runner.run(self._yard.__aenter__())
-        result = self._runner.run(run(drill, self._yard))
+            self._environment = Environment(self.options)
+            self._runner.run(self._environment.__aenter__())
+        result = self._runner.run(run(drill, self._environment))
         self._results.append(result)
         return result
 
     def close(self) -> None:
         from seatrial import report
 
-        if self._runner is not None and self._yard is not None:
-            self._runner.run(self._yard.__aexit__(None, None, None))
+        if self._runner is not None and self._environment is not None:
+            self._runner.run(self._environment.__aexit__(None, None, None))
             self._runner.close()
         if self._results:
             report.write(self.options.report_dir, self._results, "pytest")
 
 
-_THEATRE = pytest.StashKey[Theatre]()
+_DRILL_SESSION = pytest.StashKey[DrillSession]()
 
 
-def _theatre(config: pytest.Config) -> Theatre:
-    if _THEATRE not in config.stash:
-        config.stash[_THEATRE] = Theatre(_options(config))
-    return config.stash[_THEATRE]
+def _drill_session(config: pytest.Config) -> DrillSession:
+    if _DRILL_SESSION not in config.stash:
+        config.stash[_DRILL_SESSION] = DrillSession(_options(config))
+    return config.stash[_DRILL_SESSION]
 
 
 def _options(config: pytest.Config) -> Options:
+    from seatrial.environment import Misuse
     from seatrial.render import RenderError
     from seatrial.trial import new_options
-    from seatrial.yard import Misuse
 
     try:
         return new_options(
@@ -221,17 +221,17 @@ def windlass_cluster(
     from dataclasses import replace
 
     from seatrial.cluster.local import LocalCluster
-    from seatrial.yard import Yard
+    from seatrial.environment import Environment
 
     folder = tmp_path_factory.mktemp("windlass-cluster")
-    yard = Yard(replace(_options(request.config), report_dir=folder))
+    environment = Environment(replace(_options(request.config), report_dir=folder))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="windlass-cluster", daemon=True)
     thread.start()
 
     async def bring_up() -> RunningCluster:
-        await yard.__aenter__()
-        cluster = await yard.cluster(folder, replicas=yard.options.replicas or 3, values={})
+        await environment.__aenter__()
+        cluster = await environment.cluster(folder, replicas=environment.options.replicas or 3, values={})
         assert isinstance(cluster, LocalCluster)
         await cluster.up()
         return RunningCluster(cluster, loop)
@@ -239,7 +239,7 @@ def windlass_cluster(
     async def take_down(running: RunningCluster | None) -> None:
         if running is not None:
             await running.cluster.down()
-        await yard.__aexit__(None, None, None)
+        await environment.__aexit__(None, None, None)
 
     running: RunningCluster | None = None
     try:

@@ -1,4 +1,4 @@
-"""A whole run: the drills one after the other on one yard, the progress, the report."""
+"""A whole run: the drills one after the other on one environment, the progress, the report."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from seatrial.cluster.attach import AttachedCluster
 from seatrial.cluster.values import merge
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
+from seatrial.environment import BrokerLogin, Environment, Misuse, Options, read_values
 from seatrial.follow import follow
 from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
-from seatrial.yard import BrokerLogin, Misuse, Options, Yard, read_values
 
 BACKENDS = ("local", "kind")
 _SEED_MAX = 1 << 31
@@ -189,15 +189,15 @@ def carry_out(
 
 def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> list[Drill]:
     """Without those of a set that the backend cannot run; one that was named is refused."""
-    yard = Yard(options)
+    environment = Environment(options)
     named = {name.lower() for name in names}
     for drill in drills:
-        if drill.id.lower() in named and (lacking := yard.lacks(drill.needs)):
+        if drill.id.lower() in named and (lacking := environment.lacks(drill.needs)):
             raise Misuse(
                 f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
                 f"run it on --backend {_other_backend(options)}"
             )
-    able = [drill for drill in drills if not yard.lacks(drill.needs)]
+    able = [drill for drill in drills if not environment.lacks(drill.needs)]
     if not able:
         raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
     return able
@@ -225,12 +225,12 @@ async def _run_all(
         if keep:
             await _hold(cluster, progress)
 
-    async with Yard(options, say=progress.note) as yard:
+    async with Environment(options, say=progress.note) as environment:
         for number, drill in enumerate(drills, 1):
             progress.drill_started(drill.id, drill.title, number, len(drills))
             follower = asyncio.create_task(follow(options.report_dir / drill.id, progress))
             try:
-                result = await run(drill, yard, after=hold)
+                result = await run(drill, environment, after=hold)
             finally:
                 follower.cancel()
                 with suppress(asyncio.CancelledError):

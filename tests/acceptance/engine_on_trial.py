@@ -17,7 +17,7 @@ from seatrial.cluster import ClusterSpec
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.values import merge
-from seatrial.yard import environment
+from seatrial.environment import engine_variables
 
 REPLICA = "replica-0"
 QUICK = {
@@ -48,7 +48,7 @@ class EngineOnTrial:
         self, server: PostgresServer, folder: Path, *, values: Json | None = None, **variables: str
     ) -> None:
         self.secret = server.secret
-        told = merge(values or {}, environment(**QUICK | variables))
+        told = merge(values or {}, engine_variables(**QUICK | variables))
         self.cluster = LocalCluster(ClusterSpec(1, told, folder=folder), postgres=server)
         self.client: EngineClient
         self._stack = AsyncExitStack()

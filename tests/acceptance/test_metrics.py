@@ -185,7 +185,7 @@ async def test_polls_are_timed_from_the_job_s_creation(engine: EngineClient) -> 
     assert (after(pickups) - before(pickups), after(first_leases) - before(first_leases)) == (4, 3)
 
 
-async def test_a_job_born_into_a_waiting_poll_is_timed_too(engine: EngineClient) -> None:
+async def test_a_job_inserted_leased_to_a_waiting_poll_is_timed_too(engine: EngineClient) -> None:
     workflow = await engine.define(service("a", "b"), service("b"), END)
     before = await scrape(engine)
     await workflow.start()

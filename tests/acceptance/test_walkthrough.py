@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from seatrial import drill
+from seatrial.environment import Environment, Options
 from seatrial.verdict import Outcome
-from seatrial.yard import Options, Yard
 
 pytestmark = pytest.mark.slow
 
@@ -113,6 +113,6 @@ async def test_the_example_drill_passes(tmp_path: Path) -> None:
     example = re.search(r"```python\n(.*?)```", (ROOT / "harness/README.md").read_text(), re.DOTALL)
     assert example is not None
     (tmp_path / "sessions_ended.py").write_text(example[1])
-    async with Yard(Options(seed=7, report_dir=tmp_path / "report")) as yard:
-        result = await drill.run(runpy.run_path(str(tmp_path / "sessions_ended.py"))["DRILL"], yard)
+    async with Environment(Options(seed=7, report_dir=tmp_path / "report")) as environment:
+        result = await drill.run(runpy.run_path(str(tmp_path / "sessions_ended.py"))["DRILL"], environment)
     assert result.outcome is Outcome.PASS, result

@@ -16,9 +16,9 @@ from case import Case, Finding, Surface
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 from oracle import Broken, growth_per_1000, judge_log, judge_memory, judge_rows, judge_service
-from scene import Scene
 from socket_caller import call
 from subject import Rows, Subject
+from targets import Targets
 
 STRATEGIES: Mapping[Surface, st.SearchStrategy[Case]] = {
     "rest": rest_cases.cases,
@@ -59,8 +59,8 @@ class Campaign:
         self._subject = subject
         self._seed = seed
         self.told = told
-        self._scene = Scene(subject)
-        self._before_s = [self._scene.run_probe() for _ in range(PROBES)]
+        self._targets = Targets(subject)
+        self._before_s = [self._targets.run_probe() for _ in range(PROBES)]
         #: a warm engine: the first calls of each kind fill what only grows once
         subject.complaints()
 
@@ -68,7 +68,7 @@ class Campaign:
         """So many cases; less when one breaks a promise."""
         result = Result(surface)
         with Attempts(self._subject) as attempts:
-            run = _Run(self._subject, self._scene, attempts, result, self.told)
+            run = _Run(self._subject, self._targets, attempts, result, self.told)
             run.draw(STRATEGIES[surface], count, self._seed)
             if run.wants_each_row_watched:
                 run.watch_each_row()
@@ -80,7 +80,7 @@ class Campaign:
         """One case, with every oracle but the slow growth."""
         result = Result(case.surface)
         with Attempts(self._subject) as attempts:
-            run = _Run(self._subject, self._scene, attempts, result, self.told)
+            run = _Run(self._subject, self._targets, attempts, result, self.told)
             run.watch_each_row()
             run.one(case)
             self._judge_whole(result)
@@ -91,7 +91,7 @@ class Campaign:
         judgements: list[Callable[[], None]] = [
             lambda: judge_log(self._subject.complaints()),
             lambda: judge_memory(result.memory),
-            lambda: judge_service(self._before_s, [self._scene.run_probe() for _ in range(PROBES)]),
+            lambda: judge_service(self._before_s, [self._targets.run_probe() for _ in range(PROBES)]),
             self._judge_readiness,
         ]
         for judge in judgements:
@@ -114,12 +114,12 @@ class _Run:
     def __init__(
         self,
         subject: Subject,
-        scene: Scene,
+        targets: Targets,
         attempts: Attempts,
         result: Result,
         told: Callable[[Case], None],
     ) -> None:
-        self._subject, self._scene, self._attempts = subject, scene, attempts
+        self._subject, self._targets, self._attempts = subject, targets, attempts
         self._result = result
         self._told = told
         self._rows: Rows = subject.rows()
@@ -184,11 +184,11 @@ class _Run:
 
     def _recover(self) -> None:
         """The next case finds rows to aim at, whatever the last one left."""
-        self._scene.renew()
+        self._targets.renew()
         self._rows, self._unwatched = self._subject.rows(), 0
 
     def _carry_out(self, case: Case) -> None:
-        aimed = self._scene.aimed(case)
+        aimed = self._targets.aimed(case)
         if not case.must_refuse:
             self._look_at_rows()
         began_s = time.monotonic()
@@ -200,7 +200,7 @@ class _Run:
 
     def _judge_rows_of(self, case: Case, *, accepted: bool) -> None:
         if accepted:
-            self._scene.renew()
+            self._targets.renew()
             self._rows, self._unwatched = self._subject.rows(), 0
             return
         self._unwatched += 1

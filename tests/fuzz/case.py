@@ -14,7 +14,7 @@ Surface = Literal["rest", "grpc", "definition", "expression"]
 INSTANCE_ID = "0PLACEHOLDER0INSTANCE00000"
 JOB_ID = "0PLACEHOLDER0JOB0000000000"
 
-#: What the cases aim at; `scene.py` makes them.
+#: What the cases aim at; `targets.py` makes them.
 SERVICE_DEFINITION = "fuzz-service"
 PARKED_DEFINITION = "fuzz-parked"
 JOB_TYPE = "fuzz-service.work"

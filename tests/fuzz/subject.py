@@ -19,7 +19,7 @@ from psycopg import sql
 from seatrial.cluster import ClusterSpec
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.yard import environment
+from seatrial.environment import engine_variables
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Subject:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._postgres = PostgresServer(folder / "postgres.log")
-        spec = ClusterSpec(1, environment(**QUIET | variables), engine_command, folder)
+        spec = ClusterSpec(1, engine_variables(**QUIET | variables), engine_command, folder)
         self._cluster = LocalCluster(spec, postgres=self._postgres)
         self._database: psycopg.Connection[tuple[Any, ...]]
         self._fingerprint: sql.Composed

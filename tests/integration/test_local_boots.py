@@ -21,12 +21,12 @@ from seatrial.cluster import (
     KafkaFaults,
     Logs,
     Reconfigure,
-    Turn,
+    RollingReconfigure,
 )
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.drill import KAFKA_VALUES
-from seatrial.yard import environment
+from seatrial.environment import engine_variables
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -95,7 +95,7 @@ async def test_a_replica_comes_back_with_other_values_at_its_address(
     try:
         before, addresses = await environment_of(made), made.replicas()
         assert "WINDLASS_LEASE_SECONDS" not in before
-        await made.reconfigure("replica-0", environment(WINDLASS_LEASE_SECONDS=7))
+        await made.reconfigure("replica-0", engine_variables(WINDLASS_LEASE_SECONDS=7))
         after = await environment_of(made)
         assert after.pop("WINDLASS_LEASE_SECONDS") == "7"
         assert after == before
@@ -110,13 +110,13 @@ async def test_a_turn_replaces_every_replica_and_its_output_is_told_from_what_wa
     server: PostgresServer, tmp_path: Path
 ) -> None:
     made = cluster(server, tmp_path)
-    assert isinstance(made, Turn)
+    assert isinstance(made, RollingReconfigure)
     assert isinstance(made, Logs)
     await made.up()
     try:
         before = made.log_path("replica-0").stat().st_size
         assert (made.run_began_at("replica-0"), before > 0) == (0, True)
-        await made.turn(environment(WINDLASS_LEASE_SECONDS=7))
+        await made.reconfigure_all(engine_variables(WINDLASS_LEASE_SECONDS=7))
         assert (await environment_of(made))["WINDLASS_LEASE_SECONDS"] == "7"
         assert made.run_began_at("replica-0") >= before
     finally:

@@ -18,17 +18,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from seatrial.cluster import (
-    Cluster,
-    ClusterError,
-    ClusterSpec,
-    CutMode,
-    Database,
-    Kill,
-    Logs,
-    Partition,
-    Pause,
-)
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Database, Kill, Logs, Partition, Pause
+from seatrial.cluster.broker import CutMode
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.fault import Fault, FaultDidNotBite, NotHealed, run_fault

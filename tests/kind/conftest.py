@@ -17,9 +17,9 @@ from trial_namespace import missing_need
 from typed_shell import Shell, a_shell
 
 from seatrial.cluster.kind.broker import KafkaPod
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.nodes import Images
 from seatrial.cluster.kind.release import engine_image
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.render import default_chart
 
 ROOT = Path(__file__).parents[2]
@@ -41,26 +41,26 @@ def postgres_image() -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def ground(image: str) -> AsyncIterator[Ground]:
+async def shared(image: str) -> AsyncIterator[SharedServices]:
     if need := missing_need("docker", "kind"):
         pytest.skip(need)
-    made = Ground(images=Images.from_env())
+    made = SharedServices(images=Images.from_env())
     await made.up(image)
     yield made
     await made.down()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def broker(ground: Ground) -> KafkaPod:
+async def broker(shared: SharedServices) -> KafkaPod:
     """Without topics, and shared by all tests."""
-    return await ground.emptied_broker()
+    return await shared.emptied_broker()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def shell(ground: Ground, tmp_path: Path) -> AsyncIterator[Shell]:
+async def shell(shared: SharedServices, tmp_path: Path) -> AsyncIterator[Shell]:
     if need := missing_need("helm", "kubectl", "curl"):
         pytest.skip(need)
-    async with a_shell(ground, tmp_path) as made:
+    async with a_shell(shared, tmp_path) as made:
         yield made
 
 

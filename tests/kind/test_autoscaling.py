@@ -19,9 +19,9 @@ import pytest
 from trial_namespace import a_namespace
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.nodes import CLUSTER_NAME
 from seatrial.cluster.kind.release import RELEASE, Release, serving
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.render import default_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -40,9 +40,9 @@ VALUES: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def metrics_server(ground: Ground) -> Iterator[None]:
-    """From the manifest in SEATRIAL_METRICS_SERVER, whose image the nodes have or pull; `ground` is the cluster."""
-    assert ground.access
+def metrics_server(shared: SharedServices) -> Iterator[None]:
+    """From the manifest in SEATRIAL_METRICS_SERVER, whose image the nodes have or pull; `shared` is the cluster."""
+    assert shared.access
     manifest = os.environ.get("SEATRIAL_METRICS_SERVER")
     if not manifest:
         pytest.skip("SEATRIAL_METRICS_SERVER names no manifest of metrics-server")
@@ -80,32 +80,32 @@ async def until(holds: Callable[[], Awaitable[bool]], within_s: float, what: str
 
 
 @pytest.mark.usefixtures("metrics_server")
-async def test_load_brings_pods_and_an_upgrade_keeps_them(ground: Ground) -> None:
-    async with a_namespace(ground) as (namespace, database):
+async def test_load_brings_pods_and_an_upgrade_keeps_them(shared: SharedServices) -> None:
+    async with a_namespace(shared) as (namespace, database):
 
         async def is_measured() -> bool:
             try:
-                return bool(await ground.kube.list("PodMetrics", namespace, labels=serving(RELEASE)))
+                return bool(await shared.kube.list("PodMetrics", namespace, labels=serving(RELEASE)))
             except ClusterError:
                 return False  # the API has not met metrics-server yet
 
         async def ready() -> int:
-            deployment = await ground.kube.get("Deployment", RELEASE, namespace)
+            deployment = await shared.kube.get("Deployment", RELEASE, namespace)
             return int(deployment["status"].get("readyReplicas") or 0)
 
         async def has_grown() -> bool:
             return await ready() >= 2
 
-        release = Release(ground.access, namespace, default_chart())
+        release = Release(shared.access, namespace, default_chart())
         await release.install({**VALUES, **database}, within_s=WITHIN_S)
         await until(is_measured, MEASURED_WITHIN_S, "nobody measures the pods")
         assert await ready() == 1, "it had grown before there was load"
 
-        service = await ground.kube.get("Service", RELEASE, namespace)
+        service = await shared.kube.get("Service", RELEASE, namespace)
         port = next(each["nodePort"] for each in service["spec"]["ports"] if each["name"] == "rest")
-        async with load(f"http://{ground.address}:{port}/v1/definitions"):
+        async with load(f"http://{shared.address}:{port}/v1/definitions"):
             await until(has_grown, SCALED_WITHIN_S, "load brought no pod")
-        scaler = await ground.kube.get("HorizontalPodAutoscaler", RELEASE, namespace)
+        scaler = await shared.kube.get("HorizontalPodAutoscaler", RELEASE, namespace)
         assert scaler["status"]["desiredReplicas"] >= 2
 
         upgraded = {"podAnnotations": {"example.com/revision": "2"}}

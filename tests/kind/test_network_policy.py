@@ -17,10 +17,10 @@ import pytest_asyncio
 from python_pod import PythonPod
 from trial_namespace import a_namespace
 
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.release import Release
-from seatrial.cluster.kind.roster import CONTAINER
+from seatrial.cluster.kind.replica_slots import CONTAINER
 from seatrial.cluster.kind.server import NAME as DATABASE
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.render import default_chart
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
@@ -60,10 +60,10 @@ signal.pause()
 
 
 @dataclass(frozen=True)
-class Scene:
+class Situation:
     """A release in one namespace; callers, and a listener that is no database, in another."""
 
-    ground: Ground
+    shared: SharedServices
     namespace: str
     values: Mapping[str, Any]
     release: Release
@@ -74,7 +74,7 @@ class Scene:
     async def incoming(self, role: str) -> dict[str, bool]:
         """Which of the engine's doors open to a caller."""
         ways = {"rest": ("http", REST), "grpc": ("http2", GRPC), "metrics": ("http", METRICS)}
-        pod = (await self.ground.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
+        pod = (await self.shared.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
         host = pod["status"]["podIP"]
         said = await asyncio.gather(
             *(self.callers[role].run(TRY, protocol, host, str(port)) for protocol, port in ways.values())
@@ -83,8 +83,8 @@ class Scene:
 
     async def outgoing(self) -> dict[str, bool]:
         """What an engine's pod can reach."""
-        pod = (await self.ground.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
-        database = f"{DATABASE}.{self.ground.server.namespace}.svc.cluster.local"
+        pod = (await self.shared.kube.list("Pod", self.namespace, labels=self.release.labels))[0]
+        database = f"{DATABASE}.{self.shared.server.namespace}.svc.cluster.local"
         ways = {
             "database": (database, DATABASE_PORT),
             "another host on the database's port": (self.listener.address, DATABASE_PORT),
@@ -93,7 +93,7 @@ class Scene:
         }
         said = await asyncio.gather(
             *(
-                self.ground.kube.execute(
+                self.shared.kube.execute(
                     self.namespace, pod["metadata"]["name"], CONTAINER,
                     ["python3", "-c", TRY, "tcp", host, str(port)],
                 )
@@ -118,7 +118,7 @@ class Scene:
             "enabled": True,
             "apiFrom": [pods_of(self.elsewhere, role="client")],
             "metricsFrom": [pods_of(self.elsewhere, role="scraper")],
-            "databaseTo": [pods_of(self.ground.server.namespace, app=DATABASE)],
+            "databaseTo": [pods_of(self.shared.server.namespace, app=DATABASE)],
         }
 
 
@@ -128,31 +128,31 @@ def _is_open(said: str) -> bool:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def scene(ground: Ground, image: str) -> AsyncIterator[Scene]:
+async def situation(shared: SharedServices, image: str) -> AsyncIterator[Situation]:
     async with AsyncExitStack() as stack:
-        namespace, values = await stack.enter_async_context(a_namespace(ground))
-        elsewhere, _ = await stack.enter_async_context(a_namespace(ground))
-        callers = {role: PythonPod(ground.kube, elsewhere, role, image) for role in ROLES}
-        listener = PythonPod(ground.kube, elsewhere, "listener", image)
-        release = Release(ground.access, namespace, default_chart())
+        namespace, values = await stack.enter_async_context(a_namespace(shared))
+        elsewhere, _ = await stack.enter_async_context(a_namespace(shared))
+        callers = {role: PythonPod(shared.kube, elsewhere, role, image) for role in ROLES}
+        listener = PythonPod(shared.kube, elsewhere, "listener", image)
+        release = Release(shared.access, namespace, default_chart())
         await asyncio.gather(
             release.install(values, within_s=WITHIN_S),
             listener.start(LISTEN),
             *(caller.start() for caller in callers.values()),
         )
-        yield Scene(ground, namespace, values, release, callers, listener, elsewhere)
+        yield Situation(shared, namespace, values, release, callers, listener, elsewhere)
 
 
-async def test_it_lets_in_who_is_named_and_lets_out_to_the_database(scene: Scene) -> None:
+async def test_it_lets_in_who_is_named_and_lets_out_to_the_database(situation: Situation) -> None:
     for role in ROLES:
-        assert all((await scene.incoming(role)).values()), "without a policy everybody comes in"
-    assert all((await scene.outgoing()).values()), "without a policy everything can be reached"
+        assert all((await situation.incoming(role)).values()), "without a policy everybody comes in"
+    assert all((await situation.outgoing()).values()), "without a policy everything can be reached"
 
-    await scene.enforce()
-    assert await scene.incoming("client") == {"rest": True, "grpc": True, "metrics": False}
-    assert await scene.incoming("scraper") == {"rest": False, "grpc": False, "metrics": True}
-    assert await scene.incoming("stranger") == {"rest": False, "grpc": False, "metrics": False}
-    assert await scene.outgoing() == {
+    await situation.enforce()
+    assert await situation.incoming("client") == {"rest": True, "grpc": True, "metrics": False}
+    assert await situation.incoming("scraper") == {"rest": False, "grpc": False, "metrics": True}
+    assert await situation.incoming("stranger") == {"rest": False, "grpc": False, "metrics": False}
+    assert await situation.outgoing() == {
         "database": True,
         "another host on the database's port": False,
         "another port": False,
@@ -162,8 +162,8 @@ async def test_it_lets_in_who_is_named_and_lets_out_to_the_database(scene: Scene
     # The migration's pod and one that starts under the policy find their database, and `helm test` finds the latter.
     restarted = {
         "podAnnotations": {"example.com/revision": "2"},
-        "networkPolicy": scene.policy(),
+        "networkPolicy": situation.policy(),
         "migrations": {"enabled": True},
     }
-    await scene.release.upgrade({**scene.values, **restarted}, within_s=WITHIN_S)
-    assert "one SERVICE_TASK, completed" in await scene.release.test(within_s=60)
+    await situation.release.upgrade({**situation.values, **restarted}, within_s=WITHIN_S)
+    assert "one SERVICE_TASK, completed" in await situation.release.test(within_s=60)

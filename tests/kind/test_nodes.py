@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.nodes import CLUSTER_NAME
+from seatrial.cluster.kind.shared import SharedServices
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -24,15 +24,15 @@ def refused(node: str, address: str) -> bool:
     return "Connection refused" in ran.stderr
 
 
-async def test_the_address_of_a_service_that_is_not_there_is_refused(ground: Ground) -> None:
+async def test_the_address_of_a_service_that_is_not_there_is_refused(shared: SharedServices) -> None:
     """An API server kept a connection to such a one, and asked a proxy for metrics until it was restarted."""
-    for node in await ground.kube.list("Node"):
+    for node in await shared.kube.list("Node"):
         assert refused(node["metadata"]["name"], "10.96.255.254")
 
 
-async def test_the_address_of_a_pod_that_has_gone_leads_nowhere(ground: Ground) -> None:
+async def test_the_address_of_a_pod_that_has_gone_leads_nowhere(shared: SharedServices) -> None:
     """Where the nodes' default route ends somebody may answer calls to it: a proxy did, with 404, for a whole drill."""
-    nodes = await ground.kube.list("Node")
+    nodes = await shared.kube.list("Node")
     assert len(nodes) == 2
     for node in nodes:
         assert node["metadata"]["name"].startswith(CLUSTER_NAME)

@@ -10,7 +10,7 @@ from kafka_consumer import a_kafka_worker
 from typed_shell import DATABASE_SECRET, ROOT, Shell, blocks, head, of_notes
 
 from seatrial.cluster.kind.broker import KafkaPod
-from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear
 from windlass.client import Client, Instance
@@ -81,11 +81,11 @@ async def test_a_second_release_hands_the_first_one_s_jobs_to_kafka(
 
 
 async def test_the_pools_of_the_readme_stand_behind_one_service(
-    shell: Shell, ground: Ground, broker: KafkaPod, image: str, tmp_path: Path
+    shell: Shell, shared: SharedServices, broker: KafkaPod, image: str, tmp_path: Path
 ) -> None:
     """Its second pool is the next release, as the drills have it."""
     next_image = f"{image}-next"
-    await ground.load([next_image])
+    await shared.load([next_image])
     await broker.create_topics(PARCEL.topics())
     shell = shell.knowing_brokers(broker.secured())
     shell.hold("pools.yaml", blocks("Pools", "yaml").replace('"0.2.0"', f'"{next_image.rpartition(":")[2]}"'))

@@ -19,7 +19,7 @@ import pytest
 from package import CHART, ROOT, package
 from trial_namespace import a_namespace
 
-from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.shared import SharedServices
 
 pytestmark = pytest.mark.slow
 
@@ -161,12 +161,12 @@ def test_what_is_not_signed_does_not_verify(signed: Signed, published: str, vers
 
 
 @pytest.mark.asyncio(loop_scope="session")
-async def test_it_installs_from_the_registry(published: str, version: str, ground: Ground) -> None:
+async def test_it_installs_from_the_registry(published: str, version: str, shared: SharedServices) -> None:
     """As `helm install windlass oci://... --version ...`; the image is on the nodes already."""
-    async with a_namespace(ground) as (namespace, values):
+    async with a_namespace(shared) as (namespace, values):
 
         def install() -> dict[str, Any]:
-            with helm_python.Config(kubeconfig_content=ground.access.kubeconfig, namespace=namespace) as helm:
+            with helm_python.Config(kubeconfig_content=shared.access.kubeconfig, namespace=namespace) as helm:
                 return helm.install(
                     f"oci://{published}/charts/windlass", "windlass", values, namespace=namespace, timeout=180,
                     wait="watcher", chart_version=version, plain_http=True,
@@ -174,5 +174,5 @@ async def test_it_installs_from_the_registry(published: str, version: str, groun
 
         release = await asyncio.to_thread(install)
         assert "deployed" in json.dumps(release)
-        pods = await ground.kube.list("Pod", namespace, labels="app.kubernetes.io/component=engine")
+        pods = await shared.kube.list("Pod", namespace, labels="app.kubernetes.io/component=engine")
         assert [each["ready"] for pod in pods for each in pod["status"]["containerStatuses"]] == [True]

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 import pytest_asyncio
 from runbook import Passage, passages, passages_of
-from runbook_scene import Scene, a_scene
+from runbook_situation import Situation, a_situation
 from trial_namespace import missing_need
 from typed_shell import FORWARD
 
-from seatrial.cluster.kind.ground import Ground
+from seatrial.cluster.kind.shared import SharedServices
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
@@ -27,24 +27,26 @@ UNTYPED: Mapping[str, str] = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def scene(ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Scene]:
+async def situation(
+    shared: SharedServices, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Situation]:
     if need := missing_need("helm", "kubectl", "curl"):
         pytest.skip(need)
-    async with a_scene(ground, tmp_path_factory.mktemp("runbooks")) as made:
+    async with a_situation(shared, tmp_path_factory.mktemp("runbooks")) as made:
         yield made
 
 
 @pytest.mark.parametrize("passage", [each for each in passages() if each.text not in UNTYPED], ids=str)
-async def test_a_passage_can_be_typed_and_tells_something(scene: Scene, passage: Passage) -> None:
+async def test_a_passage_can_be_typed_and_tells_something(situation: Situation, passage: Passage) -> None:
     assert passage.language in {"sh", "sql"}, (
         f"typed how? else name it in UNTYPED, with the reason: {passage}"
     )
     if passage.language == "sql":
-        told = scene.query(passage.text)
+        told = situation.query(passage.text)
         assert told.strip()
-        assert "(0 rows)" not in told, "the scene has nothing that this looks for"
+        assert "(0 rows)" not in told, "the situation has nothing that this looks for"
     else:
-        answers = scene.type_each(passage.text)
+        answers = situation.type_each(passage.text)
         assert len(answers) == sum(not FORWARD.search(line) for line in passage.text.splitlines())
         assert all(answers)
 

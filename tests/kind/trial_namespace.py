@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Object
+from seatrial.cluster.kind.shared import SharedServices
 
 
 def missing_need(*programs: str) -> str | None:
@@ -23,24 +23,24 @@ def missing_need(*programs: str) -> str | None:
 
 
 @asynccontextmanager
-async def a_namespace(ground: Ground, *objects: Object) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def a_namespace(shared: SharedServices, *objects: Object) -> AsyncIterator[tuple[str, dict[str, Any]]]:
     """A namespace with a Secret that leads to a database of its own, and the values that make the chart use it."""
     namespace = f"test-{secrets.token_hex(4)}"
     database = namespace.replace("-", "_")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    await ground.server.create_database(database)
-    await ground.kube.apply(
+    await shared.server.create_database(database)
+    await shared.kube.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}},
         {
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {"name": "database", "namespace": namespace},
-            "stringData": {"dsn": ground.server.engine_dsn(database)},
+            "stringData": {"dsn": shared.server.engine_dsn(database)},
         },
         *({**each, "metadata": {**each["metadata"], "namespace": namespace}} for each in objects),
     )
     try:
         yield namespace, {"postgresql": {"existingSecret": "database"}}
     finally:
-        await ground.kube.delete("Namespace", namespace)
-        await ground.server.drop_database(database)
+        await shared.kube.delete("Namespace", namespace)
+        await shared.server.drop_database(database)

@@ -18,8 +18,8 @@ from pathlib import Path
 from trial_namespace import a_namespace
 
 from seatrial.cluster.kind.broker import SecuredDoor
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.release import engine_image
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.cluster.port import Ports
 from seatrial.render import default_chart
 
@@ -142,16 +142,16 @@ class Shell:
 
 
 @asynccontextmanager
-async def a_shell(ground: Ground, folder: Path) -> AsyncIterator[Shell]:
+async def a_shell(shared: SharedServices, folder: Path) -> AsyncIterator[Shell]:
     """In a namespace of its own; dsn.txt is what the chart's README says of it."""
-    assert ground.access.kubeconfig is not None
+    assert shared.access.kubeconfig is not None
     for name in ("charts", "values"):
         (folder / name).symlink_to(ROOT / name)
     environment = os.environ | {"KUBECONFIG": str(folder / "kubeconfig"), "HOME": str(folder)}
-    async with a_namespace(ground) as (namespace, _):
+    async with a_namespace(shared) as (namespace, _):
         made = Shell(folder, namespace, environment)
-        made.hold("kubeconfig", ground.access.kubeconfig)
-        made.hold("dsn.txt", ground.server.engine_dsn(namespace.replace("-", "_")))
+        made.hold("kubeconfig", shared.access.kubeconfig)
+        made.hold("dsn.txt", shared.server.engine_dsn(namespace.replace("-", "_")))
         made.type(f"kubectl config set-context --current --namespace {namespace}")
         yield made
 

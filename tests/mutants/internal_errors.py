@@ -6,7 +6,7 @@ from typing import Any
 
 from mutation import serve
 
-from windlass.service import Engine
+from windlass.engine import Engine
 
 EVERY = 40
 

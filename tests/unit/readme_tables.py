@@ -35,7 +35,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "MP": ("app.py", "metrics.py"),
     "BC": ("config.py", "app.py"),
     "TP": ("sweep/timers.py", "store/sql/timer.sql"),
-    "PT": ("service.py", "api/health.py"),
+    "PT": ("engine.py", "api/health.py"),
     "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
     "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),

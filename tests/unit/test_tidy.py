@@ -139,7 +139,7 @@ def has_no_addresses(path: str, text: str) -> Iterator[str]:
 RULES: Mapping[Rule, tuple[str, str]] = {
     is_short: ("engine/windlass/long.py", "x = 1\n" * (FILE_LINES_MAX + 1)),
     has_short_functions: ("harness/seatrial/f.py", "def f():\n" + "    x = 1\n" * FUNCTION_LINES_MAX),
-    does_not_print: ("harness/seatrial/stage.py", "print(1)\n"),
+    does_not_print: ("harness/seatrial/scenario/context.py", "print(1)\n"),
     names_what_it_ignores: ("tests/unit/test_x.py", "x = 1  # TYPE: IGNORE\n".lower()),
     leaves_the_clock_to_the_database: ("engine/windlass/store/lanes.py", "now = datetime.now(UTC)\n"),
     leaves_the_environment_to_config: ("engine/windlass/app.py", "home = os.environ['HOME']\n"),
@@ -226,7 +226,7 @@ def test_every_drill_has_a_bound_a_promise_and_checks() -> None:
 
 
 def test_a_bare_drill_would_be_seen() -> None:
-    async def nothing(_stage: object) -> None: ...
+    async def nothing(_context: object) -> None: ...
 
     bare = Drill(id="Z", title="", promise="", checks=(), scenario=nothing, bound_s=0)
     assert len(list(drills_at_fault([bare]))) == 3

@@ -1,4 +1,4 @@
-"""One connection: bytes in, calls in order, bytes out, and the deadlines of each stage."""
+"""One connection: bytes in, calls in order, bytes out, and the deadlines of each phase."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from windlass import wire
 from windlass.api import faults
+from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
 from windlass.api.http import cannot_listen
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
@@ -38,13 +38,13 @@ class _Overdue(Exception):
 
 
 class GrpcApp:
-    """Serves `service` on one port, as `RestApp` does."""
+    """Serves `engine` on one port, as `RestApp` does."""
 
-    def __init__(self, service: wire.Service, settings: Settings, metrics: Metrics, log: Log) -> None:
+    def __init__(self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log) -> None:
         self._settings = settings
         self._metrics = metrics
         self._log = log
-        self._rpcs = Rpcs(service, settings, log, draining=lambda: self.draining)
+        self._rpcs = Rpcs(engine, settings, log, draining=lambda: self.draining)
         self._server: Any = None
         self._health = health.aio.HealthServicer()
         self._under_way = 0

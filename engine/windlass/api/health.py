@@ -10,9 +10,10 @@ from importlib.metadata import version
 import msgspec
 
 from windlass.api.call import Request, Response
+from windlass.api.engine_port import EnginePort
 from windlass.config import Settings
 from windlass.errors import EngineError
-from windlass.wire import Readiness, Service
+from windlass.wire import Readiness
 
 #: A probe that gets no answer soon is worth less than one that says why.
 READINESS_WITHIN_S = 3.0
@@ -27,13 +28,13 @@ class Health:
 
     def __init__(
         self,
-        service: Service,
+        engine: EnginePort,
         settings: Settings,
         *,
         draining: Callable[[], bool],
         connections: Callable[[], int],
     ) -> None:
-        self._service = service
+        self._engine = engine
         self._settings = settings
         self._draining = draining
         self._connections = connections
@@ -62,12 +63,12 @@ class Health:
             "uptimeSeconds": round(time.monotonic() - self._since_s, 3),
             "connections": self._connections(),
         }
-        return _json(200, {**state, **self._service.details()})
+        return _json(200, {**state, **self._engine.details()})
 
     async def _readiness(self) -> Readiness:
         try:
             async with asyncio.timeout(READINESS_WITHIN_S):
-                found = await self._service.readiness()
+                found = await self._engine.readiness()
         except TimeoutError:
             reason = f"the readiness check took longer than {READINESS_WITHIN_S:g} s"
             return Readiness(ready=False, reasons=(reason,))

@@ -15,6 +15,7 @@ import msgspec
 from windlass import wire
 from windlass.api import bodies, bounds, faults, history
 from windlass.api.call import STATUS_GONE, Limits, Request, Response
+from windlass.api.engine_port import EnginePort
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
 from windlass.api.openapi.document import document
@@ -53,18 +54,18 @@ T = TypeVar("T")
 
 
 class RestApp:
-    """Serves `service` on one port. With `serves_api` false only the health pages answer."""
+    """Serves `engine` on one port. With `serves_api` false only the health pages answer."""
 
     def __init__(
         self,
-        service: wire.Service,
+        engine: EnginePort,
         settings: Settings,
         metrics: Metrics,
         log: Log,
         *,
         serves_api: bool = True,
     ) -> None:
-        self._service = service
+        self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._log = log
@@ -101,7 +102,7 @@ class RestApp:
 
     def _add_routes(self) -> None:
         health = Health(
-            self._service,
+            self._engine,
             self._settings,
             draining=lambda: self.draining,
             connections=lambda: len(self._server.connections),
@@ -209,7 +210,7 @@ class RestApp:
     # -- definitions
 
     def _upload(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002 - a route's signature
-        return self._ask(request, _created, self._service.upload_definition, request.body)
+        return self._ask(request, _created, self._engine.upload_definition, request.body)
 
     def _definitions(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         query = _query(request)
@@ -217,7 +218,7 @@ class RestApp:
         return self._ask(
             request,
             _ok,
-            self._service.list_definitions,
+            self._engine.list_definitions,
             keyword=query.get("keyword", ""),
             page=page,
             page_size=page_size,
@@ -231,7 +232,7 @@ class RestApp:
             version = int(ids[1])
             if version < 1:
                 raise NotFound(f"definition {ids[0]} has no version {version}; versions count from 1")
-        return self._ask(request, _document, self._service.get_definition, ids[0], version)
+        return self._ask(request, _document, self._engine.get_definition, ids[0], version)
 
     # -- instances
 
@@ -244,7 +245,7 @@ class RestApp:
         return self._ask(
             request,
             _created,
-            self._service.start_instance,
+            self._engine.start_instance,
             definition_id=definition_id,
             version=version if version is not None and version > 0 else None,
             variables=variables_of(body.variables),
@@ -252,7 +253,7 @@ class RestApp:
         )
 
     def _instance(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _ok, self._service.get_instance, ids[0])
+        return self._ask(request, _ok, self._engine.get_instance, ids[0])
 
     def _instances(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         query = _query(request)
@@ -260,7 +261,7 @@ class RestApp:
         return self._ask(
             request,
             _ok,
-            self._service.list_instances,
+            self._engine.list_instances,
             definition_id=query.get("definitionId") or None,
             status=query.get("status") or None,
             business_key=query.get("businessKey") or None,
@@ -269,11 +270,11 @@ class RestApp:
         )
 
     def _history(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _history_items, self._service.instance_history, ids[0])
+        return self._ask(request, _history_items, self._engine.instance_history, ids[0])
 
     def _cancel(self, request: Request, ids: list[str]) -> Outcome:
         reason = bodies.note(_read_cancel(request.body).reason) if request.body.strip() else ""
-        return self._ask(request, _ok, self._service.cancel_instance, ids[0], reason=reason)
+        return self._ask(request, _ok, self._engine.cancel_instance, ids[0], reason=reason)
 
     # -- jobs
 
@@ -290,7 +291,7 @@ class RestApp:
         return self._ask(
             request,
             _jobs,
-            self._service.poll_jobs,
+            self._engine.poll_jobs,
             worker_id=worker_id,
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
@@ -303,7 +304,7 @@ class RestApp:
         return self._ask(
             request,
             _no_content,
-            self._service.complete_job,
+            self._engine.complete_job,
             ids[0],
             worker_id=bodies.text(body.worker_id, "workerId"),
             lease_token=body.lease_token or None,
@@ -315,7 +316,7 @@ class RestApp:
         return self._ask(
             request,
             _no_content,
-            self._service.fail_job,
+            self._engine.fail_job,
             ids[0],
             worker_id=bodies.text(body.worker_id, "workerId"),
             lease_token=body.lease_token or None,
@@ -333,7 +334,7 @@ class RestApp:
         return self._ask(
             request,
             _no_content,
-            self._service.complete_user_task,
+            self._engine.complete_user_task,
             ids[0],
             ids[1],
             worker_id=names[0] or names[1] or None,
@@ -342,10 +343,10 @@ class RestApp:
 
     def _signal(self, request: Request, ids: list[str]) -> Outcome:
         variables = variables_of(request.body, name="signal") if request.body.strip() else wire.EMPTY_OBJECT
-        return self._ask(request, _no_content, self._service.signal_wait, ids[0], ids[1], variables=variables)
+        return self._ask(request, _no_content, self._engine.signal_wait, ids[0], ids[1], variables=variables)
 
     def _cluster_info(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        return self._ask(request, _ok, self._service.cluster_info)
+        return self._ask(request, _ok, self._engine.cluster_info)
 
 
 _read_start = bodies.reader(bodies.StartBody)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, Self
 
-from windlass import wire
 from windlass.api import bodies, bounds, faults, protobuf
+from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
 from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
@@ -44,12 +44,12 @@ class Rpc:
 
 
 class Rpcs:
-    """Asks `service`, as the REST door does; `draining` tells whether the node is leaving."""
+    """Asks `engine`, as the REST door does; `draining` tells whether the node is leaving."""
 
     def __init__(
-        self, service: wire.Service, settings: Settings, log: Log, *, draining: Callable[[], bool]
+        self, engine: EnginePort, settings: Settings, log: Log, *, draining: Callable[[], bool]
     ) -> None:
-        self._service = service
+        self._engine = engine
         self._settings = settings
         self._log = log
         self._draining = draining
@@ -76,7 +76,7 @@ class Rpcs:
     async def _upload(self, request: pb.UploadDefinitionRequest) -> pb.UploadDefinitionResponse:
         if not request.HasField("definition"):
             raise BadRequest("definition is required")
-        summary = await self._service.upload_definition(protobuf.document_of(request.definition))
+        summary = await self._engine.upload_definition(protobuf.document_of(request.definition))
         answer = pb.UploadDefinitionResponse(id=summary.id, version=summary.version)
         answer.uploaded_at.FromJsonString(summary.uploaded_at)
         return answer
@@ -84,7 +84,7 @@ class Rpcs:
     async def _definition(self, request: pb.GetDefinitionRequest) -> pb.GetDefinitionResponse:
         if request.version < 0:
             raise NotFound(f"definition {request.id} has no version {request.version}; versions count from 1")
-        text = await self._service.get_definition(bodies.text(request.id, "id"), request.version or None)
+        text = await self._engine.get_definition(bodies.text(request.id, "id"), request.version or None)
         try:
             return pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
         except protobuf.TooDeep:
@@ -92,7 +92,7 @@ class Rpcs:
 
     async def _definitions(self, request: pb.ListDefinitionsRequest) -> pb.ListDefinitionsResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
-        found = await self._service.list_definitions(
+        found = await self._engine.list_definitions(
             keyword=bodies.text(request.keyword, "keyword"), page=page, page_size=page_size
         )
         return pb.ListDefinitionsResponse(
@@ -103,7 +103,7 @@ class Rpcs:
 
     async def _start(self, request: pb.StartInstanceRequest) -> pb.StartInstanceResponse:
         definition_id = _required(request.definition_id, "definition_id")
-        view = await self._service.start_instance(
+        view = await self._engine.start_instance(
             definition_id=definition_id,
             version=request.definition_version if request.definition_version > 0 else None,
             variables=protobuf.variables_in(request, "variables"),
@@ -113,25 +113,25 @@ class Rpcs:
         return pb.StartInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
 
     async def _instance(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
-        view = await self._service.get_instance(bodies.text(request.id, "id"))
+        view = await self._engine.get_instance(bodies.text(request.id, "id"))
         try:
             return pb.GetInstanceResponse(instance=protobuf.instance_message(view))
         except protobuf.TooDeep:
             raise _too_deep(f"the variables of instance {request.id}") from None
 
     async def _history(self, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
-        rows = await self._service.instance_history(bodies.text(request.id, "id"))
+        rows = await self._engine.instance_history(bodies.text(request.id, "id"))
         return pb.GetInstanceHistoryResponse(executions=[protobuf.execution_message(row) for row in rows])
 
     async def _cancel(self, request: pb.CancelInstanceRequest) -> pb.CancelInstanceResponse:
-        view = await self._service.cancel_instance(
+        view = await self._engine.cancel_instance(
             bodies.text(request.id, "id"), reason=bodies.note(request.reason)
         )
         return pb.CancelInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
 
     async def _instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
-        found = await self._service.list_instances(
+        found = await self._engine.list_instances(
             definition_id=bodies.text(request.definition_id, "definition_id") or None,
             status=protobuf.word_of(pb.InstanceStatus, request.status, "status") or None,
             business_key=bodies.text(request.business_key, "business_key") or None,
@@ -150,7 +150,7 @@ class Rpcs:
         if not request.job_types:
             raise BadRequest("job_types must not be empty")
         wait_s = bounds.wait_s_of(request.wait_ms, self._settings.long_poll_s_max)
-        jobs = await self._service.poll_jobs(
+        jobs = await self._engine.poll_jobs(
             worker_id=worker_id,
             job_types=[
                 bodies.text(job_type, "job_types") for job_type in bounds.job_types_of(request.job_types)
@@ -170,7 +170,7 @@ class Rpcs:
         return answer
 
     async def _complete(self, request: pb.CompleteJobRequest) -> pb.CompleteJobResponse:
-        await self._service.complete_job(
+        await self._engine.complete_job(
             bodies.text(request.job_id, "job_id"),
             worker_id=bodies.text(request.worker_id, "worker_id"),
             lease_token=request.lease_token or None,
@@ -179,7 +179,7 @@ class Rpcs:
         return pb.CompleteJobResponse()
 
     async def _fail(self, request: pb.FailJobRequest) -> pb.FailJobResponse:
-        await self._service.fail_job(
+        await self._engine.fail_job(
             bodies.text(request.job_id, "job_id"),
             worker_id=bodies.text(request.worker_id, "worker_id"),
             lease_token=request.lease_token or None,
@@ -191,7 +191,7 @@ class Rpcs:
     # -- parked steps
 
     async def _user_task(self, request: pb.CompleteUserTaskRequest) -> pb.CompleteUserTaskResponse:
-        await self._service.complete_user_task(
+        await self._engine.complete_user_task(
             _required(request.instance_id, "instance_id"),
             _required(request.user_task_step_id, "user_task_step_id"),
             worker_id=bodies.text(request.completed_by, "completed_by") or None,
@@ -200,7 +200,7 @@ class Rpcs:
         return pb.CompleteUserTaskResponse()
 
     async def _signal(self, request: pb.SignalWaitRequest) -> pb.SignalWaitResponse:
-        await self._service.signal_wait(
+        await self._engine.signal_wait(
             _required(request.instance_id, "instance_id"),
             _required(request.wait_step_id, "wait_step_id"),
             variables=protobuf.variables_in(request, "variables"),

@@ -2,7 +2,7 @@
 
 Three things keep a poll cheap (design 2.4). A type known to be empty is answered from memory until a local insert, a
 NOTIFY or a short time says otherwise. Polls of the same types that arrive together are claimed together. And a poll
-that waits is given a job at its birth (`reserve`), so that the claim costs no write of its own.
+that waits is given a job at its reservation (`reserve`), so that the claim costs no write of its own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from windlass.errors import EngineError
-from windlass.store.apply import Birth
 from windlass.store.database import Database, Row
 from windlass.store.queries import sql
+from windlass.store.reservation import LeaseReservation
 from windlass.store.rows import json_array
 from windlass.wire import JobView, RawJson, format_time
 
@@ -41,7 +41,7 @@ class Poll:
     """In the lines of its types; else a claim in flight will settle it."""
     reserved: int = 0
     """Jobs being written for it right now."""
-    born: list[JobView] = field(default_factory=list)
+    delivered: list[JobView] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -71,8 +71,8 @@ class PollingSettings:
     """How often a waiting poll asks the database although nothing woke it; None: never (wake mode event_driven)."""
 
 
-class JobBoard:
-    """Implements `store.apply.Births`; owned by the composition root."""
+class WaitingPolls:
+    """Implements `store.reservation.LeaseReservations`; owned by the composition root."""
 
     def __init__(
         self,
@@ -125,8 +125,8 @@ class JobBoard:
             self._unpark(poll)
             if poll.answer.done() and not poll.answer.cancelled() and poll.answer.exception() is None:
                 self._release(poll.answer.result())
-            self._release(poll.born)
-            poll.born = []
+            self._release(poll.delivered)
+            poll.delivered = []
             raise
         finally:
             if patience is not None:
@@ -165,9 +165,9 @@ class JobBoard:
     def parked(self) -> int:
         return len({id(poll) for memory in self._types.values() for poll in memory.parked})
 
-    # -- births: jobs written already leased
+    # -- jobs that are inserted already leased
 
-    def reserve(self, job_type: str) -> Birth | None:
+    def reserve(self, job_type: str) -> LeaseReservation | None:
         memory = self._types.get(job_type)
         if memory is None or self._draining:
             return None
@@ -179,22 +179,22 @@ class JobBoard:
                     line = self._memory(name).parked
                     line.pop(poll, None)
                     line[poll] = None
-                return Birth(poll.worker_id, poll.lease_s, poll)
+                return LeaseReservation(poll.worker_id, poll.lease_s, poll)
         return None
 
-    def deliver(self, births: Sequence[tuple[Birth, JobView]]) -> None:
+    def deliver(self, reservations: Sequence[tuple[LeaseReservation, JobView]]) -> None:
         """After the commit: answers each poll with all it was given in this batch."""
         polls: dict[Poll, None] = {}
-        for birth, job in births:
-            poll = birth.ticket
+        for reservation, job in reservations:
+            poll = reservation.holder
             assert isinstance(poll, Poll)
             poll.reserved -= 1
-            poll.born.append(job)
+            poll.delivered.append(job)
             polls[poll] = None
         for poll in polls:
             if poll.reserved:
                 continue
-            jobs, poll.born = poll.born, []
+            jobs, poll.delivered = poll.delivered, []
             self._unpark(poll)
             if poll.answer.done():
                 self._release(jobs)
@@ -202,10 +202,10 @@ class JobBoard:
                 self._claimed(jobs, 0.0, [0.0] * len(jobs))
                 poll.answer.set_result(jobs)
 
-    def abandon(self, births: Sequence[Birth]) -> None:
+    def abandon(self, reservations: Sequence[LeaseReservation]) -> None:
         """The batch did not happen: the polls wait on."""
-        for birth in births:
-            poll = birth.ticket
+        for reservation in reservations:
+            poll = reservation.holder
             assert isinstance(poll, Poll)
             poll.reserved -= 1
             if not poll.reserved and (self._draining or not poll.waits):

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol
 
 from windlass import advance
 from windlass.commands import (
@@ -34,6 +33,7 @@ from windlass.store.definitions import DefinitionCache
 from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
+from windlass.store.reservation import LeaseReservation, LeaseReservations
 from windlass.store.rows import NewJob, WriteSet, text_array
 from windlass.wire import InstanceView, JobView, RawJson, format_time
 
@@ -42,22 +42,6 @@ CHAINED_STARTS_MAX = 25
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 Answer = InstanceView | None | EngineError
-
-
-class Birth(NamedTuple):
-    """A poll that waits for just this kind of job: the job is written already leased to it."""
-
-    worker_id: str
-    lease_s: float
-    ticket: object
-
-
-class Births(Protocol):
-    """The waiting polls, as the batch sees them."""
-
-    def reserve(self, job_type: str) -> Birth | None: ...
-    def deliver(self, births: Sequence[tuple[Birth, JobView]]) -> None: ...
-    def abandon(self, births: Sequence[Birth]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -73,7 +57,7 @@ class Batch:
     latest: dict[str, int | None] = field(default_factory=dict)
     definitions: dict[tuple[str, int], Definition] = field(default_factory=dict)
     chains: list[ChainRequested] = field(default_factory=list)
-    births: list[tuple[Birth, NewJob]] = field(default_factory=list)
+    reservations: list[tuple[LeaseReservation, NewJob]] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
     stale_fails: list[FailJob] = field(default_factory=list)
     chains_refused: list[ChainRequested] = field(default_factory=list)
@@ -92,14 +76,14 @@ class Transactor:
     def __init__(
         self,
         definitions: DefinitionCache,
-        births: Births,
+        reservations: LeaseReservations,
         new_id: Callable[[], str],
         *,
         audit_enabled: bool,
         outbox: Outbox | None = None,
     ) -> None:
         self._definitions = definitions
-        self._births = births
+        self._reservations = reservations
         self._new_id = new_id
         self._audit_enabled = audit_enabled
         self._outbox = outbox
@@ -120,7 +104,7 @@ class Transactor:
             around = advance.Surroundings(self._new_id, lambda: _whole_seconds(batch.now))
             decided = [self._decide_one(command, batch, around) for command in batch.commands]
             await self._chain(connection, batch, around)
-            self._lease_at_birth(batch)
+            self._lease_at_insert(batch)
             if not transactional and (batch.writes.has_rare or (self._outbox and batch.writes.new_jobs)):
                 await connection.execute("BEGIN")
                 transactional = True
@@ -130,11 +114,16 @@ class Transactor:
                 batch.committing = True
                 await connection.execute("COMMIT")
         except BaseException:
-            self._births.abandon([birth for birth, _ in batch.births])
+            self._reservations.abandon([reservation for reservation, _ in batch.reservations])
             raise
         batch.answers = [self._answer(each, batch) for each in decided]
-        if batch.births:
-            self._births.deliver([(birth, self._job_view(birth, job, batch)) for birth, job in batch.births])
+        if batch.reservations:
+            self._reservations.deliver(
+                [
+                    (reservation, self._job_view(reservation, job, batch))
+                    for reservation, job in batch.reservations
+                ]
+            )
 
     # -- reading
 
@@ -345,13 +334,13 @@ class Transactor:
             batch.writes.add_new(decision.instance)
             batch.chains += batch.writes.add(decision.effects)
 
-    def _lease_at_birth(self, batch: Batch) -> None:
+    def _lease_at_insert(self, batch: Batch) -> None:
         for job in batch.writes.new_jobs.values():
             if job.status is JobStatus.UNLOCKED:
-                birth = self._births.reserve(job.created.job_type)
-                if birth is not None:
-                    job.status, job.worker_id, job.lease_s = JobStatus.LOCKED, birth.worker_id, birth.lease_s
-                    batch.births.append((birth, job))
+                held = self._reservations.reserve(job.created.job_type)
+                if held is not None:
+                    job.status, job.worker_id, job.lease_s = JobStatus.LOCKED, held.worker_id, held.lease_s
+                    batch.reservations.append((held, job))
 
     # -- writing
 
@@ -390,7 +379,7 @@ class Transactor:
             (batch.completed_at.get(decided) or batch.now) if instance.is_final else None,
         )
 
-    def _job_view(self, birth: Birth, job: NewJob, batch: Batch) -> JobView:
+    def _job_view(self, reservation: LeaseReservation, job: NewJob, batch: Batch) -> JobView:
         created = job.created
         at = format_time(batch.now)
         return JobView(
@@ -400,9 +389,9 @@ class Transactor:
             step_execution_id=created.execution_id,
             job_type=created.job_type,
             status=JobStatus.LOCKED,
-            worker_id=birth.worker_id,
+            worker_id=reservation.worker_id,
             locked_at=at,
-            lock_expires_at=format_time(batch.now + timedelta(seconds=birth.lease_s)),
+            lock_expires_at=format_time(batch.now + timedelta(seconds=reservation.lease_s)),
             retries_remaining=created.retries_remaining,
             variables=RawJson(created.payload),
             created_at=at,

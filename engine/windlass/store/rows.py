@@ -61,7 +61,7 @@ class NewJob:
     status: JobStatus = JobStatus.UNLOCKED
     worker_id: str | None = None
     lease_s: float | None = None
-    """Set when a waiting poll takes it at birth."""
+    """Set when the job is written already leased to a waiting poll."""
 
 
 @dataclass(slots=True)

@@ -55,14 +55,14 @@ def _judge_keys(
         found[_value(row, chain_key)].append(row)
     spare = unknown
     for value in dict.fromkeys([*wanted, *found]):
-        mothers, born = wanted[value], found[value]
-        surplus = len(born) - len(mothers)
+        causes, made = wanted[value], found[value]
+        surplus = len(made) - len(causes)
         if 0 < surplus <= spare:
             spare -= surplus
         elif surplus:
-            ids = [str(row.value["id"]) for row in (mothers + born)[:20]]
-            text = f"{len(mothers)} completed parents with {chain_key} = {value} have {len(born)} {child_id} children"
-            findings.add(text, *ids, at=[row.index for row in (mothers + born)[:20]])
+            ids = [str(row.value["id"]) for row in (causes + made)[:20]]
+            text = f"{len(causes)} completed parents with {chain_key} = {value} have {len(made)} {child_id} children"
+            findings.add(text, *ids, at=[row.index for row in (causes + made)[:20]])
 
 
 def _started(facts: Facts) -> set[str]:

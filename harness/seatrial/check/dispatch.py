@@ -1,4 +1,4 @@
-"""What became of each row of the outbox: the ledger's lines, the records of the topics, the terms of the leaders."""
+"""What became of each row of the outbox: the lines of its audit, the records of the topics, the leaders' terms."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Dispatches:
         self.removals: Sequence[Op] = [op for op in lines if op.value["what"] == "removed"]
         records = [_record(op) for op in facts.rows("record") if "dedup_id" in op.value]
         read_us = [instant_us(op.value["at"]) for op in facts.rows("clock")]
-        #: the topics are read after the ledger, and what came in between is in no line of it
+        #: the topics are read after the outbox audit, and what came in between is in no line of it
         self.records: Sequence[Record] = [
             each for each in records if not read_us or each.at_us <= read_us[-1]
         ]
@@ -109,10 +109,10 @@ def dispatches_of(facts: Facts) -> Dispatches:
 
 
 def _unkept(facts: Facts) -> str | None:
-    return None if facts.rows("clock") else "the outbox's ledger was not read"
+    return None if facts.rows("clock") else "the outbox audit was not read"
 
 
-LEDGER = Assumption(_unkept, essential=True)
+OUTBOX_AUDIT = Assumption(_unkept, essential=True)
 """The triggers' lines and the records of the topics were read at the end."""
 
 

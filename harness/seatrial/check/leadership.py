@@ -9,7 +9,7 @@ from math import ceil, inf
 from typing import Any
 
 from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
-from seatrial.check.dispatch import LEDGER, Dispatches, Term, dispatches_of
+from seatrial.check.dispatch import OUTBOX_AUDIT, Dispatches, Term, dispatches_of
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
 from seatrial.check.lead import Claim, claims_of, hits, names
@@ -22,7 +22,7 @@ GUARANTEE = (
 )
 
 
-@assuming("LD", GUARANTEE, PAIRED, LEDGER, BITTEN, LOADED)
+@assuming("LD", GUARANTEE, PAIRED, OUTBOX_AUDIT, BITTEN, LOADED)
 def leadership(history: History) -> Verdict:
     """Parameters: `takeover_bound_s` (none): the longest time from a fault that takes the leader to the next term;
     `takeover_p95_bound_s` (none); `lead_overlap_s` (1): two gauges may both say 1 as long, since they are read in turn.

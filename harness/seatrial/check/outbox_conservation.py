@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.dispatch import LEDGER, Dispatches, Record, Row, dispatches_of
+from seatrial.check.dispatch import OUTBOX_AUDIT, Dispatches, Record, Row, dispatches_of
 from seatrial.check.facts import Facts, facts_of, happened
 from seatrial.check.finding import Findings
 from seatrial.history import History
@@ -21,7 +21,7 @@ GUARANTEE = (
 _ROUNDING_US = 10_000
 
 
-@assuming("OC", GUARANTEE, PAIRED, OBSERVED, LEDGER, BITTEN, LOADED)
+@assuming("OC", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
 def outbox_conservation(history: History) -> Verdict:
     """Parameters: `redelivery_s` (300): the shortest wait before a dispatched job is dispatched again;
     `republished_max` (none): so many copies may there be.

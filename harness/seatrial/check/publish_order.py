@@ -6,7 +6,7 @@ from collections import defaultdict
 from itertools import pairwise
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.dispatch import LEDGER, Record, dispatches_of
+from seatrial.check.dispatch import OUTBOX_AUDIT, Record, dispatches_of
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History
@@ -18,7 +18,7 @@ GUARANTEE = (
 )
 
 
-@assuming("PO", GUARANTEE, PAIRED, OBSERVED, LEDGER, BITTEN, LOADED)
+@assuming("PO", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
 def publish_order(history: History) -> Verdict:
     """A copy, which has the dedup id of an earlier record, is no new publication."""
     facts = facts_of(history)

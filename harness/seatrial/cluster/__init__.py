@@ -6,17 +6,12 @@ that asks for an ability the backend lacks is refused before it starts (Jepsen's
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
-if TYPE_CHECKING:
-    from seatrial.cluster.kafka_client import Access, Record
-
-
-#: partitions of a topic of jobs, as the chart's page advises
-PARTITIONS = 8
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, CutMode
 
 
 class ClusterError(Exception):
@@ -88,9 +83,6 @@ class Pause(Protocol):
         ...
 
     async def resume(self, replica: str) -> None: ...
-
-
-CutMode = Literal["delay", "blackhole", "half-open", "refuse"]
 
 
 @runtime_checkable
@@ -176,86 +168,6 @@ class Restarts(Protocol):
         ...
 
 
-class Broker(Protocol):
-    """What a drill may ask of the Kafka cluster between engines and workers, whoever runs it."""
-
-    async def start(self) -> None:
-        """Returns when it answers."""
-        ...
-
-    async def close(self) -> None: ...
-
-    def access(self) -> Access:
-        """For workers and for observation; no proxy in the path."""
-        ...
-
-    def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
-        """The chart's `kafka` values that lead an engine here. Holds a password: never shown."""
-        ...
-
-    def secrets(self) -> Sequence[str]:
-        """What must show in no log, in no report and on no wire."""
-        ...
-
-    async def create_topics(self, names: Iterable[str]) -> None:
-        """Those that were not made yet."""
-        ...
-
-    async def delete_topics(self, names: Iterable[str]) -> None: ...
-
-    async def clear(self) -> None:
-        """Deletes the topics that `create_topics` made, so that the next drill begins with none."""
-        ...
-
-    async def records(self) -> list[Record]:
-        """Every record of the topics that were made."""
-        ...
-
-    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
-        ...
-
-
-class BrokerNetwork(Protocol):
-    """The network between all engines and their broker."""
-
-    async def cut(self, mode: CutMode, *, delay_s: float = 0.0) -> None:
-        """As `Partition.cut`."""
-        ...
-
-    async def mend(self) -> None: ...
-
-    def dropped_bytes(self) -> int: ...
-
-    def cut_connections(self) -> int: ...
-
-
-class BrokerProcess(Broker, BrokerNetwork, Protocol):
-    """A broker that may be broken."""
-
-    async def crash(self) -> None:
-        """SIGKILL; `start` is its heal."""
-        ...
-
-    async def stop(self) -> None: ...
-
-    def capture(self) -> None:
-        """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
-        ...
-
-    def captured(self) -> Sequence[bytes]:
-        """Each direction of each connection since `capture`, from its first byte."""
-        ...
-
-    def stranger_values(self) -> Mapping[str, Any]:
-        """As `engine_values` of the secured way, for a user who may log in and may do nothing."""
-        ...
-
-    def other_authority(self) -> Path:
-        """A CA file that did not sign the broker's certificate."""
-        ...
-
-
 @runtime_checkable
 class Kafka(Protocol):
     def broker(self) -> Broker: ...
@@ -285,8 +197,8 @@ class Reconfigure(Protocol):
 
 
 @runtime_checkable
-class Turn(Protocol):
-    async def turn(self, values: Mapping[str, object]) -> None:
+class RollingReconfigure(Protocol):
+    async def reconfigure_all(self, values: Mapping[str, object]) -> None:
         """Every replica runs with these chart values over the cluster's, one replaced after the other; returns when all
         are ready.
         """

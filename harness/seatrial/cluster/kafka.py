@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from seatrial.cluster import ClusterError, CutMode
+from seatrial.cluster import ClusterError
+from seatrial.cluster.broker import CutMode
 from seatrial.cluster.certificate import Authority, new_authority
 from seatrial.cluster.kafka_client import Access, KafkaAdmin, Record
 from seatrial.cluster.kafka_installation import install_kafka

@@ -15,7 +15,8 @@ from typing import Any
 import confluent_kafka as kafka
 from confluent_kafka import admin
 
-from seatrial.cluster import PARTITIONS, ClusterError
+from seatrial.cluster import ClusterError
+from seatrial.cluster.broker import PARTITIONS
 
 CALL_WITHIN_S = 20.0
 _ATTEMPT_S = 2.0

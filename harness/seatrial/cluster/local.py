@@ -24,17 +24,9 @@ import aiohttp
 import psutil
 import psycopg
 
-from seatrial.cluster import (
-    BootReport,
-    Broker,
-    BrokerNetwork,
-    BrokerProcess,
-    ClusterError,
-    ClusterSpec,
-    CutMode,
-    Replica,
-)
+from seatrial.cluster import BootReport, ClusterError, ClusterSpec, Replica
 from seatrial.cluster.boot import observed_boot
+from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, CutMode
 from seatrial.cluster.kafka import KafkaServer
 from seatrial.cluster.kubelet import Kubelet
 from seatrial.cluster.port import Ports
@@ -67,8 +59,8 @@ class _Node:
 
 
 class LocalCluster:
-    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings, Reconfigure, Turn, Boots,
-    and with a `broker` Kafka, KafkaNetwork and KafkaFaults.
+    """Has every ability: Kill, Pause, Partition, Database, Logs, Sockets, Restarts, Siblings, Reconfigure,
+    RollingReconfigure, Boots, and with a `broker` Kafka, KafkaNetwork and KafkaFaults.
 
     In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
     With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
@@ -166,7 +158,7 @@ class LocalCluster:
         )
         await self.start(replica, wait_ready=wait_ready)
 
-    async def turn(self, values: Mapping[str, object]) -> None:
+    async def reconfigure_all(self, values: Mapping[str, object]) -> None:
         for name in self._nodes:
             await self.reconfigure(name, values)
 

@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import cast
 
-from seatrial.cluster import ClusterError, CutMode
+from seatrial.cluster import ClusterError
+from seatrial.cluster.broker import CutMode
 
 #: withheld per connection and direction before the sender is made to wait; about a kernel's socket buffer
 HELD_BYTES_MAX = 1 << 20

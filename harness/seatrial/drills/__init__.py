@@ -50,7 +50,7 @@ from seatrial.drills import (
     zombie,
     zombie_same_name,
 )
-from seatrial.yard import Misuse
+from seatrial.environment import Misuse
 
 CATALOGUE: Mapping[str, Drill] = {
     drill.id: drill

@@ -12,8 +12,8 @@ from seatrial.cluster import KafkaFaults
 from seatrial.drill import Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     RELAYED,
@@ -31,21 +31,21 @@ LOAD_S = 5.0
 ON_ITS_WAY_S = 0.7
 
 
-async def scenario(stage: Stage) -> None:
-    assert isinstance(stage.cluster, KafkaFaults)
+async def scenario(context: ScenarioContext) -> None:
+    assert isinstance(context.cluster, KafkaFaults)
     # A job that a worker has done meanwhile need not be sent again.
-    load = await under_load(stage, workers=0)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(CutBroker("half-open")):
+    load = await under_load(context, workers=0)
+    await context.at(context.schedule["fault_at_s"])
+    leader = await context.leader()
+    context.phase("fault")
+    async with context.inflicted(CutBroker("half-open")):
         await asyncio.sleep(ON_ITS_WAY_S)
-        async with stage.inflicted(KillReplica(leader)):
-            await another_leads(stage, leader)
+        async with context.inflicted(KillReplica(leader)):
+            await another_leads(context, leader)
             # What starts again needs its broker.
-            await stage.cluster.broker_process().mend()
-    stage.workers.start(RELAYED.worker(), WORKERS)
-    await to_the_end(stage, load)
+            await context.cluster.broker_process().mend()
+    context.workers.start(RELAYED.worker(), WORKERS)
+    await to_the_end(context, load)
 
 
 DRILL = Drill(

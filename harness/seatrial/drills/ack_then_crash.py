@@ -15,8 +15,8 @@ from seatrial.drill import Drill
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.kill import KillReplica
 from seatrial.fault.partition import CutNetwork
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     RELAYED,
@@ -36,24 +36,24 @@ ON_ITS_WAY_S = 0.7
 TAKEN_S = 0.7
 
 
-async def scenario(stage: Stage) -> None:
-    assert isinstance(stage.cluster, Partition)
+async def scenario(context: ScenarioContext) -> None:
+    assert isinstance(context.cluster, Partition)
     # A job that a worker has done meanwhile need not be sent again.
-    load = await under_load(stage, workers=0)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
+    load = await under_load(context, workers=0)
+    await context.at(context.schedule["fault_at_s"])
+    leader = await context.leader()
+    context.phase("fault")
     async with AsyncExitStack() as cut_off:
-        async with stage.inflicted(CutBroker("half-open")):
+        async with context.inflicted(CutBroker("half-open")):
             await asyncio.sleep(ON_ITS_WAY_S)
-            await cut_off.enter_async_context(stage.inflicted(CutNetwork(leader, "blackhole")))
+            await cut_off.enter_async_context(context.inflicted(CutNetwork(leader, "blackhole")))
         await asyncio.sleep(TAKEN_S)
-        async with stage.inflicted(KillReplica(leader)):
-            await another_leads(stage, leader)
+        async with context.inflicted(KillReplica(leader)):
+            await another_leads(context, leader)
             # What starts again needs its network.
-            await stage.cluster.mend(leader)
-    stage.workers.start(RELAYED.worker(), WORKERS)
-    await to_the_end(stage, load)
+            await context.cluster.mend(leader)
+    context.workers.start(RELAYED.worker(), WORKERS)
+    await to_the_end(context, load)
 
 
 DRILL = Drill(

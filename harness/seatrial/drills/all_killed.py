@@ -13,12 +13,12 @@ from typing import Any
 
 from seatrial.cluster import Database, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillAllReplicas
-from seatrial.stage import NotReached, Stage
+from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment
 
 LINEAR = linear(3, handler=Handler(think_min_s=0.05, think_max_s=0.3))
 LOAN = loan(think_max_s=0.2)
@@ -41,33 +41,33 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR, LOAN)
-    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    stage.people()
-    stage.phase("load")
-    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
-    await stage.at(stage.schedule["kill_at_s"])
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR, LOAN)
+    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    context.people()
+    context.phase("load")
+    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("linear", "loan")))
+    await context.at(context.schedule["kill_at_s"])
 
     async def work_is_in_hand() -> bool:
-        return bool((await stage.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0])
+        return bool((await context.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0])
 
-    await stage.eventually(work_is_in_hand, IN_HAND_WITHIN_S, "a worker holds a job")
-    stage.phase("fault")
-    async with stage.inflicted(KillAllReplicas()):
-        await _something_was_in_hand(stage)
+    await context.eventually(work_is_in_hand, IN_HAND_WITHIN_S, "a worker holds a job")
+    context.phase("fault")
+    async with context.inflicted(KillAllReplicas()):
+        await _something_was_in_hand(context)
         await asyncio.sleep(DOWN_S)
-    stage.phase("heal")
+    context.phase("heal")
     await loads
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _something_was_in_hand(stage: Stage) -> None:
+async def _something_was_in_hand(context: ScenarioContext) -> None:
     """A fleet that dies idle loses nothing, whatever it keeps in memory."""
-    leased = (await stage.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0]
+    leased = (await context.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0]
     started = (
-        await stage.query("SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')")
+        await context.query("SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')")
     )[0][0]
     if not leased or not started:
         raise NotReached(f"the replicas died with {leased} jobs leased and {started} instances open")
@@ -91,7 +91,7 @@ DRILL = Drill(
         "ops_min": LINEAR_STARTS,
     },
     needs=(Kill, Database),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     core=True,
     bound_s=120.0,
 )

@@ -16,9 +16,10 @@ from typing import Any
 from seatrial.cluster import KafkaFaults
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.broker import CrashBroker
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -27,7 +28,6 @@ from seatrial.workload.relay import (
     to_the_end,
     under_load,
 )
-from seatrial.yard import environment
 
 FAULT_AT_S = 1.5
 RATE_PER_S = 8
@@ -49,13 +49,13 @@ def plan_of(away_s: float) -> Callable[[random.Random], Mapping[str, Any]]:
     return plan
 
 
-async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(FAULT_AT_S)
-    stage.phase("fault")
-    async with stage.inflicted(CrashBroker()):
-        await asyncio.sleep(stage.schedule["away_s"])
-    await to_the_end(stage, load, drain_s=DRAIN_S)
+async def scenario(context: ScenarioContext) -> None:
+    load = await under_load(context)
+    await context.at(FAULT_AT_S)
+    context.phase("fault")
+    async with context.inflicted(CrashBroker()):
+        await asyncio.sleep(context.schedule["away_s"])
+    await to_the_end(context, load, drain_s=DRAIN_S)
 
 
 DRILL = Drill(
@@ -73,7 +73,7 @@ DRILL = Drill(
         backlog_min=round(RATE_PER_S * SHORT_S / 2),
     ),
     needs=(*NEEDS, KafkaFaults),
-    values=merge(VALUES, environment(WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S)),
+    values=merge(VALUES, engine_variables(WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S)),
     mode="kafka",
     bound_s=180.0,
 )

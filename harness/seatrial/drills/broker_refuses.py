@@ -13,9 +13,9 @@ from typing import Any
 
 from seatrial.cluster import Boots, Database, Kafka, KafkaFaults
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 WORK = linear(1, name="guarded")
 STARTS = 8
@@ -31,14 +31,14 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"starts": linear_starts(rng, 1, STARTS, name="guarded")}
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(WORK)
-    stage.workers.start(WORK.worker())
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    assert isinstance(stage.cluster, KafkaFaults)
-    broker = stage.cluster.broker_process()
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(WORK)
+    context.workers.start(WORK.worker())
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    assert isinstance(context.cluster, KafkaFaults)
+    broker = context.cluster.broker_process()
     good = broker.engine_values(secured=True)
     no_file = str(Path(str(good["tlsCaPath"])).with_name("no-such-ca.crt"))
     cases = (
@@ -49,8 +49,8 @@ async def scenario(stage: Stage) -> None:
         ("wrong name", {**good, "tlsServerName": OTHER_NAME}, ["TLS handshake", OTHER_NAME]),
     )
     for case, kafka, expected in cases:
-        await stage.boot(case, {"kafka": kafka}, expected, bound_s=BOOT_BOUND_S)
-        stage.look_at_wire(case, "not-the-password", *WORK.topics())
+        await context.boot(case, {"kafka": kafka}, expected, bound_s=BOOT_BOUND_S)
+        context.look_at_wire(case, "not-the-password", *WORK.topics())
     for case, more in (
         ("SCRAM-SHA-256", {"saslMechanism": "SCRAM-SHA-256"}),
         ("SCRAM-SHA-512", {"saslMechanism": "SCRAM-SHA-512"}),
@@ -58,10 +58,10 @@ async def scenario(stage: Stage) -> None:
     ):
         mechanism = more.get("saslMechanism", "SCRAM-SHA-512")
         served = [f"mechanism={mechanism}", "[dispatch] SASL auth ok as user=windlass"]
-        await stage.boot(case, {"kafka": {**good, **more}}, served, bound_s=2 * BOOT_BOUND_S, serves=True)
-        stage.look_at_wire(case, *WORK.topics())
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+        await context.boot(case, {"kafka": {**good, **more}}, served, bound_s=2 * BOOT_BOUND_S, serves=True)
+        context.look_at_wire(case, *WORK.topics())
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -73,7 +73,7 @@ DRILL = Drill(
     scenario=scenario,
     parameters={"lease_s": 30, "lease_sweep_interval_s": 1, "error_statuses_allowed": [], "ops_min": STARTS},
     needs=(Database, Kafka, KafkaFaults, Boots),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     replicas=1,
     bound_s=240.0,

@@ -11,31 +11,31 @@ import asyncio
 from seatrial.cluster import Boots, Database, Kafka, Siblings
 from seatrial.cluster.port import Ports
 from seatrial.drill import KAFKA_VALUES, Drill
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 
 #: ten seconds are the promise; the others are a process's start and the migrations, on a busy machine
 BOOT_BOUND_S = 18.0
 
 
-async def scenario(stage: Stage) -> None:
+async def scenario(context: ScenarioContext) -> None:
     ports = Ports()
     silent = await asyncio.start_server(_say_nothing, "127.0.0.1", ports.take())
     try:
         nobody = f"127.0.0.1:{ports.take()}"
         dumb = "{}:{}".format(*silent.sockets[0].getsockname())
         for case, address in (("nobody listens", nobody), ("silence", dumb)):
-            await _boot_on_empty_database(stage, case, address)
+            await _boot_on_empty_database(context, case, address)
     finally:
         silent.close()
         ports.close()
 
 
-async def _boot_on_empty_database(stage: Stage, case: str, address: str) -> None:
-    assert isinstance(stage.cluster, Siblings)
-    fresh = stage.cluster.sibling(stage.folder / case.replace(" ", "-"), replicas=1, values=KAFKA_VALUES)
+async def _boot_on_empty_database(context: ScenarioContext, case: str, address: str) -> None:
+    assert isinstance(context.cluster, Siblings)
+    fresh = context.cluster.sibling(context.folder / case.replace(" ", "-"), replicas=1, values=KAFKA_VALUES)
     try:
         brokers = {"kafka": {"seedBrokers": address}}
-        await stage.boot(case, brokers, [address], bound_s=BOOT_BOUND_S, on=fresh)
+        await context.boot(case, brokers, [address], bound_s=BOOT_BOUND_S, on=fresh)
     finally:
         await fresh.down()
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start, WorkerSpec
-from seatrial.yard import environment
 
 PARENT: Mapping[str, Any] = {
     "id": "order",
@@ -67,22 +67,22 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    client = stage.client()
+async def scenario(context: ScenarioContext) -> None:
+    client = context.client()
     for definition in (CHILD, PARENT):
         await client.upload(definition)
     handlers = {"order-pack": Handler(), "delivery-drive": Handler()}
-    stage.workers.start(WorkerSpec(handlers=handlers, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["orders"]))
-    for at_s, number in stage.schedule["kills"]:
-        await stage.at(at_s)
-        stage.phase("fault")
-        await stage.fault(KillReplica(stage.names[number % len(stage.names)]), hold_s=DOWN_S)
-    stage.phase("heal")
+    context.workers.start(WorkerSpec(handlers=handlers, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["orders"]))
+    for at_s, number in context.schedule["kills"]:
+        await context.at(at_s)
+        context.phase("fault")
+        await context.fault(KillReplica(context.names[number % len(context.names)]), hold_s=DOWN_S)
+    context.phase("heal")
     await load
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -102,6 +102,6 @@ DRILL = Drill(
         "ops_min": ORDERS,
     },
     needs=(Kill, Database),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     bound_s=120.0,
 )

@@ -15,8 +15,8 @@ from typing import Any
 from seatrial.client import CallFailed
 from seatrial.cluster import Database
 from seatrial.drill import Drill
-from seatrial.stage import NotReached, Stage
-from seatrial.yard import environment
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import NotReached, ScenarioContext
 
 JOB_TYPE = "backlog"
 LEVELS = (1_000, 10_000, 100_000, 1_000_000)
@@ -43,38 +43,38 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"waiting": LEVELS, "polls": POLLS, "jobs_per_poll": [rng.randrange(5, 15) for _ in range(POLLS)]}
 
 
-async def scenario(stage: Stage) -> None:
+async def scenario(context: ScenarioContext) -> None:
     # Its own visits to the table would be counted too.
-    await stage.query("ALTER TABLE job SET (autovacuum_enabled = false)")
-    stage.phase("load")
+    await context.query("ALTER TABLE job SET (autovacuum_enabled = false)")
+    context.phase("load")
     seeded = 0
-    for waiting in stage.schedule["waiting"]:
-        await _seed(stage, seeded + 1, waiting)
+    for waiting in context.schedule["waiting"]:
+        await _seed(context, seeded + 1, waiting)
         seeded = waiting
-        await _measure(stage, waiting)
-    stage.phase("drain")
+        await _measure(context, waiting)
+    context.phase("drain")
     # Jobs of no instance are nothing to be judged, and a million of them nothing to be written down.
-    await stage.query("TRUNCATE job CASCADE")
+    await context.query("TRUNCATE job CASCADE")
 
 
-async def _seed(stage: Stage, first: int, last: int) -> None:
-    await stage.query(
+async def _seed(context: ScenarioContext, first: int, last: int) -> None:
+    await context.query(
         f"""DO $$ BEGIN
             SET LOCAL session_replication_role = replica;
             {_SEED % (f"'{JOB_TYPE}'", first, last)};
         END $$"""
     )
-    await stage.query("VACUUM (ANALYZE) job")
+    await context.query("VACUUM (ANALYZE) job")
 
 
-async def _measure(stage: Stage, waiting: int) -> None:
+async def _measure(context: ScenarioContext, waiting: int) -> None:
     """The counters of a session reach everybody when it ends, so each measurement begins and ends with that."""
-    replica = stage.names[0]
-    await _publish_counters(stage, replica)
-    before = (await stage.query(_COST))[0]
-    client = stage.worker_client(f"claims-{waiting}", timeout_s=POLL_TIMEOUT_S)
+    replica = context.names[0]
+    await _publish_counters(context, replica)
+    before = (await context.query(_COST))[0]
+    client = context.worker_client(f"claims-{waiting}", timeout_s=POLL_TIMEOUT_S)
     jobs, polls_ms = 0, []
-    for number, most in enumerate(stage.schedule["jobs_per_poll"]):
+    for number, most in enumerate(context.schedule["jobs_per_poll"]):
         began_s = time.monotonic()
         answer = await client.poll("claimer", [JOB_TYPE], max_jobs=most, lease_s=LEASE_S, replica=replica)
         if not answer.ok:
@@ -82,24 +82,24 @@ async def _measure(stage: Stage, waiting: int) -> None:
         if number:  # the first one opens its session, which tells nothing of the backlog
             polls_ms.append(round((time.monotonic() - began_s) * 1000, 3))
         jobs += len(answer.jobs)
-    await _publish_counters(stage, replica)
-    after = (await stage.query(_COST))[0]
+    await _publish_counters(context, replica)
+    after = (await context.query(_COST))[0]
     cost = {"buffers": int(after[0] - before[0]), "rows": int(after[1] - before[1])}
     if not cost["buffers"]:
         raise NotReached(f"the database counted no page for {jobs} claimed jobs")
-    stage.recorder.info(
+    context.recorder.info(
         "observer", "claim_cost", {"waiting": waiting, "jobs": jobs, "polls_ms": polls_ms, **cost}, replica
     )
 
 
-async def _publish_counters(stage: Stage, replica: str) -> None:
-    assert isinstance(stage.cluster, Database)
-    await stage.cluster.terminate_sessions(replica)
+async def _publish_counters(context: ScenarioContext, replica: str) -> None:
+    assert isinstance(context.cluster, Database)
+    await context.cluster.terminate_sessions(replica)
 
     async def is_back() -> bool:
-        return (await stage.probe(replica, "/ready")).status == 200
+        return (await context.probe(replica, "/ready")).status == 200
 
-    await stage.eventually(is_back, COUNTED_WITHIN_S, f"{replica} has sessions again")
+    await context.eventually(is_back, COUNTED_WITHIN_S, f"{replica} has sessions again")
 
 
 DRILL = Drill(
@@ -115,7 +115,7 @@ DRILL = Drill(
         "ops_min": 0,
     },
     needs=(Database,),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=3600, WINDLASS_TIMER_SWEEP_SECONDS=3600),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=3600, WINDLASS_TIMER_SWEEP_SECONDS=3600),
     replicas=1,
     bound_s=240.0,
 )

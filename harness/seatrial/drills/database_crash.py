@@ -13,12 +13,12 @@ from typing import Any
 
 from seatrial.cluster import Database, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.database import CrashDatabase
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment
 
 LINEAR = linear(3, handler=Handler(think_max_s=0.1))
 LOAN = loan(think_max_s=0.1)
@@ -50,20 +50,20 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR, LOAN)
-    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    stage.people()
-    await stage.workers_joined()
-    stage.phase("load")
-    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
-    await stage.at(stage.schedule["crash_at_s"])
-    stage.phase("fault")
-    await stage.fault(CrashDatabase("kill"), hold_s=DOWN_S)
-    stage.phase("heal")
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR, LOAN)
+    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    context.people()
+    await context.workers_joined()
+    context.phase("load")
+    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("linear", "loan")))
+    await context.at(context.schedule["crash_at_s"])
+    context.phase("fault")
+    await context.fault(CrashDatabase("kill"), hold_s=DOWN_S)
+    context.phase("heal")
     await loads
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -84,7 +84,7 @@ DRILL = Drill(
         "ops_min": LINEAR_STARTS,
     },
     needs=(Database, Kill),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=0.5,
     ),

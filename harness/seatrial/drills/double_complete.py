@@ -13,9 +13,9 @@ from typing import Any
 
 from seatrial.client import Job
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 LINEAR = linear(2)
 RACED, FOLLOWING = LINEAR.handlers
@@ -37,44 +37,45 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR)
     following = LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}, lease_s=LEASE_S)
-    stage.workers.start(following)
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    jobs = await _lease_all(stage)
-    await _race_all(stage, jobs)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.workers.start(following)
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    jobs = await _lease_all(context)
+    await _race_all(context, jobs)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def kafka_scenario(stage: Stage) -> None:
+async def kafka_scenario(context: ScenarioContext) -> None:
     """Nobody consumes the raced jobs: they are answered as from consumers that all got the message."""
-    await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}))
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    rows = await stage.query(
+    await context.upload(LINEAR)
+    context.workers.start(LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}))
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    rows = await context.query(
         """SELECT id, instance_id, step_execution_id, job_type, retries_remaining
         FROM job WHERE job_type = %s ORDER BY id""",
         RACED,
     )
-    await _race_all(stage, [Job(*row) for row in rows])
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await _race_all(context, [Job(*row) for row in rows])
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _race_all(stage: Stage, jobs: Sequence[Job]) -> None:
+async def _race_all(context: ScenarioContext, jobs: Sequence[Job]) -> None:
     for first in range(0, len(jobs), JOBS_AT_ONCE):
-        await stage.race(
-            _race(stage, job, number) for number, job in enumerate(jobs[first : first + JOBS_AT_ONCE], first)
+        await context.race(
+            _race(context, job, number)
+            for number, job in enumerate(jobs[first : first + JOBS_AT_ONCE], first)
         )
 
 
-async def _lease_all(stage: Stage) -> Sequence[Job]:
-    poller = stage.worker_client(HOLDER)
+async def _lease_all(context: ScenarioContext) -> Sequence[Job]:
+    poller = context.worker_client(HOLDER)
     jobs: list[Job] = []
 
     async def has_all() -> bool:
@@ -82,16 +83,16 @@ async def _lease_all(stage: Stage) -> Sequence[Job]:
         jobs.extend(answer.jobs)
         return len(jobs) >= JOBS
 
-    await stage.eventually(has_all, ALL_LEASED_WITHIN_S, f"{HOLDER} holds {JOBS} jobs")
+    await context.eventually(has_all, ALL_LEASED_WITHIN_S, f"{HOLDER} holds {JOBS} jobs")
     return sorted(jobs, key=lambda job: job.job_id)
 
 
-async def _race(stage: Stage, job: Job, number: int) -> None:
+async def _race(context: ScenarioContext, job: Job, number: int) -> None:
     """A client for each completion: connections of their own, so that nothing queues on our side."""
-    count, names = stage.schedule["racers"][number], stage.names
-    racers = [stage.worker_client(f"{HOLDER}-{number}-{lane}") for lane in range(count)]
-    first = stage.schedule["first_replica"][number]
-    await stage.race(
+    count, names = context.schedule["racers"][number], context.names
+    racers = [context.worker_client(f"{HOLDER}-{number}-{lane}") for lane in range(count)]
+    first = context.schedule["first_replica"][number]
+    await context.race(
         racer.complete(job, HOLDER, replica=names[(first + lane) % len(names)])
         for lane, racer in enumerate(racers)
     )
@@ -111,7 +112,7 @@ DRILL = Drill(
         "ops_min": JOBS,
         "circumstances_min": {"completes_raced": JOBS * 2 // 3},
     },
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=90.0,
 )

@@ -15,11 +15,11 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillAllReplicas
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 WORK = linear(1, name="patient", handler=Handler(think_min_s=0.8, think_max_s=1.2))
 STARTS = 16
@@ -36,27 +36,27 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"starts": linear_starts(rng, 1, STARTS, over_s=0.3, name="patient")}
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(WORK)
-    stage.workers.start(WORK.worker())
-    stage.workers.start(WORK.worker(fails_after_lost_complete=True))
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    await stage.eventually(
-        lambda: _both_at_work(stage), AT_WORK_WITHIN_S, "the workers are in the middle of their jobs"
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(WORK)
+    context.workers.start(WORK.worker())
+    context.workers.start(WORK.worker(fails_after_lost_complete=True))
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    await context.eventually(
+        lambda: _both_at_work(context), AT_WORK_WITHIN_S, "the workers are in the middle of their jobs"
     )
-    stage.phase("fault")
-    async with stage.inflicted(KillAllReplicas()):
+    context.phase("fault")
+    async with context.inflicted(KillAllReplicas()):
         await asyncio.sleep(AWAY_S)
-    stage.phase("heal")
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("heal")
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _both_at_work(stage: Stage) -> bool:
+async def _both_at_work(context: ScenarioContext) -> bool:
     """Each has done a job and has some left: now one is in the hands of each."""
-    ((done, left),) = await stage.query(
+    ((done, left),) = await context.query(
         "SELECT count(*) FILTER (WHERE status = 'COMPLETED'), count(*) FILTER (WHERE status <> 'COMPLETED') "
         "FROM workflow_instance"
     )
@@ -82,7 +82,7 @@ DRILL = Drill(
         "circumstances_min": {"answers_lost": 1},
     },
     needs=(Database, Kafka, Kill),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

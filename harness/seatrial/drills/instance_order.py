@@ -15,11 +15,11 @@ from typing import Any
 from seatrial.client import Job
 from seatrial.cluster import Database, Kafka, KafkaFaults, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.broker import CutBroker
 from seatrial.fault.database import TerminateLeaderSession
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start, Workload
-from seatrial.yard import environment
 
 BRANCHES = 6
 INSTANCES = 16
@@ -78,32 +78,32 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(BRAID)
-    leader = await stage.leader()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    stage.phase("fault")
-    async with stage.inflicted(CutBroker("refuse")):
-        await _complete_heads_together(stage)
-    await stage.fault(TerminateLeaderSession(leader))
-    stage.phase("heal")
-    stage.workers.start(BRAID.worker(), 4)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(BRAID)
+    leader = await context.leader()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    context.phase("fault")
+    async with context.inflicted(CutBroker("refuse")):
+        await _complete_heads_together(context)
+    await context.fault(TerminateLeaderSession(leader))
+    context.phase("heal")
+    context.workers.start(BRAID.worker(), 4)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _complete_heads_together(stage: Stage) -> None:
+async def _complete_heads_together(context: ScenarioContext) -> None:
     """Each head of each branch by a client of its own, at replicas drawn beforehand."""
-    rows = await stage.query(
+    rows = await context.query(
         """SELECT j.id, j.instance_id, j.step_execution_id, j.job_type, j.retries_remaining
         FROM job AS j JOIN step_execution AS s ON s.id = j.step_execution_id
         WHERE j.status = 'UNLOCKED' AND s.step_id LIKE 'first-%%' ORDER BY s.step_id, j.id"""
     )
     jobs = [Job(*row) for row in rows]
-    names, draws = stage.names, stage.schedule["replica_of"]
-    racers = [stage.worker_client(f"racer-{number}") for number in range(len(jobs))]
-    await stage.race(
+    names, draws = context.names, context.schedule["replica_of"]
+    racers = [context.worker_client(f"racer-{number}") for number in range(len(jobs))]
+    await context.race(
         racer.complete(job, racer.process, {}, replica=names[draws[number] % len(names)])
         for number, (racer, job) in enumerate(zip(racers, jobs, strict=True))
     )
@@ -128,7 +128,7 @@ DRILL = Drill(
         "circumstances_min": {"rows_waiting_together": INSTANCES},
     },
     needs=(Database, Kafka, KafkaFaults, Kill),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

@@ -11,8 +11,8 @@ import asyncio
 
 from seatrial.drill import Drill
 from seatrial.fault.database import TerminateLeaderSession
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -29,14 +29,14 @@ CUT_EVERY_S = 1.5
 TAKEOVER_BOUND_S = 5.0
 
 
-async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    stage.phase("fault")
+async def scenario(context: ScenarioContext) -> None:
+    load = await under_load(context)
+    await context.at(context.schedule["fault_at_s"])
+    context.phase("fault")
     for _ in range(CUTS):
-        await stage.fault(TerminateLeaderSession(await stage.leader()))
+        await context.fault(TerminateLeaderSession(await context.leader()))
         await asyncio.sleep(CUT_EVERY_S)
-    await to_the_end(stage, load)
+    await to_the_end(context, load)
 
 
 DRILL = Drill(

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from seatrial.drill import Drill
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -24,8 +24,8 @@ DOWN_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-async def scenario(stage: Stage) -> None:
-    await leader_replaced(stage, KillReplica, DOWN_S)
+async def scenario(context: ScenarioContext) -> None:
+    await leader_replaced(context, KillReplica, DOWN_S)
 
 
 DRILL = Drill(

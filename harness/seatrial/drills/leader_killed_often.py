@@ -12,8 +12,8 @@ from typing import Any
 
 from seatrial.drill import Drill
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -39,15 +39,15 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    load = await under_load(stage)
-    stage.phase("fault")
-    for leads_for_s in stage.schedule["leads_for_s"]:
-        leader = await stage.leader()
+async def scenario(context: ScenarioContext) -> None:
+    load = await under_load(context)
+    context.phase("fault")
+    for leads_for_s in context.schedule["leads_for_s"]:
+        leader = await context.leader()
         await asyncio.sleep(leads_for_s)
-        async with stage.inflicted(KillReplica(leader)):
-            await another_leads(stage, leader)
-    await to_the_end(stage, load)
+        async with context.inflicted(KillReplica(leader)):
+            await another_leads(context, leader)
+    await to_the_end(context, load)
 
 
 DRILL = Drill(

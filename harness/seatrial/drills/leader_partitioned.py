@@ -11,8 +11,8 @@ from functools import partial
 from seatrial.cluster import Partition
 from seatrial.drill import Drill
 from seatrial.fault.partition import CutNetwork
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -29,8 +29,8 @@ TAKEOVER_BOUND_S = 5.0
 ALLOWED = [0, 503, 504]
 
 
-async def scenario(stage: Stage) -> None:
-    await leader_replaced(stage, partial(CutNetwork, mode="blackhole"), AFTER_S)
+async def scenario(context: ScenarioContext) -> None:
+    await leader_replaced(context, partial(CutNetwork, mode="blackhole"), AFTER_S)
 
 
 DRILL = Drill(

@@ -9,8 +9,8 @@ from __future__ import annotations
 from seatrial.cluster import Pause
 from seatrial.drill import Drill
 from seatrial.fault.pause import PauseReplica
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     TERM_S,
@@ -26,9 +26,9 @@ STILL_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-async def scenario(stage: Stage) -> None:
+async def scenario(context: ScenarioContext) -> None:
     # Past its own term by any clock, so that it wakes up deposed.
-    await leader_replaced(stage, PauseReplica, TERM_S + STILL_S)
+    await leader_replaced(context, PauseReplica, TERM_S + STILL_S)
 
 
 DRILL = Drill(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from seatrial.drill import Drill
 from seatrial.fault.kill import StopReplica
-from seatrial.stage import Stage
-from seatrial.workload.relay import (
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.relay import (
     CHECKS,
     NEEDS,
     VALUES,
@@ -23,8 +23,8 @@ DOWN_S = 1.0
 TAKEOVER_BOUND_S = 5.0
 
 
-async def scenario(stage: Stage) -> None:
-    await leader_replaced(stage, StopReplica, DOWN_S)
+async def scenario(context: ScenarioContext) -> None:
+    await leader_replaced(context, StopReplica, DOWN_S)
 
 
 DRILL = Drill(

@@ -13,10 +13,10 @@ from typing import Any
 
 from seatrial.cluster import Database
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 LINEAR = linear(2)
 STARTS = 240
@@ -51,58 +51,58 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
     return {**plan(rng), "starts": linear_starts(rng, 2, KAFKA_STARTS, over_s=LOAD_S)}
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(slots=SURVIVOR_SLOTS, lease_s=LEASE_S), SURVIVORS)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR)
+    context.workers.start(LINEAR.worker(slots=SURVIVOR_SLOTS, lease_s=LEASE_S), SURVIVORS)
     slow = Handler(*VICTIM_THINKS_S)
-    victims = stage.workers.start(
+    victims = context.workers.start(
         LINEAR.worker(slots=VICTIM_SLOTS, lease_s=LEASE_S, handlers=dict.fromkeys(LINEAR.handlers, slow)),
         VICTIMS,
     )
-    await stage.workers_joined()
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["starts"]))
-    for victim, death_s in zip(victims, stage.schedule["deaths_s"], strict=True):
-        await stage.at(death_s)
-        await _kill_with_leases_in_hand(stage, victim)
+    await context.workers_joined()
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["starts"]))
+    for victim, death_s in zip(victims, context.schedule["deaths_s"], strict=True):
+        await context.at(death_s)
+        await _kill_with_leases_in_hand(context, victim)
     for victim in victims:
-        stage.workers.restart(victim)
+        context.workers.restart(victim)
     await load
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def kafka_scenario(stage: Stage) -> None:
+async def kafka_scenario(context: ScenarioContext) -> None:
     """All of them think long and always have work, so a death finds a message in hand."""
-    await stage.upload(LINEAR)
+    await context.upload(LINEAR)
     slow = Handler(*VICTIM_THINKS_S)
     spec = LINEAR.worker(handlers=dict.fromkeys(LINEAR.handlers, slow), session_timeout_s=1.5)
-    victims = stage.workers.start(spec, VICTIMS)
-    stage.workers.start(LINEAR.worker(session_timeout_s=1.5), SURVIVORS)
-    await stage.workers_joined()
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["starts"]))
-    for victim, death_s in zip(victims, stage.schedule["deaths_s"], strict=True):
-        await stage.at(death_s)
-        await stage.workers.kill(victim)
+    victims = context.workers.start(spec, VICTIMS)
+    context.workers.start(LINEAR.worker(session_timeout_s=1.5), SURVIVORS)
+    await context.workers_joined()
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["starts"]))
+    for victim, death_s in zip(victims, context.schedule["deaths_s"], strict=True):
+        await context.at(death_s)
+        await context.workers.kill(victim)
     for victim in victims:
-        stage.workers.restart(victim)
+        context.workers.restart(victim)
     await load
-    stage.phase("drain")
-    await stage.drain(2 * DRAIN_S)
+    context.phase("drain")
+    await context.drain(2 * DRAIN_S)
 
 
-async def _kill_with_leases_in_hand(stage: Stage, victim: int) -> None:
-    worker_id = stage.workers[victim].worker_id
+async def _kill_with_leases_in_hand(context: ScenarioContext, victim: int) -> None:
+    worker_id = context.workers[victim].worker_id
 
     async def is_busy() -> bool:
-        rows = await stage.query(
+        rows = await context.query(
             "SELECT count(*) FROM job WHERE status = 'LOCKED' AND worker_id = %s", worker_id
         )
         return bool(rows[0][0] >= LEASES_AT_DEATH_MIN)
 
-    await stage.eventually(is_busy, BUSY_WITHIN_S, f"{worker_id} holds {LEASES_AT_DEATH_MIN} leases")
-    await stage.workers.kill(victim)
+    await context.eventually(is_busy, BUSY_WITHIN_S, f"{worker_id} holds {LEASES_AT_DEATH_MIN} leases")
+    await context.workers.kill(victim)
 
 
 DRILL = Drill(
@@ -123,7 +123,7 @@ DRILL = Drill(
         "circumstances_min": {"leases_lapsed": VICTIMS * LEASES_AT_DEATH_MIN // 2},
     },
     needs=(Database,),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=90.0,
 )

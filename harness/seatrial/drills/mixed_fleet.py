@@ -12,10 +12,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill, Reconfigure
 from seatrial.drill import KAFKA_VALUES, Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 WORK = linear(2, name="mixed", handler=Handler(think_max_s=0.05))
 STARTS = 120
@@ -34,21 +34,21 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    assert isinstance(stage.cluster, Reconfigure)
-    await stage.upload(WORK)
-    stage.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
-    stage.workers.start(WORK.worker(), way="kafka")
-    await stage.workers_joined()
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["starts"]))
-    names = stage.names
-    for number, at_s in zip(stage.schedule["order"], sorted(stage.schedule["turns_s"]), strict=True):
-        await stage.at(at_s)
-        await stage.cluster.reconfigure(names[number % len(names)], KAFKA_VALUES)
+async def scenario(context: ScenarioContext) -> None:
+    assert isinstance(context.cluster, Reconfigure)
+    await context.upload(WORK)
+    context.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
+    context.workers.start(WORK.worker(), way="kafka")
+    await context.workers_joined()
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["starts"]))
+    names = context.names
+    for number, at_s in zip(context.schedule["order"], sorted(context.schedule["turns_s"]), strict=True):
+        await context.at(at_s)
+        await context.cluster.reconfigure(names[number % len(names)], KAFKA_VALUES)
     await load
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -68,7 +68,7 @@ DRILL = Drill(
         "circumstances_min": {"rows_enqueued": STARTS // 3},
     },
     needs=(Database, Kafka, Kill, Reconfigure),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

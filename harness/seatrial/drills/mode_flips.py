@@ -13,10 +13,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill, Reconfigure
 from seatrial.drill import KAFKA_VALUES, Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear
-from seatrial.yard import environment
 
 WORK = linear(2, name="flipped", handler=Handler(think_max_s=0.02))
 WAITING_EACH = 20
@@ -40,25 +40,25 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(WORK)
-    stage.phase("load")
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(WORK)
+    context.phase("load")
     for turn, values, way in TURNS:
         # Nobody works now, so all of them wait when the mode changes.
-        await stage.load(stage.schedule[turn])
-        await _turn(stage, values)
-        (worker,) = stage.workers.start(WORK.worker(), way=way)
-        await stage.workers_joined()
-        await stage.drain(DONE_WITHIN_S)
-        await stage.workers.stop(worker)
-    stage.phase("drain")
-    await stage.drain(DONE_WITHIN_S)
+        await context.load(context.schedule[turn])
+        await _turn(context, values)
+        (worker,) = context.workers.start(WORK.worker(), way=way)
+        await context.workers_joined()
+        await context.drain(DONE_WITHIN_S)
+        await context.workers.stop(worker)
+    context.phase("drain")
+    await context.drain(DONE_WITHIN_S)
 
 
-async def _turn(stage: Stage, values: Mapping[str, Any]) -> None:
-    assert isinstance(stage.cluster, Reconfigure)
-    cluster = stage.cluster
-    await asyncio.gather(*(cluster.reconfigure(name, values) for name in stage.names))
+async def _turn(context: ScenarioContext, values: Mapping[str, Any]) -> None:
+    assert isinstance(context.cluster, Reconfigure)
+    cluster = context.cluster
+    await asyncio.gather(*(cluster.reconfigure(name, values) for name in context.names))
 
 
 DRILL = Drill(
@@ -77,7 +77,7 @@ DRILL = Drill(
         "circumstances_min": {"rows_enqueued": 2 * WAITING_EACH},
     },
     needs=(Database, Kafka, Kill, Reconfigure),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

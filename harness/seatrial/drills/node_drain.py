@@ -14,8 +14,8 @@ from dataclasses import replace
 from seatrial.cluster import Database, Nodes
 from seatrial.drill import Drill
 from seatrial.fault.rollout import DrainNode
-from seatrial.stage import NotReached, Stage
-from seatrial.workload.rollout import (
+from seatrial.scenario.context import NotReached, ScenarioContext
+from seatrial.scenario.rollout import (
     BOUND_S,
     CHECKS,
     LEASE_S,
@@ -33,15 +33,15 @@ NODES = 2
 NOBODY_THERE_BOUND_S = 30.0
 
 
-async def scenario(stage: Stage) -> None:
-    async with under_load(stage, workers=2):
+async def scenario(context: ScenarioContext) -> None:
+    async with under_load(context, workers=2):
         for _ in range(NODES):
-            await stage.fault(DrainNode(node=_fullest_node(stage)), hold_s=SETTLE_S)
+            await context.fault(DrainNode(node=_fullest_node(context)), hold_s=SETTLE_S)
 
 
-def _fullest_node(stage: Stage) -> str:
-    assert isinstance(stage.cluster, Nodes)
-    placement = stage.cluster.placement()
+def _fullest_node(context: ScenarioContext) -> str:
+    assert isinstance(context.cluster, Nodes)
+    placement = context.cluster.placement()
     if not placement:
         raise NotReached("no node holds a pod of the release")
     return max(sorted(placement), key=lambda node: placement[node])

@@ -14,11 +14,11 @@ from typing import Any, LiteralString
 
 from seatrial.cluster import Database, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 STEPS = 3
 STARTS = 3_360
@@ -68,44 +68,46 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
+async def scenario(context: ScenarioContext) -> None:
     await _story(
-        stage, "SELECT count(*) FROM job WHERE job_type = 'slow-step-1' AND status = 'LOCKED'", SLOW_HELD_MIN
+        context,
+        "SELECT count(*) FROM job WHERE job_type = 'slow-step-1' AND status = 'LOCKED'",
+        SLOW_HELD_MIN,
     )
 
 
-async def kafka_scenario(stage: Stage) -> None:
+async def kafka_scenario(context: ScenarioContext) -> None:
     """There is no lease; what has left the outbox is with the broker or with a worker."""
     await _story(
-        stage,
+        context,
         "SELECT count(*) FROM job WHERE job_type = 'slow-step-1' AND status = 'UNLOCKED' "
         "AND NOT EXISTS (SELECT FROM dispatch_outbox WHERE job_id = job.id)",
         KAFKA_SLOW_HELD_MIN,
     )
 
 
-async def _story(stage: Stage, held: LiteralString, held_min: int) -> None:
+async def _story(context: ScenarioContext, held: LiteralString, held_min: int) -> None:
     work = linear(STEPS, handler=THINKS)
-    await stage.upload(work, SLOW)
+    await context.upload(work, SLOW)
     spec = together(work, SLOW, slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S, call_timeout_s=CALL_TIMEOUT_S)
-    stage.workers.start(spec, WORKERS)
-    await stage.workers_joined()
-    stage.phase("load")
-    slow = stage.spawn(stage.load(stage.schedule["slow"]))
-    load = stage.spawn(stage.load(stage.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
-    await stage.at(stage.schedule["death_s"])
+    context.workers.start(spec, WORKERS)
+    await context.workers_joined()
+    context.phase("load")
+    slow = context.spawn(context.load(context.schedule["slow"]))
+    load = context.spawn(context.load(context.schedule["starts"], in_flight_max=STARTS_IN_FLIGHT))
+    await context.at(context.schedule["death_s"])
 
     async def enough_are_held() -> bool:
-        ((count,),) = await stage.query(held)
+        ((count,),) = await context.query(held)
         return bool(count >= held_min)
 
-    await stage.eventually(enough_are_held, HELD_WITHIN_S, f"{held_min} slow jobs are held")
-    async with stage.inflicted(KillReplica(stage.schedule["victim"])):
-        await asyncio.sleep(stage.schedule["away_s"])
+    await context.eventually(enough_are_held, HELD_WITHIN_S, f"{held_min} slow jobs are held")
+    async with context.inflicted(KillReplica(context.schedule["victim"])):
+        await asyncio.sleep(context.schedule["away_s"])
     await slow
     await load
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -126,7 +128,7 @@ DRILL = Drill(
         "circumstances_min": {"leases_completed_elsewhere": JOBS // 3, "leases_orphaned": 1},
     },
     needs=(Kill, Database),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     replicas=REPLICAS,
     core=True,
     on_kind=True,

@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 POISON = "poison"
 LINEAR = linear(2, handler=Handler(think_max_s=0.02, poison_variable=POISON))
@@ -43,13 +43,13 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(slots=1, lease_s=LEASE_S), WORKERS, keep_alive=True)
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR)
+    context.workers.start(LINEAR.worker(slots=1, lease_s=LEASE_S), WORKERS, keep_alive=True)
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -69,7 +69,7 @@ DRILL = Drill(
         "ops_min": STARTS,
         "circumstances_min": {"leases_lapsed": POISONED * (ATTEMPTS_MAX - 1)},
     },
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_LEASE_EXPIRIES_MAX=ATTEMPTS_MAX,

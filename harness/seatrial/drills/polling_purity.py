@@ -12,11 +12,11 @@ from typing import Any
 
 from seatrial.cluster import Database, Logs, Sockets
 from seatrial.drill import LOG_PATTERNS, Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment
 
 LINEAR = linear(3)
 LOAN = loan()
@@ -36,29 +36,29 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR, LOAN)
-    stage.workers.start(together(LINEAR, LOAN), WORKERS)
-    stage.people()
-    stage.phase("load")
-    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan")))
-    for at_s in stage.schedule["look_at_s"]:
-        await stage.at(at_s)
-        await _look(stage)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR, LOAN)
+    context.workers.start(together(LINEAR, LOAN), WORKERS)
+    context.people()
+    context.phase("load")
+    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("linear", "loan")))
+    for at_s in context.schedule["look_at_s"]:
+        await context.at(at_s)
+        await _look(context)
     await loads
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
-    await _look(stage)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
+    await _look(context)
 
 
-async def _look(stage: Stage) -> None:
-    assert isinstance(stage.cluster, Sockets)
-    for name in stage.names:
-        peers = await stage.cluster.peers(name)
-        stage.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
+async def _look(context: ScenarioContext) -> None:
+    assert isinstance(context.cluster, Sockets)
+    for name in context.names:
+        peers = await context.cluster.peers(name)
+        context.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
     # A relay's rows come and go: a count at the end alone would miss them.
-    rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
-    stage.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
+    rows = await context.query("SELECT count(*) FROM dispatch_outbox")
+    context.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
 
 
 DRILL = Drill(
@@ -75,7 +75,7 @@ DRILL = Drill(
         "ops_min": LINEAR_STARTS,
     },
     needs=(Database, Logs, Sockets),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     core=True,
     bound_s=90.0,
     log_patterns=(*LOG_PATTERNS, "(?i)kafka"),

@@ -17,11 +17,11 @@ from typing import Any
 from seatrial.client import RecordingClient
 from seatrial.cluster import Database, Kill, Restarts, Sibling, Siblings
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.database import CrashDatabase
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 LINEAR = linear(2, handler=Handler(think_max_s=0.05))
 STARTS = 120
@@ -44,60 +44,60 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await _database_goes_away(stage)
-    await _schema_is_not_there_yet(stage)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
-    assert isinstance(stage.cluster, Restarts)
-    for name in stage.names:
-        _record_restarts(stage, name, stage.cluster.restarts(name))
+async def scenario(context: ScenarioContext) -> None:
+    await _database_goes_away(context)
+    await _schema_is_not_there_yet(context)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
+    assert isinstance(context.cluster, Restarts)
+    for name in context.names:
+        _record_restarts(context, name, context.cluster.restarts(name))
 
 
-async def _database_goes_away(stage: Stage) -> None:
-    await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(lease_s=3), 1)
-    for name in stage.names:
+async def _database_goes_away(context: ScenarioContext) -> None:
+    await context.upload(LINEAR)
+    context.workers.start(LINEAR.worker(lease_s=3), 1)
+    for name in context.names:
         for path in (*LIVENESS, *READINESS):
-            stage.watch(name, path, every_s=PROBE_EVERY_S)
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["linear"]))
-    await stage.at(stage.schedule["away_at_s"])
-    stage.phase("fault")
-    await stage.fault(CrashDatabase("fast"), hold_s=AWAY_S)
-    stage.phase("heal")
+            context.watch(name, path, every_s=PROBE_EVERY_S)
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["linear"]))
+    await context.at(context.schedule["away_at_s"])
+    context.phase("fault")
+    await context.fault(CrashDatabase("fast"), hold_s=AWAY_S)
+    context.phase("heal")
     await load
 
 
-async def _schema_is_not_there_yet(stage: Stage) -> None:
+async def _schema_is_not_there_yet(context: ScenarioContext) -> None:
     """Recorded as a fault of the node, whose heal is `windlass migrate`."""
-    assert isinstance(stage.cluster, Siblings)
-    sibling = stage.cluster.sibling(
-        stage.folder / UNMIGRATED, replicas=1, values={"migrations": {"onStartup": False}}
+    assert isinstance(context.cluster, Siblings)
+    sibling = context.cluster.sibling(
+        context.folder / UNMIGRATED, replicas=1, values={"migrations": {"onStartup": False}}
     )
     process, target = f"fault-{UNMIGRATED}", {"target": UNMIGRATED}
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sibling.down)
-        call = stage.recorder.invoke(process, PENDING, {**target, "parameters": {}})
-        coming_up = stage.spawn(sibling.up())
-        await stage.eventually(lambda: bool(sibling.replicas()), 10, "the other installation has a replica")
+        call = context.recorder.invoke(process, PENDING, {**target, "parameters": {}})
+        coming_up = context.spawn(sibling.up())
+        await context.eventually(lambda: bool(sibling.replicas()), 10, "the other installation has a replica")
         node = sibling.replicas()[0]
         replica = replace(node, name=UNMIGRATED)
         client = await stack.enter_async_context(
-            RecordingClient(f"probe-{UNMIGRATED}", [replica], stage.recorder, stage.random(UNMIGRATED))
+            RecordingClient(f"probe-{UNMIGRATED}", [replica], context.recorder, context.random(UNMIGRATED))
         )
-        await stage.eventually(lambda: _listens(client), 30, "the unmigrated replica listens")
-        stage.recorder.end(process, "ok", PENDING, call, {**target, "listens": True})
-        watches = [stage.spawn(_watch(client, path)) for path in (*LIVENESS, *READINESS)]
+        await context.eventually(lambda: _listens(client), 30, "the unmigrated replica listens")
+        context.recorder.end(process, "ok", PENDING, call, {**target, "listens": True})
+        watches = [context.spawn(_watch(client, path)) for path in (*LIVENESS, *READINESS)]
         # Nothing may happen here, so there is nothing to wait for.
         await asyncio.sleep(UNMIGRATED_S)
-        call = stage.recorder.invoke(process, "heal", {**target, "fault": PENDING})
+        call = context.recorder.invoke(process, "heal", {**target, "fault": PENDING})
         await sibling.run_command(node.name, "migrate")
-        stage.recorder.end(process, "ok", "heal", call, {**target, "fault": PENDING})
+        context.recorder.end(process, "ok", "heal", call, {**target, "fault": PENDING})
         await coming_up
         for watch in watches:
             watch.cancel()
-        _record_restarts(stage, UNMIGRATED, _restarts(sibling, node.name))
+        _record_restarts(context, UNMIGRATED, _restarts(sibling, node.name))
 
 
 async def _watch(client: RecordingClient, path: str) -> None:
@@ -110,8 +110,8 @@ async def _listens(client: RecordingClient) -> bool:
     return (await client.probe(UNMIGRATED, READINESS[0])).ok
 
 
-def _record_restarts(stage: Stage, node: str, count: int) -> None:
-    stage.recorder.info("observer", "restarts", {"node": node, "count": count}, node)
+def _record_restarts(context: ScenarioContext, node: str, count: int) -> None:
+    context.recorder.info("observer", "restarts", {"node": node, "count": count}, node)
 
 
 def _restarts(cluster: Sibling, replica: str) -> int:
@@ -137,7 +137,7 @@ DRILL = Drill(
         "ops_min": STARTS,
     },
     needs=(Database, Kill, Restarts, Siblings),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     restart=True,
     core=True,
     on_kind=True,

@@ -13,10 +13,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 WORK = linear(2, name="stormy", handler=Handler(think_min_s=0.3, think_max_s=0.6))
 STARTS = 60
@@ -35,29 +35,29 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(WORK)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(WORK)
     spec = WORK.worker(session_timeout_s=SESSION_S)
-    still, victim, leaver = stage.workers.start(spec, 3)
-    await stage.workers_joined()
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["starts"]))
-    gaps_s = iter(stage.schedule["gaps_s"])
-    stage.phase("fault")
+    still, victim, leaver = context.workers.start(spec, 3)
+    await context.workers_joined()
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["starts"]))
+    gaps_s = iter(context.schedule["gaps_s"])
+    context.phase("fault")
     await asyncio.sleep(next(gaps_s))
-    await stage.workers.pause(still)
-    stage.workers.start(spec)
+    await context.workers.pause(still)
+    context.workers.start(spec)
     await asyncio.sleep(next(gaps_s))
-    await stage.workers.kill(victim)
+    await context.workers.kill(victim)
     await asyncio.sleep(PAUSE_S)
-    await stage.workers.resume(still)
-    stage.workers.restart(victim)
+    await context.workers.resume(still)
+    context.workers.restart(victim)
     await asyncio.sleep(next(gaps_s))
-    await stage.workers.stop(leaver)
-    stage.phase("heal")
+    await context.workers.stop(leaver)
+    context.phase("heal")
     await load
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -79,7 +79,7 @@ DRILL = Drill(
         "circumstances_min": {"deliveries_moved": 1},
     },
     needs=(Database, Kafka),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

@@ -13,15 +13,15 @@ from typing import Any
 
 import msgspec
 
-from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, Sockets, Turn
+from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, RollingReconfigure, Sockets
 from seatrial.cluster.values import merge
 from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.broker import CutBroker
-from seatrial.observe import observe_metrics
-from seatrial.stage import Stage
+from seatrial.observe.final_state import observe_metrics
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 WORK = linear(2, name="turning", handler=Handler(think_max_s=0.05))
 BEFORE, MEANWHILE, AFTER = 30, 30, 30
@@ -44,54 +44,56 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(WORK)
-    (consumer,) = stage.workers.start(WORK.worker(), way="kafka")
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["before"])
-    stage.phase("fault")
-    async with stage.inflicted(CutBroker("refuse")):
-        await stage.load(stage.schedule["meanwhile"])
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(WORK)
+    (consumer,) = context.workers.start(WORK.worker(), way="kafka")
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["before"])
+    context.phase("fault")
+    async with context.inflicted(CutBroker("refuse")):
+        await context.load(context.schedule["meanwhile"])
 
         async def backlog() -> bool:
-            rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
+            rows = await context.query("SELECT count(*) FROM dispatch_outbox")
             return bool(rows[0][0] >= BACKLOG_MIN)
 
-        await stage.eventually(backlog, BACKLOG_WITHIN_S, f"{BACKLOG_MIN} events wait in the outbox")
-        assert isinstance(stage.cluster, Turn)
-        await stage.cluster.turn(POLLING)
-    await stage.workers.stop(consumer)
-    stage.workers.start(WORK.worker(), 2)
-    stage.phase("heal")
-    await _look(stage)
-    await stage.load(stage.schedule["after"])
-    stage.phase("drain")
+        await context.eventually(backlog, BACKLOG_WITHIN_S, f"{BACKLOG_MIN} events wait in the outbox")
+        assert isinstance(context.cluster, RollingReconfigure)
+        await context.cluster.reconfigure_all(POLLING)
+    await context.workers.stop(consumer)
+    context.workers.start(WORK.worker(), 2)
+    context.phase("heal")
+    await _look(context)
+    await context.load(context.schedule["after"])
+    context.phase("drain")
     for _ in range(LOOKS - 1):
-        await _look(stage)
-    await stage.drain(DRAIN_S)
-    await _look(stage)
-    _scan_logs(stage)
+        await _look(context)
+    await context.drain(DRAIN_S)
+    await _look(context)
+    _scan_logs(context)
 
 
-async def _look(stage: Stage) -> None:
-    assert isinstance(stage.cluster, Sockets)
-    for name in stage.names:
-        peers = await stage.cluster.peers(name)
-        stage.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
-    rows = await stage.query("SELECT count(*) FROM dispatch_outbox")
-    stage.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
-    await observe_metrics(stage.replicas, stage.recorder)
+async def _look(context: ScenarioContext) -> None:
+    assert isinstance(context.cluster, Sockets)
+    for name in context.names:
+        peers = await context.cluster.peers(name)
+        context.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
+    rows = await context.query("SELECT count(*) FROM dispatch_outbox")
+    context.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
+    await observe_metrics(context.replicas, context.recorder)
 
 
-def _scan_logs(stage: Stage) -> None:
+def _scan_logs(context: ScenarioContext) -> None:
     """Since the turn: before it there was every reason to speak of Kafka."""
-    assert isinstance(stage.cluster, Logs)
-    for name in stage.names:
-        began_at = stage.cluster.run_began_at(name)
-        lines = stage.cluster.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
+    assert isinstance(context.cluster, Logs)
+    for name in context.names:
+        began_at = context.cluster.run_began_at(name)
+        lines = context.cluster.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
         matches = [line for line in lines if "kafka" in line.lower()][:20]
-        stage.recorder.info("observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches})
+        context.recorder.info(
+            "observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches}
+        )
 
 
 DRILL = Drill(
@@ -111,8 +113,10 @@ DRILL = Drill(
         "ops_min": BEFORE + MEANWHILE,
         "circumstances_min": {"rows_left": BACKLOG_MIN},
     },
-    needs=(Database, Kafka, KafkaNetwork, Logs, Sockets, Turn),
-    values=merge(environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES),
+    needs=(Database, Kafka, KafkaNetwork, Logs, Sockets, RollingReconfigure),
+    values=merge(
+        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES
+    ),
     mode="both",
     core=True,
     on_kind=True,

@@ -11,16 +11,16 @@ from __future__ import annotations
 from seatrial.cluster import Database, Upgrade
 from seatrial.drill import Drill
 from seatrial.fault.rollout import UpgradeRelease
-from seatrial.stage import Stage
-from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
 
 REPLICAS = 3
 STARTS_MIN = 150
 
 
-async def scenario(stage: Stage) -> None:
-    async with under_load(stage, workers=2):
-        await stage.fault(UpgradeRelease("next"), hold_s=SETTLE_S)
+async def scenario(context: ScenarioContext) -> None:
+    async with under_load(context, workers=2):
+        await context.fault(UpgradeRelease("next"), hold_s=SETTLE_S)
 
 
 DRILL = Drill(

@@ -11,8 +11,8 @@ from seatrial.cluster import Database, Scale
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import ScaleRelease
-from seatrial.stage import Stage
-from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
 
 FEWEST, MOST = 1, 5
 WAVES = 2
@@ -24,17 +24,19 @@ POOL_CONNECTIONS = 4
 APART = 2
 
 
-async def scenario(stage: Stage) -> None:
-    stage.watch_sessions()
-    async with under_load(stage, workers=2):
+async def scenario(context: ScenarioContext) -> None:
+    context.watch_sessions()
+    async with under_load(context, workers=2):
         for _ in range(WAVES):
-            await stage.fault(ScaleRelease(MOST), hold_s=SETTLE_S)
-            await stage.fault(ScaleRelease(FEWEST))
-            await stage.eventually(lambda: _is_alone(stage), GONE_WITHIN_S, "the pods that leave are gone")
+            await context.fault(ScaleRelease(MOST), hold_s=SETTLE_S)
+            await context.fault(ScaleRelease(FEWEST))
+            await context.eventually(
+                lambda: _is_alone(context), GONE_WITHIN_S, "the pods that leave are gone"
+            )
 
 
-async def _is_alone(stage: Stage) -> bool:
-    rows = await stage.query(
+async def _is_alone(context: ScenarioContext) -> bool:
+    rows = await context.query(
         "SELECT count(DISTINCT application_name) FROM pg_stat_activity"
         " WHERE datname = current_database() AND application_name LIKE 'windlass/%/engine'"
     )

@@ -14,8 +14,8 @@ from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.rollout import UpgradeRelease
-from seatrial.stage import Stage
-from seatrial.workload.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
+from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, parameters, plan, under_load
 
 REPLICAS = 3
 STARTS_MIN = 150
@@ -29,12 +29,12 @@ PLACES = ("logs", "history", "events", "objects", "release")
 RESTARTED = {"podAnnotations": {"example.com/rotated": "1"}}
 
 
-async def scenario(stage: Stage) -> None:
-    stage.watch_sessions()
-    async with under_load(stage, workers=2):
-        await stage.fault(RotatePassword(), hold_s=SETTLE_S)
-        await stage.fault(UpgradeRelease("this", values=RESTARTED), hold_s=SETTLE_S)
-    await stage.look_for_secrets()
+async def scenario(context: ScenarioContext) -> None:
+    context.watch_sessions()
+    async with under_load(context, workers=2):
+        await context.fault(RotatePassword(), hold_s=SETTLE_S)
+        await context.fault(UpgradeRelease("this", values=RESTARTED), hold_s=SETTLE_S)
+    await context.look_for_secrets()
 
 
 DRILL = Drill(

@@ -14,10 +14,10 @@ from typing import Any
 
 from seatrial.cluster import Database
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start, WorkerSpec, Workload, together
 from seatrial.workload.linear import linear
-from seatrial.yard import environment
 
 BRANCHES = 16
 INSTANCES = 60
@@ -75,15 +75,15 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    stage.watch_sessions()
-    await stage.upload(WIDE, SERIAL)
+async def scenario(context: ScenarioContext) -> None:
+    context.watch_sessions()
+    await context.upload(WIDE, SERIAL)
     worker: WorkerSpec = together(WIDE, SERIAL, slots=SLOTS, lease_s=LEASE_S, wait_s=WAIT_S)
-    stage.workers.start(worker, WORKERS)
-    stage.phase("load")
-    await stage.race(stage.load(stage.schedule[name]) for name in ("wide", "serial"))
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.workers.start(worker, WORKERS)
+    context.phase("load")
+    await context.race(context.load(context.schedule[name]) for name in ("wide", "serial"))
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -104,7 +104,7 @@ DRILL = Drill(
     },
     values={
         "engine": {"db": {"maxConns": POOL_CONNECTIONS}},
-        **environment(
+        **engine_variables(
             WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1, WINDLASS_WAKE_MODE="polling"
         ),
     },

@@ -10,11 +10,11 @@ from typing import Any
 from seatrial.cluster import KafkaFaults
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
-from seatrial.yard import environment
 
 LINEAR = linear(3)
 LOAN = loan()
@@ -44,20 +44,20 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(LINEAR, LOAN)
-    stage.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    stage.people()
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.race(stage.load(stage.schedule[name]) for name in ("linear", "loan"))
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(LINEAR, LOAN)
+    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    context.people()
+    await context.workers_joined()
+    context.phase("load")
+    await context.race(context.load(context.schedule[name]) for name in ("linear", "loan"))
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def secured_scenario(stage: Stage) -> None:
-    await scenario(stage)
-    stage.look_at_wire("smoke", *LINEAR.topics())
+async def secured_scenario(context: ScenarioContext) -> None:
+    await scenario(context)
+    context.look_at_wire("smoke", *LINEAR.topics())
 
 
 DRILL = Drill(
@@ -74,7 +74,7 @@ DRILL = Drill(
         "error_statuses_allowed": [],
         "ops_min": LINEAR_STARTS,
     },
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     on_kind=True,
     bound_s=90.0,

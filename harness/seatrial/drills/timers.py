@@ -15,10 +15,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kill, Logs
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.kill import KillReplica
-from seatrial.stage import NotReached, Stage
+from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.workload import Handler, Start, WorkerSpec
-from seatrial.yard import environment
 
 DEFINITION: Mapping[str, Any] = {
     "id": "deadline",
@@ -62,51 +62,55 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    client = stage.client()
+async def scenario(context: ScenarioContext) -> None:
+    client = context.client()
     await client.upload(DEFINITION)
     handlers = {"deadline-remind": Handler(), "deadline-escalate": Handler()}
-    stage.workers.start(WorkerSpec(handlers=handlers, lease_s=LEASE_S), 2)
-    stage.phase("load")
-    starts = zip(stage.schedule["starts"], stage.schedule["answer_after_s"], strict=True)
+    context.workers.start(WorkerSpec(handlers=handlers, lease_s=LEASE_S), 2)
+    context.phase("load")
+    starts = zip(context.schedule["starts"], context.schedule["answer_after_s"], strict=True)
     loads = [
-        stage.spawn(_wait_for_an_answer(stage, number, at_s, answer_after_s))
+        context.spawn(_wait_for_an_answer(context, number, at_s, answer_after_s))
         for number, (at_s, answer_after_s) in enumerate(starts)
     ]
     faults = []
-    for fired in stage.schedule["kill_after_timers"]:
-        await stage.eventually(partial(_fired, stage, fired), FIRES_WITHIN_S, f"{fired} timers have fired")
-        replica = await _whoever_fires_next(stage)
-        stage.phase("fault")
+    for fired in context.schedule["kill_after_timers"]:
+        await context.eventually(
+            partial(_fired, context, fired), FIRES_WITHIN_S, f"{fired} timers have fired"
+        )
+        replica = await _whoever_fires_next(context)
+        context.phase("fault")
         # The next one is not spared until this one is back.
-        faults.append(stage.spawn(stage.fault(KillReplica(replica), hold_s=DOWN_S)))
+        faults.append(context.spawn(context.fault(KillReplica(replica), hold_s=DOWN_S)))
     await asyncio.gather(*faults)
-    stage.phase("heal")
+    context.phase("heal")
     await asyncio.gather(*loads)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _wait_for_an_answer(stage: Stage, number: int, at_s: float, answer_after_s: float | None) -> None:
+async def _wait_for_an_answer(
+    context: ScenarioContext, number: int, at_s: float, answer_after_s: float | None
+) -> None:
     """The start, and the answer that some get: it may be in time, too late, or just when the timer fires."""
-    started = await stage.load([Start("deadline", f"deadline-{number:04d}", {}, at_s)])
+    started = await context.load([Start("deadline", f"deadline-{number:04d}", {}, at_s)])
     if not started or answer_after_s is None:
         return
-    await stage.at(at_s + answer_after_s)
-    client = stage.client()
+    await context.at(at_s + answer_after_s)
+    client = context.client()
     await client.signal(started[0], "answer", {"answered_by": f"applicant-{number}"})
     await client.close()
 
 
-async def _fired(stage: Stage, least: int) -> bool:
-    rows = await stage.query("SELECT count(*) FROM boundary_event_schedule WHERE fired")
+async def _fired(context: ScenarioContext, least: int) -> bool:
+    rows = await context.query("SELECT count(*) FROM boundary_event_schedule WHERE fired")
     return bool(rows[0][0] >= least)
 
 
-async def _whoever_fires_next(stage: Stage) -> str:
+async def _whoever_fires_next(context: ScenarioContext) -> str:
     """The replica whose log tells first that it fired a timer: there are more of them in its hands."""
-    assert isinstance(stage.cluster, Logs)
-    paths = {name: stage.cluster.log_path(name) for name in stage.names}
+    assert isinstance(context.cluster, Logs)
+    paths = {name: context.cluster.log_path(name) for name in context.names}
     seen = {name: path.stat().st_size for name, path in paths.items()}
 
     def firing() -> str | None:
@@ -117,7 +121,7 @@ async def _whoever_fires_next(stage: Stage) -> str:
                     return name
         return None
 
-    if not await stage.reached(lambda: firing() is not None, FIRES_WITHIN_S, every_s=_LOOK_INTERVAL_S):
+    if not await context.reached(lambda: firing() is not None, FIRES_WITHIN_S, every_s=_LOOK_INTERVAL_S):
         raise NotReached(f"no replica fired a timer within {FIRES_WITHIN_S:g} s")
     name = firing()
     assert name is not None
@@ -143,6 +147,6 @@ DRILL = Drill(
         "ops_min": STARTS,
     },
     needs=(Kill, Logs, Database),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=SWEEP_INTERVAL_S),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=SWEEP_INTERVAL_S),
     bound_s=120.0,
 )

@@ -13,11 +13,11 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.fault.topic import MissingTopic
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 FLOWING = linear(2, name="flowing")
 LATE = linear(1, name="late")
@@ -36,20 +36,20 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(FLOWING)
-    stage.workers.start(FLOWING.worker(), 2)
-    await stage.workers_joined()
-    await stage.upload(LATE, topics=False)
-    stage.phase("load")
-    loads = stage.spawn(stage.race(stage.load(stage.schedule[name]) for name in ("flowing", "late")))
-    async with stage.inflicted(MissingTopic(tuple(LATE.topics()))):
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(FLOWING)
+    context.workers.start(FLOWING.worker(), 2)
+    await context.workers_joined()
+    await context.upload(LATE, topics=False)
+    context.phase("load")
+    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("flowing", "late")))
+    async with context.inflicted(MissingTopic(tuple(LATE.topics()))):
         await asyncio.sleep(AWAY_S)
-    stage.phase("heal")
-    stage.workers.start(together(LATE))
+    context.phase("heal")
+    context.workers.start(together(LATE))
     await loads
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -69,7 +69,7 @@ DRILL = Drill(
         "ops_min": FLOWING_STARTS,
     },
     needs=(Database, Kafka, Kill),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     core=True,
     bound_s=150.0,

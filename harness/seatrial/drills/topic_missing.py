@@ -11,9 +11,9 @@ from typing import Any
 
 from seatrial.cluster import Boots, Database, Kafka
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 THERE = linear(1, name="there")
 MISSING = linear(1, name="missing")
@@ -27,25 +27,25 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"starts": linear_starts(rng, 1, STARTS, name="there")}
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(THERE)
-    stage.workers.start(THERE.worker())
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(THERE)
+    context.workers.start(THERE.worker())
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
     (missing,), (absent,) = MISSING.topics(), ABSENT.topics()
-    await stage.upload(MISSING, topics=False)
-    await stage.boot("one topic missing", {}, [missing], bound_s=BOOT_BOUND_S)
-    await stage.upload(ABSENT, topics=False)
-    await stage.boot("two topics missing", {}, [absent, missing], bound_s=BOOT_BOUND_S)
-    await stage.broker.create_topics([missing])
-    await stage.boot("one of them made", {}, [absent], bound_s=BOOT_BOUND_S)
-    await stage.broker.create_topics([absent])
-    await stage.boot(
+    await context.upload(MISSING, topics=False)
+    await context.boot("one topic missing", {}, [missing], bound_s=BOOT_BOUND_S)
+    await context.upload(ABSENT, topics=False)
+    await context.boot("two topics missing", {}, [absent, missing], bound_s=BOOT_BOUND_S)
+    await context.broker.create_topics([missing])
+    await context.boot("one of them made", {}, [absent], bound_s=BOOT_BOUND_S)
+    await context.broker.create_topics([absent])
+    await context.boot(
         "both made", {}, ["[dispatch] all topics present"], bound_s=2 * BOOT_BOUND_S, serves=True
     )
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -63,7 +63,7 @@ DRILL = Drill(
         "ops_min": STARTS,
     },
     needs=(Database, Kafka, Boots),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     replicas=1,
     core=True,

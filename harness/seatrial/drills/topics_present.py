@@ -13,10 +13,10 @@ from typing import Any
 
 from seatrial.cluster import Boots, Database, Kafka, KafkaFaults, Siblings
 from seatrial.drill import KAFKA_VALUES, Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 TYPED = linear(2)
 #: as Rochallor stores a step that names no job type: its text as it came, its parsed form with the step's own name
@@ -35,34 +35,34 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"starts": [*linear_starts(rng, 2, STARTS_EACH), *bare]}
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(TYPED)
-    await _store_bare_definition(stage)
-    stage.workers.start(TYPED.worker(handlers={**TYPED.handlers, "bare-step": Handler()}))
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(TYPED)
+    await _store_bare_definition(context)
+    context.workers.start(TYPED.worker(handlers={**TYPED.handlers, "bare-step": Handler()}))
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
     topics = ",".join(sorted(TYPED.topics() | {BARE_TOPIC}))
     checked = (f"[dispatch] validating topics: {topics}", "[dispatch] all topics present", *READY_LINES)
     standby = (*checked, "[dispatch] relay started; this replica is leader=false")
     plaintext = ("[dispatch] mode=kafka_outbox", "[dispatch] kafka transport=plaintext brokers=[127.0.0.1:")
-    await stage.boot("all topics there", {}, (*plaintext, *standby), bound_s=BOOT_BOUND_S, serves=True)
+    await context.boot("all topics there", {}, (*plaintext, *standby), bound_s=BOOT_BOUND_S, serves=True)
     secured = (
         "[dispatch] mode=kafka_outbox",
         "[dispatch] kafka transport=sasl_scram_tls mechanism=SCRAM-SHA-512",
         "[dispatch] TLS handshake ok",
         "[dispatch] SASL auth ok as user=windlass",
     )
-    await stage.boot("by SASL over TLS", SECURED, (*secured, *standby), bound_s=BOOT_BOUND_S, serves=True)
-    await _first_boot(stage, plaintext)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await context.boot("by SASL over TLS", SECURED, (*secured, *standby), bound_s=BOOT_BOUND_S, serves=True)
+    await _first_boot(context, plaintext)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _store_bare_definition(stage: Stage) -> None:
-    await stage.broker.create_topics([BARE_TOPIC])
+async def _store_bare_definition(context: ScenarioContext) -> None:
+    await context.broker.create_topics([BARE_TOPIC])
     document = {"id": "bare", "name": "A step without a job type", "steps": [BARE_STEP, BARE_END]}
-    await stage.query(
+    await context.query(
         """INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps)
         VALUES ('bare', 1, 'A step without a job type', %s::text::jsonb, %s::text::jsonb)""",
         json.dumps(document),
@@ -70,10 +70,10 @@ async def _store_bare_definition(stage: Stage) -> None:
     )
 
 
-async def _first_boot(stage: Stage, plaintext: tuple[str, ...]) -> None:
+async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> None:
     """On a database in which nothing is stored, so that nobody leads either."""
-    assert isinstance(stage.cluster, Siblings)
-    fresh = stage.cluster.sibling(stage.folder / "fresh", replicas=1, values=KAFKA_VALUES)
+    assert isinstance(context.cluster, Siblings)
+    fresh = context.cluster.sibling(context.folder / "fresh", replicas=1, values=KAFKA_VALUES)
     first = (
         *plaintext,
         "[dispatch] validating topics: (none)",
@@ -82,7 +82,7 @@ async def _first_boot(stage: Stage, plaintext: tuple[str, ...]) -> None:
         "[dispatch] relay started; this replica is leader=true",
     )
     try:
-        await stage.boot("nothing stored", {}, first, bound_s=BOOT_BOUND_S, serves=True, on=fresh)
+        await context.boot("nothing stored", {}, first, bound_s=BOOT_BOUND_S, serves=True, on=fresh)
     finally:
         await fresh.down()
 
@@ -102,7 +102,7 @@ DRILL = Drill(
         "ops_min": 2 * STARTS_EACH,
     },
     needs=(Database, Kafka, KafkaFaults, Boots, Siblings),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     mode="kafka",
     bound_s=150.0,
 )

@@ -14,10 +14,10 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 TAKEN = linear(1, name="taken")
 SEEN = linear(1, name="seen")
@@ -38,38 +38,38 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(TAKEN, SEEN)
-    (hasty,) = stage.workers.start(
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(TAKEN, SEEN)
+    (hasty,) = context.workers.start(
         TAKEN.worker(
             handlers=dict.fromkeys(TAKEN.handlers, Handler(hold=True)),
             commits="early",
             session_timeout_s=SESSION_S,
         )
     )
-    (forgetful,) = stage.workers.start(SEEN.worker(commits="never", session_timeout_s=SESSION_S))
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
+    (forgetful,) = context.workers.start(SEEN.worker(commits="never", session_timeout_s=SESSION_S))
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
 
     async def has_seen_all() -> bool:
-        rows = await stage.query(
+        rows = await context.query(
             "SELECT count(*) FROM workflow_instance WHERE definition_id = 'seen-1' AND status = 'COMPLETED'"
         )
         return bool(rows[0][0] == STARTS_EACH)
 
-    await stage.eventually(has_seen_all, IN_HAND_WITHIN_S, "the forgetful worker has completed its jobs")
-    stage.phase("fault")
-    await stage.workers.kill(hasty)
-    await stage.workers.kill(forgetful)
+    await context.eventually(has_seen_all, IN_HAND_WITHIN_S, "the forgetful worker has completed its jobs")
+    context.phase("fault")
+    await context.workers.kill(hasty)
+    await context.workers.kill(forgetful)
     # Longer than the groups need to notice, so that they are empty.
     await asyncio.sleep(SESSION_S + EMPTY_S)
-    stage.workers.start(
+    context.workers.start(
         TAKEN.worker(handlers={**TAKEN.handlers, **SEEN.handlers}, session_timeout_s=SESSION_S)
     )
-    stage.phase("drain")
-    await stage.workers_joined()
-    await stage.drain(DRAIN_S)
+    context.phase("drain")
+    await context.workers_joined()
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -90,7 +90,7 @@ DRILL = Drill(
         "circumstances_min": {"redeliveries": 1, "deliveries_moved": 1},
     },
     needs=(Database, Kafka),
-    values=environment(
+    values=engine_variables(
         WINDLASS_LEASE_SWEEP_SECONDS=1,
         WINDLASS_TIMER_SWEEP_SECONDS=1,
         WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,

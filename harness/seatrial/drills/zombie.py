@@ -13,11 +13,11 @@ from typing import Any
 
 from seatrial.cluster import Database
 from seatrial.drill import Drill
+from seatrial.environment import engine_variables
 from seatrial.history import HISTORY_FILE
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 HELD, DONE = linear(1, name="held"), linear(1, name="done")
 JOBS_EACH = 12
@@ -45,73 +45,73 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(HELD, DONE)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(HELD, DONE)
     both = dict.fromkeys([*HELD.handlers, *DONE.handlers], ZOMBIE_THINKS)
-    (zombie,) = stage.workers.start(HELD.worker(handlers=both, slots=2 * JOBS_EACH, lease_s=LEASE_S))
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    zombie_id = stage.workers[zombie].worker_id
+    (zombie,) = context.workers.start(HELD.worker(handlers=both, slots=2 * JOBS_EACH, lease_s=LEASE_S))
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    zombie_id = context.workers[zombie].worker_id
 
     async def zombie_has_all() -> bool:
-        return await _count(stage, "LOCKED", zombie_id) == 2 * JOBS_EACH
+        return await _count(context, "LOCKED", zombie_id) == 2 * JOBS_EACH
 
     async def others_have_all() -> bool:
-        return await _count(stage, "LOCKED", zombie_id) + await _count(stage, "UNLOCKED", None) == 0
+        return await _count(context, "LOCKED", zombie_id) + await _count(context, "UNLOCKED", None) == 0
 
-    await stage.eventually(zombie_has_all, LEASED_WITHIN_S, f"{zombie_id} holds all jobs")
-    stage.phase("fault")
-    await stage.workers.pause(zombie)
+    await context.eventually(zombie_has_all, LEASED_WITHIN_S, f"{zombie_id} holds all jobs")
+    context.phase("fault")
+    await context.workers.pause(zombie)
     slow = HELD.worker(
         handlers=dict.fromkeys(HELD.handlers, HOLDER_THINKS), slots=JOBS_EACH, lease_s=HOLDER_LEASE_S
     )
-    stage.workers.start(slow)
-    stage.workers.start(DONE.worker(slots=JOBS_EACH, lease_s=HOLDER_LEASE_S))
+    context.workers.start(slow)
+    context.workers.start(DONE.worker(slots=JOBS_EACH, lease_s=HOLDER_LEASE_S))
     # An engine that never takes leases back is for the checks to judge, so this must not end the drill.
-    await stage.reached(others_have_all, TAKEN_OVER_WITHIN_S)
-    await stage.workers.resume(zombie)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await context.reached(others_have_all, TAKEN_OVER_WITHIN_S)
+    await context.workers.resume(zombie)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def kafka_scenario(stage: Stage) -> None:
+async def kafka_scenario(context: ScenarioContext) -> None:
     """The zombie sits on one message of each type; the engine sends again, and its group gives its partitions away."""
-    await stage.upload(HELD, DONE)
+    await context.upload(HELD, DONE)
     both = dict.fromkeys([*HELD.handlers, *DONE.handlers], ZOMBIE_THINKS)
-    (zombie,) = stage.workers.start(HELD.worker(handlers=both, session_timeout_s=1.5))
-    await stage.workers_joined()
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    await stage.eventually(lambda: _has_executed(stage), LEASED_WITHIN_S, "the zombie works on a message")
-    stage.phase("fault")
-    await stage.workers.pause(zombie)
+    (zombie,) = context.workers.start(HELD.worker(handlers=both, session_timeout_s=1.5))
+    await context.workers_joined()
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    await context.eventually(lambda: _has_executed(context), LEASED_WITHIN_S, "the zombie works on a message")
+    context.phase("fault")
+    await context.workers.pause(zombie)
     # Heirs that are quick would finish everything before anything is due. An engine that never sends again is for the
     # checks to judge.
-    await stage.reached(lambda: _sent_again(stage), SENT_AGAIN_WITHIN_S)
-    stage.workers.start(HELD.worker(handlers={**HELD.handlers, **DONE.handlers}, session_timeout_s=1.5), 2)
-    await stage.drain(TAKEN_OVER_WITHIN_S)
-    await stage.workers.resume(zombie)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await context.reached(lambda: _sent_again(context), SENT_AGAIN_WITHIN_S)
+    context.workers.start(HELD.worker(handlers={**HELD.handlers, **DONE.handlers}, session_timeout_s=1.5), 2)
+    await context.drain(TAKEN_OVER_WITHIN_S)
+    await context.workers.resume(zombie)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-def _has_executed(stage: Stage) -> bool:
-    history = (stage.folder / HISTORY_FILE).read_bytes()
+def _has_executed(context: ScenarioContext) -> bool:
+    history = (context.folder / HISTORY_FILE).read_bytes()
     return b'"f":"execute"' in history
 
 
-async def _sent_again(stage: Stage) -> bool:
+async def _sent_again(context: ScenarioContext) -> bool:
     return bool(
-        await stage.query(
-            """SELECT FROM seatrial.outbox_ledger WHERE what = 'enqueued'
+        await context.query(
+            """SELECT FROM seatrial.outbox_audit WHERE what = 'enqueued'
             GROUP BY job_id HAVING count(*) > 1 LIMIT 1"""
         )
     )
 
 
-async def _count(stage: Stage, status: str, worker_id: str | None) -> int:
+async def _count(context: ScenarioContext, status: str, worker_id: str | None) -> int:
     """Jobs in that state; with a worker, those that name it."""
-    rows = await stage.query(
+    rows = await context.query(
         "SELECT count(*) FROM job WHERE status = %s AND (%s::text IS NULL OR worker_id = %s)",
         status,
         worker_id,
@@ -137,7 +137,7 @@ DRILL = Drill(
         "circumstances_min": {"leases_lapsed": JOBS_EACH},
     },
     needs=(Database,),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
     bound_s=100.0,
 )

@@ -14,10 +14,10 @@ from typing import Any
 
 from seatrial.cluster import Database
 from seatrial.drill import Drill
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 RETRY_COUNT = 3
 COMPLETES = linear(1, name="completes")
@@ -44,20 +44,20 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     }
 
 
-async def scenario(stage: Stage) -> None:
-    await stage.upload(COMPLETES, FAILS)
+async def scenario(context: ScenarioContext) -> None:
+    await context.upload(COMPLETES, FAILS)
     slots = 2 * JOBS_EACH
     completes, fails = Handler(*ZOMBIE_THINKS_S), Handler(*ZOMBIE_THINKS_S, fail_while_retries_above=0)
     zombie_answers = dict.fromkeys(COMPLETES.handlers, completes) | dict.fromkeys(FAILS.handlers, fails)
     namesake_answers = dict.fromkeys(zombie_answers, Handler(*NAMESAKE_THINKS_S))
-    (zombie,) = stage.workers.start(
+    (zombie,) = context.workers.start(
         COMPLETES.worker(handlers=zombie_answers, slots=slots, lease_s=LEASE_S, worker_id=NAME)
     )
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
+    context.phase("load")
+    await context.load(context.schedule["starts"])
 
     async def held_for(seconds: float) -> int:
-        rows = await stage.query(
+        rows = await context.query(
             "SELECT count(*) FROM job WHERE status = 'LOCKED' AND worker_id = %s "
             "AND lock_expires_at > clock_timestamp() + %s * interval '1 second'",
             NAME,
@@ -72,16 +72,16 @@ async def scenario(stage: Stage) -> None:
         """Only a lease of the namesake's length runs so long."""
         return await held_for(LEASE_S + 1) == slots
 
-    await stage.eventually(zombie_has_all, LEASED_WITHIN_S, f"{NAME} holds all jobs")
-    stage.phase("fault")
-    await stage.workers.pause(zombie)
-    stage.workers.start(
+    await context.eventually(zombie_has_all, LEASED_WITHIN_S, f"{NAME} holds all jobs")
+    context.phase("fault")
+    await context.workers.pause(zombie)
+    context.workers.start(
         COMPLETES.worker(handlers=namesake_answers, slots=slots, lease_s=NAMESAKE_LEASE_S, worker_id=NAME)
     )
-    await stage.reached(namesake_has_all, TAKEN_OVER_WITHIN_S)
-    await stage.workers.resume(zombie)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await context.reached(namesake_has_all, TAKEN_OVER_WITHIN_S)
+    await context.workers.resume(zombie)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -101,6 +101,6 @@ DRILL = Drill(
         "circumstances_min": {"leases_lapsed": JOBS_EACH},
     },
     needs=(Database,),
-    values=environment(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     bound_s=100.0,
 )

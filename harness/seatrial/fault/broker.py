@@ -8,15 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import (
-    BrokerNetwork,
-    BrokerProcess,
-    Cluster,
-    ClusterError,
-    CutMode,
-    KafkaFaults,
-    KafkaNetwork,
-)
+from seatrial.cluster import Cluster, ClusterError, KafkaFaults, KafkaNetwork
+from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
 from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 

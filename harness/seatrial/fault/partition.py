@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster, CutMode, Partition
+from seatrial.cluster import Cluster, Partition
+from seatrial.cluster.broker import CutMode
 from seatrial.fault import Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready
 

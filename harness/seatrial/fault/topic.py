@@ -13,7 +13,7 @@ import aiohttp
 from seatrial.cluster import Cluster, Kafka
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready, names
-from seatrial.observe import parse_metrics
+from seatrial.observe.final_state import parse_metrics
 
 _LOOK_INTERVAL_S = 0.1
 _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'

@@ -1,6 +1,6 @@
 """A timeline as one plotly figure: lanes, throughput strip and latency strip over a single time axis.
 
-Colours are mid-tones of the Okabe-Ito palette, legible on light and dark ground and told apart by people
+Colours are mid-tones of the Okabe-Ito palette, legible on light and dark backgrounds and told apart by people
 with colour vision deficiencies; the page's script sets the ink, the grid and the font.
 """
 

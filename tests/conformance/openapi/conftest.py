@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 from engine_process import RunWindlass
-from stages import Stages
+from situations import Situations
 
 from seatrial.cluster.postgres import PostgresServer
 
@@ -19,8 +19,10 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Post
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def stages(server: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stages]:
+async def situations(
+    server: PostgresServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Situations]:
     runner = RunWindlass(tmp_path_factory.mktemp("windlass"), secret=server.secret)
-    async with Stages(server, runner, tmp_path_factory.mktemp("stages")) as opened:
+    async with Situations(server, runner, tmp_path_factory.mktemp("situations")) as opened:
         yield opened
     await runner.close()

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from engine_client import Answer, EngineClient
-from stages import Stages
+from situations import Situations
 from workflow import END, Json, service, user_task, wait
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
@@ -89,8 +89,8 @@ SOURCES: Mapping[str, Callable[[EngineClient, str], Awaitable[Answer]]] = {
 
 
 @pytest.mark.parametrize(("name", "status", "link"), LINKS)
-async def test_a_link_leads_to_a_success(stages: Stages, name: str, status: str, link: str) -> None:
-    engine = await stages.well()
+async def test_a_link_leads_to_a_success(situations: Situations, name: str, status: str, link: str) -> None:
+    engine = await situations.well()
     source = await SOURCES[name](engine, link)
     assert str(source.status) == status
     followed = OPERATIONS[name][2]["responses"][status]["links"][link]

@@ -16,7 +16,7 @@ import pytest
 import schema_campaign
 from schema_campaign import Report
 from schemathesis.engine import Status
-from stages import Stages
+from situations import Situations
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
 
@@ -32,10 +32,15 @@ LATE = {"completeJob", "failJob", "completeUserTask", "signalWait"}
 
 
 async def _run(
-    stages: Stages, document: Document | None = None, *, examples: int, scenarios: int, seed: int = SEED
+    situations: Situations,
+    document: Document | None = None,
+    *,
+    examples: int,
+    scenarios: int,
+    seed: int = SEED,
 ) -> Report:
     """Against the document that the engine serves, or another one."""
-    engine = await stages.well()
+    engine = await situations.well()
     document = document or (await engine.get("/openapi.json")).json
     return await asyncio.to_thread(
         schema_campaign.run, engine.rest_url, document, seed=seed, examples=examples, scenarios=scenarios
@@ -49,8 +54,8 @@ def _found_nothing(report: Report) -> None:
     assert [row for row in report.statuses if row[1] >= 500] == []
 
 
-async def test_a_short_campaign_finds_nothing(stages: Stages) -> None:
-    report = await _run(stages, examples=2, scenarios=20)
+async def test_a_short_campaign_finds_nothing(situations: Situations) -> None:
+    report = await _run(situations, examples=2, scenarios=20)
     _found_nothing(report)
     assert OPERATIONS - report.successes() <= LATE
     assert report.calls > 600
@@ -58,11 +63,11 @@ async def test_a_short_campaign_finds_nothing(stages: Stages) -> None:
 
 
 @pytest.mark.slow
-async def test_a_long_campaign_finds_nothing(stages: Stages) -> None:
+async def test_a_long_campaign_finds_nothing(situations: Situations) -> None:
     """As many as it takes to get everywhere: which links one follows depends on what the engine answers."""
     done, links = set(), set()
     for number in range(1, CAMPAIGNS_MAX + 1):
-        report = await _run(stages, examples=10, scenarios=80, seed=SEED + number)
+        report = await _run(situations, examples=10, scenarios=80, seed=SEED + number)
         _found_nothing(report)
         assert report.calls > 900
         done |= report.successes()
@@ -114,19 +119,19 @@ def _a_retry_later(document: Document) -> None:
     ],
 )
 async def test_a_document_that_is_wrong_is_found_out(
-    stages: Stages, tamper: Callable[[Document], None], path: str, check: str
+    situations: Situations, tamper: Callable[[Document], None], path: str, check: str
 ) -> None:
-    engine = await stages.well()
+    engine = await situations.well()
     await engine.define(id="greet")  # what the examples start
     wrong = copy.deepcopy(DOCUMENT)
     wrong["paths"] = {path: wrong["paths"][path]}
     tamper(wrong)
-    report = await _run(stages, wrong, examples=1, scenarios=1)
+    report = await _run(situations, wrong, examples=1, scenarios=1)
     assert any(f": {check}: " in failure for failure in report.failures), report.failures
 
 
-async def test_an_engine_that_fails_is_found_out(stages: Stages) -> None:
-    engine = await stages.broken()
+async def test_an_engine_that_fails_is_found_out(situations: Situations) -> None:
+    engine = await situations.broken()
     path = "/v1/instances/{id}"
     part = {**DOCUMENT, "paths": {path: DOCUMENT["paths"][path]}}
     report = await asyncio.to_thread(

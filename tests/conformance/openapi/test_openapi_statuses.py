@@ -13,7 +13,7 @@ import pytest_asyncio
 from engine_client import Answer, EngineClient
 from jsonschema import Draft202012Validator, FormatChecker
 from raw_call import raw_call
-from stages import BODY_BYTES_MAX, Stages
+from situations import BODY_BYTES_MAX, Situations
 from workflow import END, document, service, user_task, wait
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("openapi")]
@@ -161,37 +161,37 @@ async def _ask(engine: EngineClient, name: str, call: Call) -> Answer:
     return await engine.call(OPERATIONS[name][0], call.path, call.body, call.headers)
 
 
-async def _reach(stages: Stages, name: str, status: int) -> Answer:
-    """The answer of the stage where that status is to be had."""
+async def _reach(situations: Situations, name: str, status: int) -> Answer:
+    """The answer of the situation in which that status is to be had."""
     form = FORMS[name]
     method = OPERATIONS[name][0]
     if (name, status) in ON_A_HEALTHY_NODE:
-        engine = await stages.well()
+        engine = await situations.well()
         return await _ask(engine, name, await ON_A_HEALTHY_NODE[name, status](engine))
     match status:
         case 200 | 201 | 204 | 404:
-            return await _ask(await stages.well(), name, form)
+            return await _ask(await situations.well(), name, form)
         case 400:
             broken_head = f"{method} {form.path} HTTP/1.1\r\nHost: x\r\nno header\r\n\r\n"
-            return await raw_call((await stages.well()).rest_url, broken_head.encode())
+            return await raw_call((await situations.well()).rest_url, broken_head.encode())
         case 410:
-            return await _ask(await stages.by_broker(), name, form)
+            return await _ask(await situations.by_broker(), name, form)
         case 413:
             large = form._replace(body=b" " * (BODY_BYTES_MAX + 1))
-            return await _ask(await stages.well(), name, large)
+            return await _ask(await situations.well(), name, large)
         case 431:
             long = form._replace(headers={"X-Long": "x" * HEAD_BYTES_MAX})
-            return await _ask(await stages.well(), name, long)
+            return await _ask(await situations.well(), name, long)
         case 500:
-            return await _ask(await stages.broken(), name, form)
+            return await _ask(await situations.broken(), name, form)
         case 503 if form.path.startswith("/v1/"):
-            return await _ask(await stages.scheduler(), name, form)
+            return await _ask(await situations.scheduler(), name, form)
         case 503 if name in READINESS:
-            return await _ask(await stages.broken(), name, form)
+            return await _ask(await situations.broken(), name, form)
         case 503:
-            return await _ask(await stages.full(), name, form)
+            return await _ask(await situations.full(), name, form)
         case 504:
-            return await _ask(await stages.stuck(), name, form)
+            return await _ask(await situations.stuck(), name, form)
     raise AssertionError(f"nobody has said how {name} comes to answer {status}")
 
 
@@ -205,14 +205,14 @@ async def _reach(stages: Stages, name: str, status: int) -> Answer:
     ],
     ids=str,
 )
-async def test_a_documented_status_is_given(stages: Stages, name: str, status: int) -> None:
-    _conforms(await _reach(stages, name, status), name, status)
+async def test_a_documented_status_is_given(situations: Situations, name: str, status: int) -> None:
+    _conforms(await _reach(situations, name, status), name, status)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def half_sent(stages: Stages) -> Mapping[str, Answer]:
+async def half_sent(situations: Situations) -> Mapping[str, Answer]:
     """What each call is answered that stops in the middle; all at once, since each waits for the time to run out."""
-    engine = await stages.well()
+    engine = await situations.well()
 
     async def half(name: str) -> Answer:
         method, form = OPERATIONS[name][0], FORMS[name]
@@ -256,8 +256,10 @@ async def test_every_row_is_a_test() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
-async def test_a_verb_without_an_operation_is_405_and_says_which_have_one(stages: Stages, path: str) -> None:
-    engine = await stages.well()
+async def test_a_verb_without_an_operation_is_405_and_says_which_have_one(
+    situations: Situations, path: str
+) -> None:
+    engine = await situations.well()
     there = {method.upper() for method in DOCUMENT["paths"][path]}
     there |= {"HEAD"} if "GET" in there else set()
     concrete = path.replace("{version}", "1").replace("{", "").replace("}", "")
@@ -268,8 +270,8 @@ async def test_a_verb_without_an_operation_is_405_and_says_which_have_one(stages
 
 
 @pytest.mark.parametrize("name", [name for name, (method, _, _) in OPERATIONS.items() if method == "GET"])
-async def test_head_is_answered_as_get_without_the_body(stages: Stages, name: str) -> None:
-    engine = await stages.well()
+async def test_head_is_answered_as_get_without_the_body(situations: Situations, name: str) -> None:
+    engine = await situations.well()
     reach = ON_A_HEALTHY_NODE.get((name, 200))
     call = await reach(engine) if reach else FORMS[name]
     got, headed = await engine.call("GET", call.path), await engine.call("HEAD", call.path)
@@ -280,8 +282,8 @@ async def test_head_is_answered_as_get_without_the_body(stages: Stages, name: st
 
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
-async def test_a_preflight_is_answered_on_every_path(stages: Stages, path: str) -> None:
-    engine = await stages.well()
+async def test_a_preflight_is_answered_on_every_path(situations: Situations, path: str) -> None:
+    engine = await situations.well()
     concrete = path.replace("{", "").replace("}", "")
     answer = await engine.call("OPTIONS", concrete, headers={"Access-Control-Request-Method": "POST"})
     assert (answer.status, answer.body) == (200, b"")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from suite import contract
 
 if TYPE_CHECKING:
-    from suite.scene import Scene
+    from suite.context import CaseContext
 
 
 class Transport(StrEnum):
@@ -32,7 +32,7 @@ BOTH = (Transport.REST, Transport.GRPC)
 REST = (Transport.REST,)
 GRPC = (Transport.GRPC,)
 
-Run = Callable[["Scene"], Awaitable[None]]
+Run = Callable[["CaseContext"], Awaitable[None]]
 
 
 class Differs(AssertionError):

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from suite import cases, contract
 from suite.case import Case, Differs, Transport
-from suite.scene import Scene
+from suite.context import CaseContext
 from suite.target import Target
 
 CASE_WITHIN_S = 120.0
@@ -41,7 +41,7 @@ async def play(target: Target, case: Case, transport: Transport) -> None:
     """Raises Differs, or another AssertionError, when the engine differs."""
     door = target.rest if transport is Transport.REST else target.grpc
     assert door is not None, f"no {transport} door; ask target.lacks() first"
-    await asyncio.wait_for(case.run(Scene(target, door, target.boots)), CASE_WITHIN_S)
+    await asyncio.wait_for(case.run(CaseContext(target, door, target.boots)), CASE_WITHIN_S)
 
 
 async def judge(target: Target, case: Case, transport: Transport) -> tuple[Outcome, str]:

@@ -10,8 +10,8 @@ from windlass import __main__ as command
 from windlass import errors
 from windlass.api import bodies
 from windlass.api.rest import RestApp
+from windlass.engine import Engine
 from windlass.observe import Event
-from windlass.service import Engine
 from windlass.wire import DefinitionSummary
 
 LEAK_BYTES = 512 * 1024

@@ -169,10 +169,10 @@ async def test_a_held_poll_gets_the_job_that_comes_and_a_cancelled_one_takes_non
     held = asyncio.create_task(line.poll("gone", wait_ms=20_000))
 
     async def parked() -> bool:
-        return line.one.node.board.parked == 1
+        return line.one.node.polls.parked == 1
 
     async def left() -> bool:
-        return line.one.node.board.parked == 0
+        return line.one.node.polls.parked == 0
 
     await eventually(parked)
     held.cancel()

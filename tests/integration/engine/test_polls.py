@@ -65,7 +65,7 @@ async def claims(one: Running) -> int:
     return int(row["idx_scan"])
 
 
-async def test_a_job_born_while_a_poll_waits_is_written_already_leased(one: Running) -> None:
+async def test_a_job_made_while_a_poll_waits_is_inserted_already_leased(one: Running) -> None:
     await one.define(service("a", "end"), END)
     waiting = asyncio.create_task(one.poll("do-a", worker="early", wait_s=10, lease_s=7))
     await eventually(lambda: parked(one, 1))
@@ -87,10 +87,10 @@ async def test_a_job_born_while_a_poll_waits_is_written_already_leased(one: Runn
 
 
 async def parked(one: Running, count: int) -> bool:
-    return one.node.board.parked == count
+    return one.node.polls.parked == count
 
 
-async def test_jobs_born_in_one_batch_are_shared_among_the_waiting_polls(one: Running) -> None:
+async def test_jobs_made_in_one_batch_are_shared_among_the_waiting_polls(one: Running) -> None:
     await one.define(service("a", "end"), END)
     waiting = [asyncio.create_task(one.poll("do-a", worker=f"w{n}", wait_s=5)) for n in range(4)]
     await eventually(lambda: parked(one, 4))
@@ -153,7 +153,7 @@ async def test_a_poll_that_went_away_gives_its_jobs_back_at_once(one: Running) -
     await eventually(lambda: parked(one, 1))
     start = asyncio.create_task(one.start())
     while not waiting.done() and not any(
-        m.parked and next(iter(m.parked)).reserved for m in one.node.board._types.values()
+        m.parked and next(iter(m.parked)).reserved for m in one.node.polls._types.values()
     ):
         await asyncio.sleep(0)
     waiting.cancel()
@@ -169,5 +169,5 @@ async def test_leases_of_a_node_that_stops_are_not_left_to_lapse(boot: Boot) -> 
     await one.define(service("a", "end"), END)
     waiting = [asyncio.create_task(one.poll("do-a", wait_s=20)) for _ in range(3)]
     await eventually(lambda: parked(one, 3))
-    await one.node.board.stop()
+    await one.node.polls.stop()
     assert [list(jobs) for jobs in await asyncio.gather(*waiting)] == [[], [], []]

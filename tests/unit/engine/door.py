@@ -1,4 +1,4 @@
-"""The REST door with a small in-memory `wire.Service` behind it, on a real port."""
+"""The REST door with a small in-memory `EnginePort` behind it, on a real port."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FAULTS: dict[str, Exception] = {
 
 
 class Memory:
-    """A `wire.Service` that keeps what it was asked; an id out of `FAULTS` raises."""
+    """A `EnginePort` that keeps what it was asked; an id out of `FAULTS` raises."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []

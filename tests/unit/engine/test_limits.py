@@ -21,7 +21,7 @@ from windlass.definition import expression
 from windlass.definition.document import compile_definition, parse_upload
 from windlass.definition.validation import JOB_TYPE_BYTES_MAX
 from windlass.dispatch import polling
-from windlass.dispatch.polling import JobBoard, PollingSettings
+from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.errors import InvalidDefinition
 from windlass.store import definitions
 
@@ -239,17 +239,17 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
             return []
 
     monkeypatch.setattr(polling, "TYPES_KEPT_MAX", 50)
-    board = JobBoard(Nothing(), PollingSettings(0.25, None), claimed=print, refused=print)  # type: ignore[arg-type]
+    polls = WaitingPolls(Nothing(), PollingSettings(0.25, None), claimed=print, refused=print)  # type: ignore[arg-type]
     poll = {"worker_id": "w", "jobs_max": 1, "lease_s": 1.0}
-    waiting = asyncio.ensure_future(board.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]
-    await eventually(lambda: board.parked == 1)
+    waiting = asyncio.ensure_future(polls.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]
+    await eventually(lambda: polls.parked == 1)
     for number in range(1_000):
-        assert await board.poll(**poll, job_types=[f"t{number}"], wait_s=0) == []  # type: ignore[arg-type]
-    assert len(board._types) < 200
-    assert board._types["kept"].parked
+        assert await polls.poll(**poll, job_types=[f"t{number}"], wait_s=0) == []  # type: ignore[arg-type]
+    assert len(polls._types) < 200
+    assert polls._types["kept"].parked
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await board.stop()
+    await polls.stop()
 
 
 # -- time

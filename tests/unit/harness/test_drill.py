@@ -1,4 +1,4 @@
-"""The procedure of a drill, run whole against a small server; the stage, the observer and the yard beside it."""
+"""The procedure of a drill, run whole against a small server; its context, observer and environment beside it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from seatrial.client import CallFailed
 from seatrial.cluster import ClusterError, Kill
 from seatrial.drill import NOT_UP, Drill, describe, draw, judge_folder, run
 from seatrial.drills import CATALOGUE
+from seatrial.environment import Environment, Misuse, Options
 from seatrial.follow import follow
 from seatrial.history import History, Op, Recorder
-from seatrial.stage import NotReached, Stage
+from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.verdict import DrillResult, Outcome
 from seatrial.workload import Handler, Start, WorkerSpec, Workload
-from seatrial.yard import Misuse, Options, Yard
 
-Scenario = Callable[[Stage], Awaitable[None]]
+Scenario = Callable[[ScenarioContext], Awaitable[None]]
 
 ENDS = Workload(
     name="ends",
@@ -40,12 +40,12 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
     return {"starts": [Start("ends", f"k{number}", {"amount": rng.randrange(1000)}) for number in range(12)]}
 
 
-async def start_all(stage: Stage) -> None:
-    await stage.upload(ENDS)
-    stage.phase("load")
-    await stage.load(stage.schedule["starts"])
-    stage.phase("drain")
-    assert await stage.drain(5.0)
+async def start_all(context: ScenarioContext) -> None:
+    await context.upload(ENDS)
+    context.phase("load")
+    await context.load(context.schedule["starts"])
+    context.phase("drain")
+    assert await context.drain(5.0)
 
 
 def drill(scenario: Scenario = start_all, **changes: Any) -> Drill:
@@ -67,21 +67,21 @@ async def engine() -> AsyncIterator[SmallEngine]:
 
 
 @pytest.fixture
-async def yard(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[Yard]:
+async def environment(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[Environment]:
     options = Options(seed=7, report_dir=tmp_path / "report", attach=(engine.replica.rest_url,))
-    async with Yard(options) as yard:
-        yield yard
+    async with Environment(options) as environment:
+        yield environment
 
 
 @pytest.fixture
-async def stage(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[Stage]:
+async def context(engine: SmallEngine, tmp_path: Path) -> AsyncIterator[ScenarioContext]:
     options = Options(seed=7, report_dir=tmp_path, attach=(engine.replica.rest_url,))
     recorder = Recorder(tmp_path)
-    cluster = await Yard(options).cluster(tmp_path, replicas=1, values={})
-    async with Stage(
+    cluster = await Environment(options).cluster(tmp_path, replicas=1, values={})
+    async with ScenarioContext(
         cluster, recorder, folder=tmp_path, seed="7:T1", run_key="run-7", schedule={}, parameters={}
-    ) as stage:
-        yield stage
+    ) as context:
+        yield context
     recorder.close()
 
 
@@ -95,9 +95,9 @@ def ops(folder: Path) -> list[Op]:
 
 
 async def test_a_run_records_its_header_its_phases_and_its_end_and_is_judged(
-    yard: Yard, tmp_path: Path
+    environment: Environment, tmp_path: Path
 ) -> None:
-    result = await run(drill(), yard)
+    result = await run(drill(), environment)
 
     folder = tmp_path / "report" / "T1"
     assert result.outcome is Outcome.PASS, result
@@ -117,8 +117,10 @@ async def test_a_run_records_its_header_its_phases_and_its_end_and_is_judged(
     assert len([op for op in ops(folder) if op.process == "observer" and op.f == "instance"]) == 12
 
 
-async def test_judging_the_folder_again_gives_the_same_result(yard: Yard, tmp_path: Path) -> None:
-    result = await run(drill(), yard)
+async def test_judging_the_folder_again_gives_the_same_result(
+    environment: Environment, tmp_path: Path
+) -> None:
+    result = await run(drill(), environment)
     assert judge_folder(tmp_path / "report" / "T1", {"T1": drill()}) == result
     assert (
         msgspec.json.decode((tmp_path / "report" / "T1" / "result.json").read_bytes(), type=DrillResult)
@@ -127,29 +129,29 @@ async def test_judging_the_folder_again_gives_the_same_result(yard: Yard, tmp_pa
 
 
 async def test_a_broken_promise_is_a_failure_not_an_error(
-    yard: Yard, engine: SmallEngine, tmp_path: Path
+    environment: Environment, engine: SmallEngine, tmp_path: Path
 ) -> None:
-    async def forget(stage: Stage) -> None:
-        await start_all(stage)
+    async def forget(context: ScenarioContext) -> None:
+        await start_all(context)
         engine.instances.pop()
 
-    result = await run(drill(forget), yard)
+    result = await run(drill(forget), environment)
     assert result.outcome is Outcome.FAIL
     lost = next(verdict for verdict in result.verdicts if verdict.check == "NL")
     assert "replica-0-i12" in lost.witnesses[0].ids
 
 
 async def test_an_exception_in_the_scenario_makes_it_invalid_and_leaves_no_worker(
-    yard: Yard, tmp_path: Path
+    environment: Environment, tmp_path: Path
 ) -> None:
-    seen: list[Stage] = []
+    seen: list[ScenarioContext] = []
 
-    async def stumble(stage: Stage) -> None:
-        seen.append(stage)
-        stage.workers.start(WorkerSpec(handlers={"pay": Handler()}))
+    async def stumble(context: ScenarioContext) -> None:
+        seen.append(context)
+        context.workers.start(WorkerSpec(handlers={"pay": Handler()}))
         raise NotReached("not within 3 s: the lease expires")
 
-    result = await run(drill(stumble), yard)
+    result = await run(drill(stumble), environment)
     assert (result.outcome, result.verdicts) == (Outcome.INVALID, ())
     assert result.notes == ("not within 3 s: the lease expires",)
     assert "in stumble" in (tmp_path / "report" / "T1" / "harness-error.txt").read_text()
@@ -157,46 +159,50 @@ async def test_an_exception_in_the_scenario_makes_it_invalid_and_leaves_no_worke
     assert judge_folder(tmp_path / "report" / "T1", {"T1": drill()}) == result
 
 
-async def test_a_scenario_past_its_bound_is_invalid(yard: Yard) -> None:
-    async def wait(stage: Stage) -> None:
+async def test_a_scenario_past_its_bound_is_invalid(environment: Environment) -> None:
+    async def wait(context: ScenarioContext) -> None:
         await asyncio.Event().wait()
 
-    result = await run(drill(wait, bound_s=0.2), yard)
+    result = await run(drill(wait, bound_s=0.2), environment)
     assert result.outcome is Outcome.INVALID
     assert result.notes == ("the scenario took longer than its bound of 0.2 s",)
 
 
-async def test_a_spawned_task_that_fails_ends_the_scenario_with_its_cause(yard: Yard) -> None:
+async def test_a_spawned_task_that_fails_ends_the_scenario_with_its_cause(environment: Environment) -> None:
     async def fail() -> None:
         raise ZeroDivisionError("by nought")
 
-    async def wait(stage: Stage) -> None:
-        stage.spawn(fail())
+    async def wait(context: ScenarioContext) -> None:
+        context.spawn(fail())
         await asyncio.Event().wait()
 
-    assert (await run(drill(wait), yard)).notes == ("ZeroDivisionError: by nought",)
+    assert (await run(drill(wait), environment)).notes == ("ZeroDivisionError: by nought",)
 
 
-async def test_a_worker_that_dies_of_a_bug_makes_it_invalid(yard: Yard, engine: SmallEngine) -> None:
-    async def work(stage: Stage) -> None:
+async def test_a_worker_that_dies_of_a_bug_makes_it_invalid(
+    environment: Environment, engine: SmallEngine
+) -> None:
+    async def work(context: ScenarioContext) -> None:
         engine.add_job("j1", "pay")
-        stage.workers.start(WorkerSpec(handlers={"pay": Handler(echo={"score": "not there"})}, wait_s=0))
-        await stage.eventually(lambda: not stage.workers[0].alive, 10.0, "the worker dies")
+        context.workers.start(WorkerSpec(handlers={"pay": Handler(echo={"score": "not there"})}, wait_s=0))
+        await context.eventually(lambda: not context.workers[0].alive, 10.0, "the worker dies")
 
-    (note,) = (await run(drill(work), yard)).notes
+    (note,) = (await run(drill(work), environment)).notes
     assert note.startswith("worker-0 exited with 1")
     assert note.endswith("KeyError: 'not there'")
 
 
-async def test_cancellation_goes_on_after_everything_was_stopped(yard: Yard, tmp_path: Path) -> None:
-    seen: list[Stage] = []
+async def test_cancellation_goes_on_after_everything_was_stopped(
+    environment: Environment, tmp_path: Path
+) -> None:
+    seen: list[ScenarioContext] = []
 
-    async def wait(stage: Stage) -> None:
-        stage.workers.start(WorkerSpec(handlers={"pay": Handler()}))
-        seen.append(stage)
+    async def wait(context: ScenarioContext) -> None:
+        context.workers.start(WorkerSpec(handlers={"pay": Handler()}))
+        seen.append(context)
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(run(drill(wait), yard))
+    task = asyncio.create_task(run(drill(wait), environment))
     deadline_s = time.monotonic() + 10
     while not seen:
         assert time.monotonic() < deadline_s
@@ -213,28 +219,34 @@ async def test_a_cluster_that_does_not_come_up_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("seatrial.cluster.attach.ALIVE_WITHIN_S", 0.0)
-    async with Yard(Options(seed=1, report_dir=tmp_path, attach=("http://127.0.0.1:1",))) as yard:
-        result = await run(drill(), yard)
+    async with Environment(
+        Options(seed=1, report_dir=tmp_path, attach=("http://127.0.0.1:1",))
+    ) as environment:
+        result = await run(drill(), environment)
     assert result.outcome is Outcome.INVALID
     assert result.notes[0].startswith(f"{NOT_UP}: http://127.0.0.1:1/healthz is not alive")
 
 
-async def test_a_folder_that_holds_a_run_is_not_written_into(yard: Yard, tmp_path: Path) -> None:
-    await run(drill(), yard)
+async def test_a_folder_that_holds_a_run_is_not_written_into(
+    environment: Environment, tmp_path: Path
+) -> None:
+    await run(drill(), environment)
     before = (tmp_path / "report" / "T1" / "history.jsonl").read_bytes()
     with pytest.raises(Misuse, match="holds a run already; give another --report"):
-        await run(drill(), yard)
+        await run(drill(), environment)
     assert (tmp_path / "report" / "T1" / "history.jsonl").read_bytes() == before
 
 
-async def test_a_missing_ability_is_refused_before_anything_is_made(yard: Yard, tmp_path: Path) -> None:
+async def test_a_missing_ability_is_refused_before_anything_is_made(
+    environment: Environment, tmp_path: Path
+) -> None:
     with pytest.raises(Misuse, match="drill T1 needs Kill, which AttachedCluster has not"):
-        await run(drill(needs=(Kill,)), yard)
+        await run(drill(needs=(Kill,)), environment)
     assert not (tmp_path / "report" / "T1").exists()
 
 
-async def test_a_history_without_its_end_is_invalid(yard: Yard, tmp_path: Path) -> None:
-    await run(drill(), yard)
+async def test_a_history_without_its_end_is_invalid(environment: Environment, tmp_path: Path) -> None:
+    await run(drill(), environment)
     path = tmp_path / "report" / "T1" / "history.jsonl"
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
     result = judge_folder(path.parent, {})
@@ -263,15 +275,15 @@ def test_the_hash_tells_schedules_apart() -> None:
     assert draw(drill(), 7).hash != draw(drill(id="T2"), 7).hash
 
 
-# The stage -----------------------------------------------------------------------------------------------------
+# The context -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_load_keeps_to_its_instants_and_makes_keys_of_this_run(
-    stage: Stage, engine: SmallEngine
+    context: ScenarioContext, engine: SmallEngine
 ) -> None:
-    stage.phase("load")
+    context.phase("load")
     begun_s = time.monotonic()
-    await stage.load([Start("ends", "a", {}), Start("ends", "b", {"x": 1}, at_s=0.3)])
+    await context.load([Start("ends", "a", {}), Start("ends", "b", {"x": 1}, at_s=0.3)])
     assert time.monotonic() - begun_s >= 0.3
     assert [(instance["businessKey"], instance["variables"]) for instance in engine.instances] == [
         ("run-7/a", {"key": "run-7/a"}),
@@ -280,62 +292,68 @@ async def test_a_load_keeps_to_its_instants_and_makes_keys_of_this_run(
 
 
 async def test_a_load_repeats_what_was_refused_and_never_what_may_have_happened(
-    stage: Stage, engine: SmallEngine
+    context: ScenarioContext, engine: SmallEngine
 ) -> None:
     async def unsure(request: web.Request, body: Any) -> web.Response | None:
         return web.Response(status=503) if body["variables"]["key"].endswith("b") else None
 
     engine.script = unsure
     await engine.close()
-    load = asyncio.create_task(stage.load([Start("ends", "a", {}), Start("ends", "b", {})]))
+    load = asyncio.create_task(context.load([Start("ends", "a", {}), Start("ends", "b", {})]))
     deadline_s = time.monotonic() + 10
-    while sum(op.type == "fail" for op in ops(stage.folder)) < 2:
+    while sum(op.type == "fail" for op in ops(context.folder)) < 2:
         assert time.monotonic() < deadline_s
         await asyncio.sleep(0.01)
     async with engine:
         assert await load == ["replica-0-i1"]
 
-    asked = [op.value["business_key"] for op in ops(stage.folder) if op.type == "invoke"]
+    asked = [op.value["business_key"] for op in ops(context.folder) if op.type == "invoke"]
     assert asked.count("run-7/a") >= 2
     assert [body["businessKey"] for _, path, body in engine.requests].count("run-7/b") == 1
 
 
-async def test_eventually_raises_what_was_waited_for_and_forgives_failed_calls(stage: Stage) -> None:
+async def test_eventually_raises_what_was_waited_for_and_forgives_failed_calls(
+    context: ScenarioContext,
+) -> None:
     async def refused() -> bool:
-        raise CallFailed(await stage.probe("replica-0", "/healthz"))
+        raise CallFailed(await context.probe("replica-0", "/healthz"))
 
     with pytest.raises(NotReached, match=r"not within 0.1 s: pigs fly"):
-        await stage.eventually(refused, 0.1, "pigs fly")
-    assert await stage.reached(lambda: True, 0.0)
+        await context.eventually(refused, 0.1, "pigs fly")
+    assert await context.reached(lambda: True, 0.0)
 
 
-async def test_a_query_needs_a_database(stage: Stage) -> None:
+async def test_a_query_needs_a_database(context: ScenarioContext) -> None:
     with pytest.raises(
         ClusterError, match="AttachedCluster shows no database; add Database to the drill's needs"
     ):
-        await stage.query("SELECT 1")
+        await context.query("SELECT 1")
 
 
-async def test_a_scripted_worker_speaks_under_its_own_name(stage: Stage, engine: SmallEngine) -> None:
+async def test_a_scripted_worker_speaks_under_its_own_name(
+    context: ScenarioContext, engine: SmallEngine
+) -> None:
     engine.add_job("j1", "pay")
-    zombie = stage.worker_client("zombie")
+    zombie = context.worker_client("zombie")
     (job,) = (await zombie.poll("w1", ["pay"], replica="replica-0")).jobs
-    answers = await stage.race(zombie.complete(job, "w1", replica=name) for name in list(stage.names) * 3)
+    answers = await context.race(zombie.complete(job, "w1", replica=name) for name in list(context.names) * 3)
     assert [answer.status for answer in answers] == [204, 204, 204]
-    assert {op.process for op in ops(stage.folder)} == {"worker-zombie"}
+    assert {op.process for op in ops(context.folder)} == {"worker-zombie"}
 
 
-async def test_a_watched_replica_is_probed_until_it_is_let_go(stage: Stage, engine: SmallEngine) -> None:
-    watch = stage.watch("replica-0", "/healthz", every_s=0.01)
-    await stage.eventually(lambda: len(engine.requests) >= 3, 10.0, "three probes")
+async def test_a_watched_replica_is_probed_until_it_is_let_go(
+    context: ScenarioContext, engine: SmallEngine
+) -> None:
+    watch = context.watch("replica-0", "/healthz", every_s=0.01)
+    await context.eventually(lambda: len(engine.requests) >= 3, 10.0, "three probes")
     watch.cancel()
-    assert {(op.process, op.f) for op in ops(stage.folder)} == {("probe-replica-0", "probe")}
+    assert {(op.process, op.f) for op in ops(context.folder)} == {("probe-replica-0", "probe")}
 
 
-async def test_random_numbers_depend_on_seed_and_label_only(stage: Stage) -> None:
-    drawn = stage.random("poison").random()
-    stage.random("other").random()
-    assert stage.random("poison").random() == drawn != stage.random("other").random()
+async def test_random_numbers_depend_on_seed_and_label_only(context: ScenarioContext) -> None:
+    drawn = context.random("poison").random()
+    context.random("other").random()
+    assert context.random("poison").random() == drawn != context.random("other").random()
 
 
 # The follower --------------------------------------------------------------------------------------------------

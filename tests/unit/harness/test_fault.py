@@ -88,7 +88,7 @@ class Diary:
         await self._phase("cleanup", cluster)
 
 
-class Ledger:
+class Recorded:
     def __init__(self, folder: Path) -> None:
         self._path = folder / HISTORY_FILE
         self.recorder = Recorder(folder)
@@ -101,8 +101,8 @@ class Ledger:
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    made = Ledger(tmp_path)
+def recorded(tmp_path: Path) -> Iterator[Recorded]:
+    made = Recorded(tmp_path)
     yield made
     made.recorder.close()
 
@@ -112,105 +112,109 @@ def cluster() -> AttachedCluster:
     return AttachedCluster(["http://127.0.0.1:1", "http://127.0.0.1:2"])
 
 
-async def test_the_six_phases_in_order_and_what_is_recorded(cluster: AttachedCluster, ledger: Ledger) -> None:
+async def test_the_six_phases_in_order_and_what_is_recorded(
+    cluster: AttachedCluster, recorded: Recorded
+) -> None:
     fault = Diary()
-    assert await run_fault(fault, cluster, ledger.recorder) == {"pages": 1}
+    assert await run_fault(fault, cluster, recorded.recorder) == {"pages": 1}
     assert fault.phases == PHASES
-    invoke, ok, heal, healed = ledger.ops()
-    assert {op["process"] for op in ledger.ops()} == {"fault-0"}
-    assert ledger.words() == ["invoke diary", "ok diary", "invoke heal", "ok heal"]
+    invoke, ok, heal, healed = recorded.ops()
+    assert {op["process"] for op in recorded.ops()} == {"fault-0"}
+    assert recorded.words() == ["invoke diary", "ok diary", "invoke heal", "ok heal"]
     assert invoke["value"] == {"target": "replica-0", "parameters": {"depth_m": 3}}
     assert ok["value"] == {"target": "replica-0", "pages": 1}
     assert heal["value"] == healed["value"] == {"target": "replica-0", "fault": "diary"}
     assert invoke["call"] == ok["call"] != heal["call"] == healed["call"]
 
 
-async def test_it_holds_between_the_bite_and_the_heal(cluster: AttachedCluster, ledger: Ledger) -> None:
-    await run_fault(Diary(), cluster, ledger.recorder, 0.2)
-    _, bit, heal, _ = ledger.ops()
+async def test_it_holds_between_the_bite_and_the_heal(cluster: AttachedCluster, recorded: Recorded) -> None:
+    await run_fault(Diary(), cluster, recorded.recorder, 0.2)
+    _, bit, heal, _ = recorded.ops()
     assert heal["t_s"] - bit["t_s"] >= 0.2
 
 
-async def test_all_replicas_are_recorded_by_name(cluster: AttachedCluster, ledger: Ledger) -> None:
-    await run_fault(Diary(ALL_REPLICAS), cluster, ledger.recorder)
-    assert all(op["value"]["target"] == ["replica-0", "replica-1"] for op in ledger.ops())
+async def test_all_replicas_are_recorded_by_name(cluster: AttachedCluster, recorded: Recorded) -> None:
+    await run_fault(Diary(ALL_REPLICAS), cluster, recorded.recorder)
+    assert all(op["value"]["target"] == ["replica-0", "replica-1"] for op in recorded.ops())
 
 
 async def test_an_unknown_replica_is_refused_before_anything_happens(
-    cluster: AttachedCluster, ledger: Ledger
+    cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary("replica-7")
     with pytest.raises(FaultError, match="diary: no replica 'replica-7'; there are replica-0, replica-1"):
-        await run_fault(fault, cluster, ledger.recorder)
-    assert (fault.phases, ledger.ops()) == ([], [])
+        await run_fault(fault, cluster, recorded.recorder)
+    assert (fault.phases, recorded.ops()) == ([], [])
 
 
 async def test_a_fault_that_did_not_bite_fails_and_is_healed(
-    cluster: AttachedCluster, ledger: Ledger
+    cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary(raises_in="wait_until_it_bit", error=FaultDidNotBite("not a mark"))
     with pytest.raises(FaultDidNotBite, match="not a mark"):
-        await run_fault(fault, cluster, ledger.recorder)
+        await run_fault(fault, cluster, recorded.recorder)
     assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
-    assert ledger.words() == ["invoke diary", "fail diary", "invoke heal", "ok heal"]
-    assert ledger.ops()[1]["error"] == {"code": "fault-did-not-bite", "status": 0, "message": "not a mark"}
+    assert recorded.words() == ["invoke diary", "fail diary", "invoke heal", "ok heal"]
+    assert recorded.ops()[1]["error"] == {"code": "fault-did-not-bite", "status": 0, "message": "not a mark"}
 
 
 async def test_a_fault_that_breaks_off_is_healed_and_its_outcome_unknown(
-    cluster: AttachedCluster, ledger: Ledger
+    cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary(raises_in="inject", error=ClusterError("the saw broke"))
     with pytest.raises(ClusterError, match="the saw broke"):
-        await run_fault(fault, cluster, ledger.recorder)
+        await run_fault(fault, cluster, recorded.recorder)
     assert fault.phases == ["setup", "inject", "heal", "cleanup"]
-    assert ledger.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
+    assert recorded.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
 
 
-async def test_a_refused_setup_leaves_no_record(cluster: AttachedCluster, ledger: Ledger) -> None:
+async def test_a_refused_setup_leaves_no_record(cluster: AttachedCluster, recorded: Recorded) -> None:
     fault = Diary(raises_in="setup", error=FaultError("cannot"))
     with pytest.raises(FaultError, match="cannot"):
-        await run_fault(fault, cluster, ledger.recorder)
-    assert (fault.phases, ledger.ops()) == (["setup"], [])
+        await run_fault(fault, cluster, recorded.recorder)
+    assert (fault.phases, recorded.ops()) == (["setup"], [])
 
 
-async def test_a_heal_that_fails_is_told_and_recorded(cluster: AttachedCluster, ledger: Ledger) -> None:
+async def test_a_heal_that_fails_is_told_and_recorded(cluster: AttachedCluster, recorded: Recorded) -> None:
     fault = Diary(raises_in="heal", error=ClusterError("no glue"))
     with pytest.raises(FaultError, match="diary of replica-0 cannot be healed: no glue"):
-        await run_fault(fault, cluster, ledger.recorder)
+        await run_fault(fault, cluster, recorded.recorder)
     assert fault.phases[-2:] == ["heal", "cleanup"]
-    assert ledger.words()[-1] == "fail heal"
+    assert recorded.words()[-1] == "fail heal"
 
 
-async def test_an_error_inside_the_block_heals_and_goes_on(cluster: AttachedCluster, ledger: Ledger) -> None:
+async def test_an_error_inside_the_block_heals_and_goes_on(
+    cluster: AttachedCluster, recorded: Recorded
+) -> None:
     fault = Diary()
 
     async def break_inside() -> None:
-        async with inflicted(fault, cluster, ledger.recorder, process="fault-3") as evidence:
+        async with inflicted(fault, cluster, recorded.recorder, process="fault-3") as evidence:
             assert evidence == {"pages": 1}
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await break_inside()
     assert "heal" in fault.phases
-    assert {op["process"] for op in ledger.ops()} == {"fault-3"}
+    assert {op["process"] for op in recorded.ops()} == {"fault-3"}
 
 
 @pytest.mark.parametrize("hangs_in", ["inject", "wait_until_it_bit"])
 async def test_a_cancelled_injection_is_healed(
-    cluster: AttachedCluster, ledger: Ledger, hangs_in: str
+    cluster: AttachedCluster, recorded: Recorded, hangs_in: str
 ) -> None:
     fault = Diary(hangs_in=hangs_in)
-    await cancel(asyncio.create_task(run_fault(fault, cluster, ledger.recorder)), fault)
+    await cancel(asyncio.create_task(run_fault(fault, cluster, recorded.recorder)), fault)
     assert fault.phases[-2:] == ["heal", "cleanup"]
-    assert ledger.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
+    assert recorded.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
 
 
 async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healing(
-    cluster: AttachedCluster, ledger: Ledger
+    cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary()
     fault.may_heal.clear()
-    task = asyncio.create_task(run_fault(fault, cluster, ledger.recorder, 3600))
+    task = asyncio.create_task(run_fault(fault, cluster, recorded.recorder, 3600))
     while "wait_until_it_bit" not in fault.phases:
         await asyncio.sleep(0)
     task.cancel()
@@ -220,12 +224,14 @@ async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healin
     with pytest.raises(asyncio.CancelledError):
         await task
     assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
-    assert ledger.words()[-1] == "ok heal"
+    assert recorded.words()[-1] == "ok heal"
 
 
-async def test_waiting_for_the_recovery_can_be_cancelled(cluster: AttachedCluster, ledger: Ledger) -> None:
+async def test_waiting_for_the_recovery_can_be_cancelled(
+    cluster: AttachedCluster, recorded: Recorded
+) -> None:
     fault = Diary(hangs_in="wait_until_healed")
-    task = asyncio.create_task(run_fault(fault, cluster, ledger.recorder))
+    task = asyncio.create_task(run_fault(fault, cluster, recorded.recorder))
     while "wait_until_healed" not in fault.phases:
         await asyncio.sleep(0)
     task.cancel()
@@ -262,14 +268,14 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
     ids=lambda value: getattr(value, "name", value),
 )
 async def test_a_cluster_without_the_ability_is_refused(
-    cluster: AttachedCluster, ledger: Ledger, fault: Fault, ability: str
+    cluster: AttachedCluster, recorded: Recorded, fault: Fault, ability: str
 ) -> None:
     with pytest.raises(
         FaultError,
         match=f"^{fault.name} needs a cluster with the ability {ability}, which AttachedCluster lacks; run this",
     ):
-        await run_fault(fault, cluster, ledger.recorder)
-    assert ledger.ops() == []
+        await run_fault(fault, cluster, recorded.recorder)
+    assert recorded.ops() == []
 
 
 @pytest.mark.parametrize(

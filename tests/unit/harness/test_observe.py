@@ -14,8 +14,14 @@ from small_engine import SmallEngine
 from seatrial.client import RecordingClient
 from seatrial.cluster import Replica
 from seatrial.history import Op, Recorder
-from seatrial.ledger import by_replica
-from seatrial.observe import ObservationFailed, observe_metrics, observe_rest, parse_metrics, scan_log
+from seatrial.observe.final_state import (
+    ObservationFailed,
+    observe_metrics,
+    observe_rest,
+    parse_metrics,
+    scan_log,
+)
+from seatrial.observe.outbox_audit import by_replica
 
 
 @pytest.fixture

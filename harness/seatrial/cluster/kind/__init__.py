@@ -2,7 +2,7 @@
 
 `nodes.py` makes or finds the cluster, `kube.py` talks to its API, `server.py` and `broker.py` are the PostgreSQL and
 the Kafka that the drills of a run share, `agent.py` reaches processes on the nodes, `network.py` their connections, and
-`ground.py` holds these together; `release.py` is the chart installed, `boots.py` watches one start of it, `roster.py`
+`shared.py` holds these together; `release.py` is the chart installed, `boots.py` watches one start of it, `slots.py`
 knows which pod is which replica, `reach.py` whether one is reached from here and why not, `eviction.py` empties a node,
 `exposures.py` lists where a secret might show, and `cluster.py` is a Cluster made of them.
 """

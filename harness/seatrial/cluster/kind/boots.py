@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import Any
 
 from seatrial.cluster import BootReport, ClusterError
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import Object, remove_pods
 from seatrial.cluster.kind.release import Release
-from seatrial.cluster.kind.roster import CONTAINER
+from seatrial.cluster.kind.replica_slots import CONTAINER
+from seatrial.cluster.kind.shared import SharedServices
 
 #: until its container runs, which is Kubernetes' time and not the engine's
 STARTS_WITHIN_S = 60.0
@@ -63,7 +63,7 @@ class Look:
 
 
 async def observed_boot(
-    ground: Ground,
+    shared: SharedServices,
     release: Release,
     values: Mapping[str, Any],
     *,
@@ -73,25 +73,25 @@ async def observed_boot(
     """Its time counts from the start of its container, in whole seconds rounded up."""
     try:
         await release.install(values, within_s=_INSTALL_WITHIN_S, waits=False)
-        look, waited_s = await _watched(ground, release, bound_s)
+        look, waited_s = await _watched(shared, release, bound_s)
         left = 0
         if look.exit_code is not None:
-            left = len(await ground.agent.states(look.node, look.container_id))
-        said = await _said(ground, release)
+            left = len(await shared.agent.states(look.node, look.container_id))
+        said = await _said(shared, release)
     finally:
         await release.uninstall(within_s=_INSTALL_WITHIN_S)
-        await remove_pods(ground.kube, release.namespace, labels=release.labels)
+        await remove_pods(shared.kube, release.namespace, labels=release.labels)
     output = without_secret(said)
     took_s = waited_s if look.took_s is None else look.took_s
     return BootReport(look.exit_code, look.ready, output, output != said, round(took_s, 3), left)
 
 
-async def _watched(ground: Ground, release: Release, bound_s: float) -> tuple[Look, float]:
+async def _watched(shared: SharedServices, release: Release, bound_s: float) -> tuple[Look, float]:
     """The last look, and how long its container was watched."""
     called_s = time.monotonic()
     began_s: float | None = None
     while True:
-        look = await _look(ground, release)
+        look = await _look(shared, release)
         now_s = time.monotonic()
         if look is not None and look.has_begun:
             began_s = began_s or now_s
@@ -102,21 +102,21 @@ async def _watched(ground: Ground, release: Release, bound_s: float) -> tuple[Lo
         await asyncio.sleep(_LOOK_INTERVAL_S)
 
 
-async def _look(ground: Ground, release: Release) -> Look | None:
-    found = await ground.kube.list("Pod", release.namespace, labels=release.labels)
+async def _look(shared: SharedServices, release: Release) -> Look | None:
+    found = await shared.kube.list("Pod", release.namespace, labels=release.labels)
     return Look.at(found[0]) if found else None
 
 
-async def _said(ground: Ground, release: Release) -> str:
+async def _said(shared: SharedServices, release: Release) -> str:
     """What the run wrote; of one that was started again meanwhile, the run before."""
     while True:
-        before = await _look(ground, release)
+        before = await _look(shared, release)
         if before is None:
             raise ClusterError(f"the pod of {release.name} went away by itself")
-        text = await ground.kube.log(
+        text = await shared.kube.log(
             release.namespace, before.pod, CONTAINER, of_run_before=before.restarts > 0
         )
-        after = await _look(ground, release)
+        after = await _look(shared, release)
         if after is not None and after.restarts == before.restarts:
             return text
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from seatrial.cluster import ClusterError, CutMode
+from seatrial.cluster import ClusterError
+from seatrial.cluster.broker import CutMode
 from seatrial.cluster.certificate import new_authority
 from seatrial.cluster.kafka import (
     ENGINE_USER,

@@ -16,7 +16,6 @@ import psycopg
 from seatrial.cluster import (
     UPGRADE_WITHIN_S,
     BootReport,
-    Broker,
     Build,
     ClusterError,
     ClusterSpec,
@@ -26,16 +25,17 @@ from seatrial.cluster import (
     Rollout,
     Scaled,
 )
+from seatrial.cluster.broker import Broker
 from seatrial.cluster.kind.boots import observed_boot
 from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.eviction import evict_all
 from seatrial.cluster.kind.exposures import exposures
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.kube import remove_pods
 from seatrial.cluster.kind.network import opened, sockets
-from seatrial.cluster.kind.reach import told_by_pods, until_answers
+from seatrial.cluster.kind.reachability import told_by_pods, until_answers
 from seatrial.cluster.kind.release import RELEASE, Release, ReleaseFailed, engine_image
-from seatrial.cluster.kind.roster import CONTAINER, SERVICE, Pod, Roster, place_services
+from seatrial.cluster.kind.replica_slots import CONTAINER, SERVICE, Pod, ReplicaSlots, place_services
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.cluster.values import merge
 from seatrial.render import default_chart
 
@@ -51,14 +51,19 @@ _SUFFIX: Mapping[Build, str] = {"this": "", "next": "-next", "broken": "-broken"
 
 
 class KindCluster:
-    """Has the abilities Kill, Pause, Database, Logs, Aliases, Sockets, Restarts, Siblings, Turn, Boots, Upgrade, Scale,
-    Credentials and Nodes, and with a `broker` Kafka and KafkaNetwork.
+    """Has the abilities Kill, Pause, Database, Logs, Aliases, Sockets, Restarts, Siblings, RollingReconfigure, Boots,
+    Upgrade, Scale, Credentials and Nodes, and with a `broker` Kafka and KafkaNetwork.
 
     A killed replica is started again by its kubelet at once, so `start` only waits for it.
     """
 
     def __init__(
-        self, spec: ClusterSpec, ground: Ground, *, broker: KafkaPod | None = None, chart: Path | None = None
+        self,
+        spec: ClusterSpec,
+        shared: SharedServices,
+        *,
+        broker: KafkaPod | None = None,
+        chart: Path | None = None,
     ) -> None:
         if spec.replicas < 1:
             raise ClusterError(f"replicas must be at least 1, got {spec.replicas}")
@@ -67,10 +72,10 @@ class KindCluster:
                 "an engine command runs processes of this machine; on Kubernetes name an image in a values file"
             )
         self.spec = spec
-        self.ground = ground
+        self.shared = shared
         self.namespace = f"trial-{secrets.token_hex(4)}"
         self.release: Release
-        self.roster: Roster
+        self.slots: ReplicaSlots
         self._broker = broker
         self._chart = chart or default_chart()
         self._database = self.namespace.replace("-", "_")
@@ -114,16 +119,16 @@ class KindCluster:
     async def kill(self, replica: str) -> None:
         """SIGKILL to its processes; returns when they are gone. Its kubelet starts the container again."""
         pod = self._pod(replica)
-        await self.ground.agent.signal(pod.node, pod.container_id, "KILL")
+        await self.shared.agent.signal(pod.node, pod.container_id, "KILL")
         self._ended.add(pod.container_id)
 
     async def stop(self, replica: str) -> int:
         """SIGTERM to its processes, and no other sign: a container that ends so is started again, too."""
         pod = self._pod(replica)
-        await self.ground.agent.signal(pod.node, pod.container_id, "TERM")
+        await self.shared.agent.signal(pod.node, pod.container_id, "TERM")
         await self._until(lambda: not self._holds(replica, pod), READY_WITHIN_S, f"{replica} stops")
         self._ended.add(pod.container_id)
-        after = self.roster.pod(replica)
+        after = self.slots.pod(replica)
         return after.last_exit_code if after is not None and after.last_exit_code is not None else 0
 
     async def start(self, replica: str, *, wait_ready: bool = True) -> None:
@@ -140,29 +145,29 @@ class KindCluster:
     async def pause(self, replica: str) -> None:
         pod = self._pod(replica)
         self._paused.add(replica)
-        await self.ground.agent.signal(pod.node, pod.container_id, "STOP")
+        await self.shared.agent.signal(pod.node, pod.container_id, "STOP")
         await self._until_state(pod, lambda states: set(states) == {"T"}, f"{replica} is stopped")
 
     async def resume(self, replica: str) -> None:
         pod = self._pod(replica)
-        await self.ground.agent.signal(pod.node, pod.container_id, "CONT")
+        await self.shared.agent.signal(pod.node, pod.container_id, "CONT")
         await self._until_state(pod, lambda states: "T" not in states, f"{replica} goes on")
         self._paused.discard(replica)
 
     def dsn(self) -> str:
         """The superuser's, past the engine. Holds a password."""
-        return self.ground.server.dsn(self._database)
+        return self.shared.server.dsn(self._database)
 
     async def crash_database(self) -> None:
-        await self.ground.server.crash()
+        await self.shared.server.crash()
 
     async def stop_database(self, mode: Literal["immediate", "fast"] = "immediate") -> None:
         if mode == "immediate":
-            await self.ground.server.crash()
-        await self.ground.server.stop()
+            await self.shared.server.crash()
+        await self.shared.server.stop()
 
     async def start_database(self) -> None:
-        await self.ground.server.start()
+        await self.shared.server.start()
 
     async def terminate_sessions(self, replica: str) -> int:
         """Those that come from its pod; returns when they are gone from the database."""
@@ -180,31 +185,31 @@ class KindCluster:
         return int(row[0]) if row else 0
 
     def log_path(self, replica: str) -> Path:
-        return self.roster.log_path(replica)
+        return self.slots.log_path(replica)
 
     def aliases(self) -> Mapping[str, str]:
         """An engine knows its pod's name and not its place."""
-        return self.roster.places
+        return self.slots.places
 
     def run_began_at(self, replica: str) -> int:
-        began_at = self.roster.run_began_at(replica)
+        began_at = self.slots.run_began_at(replica)
         if began_at is None:
             raise ClusterError(f"no line of {replica}'s present run was read yet")
         return began_at
 
     async def peers(self, replica: str) -> Sequence[str]:
         pod = self._pod(replica)
-        found = opened(await sockets(self.ground.agent, pod.node, pod.container_id))
-        return [peer for peer in found if peer != self.ground.server.inside]
+        found = opened(await sockets(self.shared.agent, pod.node, pod.container_id))
+        return [peer for peer in found if peer != self.shared.server.inside]
 
     def restarts(self, replica: str) -> int:
         if self.spec.entrance == "service":
-            return sum(pod.restarts for pod in self.roster.pods)
-        return self.roster.restarts(replica)
+            return sum(pod.restarts for pod in self.slots.pods)
+        return self.slots.restarts(replica)
 
     def sibling(self, folder: Path, *, replicas: int, values: Mapping[str, object]) -> KindCluster:
         spec = dataclasses.replace(self.spec, folder=folder, replicas=replicas, values=values)
-        return KindCluster(spec, self.ground, broker=self._broker, chart=self._chart)
+        return KindCluster(spec, self.shared, broker=self._broker, chart=self._chart)
 
     def broker(self) -> Broker:
         return self.broker_network()
@@ -218,11 +223,11 @@ class KindCluster:
 
     async def run_command(self, replica: str, *words: str) -> None:
         pod = self._pod(replica)
-        found = await self.ground.kube.get("Pod", pod.name, self.namespace)
+        found = await self.shared.kube.get("Pod", pod.name, self.namespace)
         program = next(each for each in found["spec"]["containers"] if each["name"] == CONTAINER)["command"][
             0
         ]
-        await self.ground.kube.execute(self.namespace, pod.name, CONTAINER, [program, *words])
+        await self.shared.kube.execute(self.namespace, pod.name, CONTAINER, [program, *words])
 
     async def upgrade(
         self, build: Build, values: Mapping[str, object] | None = None, *, within_s: int = UPGRADE_WITHIN_S
@@ -230,18 +235,18 @@ class KindCluster:
         """Raises ClusterError when the build's image is nowhere."""
         self._values = merge(self._values, values or {})
         asked = self._all_values(build)
-        await self.ground.load([engine_image(self._chart, asked)])
+        await self.shared.load([engine_image(self._chart, asked)])
         return await self._roll(lambda: self.release.upgrade(asked, within_s=within_s))
 
     async def rollback(self) -> Rollout:
         return await self._roll(lambda: self.release.rollback(within_s=INSTALL_WITHIN_S))
 
-    async def turn(self, values: Mapping[str, object]) -> None:
+    async def reconfigure_all(self, values: Mapping[str, object]) -> None:
         rollout = await self.upgrade("this", values)
         if rollout.message:
             raise ClusterError(rollout.message)
         await self._until(
-            lambda: all(self.roster.run_began_at(each.name) is not None for each in self._replicas),
+            lambda: all(self.slots.run_began_at(each.name) is not None for each in self._replicas),
             READY_WITHIN_S,
             "every new pod has its place",
         )
@@ -251,15 +256,15 @@ class KindCluster:
         """Its time counts from the start of the container."""
         await self._lay_foundations()
         self._boots += 1
-        release = Release(self.ground.access, self.namespace, self._chart, name=f"boot-{self._boots}")
+        release = Release(self.shared.access, self.namespace, self._chart, name=f"boot-{self._boots}")
         asked = merge(self._all_values("this"), {**values, "replicaCount": 1})
         return await observed_boot(
-            self.ground, release, asked, bound_s=bound_s, without_secret=self._without_secret
+            self.shared, release, asked, bound_s=bound_s, without_secret=self._without_secret
         )
 
     async def scale(self, replicas: int) -> Scaled:
         before = self._staying()
-        await self.ground.kube.patch("Deployment", RELEASE, {"spec": {"replicas": replicas}}, self.namespace)
+        await self.shared.kube.patch("Deployment", RELEASE, {"spec": {"replicas": replicas}}, self.namespace)
         await self._until(
             lambda: len(self._staying()) == self._ready_count() == replicas,
             SCALE_WITHIN_S,
@@ -268,30 +273,30 @@ class KindCluster:
         return Scaled(before, self._staying())
 
     async def rotate_password(self) -> None:
-        await self.ground.server.rotate_engine_password()
-        await self.ground.kube.apply(self._secret(self.ground.server.engine_dsn(self._database)))
+        await self.shared.server.rotate_engine_password()
+        await self.shared.kube.apply(self._secret(self.shared.server.engine_dsn(self._database)))
 
     async def opens_with_old_password(self) -> bool:
-        return await self.ground.server.opens_with_old_password()
+        return await self.shared.server.opens_with_old_password()
 
     async def exposures(self) -> Sequence[Exposure]:
         return await exposures(
-            self.ground.kube, self.release, self.namespace, self.spec.folder, self.ground.server.secrets
+            self.shared.kube, self.release, self.namespace, self.spec.folder, self.shared.server.secrets
         )
 
     def placement(self) -> Mapping[str, int]:
-        nodes = [pod.node for pod in self.roster.pods if pod.is_ready and pod.node not in self._cordoned]
+        nodes = [pod.node for pod in self.slots.pods if pod.is_ready and pod.node not in self._cordoned]
         return {node: nodes.count(node) for node in nodes}
 
     async def drain(self, node: str) -> Drained:
         self._cordoned.add(node)
-        await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": True}})
+        await self.shared.kube.patch("Node", node, {"spec": {"unschedulable": True}})
         with self._watching_readiness() as ready_min:
             gone, refused = await evict_all(
-                self.ground.kube,
+                self.shared.kube,
                 self.namespace,
                 node,
-                lambda: [pod for pod in self.roster.pods if pod.node == node],
+                lambda: [pod for pod in self.slots.pods if pod.node == node],
             )
             await self._until(
                 lambda: self._ready_count() >= self.spec.replicas,
@@ -301,7 +306,7 @@ class KindCluster:
             return Drained(gone, refused, ready_min())
 
     async def uncordon(self, node: str) -> None:
-        await self.ground.kube.patch("Node", node, {"spec": {"unschedulable": None}})
+        await self.shared.kube.patch("Node", node, {"spec": {"unschedulable": None}})
         self._cordoned.discard(node)
 
     async def _lay_foundations(self) -> None:
@@ -309,30 +314,30 @@ class KindCluster:
         if self._has_foundations:
             return
         self._has_foundations = True
-        ground = self.ground
-        await ground.server.start()
+        shared = self.shared
+        await shared.server.start()
         # Also what it may be upgraded to, since copying an image takes long on a cluster under load.
-        await ground.load(engine_image(self._chart, self._all_values(build)) for build in _SUFFIX)
-        await ground.server.create_database(self._database)
+        await shared.load(engine_image(self._chart, self._all_values(build)) for build in _SUFFIX)
+        await shared.server.create_database(self._database)
         self._stack.push_async_callback(self._drop_database)
         self._stack.push_async_callback(self._remove)
-        await ground.kube.apply(
-            _namespace(self.namespace), self._secret(ground.server.engine_dsn(self._database))
+        await shared.kube.apply(
+            _namespace(self.namespace), self._secret(shared.server.engine_dsn(self._database))
         )
         by_service = self.spec.entrance == "service"
         places = [] if by_service else [f"replica-{number}" for number in range(self.spec.replicas)]
-        await ground.kube.apply(*place_services(self.namespace, places, _PORTS))
+        await shared.kube.apply(*place_services(self.namespace, places, _PORTS))
         self._replicas = [await self._replica(place, place) for place in places]
-        self.release = Release(ground.access, self.namespace, self._chart)
-        self.roster = Roster(
-            ground.kube,
+        self.release = Release(shared.access, self.namespace, self._chart)
+        self.slots = ReplicaSlots(
+            shared.kube,
             self.namespace,
             places,
             self.spec.folder.resolve() / "logs",
             labels=self.release.labels,
         )
-        self.roster.open()
-        self._stack.push_async_callback(self.roster.close)
+        self.slots.open()
+        self._stack.push_async_callback(self.slots.close)
         self._stack.push_async_callback(self._heal)
 
     async def _heal(self) -> None:
@@ -344,12 +349,12 @@ class KindCluster:
 
     async def _remove(self) -> None:
         """The namespace with all in it."""
-        await self.ground.kube.delete("Namespace", self.namespace)
-        await remove_pods(self.ground.kube, self.namespace)
+        await self.shared.kube.delete("Namespace", self.namespace)
+        await remove_pods(self.shared.kube, self.namespace)
 
     async def _drop_database(self) -> None:
-        await self.ground.server.start()
-        await self.ground.server.drop_database(self._database)
+        await self.shared.server.start()
+        await self.shared.server.drop_database(self._database)
 
     def _secret(self, dsn: str) -> dict[str, Any]:
         return {
@@ -374,18 +379,18 @@ class KindCluster:
         return merge(values, {"image": {"tag": tag + _SUFFIX[build]}})
 
     async def _open_service(self) -> None:
-        found = await self.ground.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
+        found = await self.shared.kube.list("Service", self.namespace, labels=SERVICE_LABELS)
         service = next(
             each for each in found if any(port["name"] == "rest" for port in each["spec"]["ports"])
         )
         self._replicas = [await self._replica(SERVICE, service["metadata"]["name"])]
 
     async def _replica(self, name: str, service: str) -> Replica:
-        found = await self.ground.kube.get("Service", service, self.namespace)
+        found = await self.shared.kube.get("Service", service, self.namespace)
         ports = {port["name"]: port["nodePort"] for port in found["spec"]["ports"]}
-        base = f"http://{self.ground.address}"
+        base = f"http://{self.shared.address}"
         metrics = f"{base}:{ports['metrics']}" if "metrics" in ports else None
-        return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.ground.address}:{ports['grpc']}")
+        return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.shared.address}:{ports['grpc']}")
 
     async def _roll(self, change: Callable[[], Awaitable[None]]) -> Rollout:
         before = self._staying()
@@ -396,8 +401,8 @@ class KindCluster:
             except ReleaseFailed as err:
                 message = str(err)
             revision = await self.release.revision()
-            await self.roster.change()
-            after = [pod for pod in self.roster.pods if not pod.is_leaving]
+            await self.slots.change()
+            after = [pod for pod in self.slots.pods if not pod.is_leaving]
             return Rollout(
                 revision=revision.number,
                 status=revision.status,
@@ -415,7 +420,7 @@ class KindCluster:
 
         async def watch() -> None:
             while True:
-                await self.roster.change()
+                await self.slots.change()
                 counts.append(self._ready_count())
 
         watcher = asyncio.create_task(watch())
@@ -425,21 +430,21 @@ class KindCluster:
             watcher.cancel()
 
     def _staying(self) -> tuple[str, ...]:
-        return tuple(sorted(pod.uid for pod in self.roster.pods if not pod.is_leaving))
+        return tuple(sorted(pod.uid for pod in self.slots.pods if not pod.is_leaving))
 
     def _ready_count(self) -> int:
-        return sum(pod.is_ready for pod in self.roster.pods)
+        return sum(pod.is_ready for pod in self.slots.pods)
 
     def _is_ready(self, replica: str) -> bool:
-        pod = self.roster.pod(replica)
+        pod = self.slots.pod(replica)
         return pod is not None and pod.is_ready and pod.container_id not in self._ended
 
     def _holds(self, replica: str, before: Pod) -> bool:
-        pod = self.roster.pod(replica)
+        pod = self.slots.pod(replica)
         return pod is not None and pod.container_id == before.container_id and pod.is_running
 
     def _pod(self, replica: str) -> Pod:
-        pod = self.roster.pod(replica)
+        pod = self.slots.pod(replica)
         if pod is None or not pod.is_running:
             raise ClusterError(
                 f"no pod runs as {replica!r}; there are {', '.join(map(str, self.replicas()))}"
@@ -450,23 +455,23 @@ class KindCluster:
         try:
             async with asyncio.timeout(within_s):
                 while not predicate():
-                    await self.roster.change()
+                    await self.slots.change()
         except TimeoutError:
             raise ClusterError(f"not within {within_s:g} s: {what}; {await self._why_not_up()}") from None
 
     async def _until_state(self, pod: Pod, predicate: Callable[[str], bool], what: str) -> None:
         give_up_at_s = time.monotonic() + SIGNAL_WITHIN_S
-        while not predicate(states := await self.ground.agent.states(pod.node, pod.container_id)):
+        while not predicate(states := await self.shared.agent.states(pod.node, pod.container_id)):
             if time.monotonic() > give_up_at_s:
                 raise ClusterError(f"not within {SIGNAL_WITHIN_S:g} s: {what}; its processes are {states!r}")
 
     def _without_secret(self, text: str) -> str:
-        for secret in (*self.ground.server.secrets, *(self._broker.secrets() if self._broker else ())):
+        for secret in (*self.shared.server.secrets, *(self._broker.secrets() if self._broker else ())):
             text = text.replace(secret, "***")
         return text
 
     async def _why_not_up(self) -> str:
-        return await told_by_pods(self.ground.kube, self.namespace, RELEASE)
+        return await told_by_pods(self.shared.kube, self.namespace, RELEASE)
 
 
 def _namespace(name: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.kube import Conflict, Kube, NotThere
-from seatrial.cluster.kind.roster import Pod
+from seatrial.cluster.kind.replica_slots import Pod
 
 DRAIN_WITHIN_S = 180.0
 _INTERVAL_S = 0.5

@@ -8,77 +8,77 @@ from patience import eventually
 from workflow import END, Json, service, timer, transformation, user_task, wait
 
 from suite.case import REST, Need, add, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import LEASE_WITHIN_S
-from suite.scene import Scene
 
 DATABASE = [Need.DATABASE]
 
 
-async def audited(scene: Scene, instance: Json, kind: str) -> list[Json]:
+async def audited(context: CaseContext, instance: Json, kind: str) -> list[Json]:
     """The rows of that kind, waited for: sweepers write some."""
 
     async def look() -> list[Json]:
         query = "SELECT actor, detail FROM audit_log WHERE instance_id = %s AND kind = %s"
-        return await scene.rows(query, instance["id"], kind)
+        return await context.rows(query, instance["id"], kind)
 
     found: list[Json] = await eventually(look, within_s=LEASE_WITHIN_S)
     return found
 
 
-async def _completed(scene: Scene) -> Json:
-    instance = await scene.door.run(service("a"), END)
-    await scene.door.work_off(instance, "a", worker="ann")
+async def _completed(context: CaseContext) -> Json:
+    instance = await context.door.run(service("a"), END)
+    await context.door.work_off(instance, "a", worker="ann")
     return instance
 
 
-async def _failed(scene: Scene, *, retryable: bool = False) -> Json:
-    instance = await scene.door.run(service("a", retryCount=1), END)
-    job = await scene.door.lease(instance, "a", "ann")
+async def _failed(context: CaseContext, *, retryable: bool = False) -> Json:
+    instance = await context.door.run(service("a", retryCount=1), END)
+    job = await context.door.lease(instance, "a", "ann")
     body = {"workerId": "ann", "retryable": retryable, "errorMessage": "broke"}
-    (await scene.door.fail(job["id"], body)).ok("fail")
+    (await context.door.fail(job["id"], body)).ok("fail")
     return instance
 
 
-async def _retried(scene: Scene) -> Json:
-    return await _failed(scene, retryable=True)
+async def _retried(context: CaseContext) -> Json:
+    return await _failed(context, retryable=True)
 
 
-async def _broken(scene: Scene) -> Json:
-    return await scene.door.run(transformation("t", {"x": "${ghost}"}), END)
+async def _broken(context: CaseContext) -> Json:
+    return await context.door.run(transformation("t", {"x": "${ghost}"}), END)
 
 
-async def _cancelled(scene: Scene) -> Json:
-    instance = await scene.door.run(wait("w"), END)
-    (await scene.door.cancel(instance["id"], "enough")).ok("cancel")
+async def _cancelled(context: CaseContext) -> Json:
+    instance = await context.door.run(wait("w"), END)
+    (await context.door.cancel(instance["id"], "enough")).ok("cancel")
     return instance
 
 
-async def _lapsed(scene: Scene) -> Json:
-    instance = await scene.door.run(service("a"), END)
-    await scene.door.lease(instance, "a", leaseSeconds=1)
+async def _lapsed(context: CaseContext) -> Json:
+    instance = await context.door.run(service("a"), END)
+    await context.door.lease(instance, "a", leaseSeconds=1)
     return instance
 
 
-async def _tasked(scene: Scene) -> Json:
-    instance = await scene.door.run(user_task("u"), END)
+async def _tasked(context: CaseContext) -> Json:
+    instance = await context.door.run(user_task("u"), END)
     path = f"/v1/instances/{instance['id']}/user-tasks/u/complete"
-    same("status", (await scene.rest.raw("POST", path, {"workerId": "ann"})).status, 204)
+    same("status", (await context.rest.raw("POST", path, {"workerId": "ann"})).status, 204)
     return instance
 
 
-async def _signalled(scene: Scene) -> Json:
-    instance = await scene.door.run(wait("w"), END)
-    (await scene.door.signal(instance["id"], "w")).ok("signal")
+async def _signalled(context: CaseContext) -> Json:
+    instance = await context.door.run(wait("w"), END)
+    (await context.door.signal(instance["id"], "w")).ok("signal")
     return instance
 
 
-async def _timed(scene: Scene) -> Json:
-    return await scene.door.run(wait("w", boundaryEvents=[timer("PT0.2S", "end", interrupting=True)]), END)
+async def _timed(context: CaseContext) -> Json:
+    return await context.door.run(wait("w", boundaryEvents=[timer("PT0.2S", "end", interrupting=True)]), END)
 
 
-def _kind(kind: str, act: Callable[[Scene], Awaitable[Json]], actor: str) -> None:
-    async def run(scene: Scene) -> None:
-        rows = await audited(scene, await act(scene), kind)
+def _kind(kind: str, act: Callable[[CaseContext], Awaitable[Json]], actor: str) -> None:
+    async def run(context: CaseContext) -> None:
+        rows = await audited(context, await act(context), kind)
         same(f"actors of {kind}", [row["actor"] for row in rows], [actor])
 
     add(f"8.3 {kind}", run=run, over=REST, needs=DATABASE, shown_by="KINDS")
@@ -105,10 +105,10 @@ for row in KINDS:
 
 
 @shows("8.3 definition-uploaded", over=REST, needs=DATABASE)
-async def definition_uploaded(scene: Scene) -> None:
-    id = await scene.door.define(END)
-    await scene.door.define(END, id=id)
-    found = await scene.rows(
+async def definition_uploaded(context: CaseContext) -> None:
+    id = await context.door.define(END)
+    await context.door.define(END, id=id)
+    found = await context.rows(
         "SELECT actor, instance_id FROM audit_log WHERE kind = 'definition-uploaded' AND detail::text LIKE %s",
         f'%"{id}"%',
     )

@@ -10,7 +10,7 @@ from workflow import END, service
 
 from suite.boot import NOWHERE, Booted
 from suite.case import REST, Need, add, holds, same, shows
-from suite.scene import Scene
+from suite.context import CaseContext
 
 BOOT = [Need.BOOT]
 USED = "is required when WE_DISPATCH_MODE=kafka_outbox"
@@ -54,8 +54,8 @@ def told_of(text: str, variable: str) -> str:
 
 
 def _refused(key: str, variable: str, gist: str, variables: Mapping[str, str]) -> None:
-    async def run(scene: Scene) -> None:
-        line = told_of(await scene.boots.refusal(**variables), variable)
+    async def run(context: CaseContext) -> None:
+        line = told_of(await context.boots.refusal(**variables), variable)
         holds(f"it says {gist!r}", gist in line, line)
 
     add(key, run=run, over=REST, needs=BOOT, shown_by="REFUSED")
@@ -92,21 +92,21 @@ for key, variable, gist, variables in REFUSED:
 
 
 @shows("7.2 order", over=REST, needs=BOOT)
-async def order_of_problems(scene: Scene) -> None:
+async def order_of_problems(context: CaseContext) -> None:
     for variables, order in (
         (BAD, ("WE_POSTGRES_DSN", "DB_MAX_CONNS", "WE_DISPATCH_MODE")),
         (SECURED, ("WE_KAFKA_SEED_BROKERS", "WE_KAFKA_SASL_USERNAME", "WE_KAFKA_SASL_PASSWORD",
                    "WE_KAFKA_SASL_MECHANISM")),
     ):  # fmt: skip
-        text = await scene.boots.refusal(**variables)
+        text = await context.boots.refusal(**variables)
         lines = text.splitlines()
         got = [lines.index(told_of(text, name)) for name in order]
         holds(f"told in the order {', '.join(order)}", got == sorted(got), text)
 
 
 @shows("8.4 configuration-error", "8.4 fatal", over=REST, needs=BOOT)
-async def a_refused_boot_s_lines(scene: Scene) -> None:
-    process = await scene.boots.start(WE_POSTGRES_DSN=NOWHERE, DB_MAX_CONNS="0")
+async def a_refused_boot_s_lines(context: CaseContext) -> None:
+    process = await context.boots.start(WE_POSTGRES_DSN=NOWHERE, DB_MAX_CONNS="0")
     same("exit code", await process.ended(), 1)
     (line,) = process.log(msg="engine: fatal")
     same("level", line["level"], "ERROR")
@@ -117,21 +117,21 @@ async def a_refused_boot_s_lines(scene: Scene) -> None:
 # -- what is odd and harmless: one process, many looks at it
 
 
-async def _odd(scene: Scene) -> Booted:
-    return await scene.boots.shared(ODD)
+async def _odd(context: CaseContext) -> Booted:
+    return await context.boots.shared(ODD)
 
 
 @shows("7 empty", "7.1 kafka-ignored", "7.3 serve", over=REST, needs=BOOT)
-async def it_serves_all_the_same(scene: Scene) -> None:
-    booted = await _odd(scene)
+async def it_serves_all_the_same(context: CaseContext) -> None:
+    booted = await _odd(context)
     instance = await booted.rest.run(service("a"), END)
     await booted.rest.work_off(instance, "a")
     await booted.rest.status_is(instance, "COMPLETED")
 
 
 @shows("7.1 WE_LOG_LEVEL", over=REST, needs=BOOT)
-async def unknown_log_level(scene: Scene) -> None:
-    booted = await _odd(scene)
+async def unknown_log_level(context: CaseContext) -> None:
+    booted = await _odd(context)
     await booted.rest.raw("GET", "/v1/definitions")
     holds("INFO is written", booted.process.log(level="INFO"), booted.process.stdout[-500:])
     warned = [line for line in booted.process.log(level="WARN") if "chatty" in str(line)]
@@ -139,22 +139,22 @@ async def unknown_log_level(scene: Scene) -> None:
 
 
 @shows("8.3 switch", over=REST, needs=BOOT)
-async def audit_switched_off(scene: Scene) -> None:
-    booted = await _odd(scene)
+async def audit_switched_off(context: CaseContext) -> None:
+    booted = await _odd(context)
     instance = await booted.rest.run(service("a"), END)
     await booted.rest.work_off(instance, "a")
-    same("rows of audit_log", await scene.rows_of(booted, "SELECT kind FROM audit_log"), [])
+    same("rows of audit_log", await context.rows_of(booted, "SELECT kind FROM audit_log"), [])
 
 
 @shows("7.1 WE_POSTGRES_DSN-keywords", over=REST, needs=BOOT)
-async def keyword_string(scene: Scene) -> None:
-    booted = await scene.boots.serving(await scene.boots.database(keywords=True))
+async def keyword_string(context: CaseContext) -> None:
+    booted = await context.boots.serving(await context.boots.database(keywords=True))
     same("status", (await booted.rest.raw("GET", "/readyz")).status, 200)
 
 
 @shows("7.3 shutdown", "8.4 shutdown", over=REST, needs=BOOT)
-async def a_stop(scene: Scene) -> None:
-    booted = await scene.boots.serving()
+async def a_stop(context: CaseContext) -> None:
+    booted = await context.boots.serving()
     began_s = time.monotonic()
     same("exit code", await booted.stop(), 0)
     holds("well within 30 s", time.monotonic() - began_s < 30, time.monotonic() - began_s)

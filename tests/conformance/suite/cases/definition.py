@@ -21,8 +21,8 @@ from workflow import (
 )
 
 from suite.case import BOTH, REST, add, contains, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import fresh_id
-from suite.scene import Scene
 
 ALARM = timer("PT1H", "end", interrupting=True)
 
@@ -98,15 +98,15 @@ ONLY_IN_JSON: Mapping[str, tuple[Json, str]] = {
 """What a message with numbered enums cannot say."""
 
 
-async def refused_with(scene: Scene, broken: Json, gist: str) -> str:
-    text = (await scene.door.upload(broken)).refused("upload", "bad-request")
+async def refused_with(context: CaseContext, broken: Json, gist: str) -> str:
+    text = (await context.door.upload(broken)).refused("upload", "bad-request")
     contains("text", text, gist)
     return text
 
 
 def _rule(name: str, broken: Json, gist: str) -> None:
-    async def run(scene: Scene) -> None:
-        await refused_with(scene, broken, gist)
+    async def run(context: CaseContext) -> None:
+        await refused_with(context, broken, gist)
 
     add(f"3.5 {name}", run=run, over=REST if name in ONLY_IN_JSON else BOTH, shown_by="RULES")
 
@@ -116,35 +116,35 @@ for name, (broken, gist) in {**RULES, **ONLY_IN_JSON}.items():
 
 
 @shows("3.5 rule-1-long", "3.1 id")
-async def length_of_an_id(scene: Scene) -> None:
+async def length_of_an_id(context: CaseContext) -> None:
     longest = (fresh_id() + "A-z_0:" + "x" * 256)[:256]
     same(
         "version of the longest id",
-        (await scene.door.upload(document(longest, END))).ok("upload")["version"],
+        (await context.door.upload(document(longest, END))).ok("upload")["version"],
         1,
     )
-    text = await refused_with(scene, document(longest + "x", END), "too long")
+    text = await refused_with(context, document(longest + "x", END), "too long")
     contains("text", text, "257")
 
 
 @shows("3.5 rule-3", "3.1 steps")
-async def no_steps(scene: Scene) -> None:
-    text = await refused_with(scene, {"id": "r", "name": "r", "steps": []}, "steps must not be empty")
+async def no_steps(context: CaseContext) -> None:
+    text = await refused_with(context, {"id": "r", "name": "r", "steps": []}, "steps must not be empty")
     holds("checking stops there", "END" not in text, text)
 
 
 @shows("3.5 all-at-once")
-async def every_violation(scene: Scene) -> None:
+async def every_violation(context: CaseContext) -> None:
     broken = document("not an id", service("a", "ghost", name=""), wait("w", None), name="")
-    text = (await scene.door.upload(broken)).refused("upload", "bad-request")
+    text = (await context.door.upload(broken)).refused("upload", "bad-request")
     for gist in ("id must match", "name is required", "step a: name is required", "references unknown step",
                  "nextStep is required", "unreachable", "no END step"):  # fmt: skip
         contains("text", text, gist)
 
 
 @shows("3.5 expressions-later")
-async def syntax_is_met_at_run_time(scene: Scene) -> None:
-    instance = await scene.door.run(decision("d", {"this is ) no expression": "end"}), END)
+async def syntax_is_met_at_run_time(context: CaseContext) -> None:
+    instance = await context.door.run(decision("d", {"this is ) no expression": "end"}), END)
     same("status", instance["status"], "FAILED")
 
 
@@ -152,26 +152,26 @@ async def syntax_is_met_at_run_time(scene: Scene) -> None:
 
 
 @shows("3.1 version", "3.1 name", "3.1 description", "3.1 metadata", "3.2 description", "3.2 delegate-class")
-async def kept_and_assigned(scene: Scene) -> None:
+async def kept_and_assigned(context: CaseContext) -> None:
     id = fresh_id()
     told = document(
         id, service("a", description="step's", delegateClass="x.Y"), END,
         name="its name", description="its own", metadata={"a": [{"b": None}]},
     )  # fmt: skip
-    same("version", (await scene.door.upload({**told, "version": 42})).ok("upload")["version"], 1)
-    same("definition", (await scene.door.definition(id)).ok("get"), {**told, "version": 1})
+    same("version", (await context.door.upload({**told, "version": 42})).ok("upload")["version"], 1)
+    same("definition", (await context.door.definition(id)).ok("get"), {**told, "version": 1})
 
 
 @shows("3.2 id")
-async def any_step_id(scene: Scene) -> None:
+async def any_step_id(context: CaseContext) -> None:
     odd = "step: one/two \u00fc " + "x" * 300
-    instance = await scene.door.run(wait(odd), END)
+    instance = await context.door.run(wait(odd), END)
     same("currentStepIds", instance["currentStepIds"], [odd])
 
 
 @shows("3.2 types")
-async def the_eight_types(scene: Scene) -> None:
-    door = scene.door
+async def the_eight_types(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(
         transformation("t", {"x": 1}, "d"), decision("d", {"x == 1": "g"}), fork("g", ["a", "u"], "j"),
         service("a", "j"), user_task("u", "w"), wait("w", "j"), join("j"), END,
@@ -186,68 +186,68 @@ async def the_eight_types(scene: Scene) -> None:
 
 
 @shows("3.2 conditional-precedence")
-async def conditions_of_parked_steps(scene: Scene) -> None:
+async def conditions_of_parked_steps(context: CaseContext) -> None:
     ways = {"way == 1": "w"}
-    task = await scene.door.run(user_task("u", "x", conditionalNextSteps=ways), wait("x"), wait("w"), END)
-    (await scene.door.user_task(task["id"], "u", {"way": 1})).ok("user task")
-    await scene.door.status_is(task, "WAITING", ["w"])
-    parked = await scene.door.run(wait("u", "x", conditionalNextSteps=ways), wait("x"), wait("w"), END)
-    (await scene.door.signal(parked["id"], "u", {"way": 1})).ok("signal")
-    await scene.door.status_is(parked, "WAITING", ["w"])
+    task = await context.door.run(user_task("u", "x", conditionalNextSteps=ways), wait("x"), wait("w"), END)
+    (await context.door.user_task(task["id"], "u", {"way": 1})).ok("user task")
+    await context.door.status_is(task, "WAITING", ["w"])
+    parked = await context.door.run(wait("u", "x", conditionalNextSteps=ways), wait("x"), wait("w"), END)
+    (await context.door.signal(parked["id"], "u", {"way": 1})).ok("signal")
+    await context.door.status_is(parked, "WAITING", ["w"])
 
 
 @shows("3.2 next-step")
-async def task_without_next_step(scene: Scene) -> None:
-    instance = await scene.door.run(user_task("u", None, boundaryEvents=[ALARM]), END)
-    (await scene.door.user_task(instance["id"], "u")).ok("user task")
-    await scene.door.status_is(instance, "ACTIVE", [])
+async def task_without_next_step(context: CaseContext) -> None:
+    instance = await context.door.run(user_task("u", None, boundaryEvents=[ALARM]), END)
+    (await context.door.user_task(instance["id"], "u")).ok("user task")
+    await context.door.status_is(instance, "ACTIVE", [])
 
 
 @shows("3.2 transformations", "3.2 parallel")
-async def enough_of_each(scene: Scene) -> None:
-    await refused_with(scene, *RULES["rule-11-empty"])
-    await refused_with(scene, *RULES["rule-13-branches"])
+async def enough_of_each(context: CaseContext) -> None:
+    await refused_with(context, *RULES["rule-11-empty"])
+    await refused_with(context, *RULES["rule-13-branches"])
 
 
 @shows("3.2 join-step-type")
-async def join_step_of_another_type(scene: Scene) -> None:
+async def join_step_of_another_type(context: CaseContext) -> None:
     broken = document(
         "r", fork("g", ["a", "b"], "c"), service("a", "c"), service("b", "c"), service("c"), END
     )
-    await refused_with(scene, broken, "JOIN_GATEWAY")
+    await refused_with(context, broken, "JOIN_GATEWAY")
 
 
 @shows("3.2 job-type-label")
-async def label_of_a_user_task(scene: Scene) -> None:
-    instance = await scene.door.run(user_task("u", jobType="u"), END)
+async def label_of_a_user_task(context: CaseContext) -> None:
+    instance = await context.door.run(user_task("u", jobType="u"), END)
     same("status", instance["status"], "WAITING")
-    same("jobs", await scene.door.jobs(instance["definitionId"], "u"), [])
+    same("jobs", await context.door.jobs(instance["definitionId"], "u"), [])
 
 
 @shows("3.2 retry-count")
-async def retry_counts(scene: Scene) -> None:
-    instance = await scene.door.run(service("a"), END)
-    same("by default", (await scene.door.lease(instance, "a"))["retriesRemaining"], 0)
-    await refused_with(scene, document("r", service("a", retryCount=-1), END), "retryCount")
+async def retry_counts(context: CaseContext) -> None:
+    instance = await context.door.run(service("a"), END)
+    same("by default", (await context.door.lease(instance, "a"))["retriesRemaining"], 0)
+    await refused_with(context, document("r", service("a", retryCount=-1), END), "retryCount")
 
 
 @shows("3.3 type", over=REST)
-async def timers_only(scene: Scene) -> None:
-    await refused_with(scene, *ONLY_IN_JSON["rule-15-type"])
+async def timers_only(context: CaseContext) -> None:
+    await refused_with(context, *ONLY_IN_JSON["rule-15-type"])
 
 
 @shows("3.3 target")
-async def target_is_an_edge(scene: Scene) -> None:
-    await scene.door.define(
+async def target_is_an_edge(context: CaseContext) -> None:
+    await context.door.define(
         wait("w", boundaryEvents=[timer("PT1H", "late", interrupting=True)]), wait("late"), END
     )
-    await refused_with(scene, *RULES["rule-14-boundary"])
+    await refused_with(context, *RULES["rule-14-boundary"])
 
 
 def _durations(name: str, values: tuple[str, ...]) -> None:
-    async def run(scene: Scene) -> None:
+    async def run(context: CaseContext) -> None:
         for value in values:
-            (await scene.door.upload(_with(ALARM | {"duration": value}))).refused(
+            (await context.door.upload(_with(ALARM | {"duration": value}))).refused(
                 f"duration {value}", "bad-request"
             )
 
@@ -265,43 +265,43 @@ for name, values in DURATIONS.items():
 
 
 @shows("3.4 required")
-async def job_type_is_required(scene: Scene) -> None:
-    await refused_with(scene, *RULES["rule-9"])
+async def job_type_is_required(context: CaseContext) -> None:
+    await refused_with(context, *RULES["rule-9"])
 
 
 # -- versions
 
 
 @shows("3.6 new", "3.6 different", "3.6 older")
-async def versions_count_up(scene: Scene) -> None:
+async def versions_count_up(context: CaseContext) -> None:
     id = fresh_id()
     documents = [document(id, END, description=text) for text in ("first", "second", "first", "third")]
-    got = [(await scene.door.upload(each)).ok("upload")["version"] for each in documents]
+    got = [(await context.door.upload(each)).ok("upload")["version"] for each in documents]
     same("versions", got, [1, 2, 1, 3])
-    same("the latest", (await scene.door.definition(id)).ok("get")["description"], "third")
+    same("the latest", (await context.door.definition(id)).ok("get")["description"], "third")
 
 
 @shows("3.6 equal", over=REST)
-async def equal_content(scene: Scene) -> None:
+async def equal_content(context: CaseContext) -> None:
     id = fresh_id()
-    first = (await scene.rest.send("POST", "/v1/definitions", document(id, END))).ok("upload")
+    first = (await context.rest.send("POST", "/v1/definitions", document(id, END))).ok("upload")
     shuffled = f'{{ "steps":[{{"type":"END", "name" : "end","id":"end"}}] ,\n"name":"{id}","id":"{id}"}}'
-    again = (await scene.rest.send("POST", "/v1/definitions", shuffled.encode())).ok("upload")
+    again = (await context.rest.send("POST", "/v1/definitions", shuffled.encode())).ok("upload")
     same("summary", again, first)
-    same("versions stored", (await scene.door.definition(id)).ok("get")["version"], 1)
+    same("versions stored", (await context.door.definition(id)).ok("get")["version"], 1)
 
 
 @shows("3.6 at-once")
-async def uploads_at_once(scene: Scene) -> None:
+async def uploads_at_once(context: CaseContext) -> None:
     id = fresh_id()
     documents = [document(id, END, description=str(number)) for number in range(6)]
-    answers = await asyncio.gather(*(scene.door.upload(each) for each in documents))
+    answers = await asyncio.gather(*(context.door.upload(each) for each in documents))
     same("versions", sorted(answer.ok("upload")["version"] for answer in answers), [1, 2, 3, 4, 5, 6])
 
 
 @shows("3.6 pinned")
-async def an_instance_keeps_its_version(scene: Scene) -> None:
-    instance = await scene.door.run(wait("w", "old"), wait("old"), END)
-    await scene.door.define(wait("w", "new"), wait("new"), END, id=instance["definitionId"])
-    (await scene.door.signal(instance["id"], "w")).ok("signal")
-    await scene.door.status_is(instance, "WAITING", ["old"])
+async def an_instance_keeps_its_version(context: CaseContext) -> None:
+    instance = await context.door.run(wait("w", "old"), wait("old"), END)
+    await context.door.define(wait("w", "new"), wait("new"), END, id=instance["definitionId"])
+    (await context.door.signal(instance["id"], "w")).ok("signal")
+    await context.door.status_is(instance, "WAITING", ["old"])

@@ -10,9 +10,9 @@ from engine_on_trial import rows
 from workflow import END, Json, document, service, user_task, wait
 
 from suite.case import REST, Need, add, contains, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import fresh_id
 from suite.doors.rest import signal_path, task_path
-from suite.scene import Scene
 
 XML = {"Content_Type": "application/xml"}
 
@@ -68,8 +68,8 @@ def body_of(answer: Answer) -> Json:
 
 
 def _refused(row: str, call: Call, status: int, code: str) -> None:
-    async def run(scene: Scene) -> None:
-        refusal(await scene.rest.raw(*call), status, code)
+    async def run(context: CaseContext) -> None:
+        refusal(await context.rest.raw(*call), status, code)
 
     add(row, run=run, over=REST, shown_by="REFUSALS")
 
@@ -79,8 +79,8 @@ for key, expected in REFUSALS.items():
 
 
 def _told(row: str, call: Call, text: str) -> None:
-    async def run(scene: Scene) -> None:
-        contains("text", refusal(await scene.rest.raw(*call), 400, "bad-request"), text)
+    async def run(context: CaseContext) -> None:
+        contains("text", refusal(await context.rest.raw(*call), 400, "bad-request"), text)
 
     add(row, run=run, over=REST, shown_by="TEXTS")
 
@@ -92,100 +92,100 @@ for key, told in TEXTS.items():
 # -- successes
 
 
-async def _answered(scene: Scene, call: Call, status: int) -> Json:
-    answer = await scene.rest.raw(*call)
+async def _answered(context: CaseContext, call: Call, status: int) -> Json:
+    answer = await context.rest.raw(*call)
     same("status", answer.status, status)
     return body_of(answer)
 
 
-async def _no_content(scene: Scene, call: Call) -> None:
-    answer = await scene.rest.raw(*call)
+async def _no_content(context: CaseContext, call: Call) -> None:
+    answer = await context.rest.raw(*call)
     same("status and body", (answer.status, answer.body), (204, b""))
 
 
 @shows("1.1 upload-201", "1.1 content-type", over=REST)
-async def upload(scene: Scene) -> None:
+async def upload(context: CaseContext) -> None:
     id = fresh_id()
-    summary = await _answered(scene, Call("POST", "/v1/definitions", document(id, END)), 201)
+    summary = await _answered(context, Call("POST", "/v1/definitions", document(id, END)), 201)
     same("id", summary["id"], id)
 
 
 @shows("1.1 list-200", over=REST)
-async def list_of_definitions(scene: Scene) -> None:
-    id = await scene.door.define(END)
-    page = await _answered(scene, Call("GET", f"/v1/definitions?keyword={id}"), 200)
+async def list_of_definitions(context: CaseContext) -> None:
+    id = await context.door.define(END)
+    page = await _answered(context, Call("GET", f"/v1/definitions?keyword={id}"), 200)
     same("ids in items", [item["id"] for item in page["items"]], [id])
 
 
 @shows("1.1 definition-200", "1.1 version-200", over=REST)
-async def one_definition(scene: Scene) -> None:
-    id = await scene.door.define(END)
-    await scene.door.define(END, id=id, description="changed")
-    same("latest", (await _answered(scene, Call("GET", f"/v1/definitions/{id}"), 200))["version"], 2)
-    first = await _answered(scene, Call("GET", f"/v1/definitions/{id}/versions/1"), 200)
+async def one_definition(context: CaseContext) -> None:
+    id = await context.door.define(END)
+    await context.door.define(END, id=id, description="changed")
+    same("latest", (await _answered(context, Call("GET", f"/v1/definitions/{id}"), 200))["version"], 2)
+    first = await _answered(context, Call("GET", f"/v1/definitions/{id}/versions/1"), 200)
     same("version 1", (first["version"], "description" in first), (1, False))
 
 
 @shows("1.1 start-201", "1.1 instance-200", "1.1 instances-200", "1.1 history-200", over=REST)
-async def an_instance(scene: Scene) -> None:
-    id = await scene.door.define(wait("w"), END)
-    started = await _answered(scene, Call("POST", "/v1/instances", {"definitionId": id}), 201)
+async def an_instance(context: CaseContext) -> None:
+    id = await context.door.define(wait("w"), END)
+    started = await _answered(context, Call("POST", "/v1/instances", {"definitionId": id}), 201)
     path = f"/v1/instances/{started['id']}"
-    same("read again", await _answered(scene, Call("GET", path), 200), started)
-    page = await _answered(scene, Call("GET", f"/v1/instances?definitionId={id}"), 200)
+    same("read again", await _answered(context, Call("GET", path), 200), started)
+    page = await _answered(context, Call("GET", f"/v1/instances?definitionId={id}"), 200)
     same("items", page["items"], [started])
-    history = await _answered(scene, Call("GET", f"{path}/history"), 200)
+    history = await _answered(context, Call("GET", f"{path}/history"), 200)
     same("steps in items", [item["stepId"] for item in history["items"]], ["w"])
 
 
 @shows("1.1 cancel-200", "1.1 cancel-409", over=REST)
-async def a_cancel(scene: Scene) -> None:
-    path = f"/v1/instances/{(await scene.door.run(wait('w'), END))['id']}/cancel"
-    same("status", (await _answered(scene, Call("POST", path), 200))["status"], "CANCELLED")
-    refusal(await scene.rest.raw("POST", path), 409, "conflict")
+async def a_cancel(context: CaseContext) -> None:
+    path = f"/v1/instances/{(await context.door.run(wait('w'), END))['id']}/cancel"
+    same("status", (await _answered(context, Call("POST", path), 200))["status"], "CANCELLED")
+    refusal(await context.rest.raw("POST", path), 409, "conflict")
 
 
 @shows("1.1 poll-200", "1.1 complete-204", "1.1 complete-409", over=REST)
-async def a_completed_job(scene: Scene) -> None:
-    id = await scene.door.define(service("a"), END)
-    await scene.door.begin(id)
+async def a_completed_job(context: CaseContext) -> None:
+    id = await context.door.define(service("a"), END)
+    await context.door.begin(id)
     poll = Call("POST", "/v1/jobs/poll", {"workerId": "w", "jobTypes": [f"{id}.a"]})
-    jobs = (await _answered(scene, poll, 200))["jobs"]
+    jobs = (await _answered(context, poll, 200))["jobs"]
     same("number of jobs", len(jobs), 1)
     path = f"/v1/jobs/{jobs[0]['id']}/complete"
-    refusal(await scene.rest.raw("POST", path, {"workerId": "another"}), 409, "conflict")
-    await _no_content(scene, Call("POST", path, {"workerId": "w"}))
+    refusal(await context.rest.raw("POST", path, {"workerId": "another"}), 409, "conflict")
+    await _no_content(context, Call("POST", path, {"workerId": "w"}))
 
 
 @shows("1.1 fail-204", over=REST)
-async def a_failed_job(scene: Scene) -> None:
-    instance = await scene.door.run(service("a"), END)
-    job = await scene.door.lease(instance, "a")
-    await _no_content(scene, Call("POST", f"/v1/jobs/{job['id']}/fail", {"workerId": "w"}))
+async def a_failed_job(context: CaseContext) -> None:
+    instance = await context.door.run(service("a"), END)
+    job = await context.door.lease(instance, "a")
+    await _no_content(context, Call("POST", f"/v1/jobs/{job['id']}/fail", {"workerId": "w"}))
 
 
 @shows("1.1 user-task-204", "1.1 user-task-400", "1.1 user-task-409", over=REST)
-async def a_user_task(scene: Scene) -> None:
-    path = task_path((await scene.door.run(user_task("u"), END))["id"], "u")
-    refusal(await scene.rest.raw("POST", path, BROKEN), 400, "bad-request")
-    await _no_content(scene, Call("POST", path, {}))
-    refusal(await scene.rest.raw("POST", path, {}), 409, "conflict")
+async def a_user_task(context: CaseContext) -> None:
+    path = task_path((await context.door.run(user_task("u"), END))["id"], "u")
+    refusal(await context.rest.raw("POST", path, BROKEN), 400, "bad-request")
+    await _no_content(context, Call("POST", path, {}))
+    refusal(await context.rest.raw("POST", path, {}), 409, "conflict")
 
 
 @shows("1.1 signal-204", "1.1 signal-400", "1.1 signal-409", over=REST)
-async def a_signal(scene: Scene) -> None:
-    path = signal_path((await scene.door.run(wait("w"), END))["id"], "w")
-    refusal(await scene.rest.raw("POST", path, BROKEN), 400, "bad-request")
-    await _no_content(scene, Call("POST", path, {}))
-    refusal(await scene.rest.raw("POST", path, {}), 409, "conflict")
+async def a_signal(context: CaseContext) -> None:
+    path = signal_path((await context.door.run(wait("w"), END))["id"], "w")
+    refusal(await context.rest.raw("POST", path, BROKEN), 400, "bad-request")
+    await _no_content(context, Call("POST", path, {}))
+    refusal(await context.rest.raw("POST", path, {}), 409, "conflict")
 
 
 # -- paths and verbs
 
 
 @shows("1.1 healthz-200", over=REST)
-async def healthz(scene: Scene) -> None:
-    answer = await scene.rest.raw("GET", "/healthz")
+async def healthz(context: CaseContext) -> None:
+    answer = await context.rest.raw("GET", "/healthz")
     same(
         "status, body and type",
         (answer.status, answer.body, answer.headers.get("Content-Type")),
@@ -194,67 +194,67 @@ async def healthz(scene: Scene) -> None:
 
 
 @shows("1.1 unknown-path", "1.1 no-metrics", over=REST)
-async def unknown_paths(scene: Scene) -> None:
+async def unknown_paths(context: CaseContext) -> None:
     for path in ("/", "/v1", "/v1/ghosts", "/metrics", "/v1/instances/x/y"):
-        answer = await scene.rest.raw("GET", path)
+        answer = await context.rest.raw("GET", path)
         same(f"status of {path}", answer.status, 404)
         same(f"type of {path}", answer.headers.get("Content-Type", "").partition(";")[0], "text/plain")
         same(f"body of {path}", answer.body.strip(), b"404 page not found")
 
 
 @shows("1.1 wrong-verb", over=REST)
-async def wrong_verbs(scene: Scene) -> None:
+async def wrong_verbs(context: CaseContext) -> None:
     for method, path in (("DELETE", "/v1/definitions"), ("GET", "/v1/jobs/poll"), ("POST", "/healthz")):
-        answer = await scene.rest.raw(method, path)
+        answer = await context.rest.raw(method, path)
         same(f"{method} {path}", (answer.status, answer.body), (405, b""))
 
 
 @shows("1.1 encoded-ids", over=REST)
-async def encoded_ids(scene: Scene) -> None:
+async def encoded_ids(context: CaseContext) -> None:
     id = f"{fresh_id()}::x"
-    await scene.door.define(user_task("p q", "r/s"), wait("r/s"), END, id=id)
-    instance = await scene.door.begin(id)
+    await context.door.define(user_task("p q", "r/s"), wait("r/s"), END, id=id)
+    instance = await context.door.begin(id)
     for spelling in (id, id.replace(":", "%3A")):
-        answer = await scene.rest.raw("GET", f"/v1/definitions/{spelling}/versions/1")
+        answer = await context.rest.raw("GET", f"/v1/definitions/{spelling}/versions/1")
         same(f"status of {spelling}", answer.status, 200)
     path = f"/v1/instances/%{ord(instance['id'][0]):02X}{instance['id'][1:]}"
-    same("status of an instance", (await scene.rest.raw("GET", path)).status, 200)
-    same("user task", (await scene.rest.raw("POST", f"{path}/user-tasks/p%20q/complete")).status, 204)
-    same("signal", (await scene.rest.raw("POST", f"{path}/signals/r%2Fs")).status, 204)
+    same("status of an instance", (await context.rest.raw("GET", path)).status, 200)
+    same("user task", (await context.rest.raw("POST", f"{path}/user-tasks/p%20q/complete")).status, 204)
+    same("signal", (await context.rest.raw("POST", f"{path}/signals/r%2Fs")).status, 204)
 
 
 # -- errors
 
 
 @shows("1.2 keys", "1.2 bad-request", "1.2 not-found", "1.2 conflict", over=REST)
-async def error_bodies(scene: Scene) -> None:
-    instance = await scene.door.run(END)
+async def error_bodies(context: CaseContext) -> None:
+    instance = await context.door.run(END)
     for call, status, code in (
         (Call("POST", "/v1/instances", {}), 400, "bad-request"),
         (Call("GET", "/v1/instances/no-such"), 404, "not-found"),
         (Call("POST", f"/v1/instances/{instance['id']}/cancel"), 409, "conflict"),
     ):
-        answer = await scene.rest.raw(*call)
+        answer = await context.rest.raw(*call)
         reason = refusal(answer, status, code)
         same("message, beside reason", body_of(answer).get("message"), reason)
         holds("see is left out", "see" not in body_of(answer), answer.body)
 
 
 @shows("1.1 upload-415", "1.2 unsupported-format", over=REST)
-async def an_xml_upload(scene: Scene) -> None:
-    answer = await scene.rest.raw("POST", "/v1/definitions", b"<bpmn/>", **XML)
+async def an_xml_upload(context: CaseContext) -> None:
+    answer = await context.rest.raw("POST", "/v1/definitions", b"<bpmn/>", **XML)
     refusal(answer, 415, "unsupported-format")
 
 
 @shows("1.2 parse-error", over=REST)
-async def parse_error(scene: Scene) -> None:
-    text = refusal(await scene.rest.raw("POST", "/v1/definitions", BROKEN), 400, "bad-request")
+async def parse_error(context: CaseContext) -> None:
+    text = refusal(await context.rest.raw("POST", "/v1/definitions", BROKEN), 400, "bad-request")
     holds('the text begins "parse error:"', text.startswith("parse error:"), text)
 
 
 @shows("1.2 validation-error", over=REST)
-async def validation_error(scene: Scene) -> None:
-    answer = await scene.rest.raw("POST", "/v1/definitions", {"id": "no id", "steps": []})
+async def validation_error(context: CaseContext) -> None:
+    answer = await context.rest.raw("POST", "/v1/definitions", {"id": "no id", "steps": []})
     first, *rules = refusal(answer, 400, "bad-request").splitlines()
     holds('the text begins "validation error:"', first.startswith("validation error:"), first)
     said = "\n".join([first, *rules])
@@ -266,16 +266,16 @@ async def validation_error(scene: Scene) -> None:
 
 
 @shows("1.8 readyz", over=REST)
-async def readyz(scene: Scene) -> None:
-    same("status", (await scene.rest.raw("GET", "/readyz")).status, 200)
+async def readyz(context: CaseContext) -> None:
+    same("status", (await context.rest.raw("GET", "/readyz")).status, 200)
 
 
 @shows("1.8 schema-current", "1.8 alive", over=REST, needs=[Need.BOOT])
-async def healthz_and_the_database(scene: Scene) -> None:
-    booted = await scene.boots.serving()
+async def healthz_and_the_database(context: CaseContext) -> None:
+    booted = await context.boots.serving()
     schema = await rows(booted.dsn, "SELECT version, dirty FROM schema_migrations")
     same("rows of schema_migrations", len(schema), 1)
     holds("version 9 at least, not dirty", schema[0]["version"] >= 9 and not schema[0]["dirty"], schema)
-    await scene.boots.drop(booted)
+    await context.boots.drop(booted)
     same("status of /readyz without its database", (await booted.rest.raw("GET", "/readyz")).status, 503)
     same("status of /healthz without its database", (await booted.rest.raw("GET", "/healthz")).status, 200)

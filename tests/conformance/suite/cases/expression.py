@@ -10,8 +10,8 @@ from workflow import END, Json, decision, transformation, wait
 
 from suite import contract
 from suite.case import REST, add, contains, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import Door
-from suite.scene import Scene
 
 ERROR = object()
 Example = tuple[str, Mapping[str, Any], Any]
@@ -42,9 +42,9 @@ async def evaluated(door: Door, expression: str, variables: Mapping[str, Any], e
 
 
 def _example(row: contract.Row) -> None:
-    async def run(scene: Scene) -> None:
+    async def run(context: CaseContext) -> None:
         data = row.data
-        await evaluated(scene.door, data["expression"], data["variables"], data.get("result", ERROR))
+        await evaluated(context.door, data["expression"], data["variables"], data.get("result", ERROR))
 
     add(row.key, run=run, shown_by=evaluated.__name__)
 
@@ -109,9 +109,9 @@ RULES: Mapping[str, Sequence[Example]] = {
 
 
 def _rule(key: str, examples: Sequence[Example]) -> None:
-    async def run(scene: Scene) -> None:
+    async def run(context: CaseContext) -> None:
         for example in examples:
-            await evaluated(scene.door, *example)
+            await evaluated(context.door, *example)
 
     add(key, run=run, shown_by="RULES")
 
@@ -121,8 +121,8 @@ for key, examples in RULES.items():
 
 
 @shows("4.3 division-by-zero")
-async def reason_of_a_division(scene: Scene) -> None:
-    instance = await scene.door.run(transformation("t", {"x": "${1 / 0}"}), END)
+async def reason_of_a_division(context: CaseContext) -> None:
+    instance = await context.door.run(transformation("t", {"x": "${1 / 0}"}), END)
     same("status", instance["status"], "FAILED")
     contains("reason", instance["failureReason"].lower(), "zero")
 
@@ -131,12 +131,12 @@ async def reason_of_a_division(scene: Scene) -> None:
 
 
 @shows("4.4 declaration-order", over=REST)
-async def first_true_branch(scene: Scene) -> None:
+async def first_true_branch(context: CaseContext) -> None:
     names = ("zebra", "apple", "mango", "10", "9")
     for first in names:
         order = [first, *(name for name in names if name != first)]
         ways = {f"'{name}' == '{name}'": name for name in order}
-        instance = await scene.door.run(decision("d", ways), *(wait(name) for name in names), END)
+        instance = await context.door.run(decision("d", ways), *(wait(name) for name in names), END)
         same(f"step after {order}", instance["currentStepIds"], [first])
 
 
@@ -147,46 +147,48 @@ async def _decided(door: Door, ways: Mapping[str, str], variables: Json | None =
 
 
 @shows("4.4 error-at-once", over=REST)
-async def later_branches_are_not_tried(scene: Scene) -> None:
+async def later_branches_are_not_tried(context: CaseContext) -> None:
     for broken in ("ghost == 1", "5"):
-        instance = await _decided(scene.door, {broken: "a", "true": "b"})
+        instance = await _decided(context.door, {broken: "a", "true": "b"})
         same(f"status after {broken}", instance["status"], "FAILED")
 
 
 @shows("4.4 default", over=REST)
-async def default_branch(scene: Scene) -> None:
-    same("step", (await _decided(scene.door, {"n > 5": "a", "true": "b"}, {"n": 1}))["currentStepIds"], ["b"])
+async def default_branch(context: CaseContext) -> None:
+    same(
+        "step", (await _decided(context.door, {"n > 5": "a", "true": "b"}, {"n": 1}))["currentStepIds"], ["b"]
+    )
 
 
 @shows("4.4 no-match")
-async def no_branch(scene: Scene) -> None:
-    instance = await _decided(scene.door, {"n > 5": "a", "n > 6": "b"}, {"n": 1})
+async def no_branch(context: CaseContext) -> None:
+    instance = await _decided(context.door, {"n > 5": "a", "n > 6": "b"}, {"n": 1})
     same("status", instance["status"], "FAILED")
     contains("reason", instance["failureReason"], "DecisionNoBranchMatched")
 
 
 @shows("4.4 reason-error")
-async def reason_of_an_error(scene: Scene) -> None:
-    instance = await _decided(scene.door, {"ghost == 1": "a"})
+async def reason_of_an_error(context: CaseContext) -> None:
+    instance = await _decided(context.door, {"ghost == 1": "a"})
     reason = instance.get("failureReason", "")
     holds('the reason begins "expression eval error: "', reason.startswith("expression eval error: "), reason)
 
 
 @shows("4.4 reason-not-bool")
-async def reason_of_another_type(scene: Scene) -> None:
-    reason = (await _decided(scene.door, {"n + 1": "a"}, {"n": 1})).get("failureReason")
+async def reason_of_another_type(context: CaseContext) -> None:
+    reason = (await _decided(context.door, {"n + 1": "a"}, {"n": 1})).get("failureReason")
     contains("reason", reason, "n + 1")
     contains("reason", reason, "not bool")
 
 
 @shows("4.4 step-failed")
-async def failed_decision(scene: Scene) -> None:
+async def failed_decision(context: CaseContext) -> None:
     """The start itself is answered well; so is a signal that leads there."""
-    at_once = await _decided(scene.door, {"ghost == 1": "a"})
-    later = await scene.door.run(wait("w", "d"), decision("d", {"ghost == 1": "end"}), END)
-    (await scene.door.signal(later["id"], "w")).ok("signal")
-    for instance in (at_once, await scene.door.read(later)):
-        step = (await scene.door.trail(instance))[-1]
+    at_once = await _decided(context.door, {"ghost == 1": "a"})
+    later = await context.door.run(wait("w", "d"), decision("d", {"ghost == 1": "end"}), END)
+    (await context.door.signal(later["id"], "w")).ok("signal")
+    for instance in (at_once, await context.door.read(later)):
+        step = (await context.door.trail(instance))[-1]
         same("the decision's row", (step["stepId"], step["status"], step["failureReason"]),
              ("d", "FAILED", instance["failureReason"]))  # fmt: skip
 
@@ -199,45 +201,47 @@ async def _transformed(door: Door, changes: Mapping[str, Any], variables: Json |
 
 
 @shows("4.5 literal")
-async def literals(scene: Scene) -> None:
+async def literals(context: CaseContext) -> None:
     values = {"n": 1.5, "b": False, "none": None, "list": [1, "${1 + 1}"], "object": {"deep": "${ghost}"}}
-    same("variables", (await _transformed(scene.door, values))["variables"], values)
+    same("variables", (await _transformed(context.door, values))["variables"], values)
 
 
 @shows("4.5 plain-string")
-async def plain_strings(scene: Scene) -> None:
+async def plain_strings(context: CaseContext) -> None:
     values = {"a": "text", "b": "${open", "c": "closed}", "d": "x ${1}", "e": "${1} x", "f": ""}
-    same("variables", (await _transformed(scene.door, values))["variables"], values)
+    same("variables", (await _transformed(context.door, values))["variables"], values)
 
 
 @shows("4.5 now")
-async def now(scene: Scene) -> None:
+async def now(context: CaseContext) -> None:
     for text in ("${now()}", "${ now() }"):
-        value = (await _transformed(scene.door, {"at": text}))["variables"].get("at")
+        value = (await _transformed(context.door, {"at": text}))["variables"].get("at")
         holds("whole seconds, Z", re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", str(value)), value)
 
 
 @shows("4.5 expression")
-async def any_type(scene: Scene) -> None:
-    instance = await _transformed(scene.door, {"x": "${a}", "y": "${b.c}"}, {"a": [1, {"k": None}], "b": {}})
+async def any_type(context: CaseContext) -> None:
+    instance = await _transformed(
+        context.door, {"x": "${a}", "y": "${b.c}"}, {"a": [1, {"k": None}], "b": {}}
+    )
     same("x and y", (instance["variables"]["x"], instance["variables"]["y"]), ([1, {"k": None}], None))
 
 
 @shows("4.5 interpolation", "4.5 error")
-async def interpolation(scene: Scene) -> None:
-    instance = await _transformed(scene.door, {"a": 1, "b": "${n} and ${n}"}, {"n": 1})
+async def interpolation(context: CaseContext) -> None:
+    instance = await _transformed(context.door, {"a": 1, "b": "${n} and ${n}"}, {"n": 1})
     same("status", instance["status"], "FAILED")
     contains("reason", instance["failureReason"], 'transformation "b":')
     same("variables", instance["variables"], {"n": 1})
 
 
 @shows("4.5 order", over=REST)
-async def order_of_keys(scene: Scene) -> None:
-    instance = await _transformed(scene.door, {"z": "${n + 1}", "a": "${z + 1}", "m": "${a + z}"}, {"n": 1})
+async def order_of_keys(context: CaseContext) -> None:
+    instance = await _transformed(context.door, {"z": "${n + 1}", "a": "${z + 1}", "m": "${a + z}"}, {"n": 1})
     same("variables", instance["variables"], {"n": 1, "z": 2, "a": 3, "m": 5})
 
 
 @shows("4.5 overwrite")
-async def top_level_only(scene: Scene) -> None:
-    instance = await _transformed(scene.door, {"a": {"new": 1}}, {"a": {"old": 1}, "b": 2})
+async def top_level_only(context: CaseContext) -> None:
+    instance = await _transformed(context.door, {"a": {"new": 1}}, {"a": {"old": 1}, "b": 2})
     same("variables", instance["variables"], {"a": {"new": 1}, "b": 2})

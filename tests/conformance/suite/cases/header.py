@@ -10,8 +10,8 @@ from workflow import END, document, service, step, timer, transformation, wait
 
 from suite.case import REST, Need, holds, same, shows
 from suite.cases.endpoint import refusal
+from suite.context import CaseContext
 from suite.doors import fresh_id
-from suite.scene import Scene
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 PREFLIGHT = {"Origin": "https://any.example", "Access_Control_Request_Method": "POST"}
@@ -19,55 +19,55 @@ CAP_BYTES = 16 * 1024 * 1024
 
 
 @shows("1.3 traceparent", over=REST, needs=[Need.LOG])
-async def traceparent(scene: Scene) -> None:
+async def traceparent(context: CaseContext) -> None:
     trace = f"{TRACE}-{secrets.token_hex(4)}"
-    id = await scene.door.define(service("a"), END)
-    await scene.rest.raw("POST", "/v1/instances", {"definitionId": id}, traceparent=trace)
-    await scene.logged(msg="rest request", traceparent=trace)
-    line = await scene.logged(msg="step dispatched", definition_id=id)
+    id = await context.door.define(service("a"), END)
+    await context.rest.raw("POST", "/v1/instances", {"definitionId": id}, traceparent=trace)
+    await context.logged(msg="rest request", traceparent=trace)
+    line = await context.logged(msg="step dispatched", definition_id=id)
     same("traceparent of what the call did", line.get("traceparent"), trace)
 
 
-async def _remote(scene: Scene, wanted: str, **headers: str) -> None:
+async def _remote(context: CaseContext, wanted: str, **headers: str) -> None:
     trace = f"{TRACE}-{secrets.token_hex(4)}"
-    await scene.rest.raw("GET", "/v1/definitions", traceparent=trace, **headers)
-    remote = (await scene.logged(msg="rest request", traceparent=trace))["remote"]
+    await context.rest.raw("GET", "/v1/definitions", traceparent=trace, **headers)
+    remote = (await context.logged(msg="rest request", traceparent=trace))["remote"]
     holds(f"remote is {wanted}", re.fullmatch(wanted, remote), remote)
 
 
 @shows("1.3 client-true", over=REST, needs=[Need.LOG])
-async def true_client(scene: Scene) -> None:
+async def true_client(context: CaseContext) -> None:
     await _remote(
-        scene, "10.1.1.1", True_Client_IP="10.1.1.1", X_Real_IP="10.2.2.2", X_Forwarded_For="10.3.3.3"
+        context, "10.1.1.1", True_Client_IP="10.1.1.1", X_Real_IP="10.2.2.2", X_Forwarded_For="10.3.3.3"
     )
 
 
 @shows("1.3 client-real", over=REST, needs=[Need.LOG])
-async def real_client(scene: Scene) -> None:
-    await _remote(scene, "10.2.2.2", X_Real_IP="10.2.2.2", X_Forwarded_For="10.3.3.3")
+async def real_client(context: CaseContext) -> None:
+    await _remote(context, "10.2.2.2", X_Real_IP="10.2.2.2", X_Forwarded_For="10.3.3.3")
 
 
 @shows("1.3 client-forwarded", over=REST, needs=[Need.LOG])
-async def forwarded_client(scene: Scene) -> None:
-    await _remote(scene, "10.3.3.3", X_Forwarded_For="10.3.3.3, 10.4.4.4")
+async def forwarded_client(context: CaseContext) -> None:
+    await _remote(context, "10.3.3.3", X_Forwarded_For="10.3.3.3, 10.4.4.4")
 
 
 @shows("1.3 client-socket", over=REST, needs=[Need.LOG])
-async def socket_client(scene: Scene) -> None:
-    await _remote(scene, r".*:\d+")
+async def socket_client(context: CaseContext) -> None:
+    await _remote(context, r".*:\d+")
 
 
 @shows("1.3 cors-origin", over=REST)
-async def any_origin(scene: Scene) -> None:
+async def any_origin(context: CaseContext) -> None:
     for path in ("/v1/definitions", "/v1/instances/no-such", "/no/such/path"):
-        answer = await scene.rest.raw("GET", path, Origin="https://any.example")
+        answer = await context.rest.raw("GET", path, Origin="https://any.example")
         same(f"allowed origin of {path}", answer.headers.get("Access-Control-Allow-Origin"), "*")
         same("credentials", answer.headers.get("Access-Control-Allow-Credentials"), None)
 
 
 @shows("1.3 cors-preflight", over=REST)
-async def preflight(scene: Scene) -> None:
-    answer = await scene.rest.raw("OPTIONS", "/v1/instances", **PREFLIGHT)
+async def preflight(context: CaseContext) -> None:
+    answer = await context.rest.raw("OPTIONS", "/v1/instances", **PREFLIGHT)
     same("status and body", (answer.status, answer.body), (200, b""))
     same("max age", answer.headers.get("Access-Control-Max-Age"), "300")
     for header, wanted in (
@@ -80,51 +80,51 @@ async def preflight(scene: Scene) -> None:
 
 
 @shows("1.3 cors-log", over=REST, needs=[Need.LOG])
-async def unlogged_preflight(scene: Scene) -> None:
+async def unlogged_preflight(context: CaseContext) -> None:
     mark = f"10.9.{secrets.randbelow(256)}.{secrets.randbelow(256)}"
-    await scene.rest.raw("OPTIONS", "/v1/instances", X_Real_IP=mark, **PREFLIGHT)
-    await scene.rest.raw("GET", "/v1/definitions", X_Real_IP=mark)
-    await scene.logged(msg="rest request", remote=mark)
-    lines = scene.log(msg="rest request", remote=mark)
+    await context.rest.raw("OPTIONS", "/v1/instances", X_Real_IP=mark, **PREFLIGHT)
+    await context.rest.raw("GET", "/v1/definitions", X_Real_IP=mark)
+    await context.logged(msg="rest request", remote=mark)
+    lines = context.log(msg="rest request", remote=mark)
     same("methods in the access log", [line["method"] for line in lines], ["GET"])
 
 
 @shows("1.3 content-type-xml", over=REST)
-async def xml(scene: Scene) -> None:
+async def xml(context: CaseContext) -> None:
     for kind in ("application/xml", "text/xml; charset=utf-8"):
-        answer = await scene.rest.raw("POST", "/v1/definitions", b"<bpmn/>", Content_Type=kind)
+        answer = await context.rest.raw("POST", "/v1/definitions", b"<bpmn/>", Content_Type=kind)
         refusal(answer, 415, "unsupported-format")
 
 
 @shows("1.3 content-type-any", over=REST)
-async def any_content_type(scene: Scene) -> None:
+async def any_content_type(context: CaseContext) -> None:
     for kind in ("text/plain", "application/octet-stream", "application/x-www-form-urlencoded"):
         body = json.dumps(document(fresh_id(), END)).encode()
-        answer = await scene.rest.raw("POST", "/v1/definitions", body, Content_Type=kind)
+        answer = await context.rest.raw("POST", "/v1/definitions", body, Content_Type=kind)
         same(f"status with {kind}", answer.status, 201)
 
 
 @shows("1.3 body-size", over=REST)
-async def body_size(scene: Scene) -> None:
+async def body_size(context: CaseContext) -> None:
     body = b'{"definitionId": "no-such", "ignored": "%b"}' % (b"x" * (CAP_BYTES + 1))
-    same("status past the cap", (await scene.rest.raw("POST", "/v1/instances", body)).status, 413)
-    same("status afterwards", (await scene.rest.raw("GET", "/v1/instances/no-such")).status, 404)
+    same("status past the cap", (await context.rest.raw("POST", "/v1/instances", body)).status, 413)
+    same("status afterwards", (await context.rest.raw("GET", "/v1/instances/no-such")).status, 404)
 
 
 @shows("1.3 unknown-fields", over=REST)
-async def unknown_fields(scene: Scene) -> None:
-    id = await scene.door.define(service("a", "w"), wait("w"), END)
+async def unknown_fields(context: CaseContext) -> None:
+    id = await context.door.define(service("a", "w"), wait("w"), END)
     more = {"nobodyKnows": {"this": [1]}}
-    instance = (await scene.door.start({"definitionId": id, **more})).ok("start")
-    (job,) = (await scene.door.poll({"workerId": "w", "jobTypes": [f"{id}.a"], **more})).ok("poll")
-    (await scene.door.complete(job["id"], {"workerId": "w", **more})).ok("complete")
-    (await scene.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
+    instance = (await context.door.start({"definitionId": id, **more})).ok("start")
+    (job,) = (await context.door.poll({"workerId": "w", "jobTypes": [f"{id}.a"], **more})).ok("poll")
+    (await context.door.complete(job["id"], {"workerId": "w", **more})).ok("complete")
+    (await context.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
     path = f"/v1/instances/{instance['id']}/cancel"
-    same("status of cancel", (await scene.rest.raw("POST", path, more)).status, 200)
+    same("status of cancel", (await context.rest.raw("POST", path, more)).status, 200)
 
 
 @shows("1.3 unknown-fields-upload", over=REST)
-async def unknown_fields_of_a_definition(scene: Scene) -> None:
+async def unknown_fields_of_a_definition(context: CaseContext) -> None:
     odd = {"nobodyKnows": 1}
     alarm = timer("PT1H", "end", interrupting=True)
     for what, broken in (
@@ -133,34 +133,36 @@ async def unknown_fields_of_a_definition(scene: Scene) -> None:
         ("in a boundary event", document(fresh_id(), wait("w", boundaryEvents=[alarm | odd]), END)),
         ("in another case", document(fresh_id(), END, Description="x")),
     ):
-        (await scene.door.upload(broken)).refused(f"a field {what}", "bad-request")
+        (await context.door.upload(broken)).refused(f"a field {what}", "bad-request")
 
 
 @shows("1.3 unknown-fields-metadata", over=REST)
-async def unknown_fields_in_metadata(scene: Scene) -> None:
+async def unknown_fields_in_metadata(context: CaseContext) -> None:
     deep = {"nobodyKnows": [{"steps": {"deep": 1}}]}
-    id = await scene.door.define(END, metadata=deep)
-    same("metadata", (await scene.door.definition(id)).ok("definition")["metadata"], deep)
+    id = await context.door.define(END, metadata=deep)
+    same("metadata", (await context.door.definition(id)).ok("definition")["metadata"], deep)
 
 
 @shows("1.3 field-case", over=REST)
-async def field_case(scene: Scene) -> None:
-    id = await scene.door.define(END)
-    text = (await scene.door.start({"DefinitionId": id})).refused("a start with DefinitionId", "bad-request")
+async def field_case(context: CaseContext) -> None:
+    id = await context.door.define(END)
+    text = (await context.door.start({"DefinitionId": id})).refused(
+        "a start with DefinitionId", "bad-request"
+    )
     holds("the field is missing", "definitionId is required" in text, text)
 
 
 @shows("1.3 number-typing", over=REST)
-async def number_typing(scene: Scene) -> None:
-    id = await scene.door.define(END)
+async def number_typing(context: CaseContext) -> None:
+    id = await context.door.define(END)
     start = {"definitionId": id, "definitionVersion": "1"}
-    (await scene.door.start(start)).refused("definitionVersion as a string", "bad-request")
+    (await context.door.start(start)).refused("definitionVersion as a string", "bad-request")
     poll = {"workerId": "w", "jobTypes": ["t"], "maxJobs": "5"}
-    (await scene.door.poll(poll)).refused("maxJobs as a string", "bad-request")
+    (await context.door.poll(poll)).refused("maxJobs as a string", "bad-request")
     odd = document(fresh_id(), step("a", "SERVICE_TASK", "end", jobType="a", retryCount="3"), END)
-    (await scene.door.upload(odd)).refused("retryCount as a string", "bad-request")
+    (await context.door.upload(odd)).refused("retryCount as a string", "bad-request")
     same(
         "a string in variables",
-        (await scene.door.run(transformation("t", {"x": "3"}), END))["variables"],
+        (await context.door.run(transformation("t", {"x": "3"}), END))["variables"],
         {"x": "3"},
     )

@@ -7,13 +7,13 @@ import asyncio
 from workflow import END, decision, document, fork, join, service, transformation
 
 from suite.case import same, shows
+from suite.context import CaseContext
 from suite.doors import fresh_id
-from suite.scene import Scene
 
 
 @shows("5.7 all-branches", "5.7 current-once", "5.7 row-per-arrival")
-async def every_branch(scene: Scene) -> None:
-    door = scene.door
+async def every_branch(context: CaseContext) -> None:
+    door = context.door
     names = ["a", "b", "c"]
     instance = await door.run(
         fork("g", names, "j"), *(service(name, "j") for name in names), join("j", "z"), service("z"), END
@@ -30,8 +30,8 @@ async def every_branch(scene: Scene) -> None:
 
 
 @shows("5.7 long-branches")
-async def branches_of_several_steps(scene: Scene) -> None:
-    door = scene.door
+async def branches_of_several_steps(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(
         fork("g", ["a1", "b1"], "j"), service("a1", "a2"), service("a2", "a3"),
         transformation("a3", {"a": 1}, "j"), service("b1", "b2"), service("b2", "j"), join("j", "z"), service("z"), END,
@@ -45,8 +45,8 @@ async def branches_of_several_steps(scene: Scene) -> None:
 
 
 @shows("5.7 at-once")
-async def branches_at_once(scene: Scene) -> None:
-    door = scene.door
+async def branches_at_once(context: CaseContext) -> None:
+    door = context.door
     names = [f"b{number}" for number in range(6)]
     instance = await door.run(
         fork("g", names, "j"), *(service(name, "j") for name in names), join("j", "z"), service("z"), END
@@ -60,8 +60,8 @@ async def branches_at_once(scene: Scene) -> None:
 
 
 @shows("5.7 loop", "3.5 cycles")
-async def again_in_a_loop(scene: Scene) -> None:
-    door = scene.door
+async def again_in_a_loop(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(
         fork("g", ["a", "b"], "j"), service("a", "j"), service("b", "j"), join("j", "d"),
         decision("d", {"again": "g", "!again": "end"}), END,
@@ -77,8 +77,8 @@ async def again_in_a_loop(scene: Scene) -> None:
 
 
 @shows("5.7 nested")
-async def gateways_inside_gateways(scene: Scene) -> None:
-    door = scene.door
+async def gateways_inside_gateways(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(
         fork("outer", ["inner", "c"], "j1"), fork("inner", ["a", "b"], "j2"), service("a", "j2"), service("b", "j2"),
         join("j2", "d"), service("d", "j1"), service("c", "j1"), join("j1"), END,
@@ -91,6 +91,6 @@ async def gateways_inside_gateways(scene: Scene) -> None:
 
 
 @shows("5.7 join-alone")
-async def a_join_of_nobody(scene: Scene) -> None:
+async def a_join_of_nobody(context: CaseContext) -> None:
     broken = document(fresh_id(), service("a", "j"), join("j"), END)
-    (await scene.door.upload(broken)).refused("a join that no gateway names", "bad-request")
+    (await context.door.upload(broken)).refused("a join that no gateway names", "bad-request")

@@ -9,7 +9,7 @@ from workflow import END, Json, fork, join, service, timer, transformation, user
 
 from suite.case import GRPC, REST, Need, add, holds, same, shows
 from suite.cases.instance import chained_to
-from suite.scene import Scene
+from suite.context import CaseContext
 
 METRICS = [Need.METRICS]
 BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, float("inf")]
@@ -19,51 +19,51 @@ PICKUP_BUCKETS = [
 
 
 async def counted(
-    scene: Scene,
+    context: CaseContext,
     kind: str,
     name: str,
-    act: Callable[[Scene], Awaitable[object]],
+    act: Callable[[CaseContext], Awaitable[object]],
     least: int = 1,
     **labels: str,
 ) -> None:
     """The series is of that kind, and what is done counts at least so much: others may count beside it."""
     sample = f"{name}_count" if kind == "histogram" else name
-    before = (await scene.scrape()).total(sample, **labels)
-    await act(scene)
-    after = await scene.scrape()
+    before = (await context.scrape()).total(sample, **labels)
+    await act(context)
+    after = await context.scrape()
     same(f"type of {name}", after.kinds.get(name), kind)
     grown = after.total(sample, **labels) - before
     holds(f"{sample}{labels or ''} grows by {least} or more", grown >= least, grown)
 
 
-async def _define(scene: Scene) -> None:
-    id = await scene.door.define(END)
-    await scene.door.define(wait("w"), END, id=id)
+async def _define(context: CaseContext) -> None:
+    id = await context.door.define(END)
+    await context.door.define(wait("w"), END, id=id)
 
 
-async def _start(scene: Scene) -> None:
+async def _start(context: CaseContext) -> None:
     """Two: one starts the other."""
-    await scene.door.run(END, **chained_to(await scene.door.define(END)))
+    await context.door.run(END, **chained_to(await context.door.define(END)))
 
 
-async def _fail(scene: Scene, **more: object) -> None:
-    instance = await scene.door.run(service("a", retryCount=1), END)
-    job = await scene.door.lease(instance, "a")
-    (await scene.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
+async def _fail(context: CaseContext, **more: object) -> None:
+    instance = await context.door.run(service("a", retryCount=1), END)
+    job = await context.door.lease(instance, "a")
+    (await context.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
 
 
-async def _retry(scene: Scene) -> None:
-    await _fail(scene, retryable=True)
+async def _retry(context: CaseContext) -> None:
+    await _fail(context, retryable=True)
 
 
-async def _work(scene: Scene) -> None:
-    instance = await scene.door.run(service("a"), END)
-    await scene.door.work_off(instance, "a")
+async def _work(context: CaseContext) -> None:
+    instance = await context.door.run(service("a"), END)
+    await context.door.work_off(instance, "a")
 
 
-async def _poll_for_nothing(scene: Scene) -> None:
+async def _poll_for_nothing(context: CaseContext) -> None:
     for _ in range(3):
-        same("jobs", await scene.door.jobs("nobody's", "a"), [])
+        same("jobs", await context.door.jobs("nobody's", "a"), [])
 
 
 COUNTED = (
@@ -78,9 +78,9 @@ COUNTED = (
 """Series, type, what feeds it, and by how much at least."""
 
 
-def _counted(name: str, kind: str, act: Callable[[Scene], Awaitable[object]], least: int) -> None:
-    async def run(scene: Scene) -> None:
-        await counted(scene, kind, name, act, least)
+def _counted(name: str, kind: str, act: Callable[[CaseContext], Awaitable[object]], least: int) -> None:
+    async def run(context: CaseContext) -> None:
+        await counted(context, kind, name, act, least)
 
     add(f"8.1 {name}", run=run, over=REST, needs=METRICS, shown_by="COUNTED")
 
@@ -90,59 +90,59 @@ for row in COUNTED:
 
 
 @shows("8.1 workflow_instances_completed_total", over=REST, needs=METRICS)
-async def outcomes(scene: Scene) -> None:
-    async def complete(scene: Scene) -> None:
-        await scene.door.run(END)
+async def outcomes(context: CaseContext) -> None:
+    async def complete(context: CaseContext) -> None:
+        await context.door.run(END)
 
-    async def fail(scene: Scene) -> None:
-        await scene.door.run(transformation("t", {"x": "${ghost}"}), END)
+    async def fail(context: CaseContext) -> None:
+        await context.door.run(transformation("t", {"x": "${ghost}"}), END)
 
-    async def cancel(scene: Scene) -> None:
-        instance = await scene.door.run(wait("w"), END)
-        (await scene.door.cancel(instance["id"])).ok("cancel")
+    async def cancel(context: CaseContext) -> None:
+        instance = await context.door.run(wait("w"), END)
+        (await context.door.cancel(instance["id"])).ok("cancel")
 
     for outcome, act in (("completed", complete), ("failed", fail), ("cancelled", cancel)):
-        await counted(scene, "counter", "workflow_instances_completed_total", act, outcome=outcome)
+        await counted(context, "counter", "workflow_instances_completed_total", act, outcome=outcome)
 
 
 @shows("8.1 workflow_steps_executed_total", over=REST, needs=METRICS)
-async def steps(scene: Scene) -> None:
-    async def act(scene: Scene) -> None:
-        await scene.door.run(
+async def steps(context: CaseContext) -> None:
+    async def act(context: CaseContext) -> None:
+        await context.door.run(
             transformation("t", {"x": 1}, "g"), fork("g", ["a", "u"], "j"), service("a", "j"), user_task("u", "j"),
             join("j"), END,
         )  # fmt: skip
 
     for kind in ("TRANSFORMATION", "PARALLEL_GATEWAY", "SERVICE_TASK", "USER_TASK"):
-        await counted(scene, "counter", "workflow_steps_executed_total", act, step_type=kind)
+        await counted(context, "counter", "workflow_steps_executed_total", act, step_type=kind)
 
 
 @shows("8.1 http_requests_duration_seconds", over=REST, needs=METRICS)
-async def rest_calls(scene: Scene) -> None:
-    async def act(scene: Scene) -> None:
-        await scene.rest.raw("GET", "/v1/instances/no-such")
+async def rest_calls(context: CaseContext) -> None:
+    async def act(context: CaseContext) -> None:
+        await context.rest.raw("GET", "/v1/instances/no-such")
 
     await counted(
-        scene, "histogram", "http_requests_duration_seconds", act,
+        context, "histogram", "http_requests_duration_seconds", act,
         method="GET", path="/v1/instances/{id}", status="404",
     )  # fmt: skip
 
 
 @shows("8.1 grpc_requests_duration_seconds", over=GRPC, needs=[Need.REST, Need.METRICS])
-async def grpc_calls(scene: Scene) -> None:
-    async def act(scene: Scene) -> None:
-        await scene.grpc.ask("GetInstance", id="no-such")
+async def grpc_calls(context: CaseContext) -> None:
+    async def act(context: CaseContext) -> None:
+        await context.grpc.ask("GetInstance", id="no-such")
 
-    before = (await scene.scrape()).labels("grpc_requests_duration_seconds_count")
-    await counted(scene, "histogram", "grpc_requests_duration_seconds", act)
-    after = (await scene.scrape()).labels("grpc_requests_duration_seconds_count")
+    before = (await context.scrape()).labels("grpc_requests_duration_seconds_count")
+    await counted(context, "histogram", "grpc_requests_duration_seconds", act)
+    after = (await context.scrape()).labels("grpc_requests_duration_seconds_count")
     same("labels", before | after, {"method", "code"})
 
 
 @shows("8.1 engine_db_transaction_duration_seconds", over=REST, needs=METRICS)
-async def transactions(scene: Scene) -> None:
-    async def act(scene: Scene) -> None:
-        door = scene.door
+async def transactions(context: CaseContext) -> None:
+    async def act(context: CaseContext) -> None:
+        door = context.door
         instance = await door.run(
             service("a", "u", boundaryEvents=[timer("PT0.2S", "b", interrupting=False)]), user_task("u", "w"),
             wait("w", boundaryEvents=[timer("PT0.2S", "c", interrupting=True)]), wait("b"), wait("c"), END,
@@ -153,9 +153,9 @@ async def transactions(scene: Scene) -> None:
         await door.until_entered(instance, "c")
         (await door.signal(instance["id"], "c")).ok("signal")
 
-    name, before = "engine_db_transaction_duration_seconds", await scene.scrape()
-    await act(scene)
-    after = await scene.scrape()
+    name, before = "engine_db_transaction_duration_seconds", await context.scrape()
+    await act(context)
+    after = await context.scrape()
     for kind in (
         "start",
         "complete_job",
@@ -171,22 +171,22 @@ async def transactions(scene: Scene) -> None:
 
 
 @shows("8.1 engine_db_lock_wait_duration_seconds", over=REST, needs=METRICS)
-async def lock_waits(scene: Scene) -> None:
+async def lock_waits(context: CaseContext) -> None:
     for operation in ("instance.for_update", "job.poll_skip_locked"):
         name = "engine_db_lock_wait_duration_seconds"
-        await counted(scene, "histogram", name, _work_and_signal, operation=operation)
+        await counted(context, "histogram", name, _work_and_signal, operation=operation)
 
 
-async def _work_and_signal(scene: Scene) -> None:
-    await _work(scene)
-    instance: Json = await scene.door.run(wait("w"), END)
-    (await scene.door.signal(instance["id"], "w")).ok("signal")
+async def _work_and_signal(context: CaseContext) -> None:
+    await _work(context)
+    instance: Json = await context.door.run(wait("w"), END)
+    (await context.door.signal(instance["id"], "w")).ok("signal")
 
 
 @shows("8.1 buckets", over=REST, needs=METRICS)
-async def buckets(scene: Scene) -> None:
-    await _work_and_signal(scene)
-    scrape = await scene.scrape()
+async def buckets(context: CaseContext) -> None:
+    await _work_and_signal(context)
+    scrape = await context.scrape()
     for name in (
         "http_requests_duration_seconds",
         "engine_db_transaction_duration_seconds",
@@ -197,8 +197,8 @@ async def buckets(scene: Scene) -> None:
 
 
 @shows("8.1 paths", over=REST, needs=METRICS)
-async def paths(scene: Scene) -> None:
-    client = scene.rest.client
+async def paths(context: CaseContext) -> None:
+    client = context.rest.client
     for path in ("/metrics", "/"):
         answer = await client.call("GET", path, base_url=client.metrics_url)
         same(f"status of {path}", answer.status, 200)
@@ -211,16 +211,16 @@ async def paths(scene: Scene) -> None:
 
 
 @shows("8.1 polling-only", over=REST, needs=METRICS)
-async def nothing_of_the_broker(scene: Scene) -> None:
-    text = (await scene.scrape()).text
+async def nothing_of_the_broker(context: CaseContext) -> None:
+    text = (await context.scrape()).text
     for prefix in ("workflow_engine_dispatch_", "workflow_engine_kafka_"):
         holds(f"no {prefix}*", prefix not in text, [line for line in text.splitlines() if prefix in line])
 
 
 @shows("8.2 series", over=REST, needs=METRICS)
-async def series_of_the_alerts(scene: Scene) -> None:
+async def series_of_the_alerts(context: CaseContext) -> None:
     async def all_there() -> bool:
-        kinds = (await scene.scrape()).kinds
+        kinds = (await context.scrape()).kinds
         wanted = {
             "engine_job_pickup_latency_seconds",
             "engine_job_timeout_total",
@@ -228,5 +228,5 @@ async def series_of_the_alerts(scene: Scene) -> None:
         }
         return wanted <= set(kinds)
 
-    await _work(scene)
+    await _work(context)
     await eventually(all_there)

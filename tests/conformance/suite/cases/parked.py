@@ -8,9 +8,9 @@ from typing import Any
 from workflow import END, Json, decision, service, step, user_task, wait
 
 from suite.case import REST, Need, add, same, shows
+from suite.context import CaseContext
 from suite.doors import Door, Reply
 from suite.doors.rest import signal_path, task_path
-from suite.scene import Scene
 
 Resume = Callable[..., Coroutine[Any, Any, Reply]]
 
@@ -74,8 +74,8 @@ _TABLE = (
 def _row(
     name: str, show: Callable[[Door, str, str], Coroutine[Any, Any, None]], kind: str, code: str
 ) -> None:
-    async def run(scene: Scene) -> None:
-        await show(scene.door, kind, code)
+    async def run(context: CaseContext) -> None:
+        await show(context.door, kind, code)
 
     add(f"1.6 {kind}-{name}", run=run, shown_by=show.__name__)
 
@@ -86,9 +86,9 @@ for name, show, task_code, signal_code in _TABLE:
 
 
 @shows("1.6 order-of-checks")
-async def order_of_checks(scene: Scene) -> None:
+async def order_of_checks(context: CaseContext) -> None:
     """Each call is wrong in what follows too; the first wrong thing is the answer."""
-    door = scene.door
+    door = context.door
     instance = await door.run(service("a", "p"), user_task("p", "q"), wait("q"), END)
     (await door.cancel(instance["id"], "x")).ok("cancel")
     for what, answer, code in (
@@ -105,76 +105,78 @@ async def order_of_checks(scene: Scene) -> None:
 
 
 @shows("1.6 user-task-variables", over=REST)
-async def both_spellings(scene: Scene) -> None:
+async def both_spellings(context: CaseContext) -> None:
     for body, variables in (
         ({"variables": {"x": 1}}, {"x": 1}),
         ({"result": {"x": 2}}, {"x": 2}),
         ({"variables": {"x": 3}, "result": {"x": 4}}, {"x": 3}),
         ({"variables": None, "result": {"x": 5}}, {"x": 5}),
     ):
-        instance = await scene.door.run(user_task("u"), END)
-        answer = await scene.rest.raw("POST", task_path(instance["id"], "u"), body)
+        instance = await context.door.run(user_task("u"), END)
+        answer = await context.rest.raw("POST", task_path(instance["id"], "u"), body)
         same(f"status of {body}", answer.status, 204)
-        same(f"variables after {body}", (await scene.door.read(instance))["variables"], variables)
+        same(f"variables after {body}", (await context.door.read(instance))["variables"], variables)
 
 
 @shows("1.6 user-task-worker", over=REST, needs=[Need.DATABASE])
-async def who_did_it(scene: Scene) -> None:
+async def who_did_it(context: CaseContext) -> None:
     for body in ({"workerId": "ann"}, {"completedBy": "ann"}, {"workerId": "ann", "completedBy": "bob"}):
-        instance = await scene.door.run(user_task("u"), END)
-        same("status", (await scene.rest.raw("POST", task_path(instance["id"], "u"), body)).status, 204)
+        instance = await context.door.run(user_task("u"), END)
+        same("status", (await context.rest.raw("POST", task_path(instance["id"], "u"), body)).status, 204)
         query = "SELECT actor FROM audit_log WHERE instance_id = %s AND kind = 'user-task-completed'"
-        same(f"actor of {body}", await scene.rows(query, instance["id"]), [{"actor": "ann"}])
+        same(f"actor of {body}", await context.rows(query, instance["id"]), [{"actor": "ann"}])
 
 
 @shows("1.6 user-task-no-body")
-async def user_task_without_a_body(scene: Scene) -> None:
-    instance = await scene.door.run(user_task("u"), END, variables={"x": 1})
-    (await scene.door.user_task(instance["id"], "u")).ok("user task")
-    same("variables", (await scene.door.status_is(instance, "COMPLETED"))["variables"], {"x": 1})
+async def user_task_without_a_body(context: CaseContext) -> None:
+    instance = await context.door.run(user_task("u"), END, variables={"x": 1})
+    (await context.door.user_task(instance["id"], "u")).ok("user task")
+    same("variables", (await context.door.status_is(instance, "COMPLETED"))["variables"], {"x": 1})
 
 
 @shows("1.6 user-task-chunked", over=REST)
-async def chunked_user_task(scene: Scene) -> None:
-    instance = await scene.door.run(user_task("u"), END)
-    answer = await scene.rest.chunked(task_path(instance["id"], "u"), b'{"variables": ', b'{"x": "chunked"}}')
+async def chunked_user_task(context: CaseContext) -> None:
+    instance = await context.door.run(user_task("u"), END)
+    answer = await context.rest.chunked(
+        task_path(instance["id"], "u"), b'{"variables": ', b'{"x": "chunked"}}'
+    )
     same("status", answer.status, 204)
-    same("variables", (await scene.door.read(instance))["variables"], {"x": "chunked"})
+    same("variables", (await context.door.read(instance))["variables"], {"x": "chunked"})
 
 
 # -- signals
 
 
 @shows("1.6 signal-body", over=REST)
-async def body_of_a_signal(scene: Scene) -> None:
+async def body_of_a_signal(context: CaseContext) -> None:
     for body in ({"x": {"y": 1}}, {"variables": {"x": 1}}):
-        instance = await scene.door.run(wait("w"), END)
-        same("status", (await scene.rest.raw("POST", signal_path(instance["id"], "w"), body)).status, 204)
-        same("variables", (await scene.door.read(instance))["variables"], body)
+        instance = await context.door.run(wait("w"), END)
+        same("status", (await context.rest.raw("POST", signal_path(instance["id"], "w"), body)).status, 204)
+        same("variables", (await context.door.read(instance))["variables"], body)
 
 
 @shows("1.6 signal-empty", over=REST)
-async def empty_signals(scene: Scene) -> None:
+async def empty_signals(context: CaseContext) -> None:
     for body in (None, b"", b"{}", b"null"):
-        instance = await scene.door.run(wait("w"), END, variables={"x": 1})
-        answer = await scene.rest.raw("POST", signal_path(instance["id"], "w"), body)
+        instance = await context.door.run(wait("w"), END, variables={"x": 1})
+        answer = await context.rest.raw("POST", signal_path(instance["id"], "w"), body)
         same(f"status of {body!r}", answer.status, 204)
-        same("variables", (await scene.door.status_is(instance, "COMPLETED"))["variables"], {"x": 1})
+        same("variables", (await context.door.status_is(instance, "COMPLETED"))["variables"], {"x": 1})
 
 
 @shows("1.6 signal-array", over=REST)
-async def signals_that_are_no_object(scene: Scene) -> None:
-    instance = await scene.door.run(wait("w"), END)
+async def signals_that_are_no_object(context: CaseContext) -> None:
+    instance = await context.door.run(wait("w"), END)
     for body in (b"[]", b"5", b'"x"', b"true"):
-        (await scene.rest.send("POST", signal_path(instance["id"], "w"), body)).refused(
+        (await context.rest.send("POST", signal_path(instance["id"], "w"), body)).refused(
             repr(body), "bad-request"
         )
-    await scene.door.status_is(instance, "WAITING", ["w"])
+    await context.door.status_is(instance, "WAITING", ["w"])
 
 
 @shows("1.6 signal-chunked", over=REST)
-async def chunked_signal(scene: Scene) -> None:
-    instance = await scene.door.run(wait("w"), END)
-    answer = await scene.rest.chunked(signal_path(instance["id"], "w"), b'{"x": ', b'"chunked"}')
+async def chunked_signal(context: CaseContext) -> None:
+    instance = await context.door.run(wait("w"), END)
+    answer = await context.rest.chunked(signal_path(instance["id"], "w"), b'{"x": ', b'"chunked"}')
     same("status", answer.status, 204)
-    same("variables", (await scene.door.read(instance))["variables"], {"x": "chunked"})
+    same("variables", (await context.door.read(instance))["variables"], {"x": "chunked"})

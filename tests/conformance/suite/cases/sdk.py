@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 from workflow import END, Json, document, service, user_task, wait
 
 from suite.case import BOTH, REST, Differs, Need, Transport, add, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import Door, fresh_id
 from suite.doors.rest import task_path
-from suite.scene import Scene
 
 Handler = Callable[[Json], Json]
 
@@ -112,8 +112,8 @@ async def surface(door: Door, sdk: Sdk) -> None:
 
 
 def _surface(sdk: Sdk) -> None:
-    async def run(scene: Scene) -> None:
-        await surface(scene.door, sdk)
+    async def run(context: CaseContext) -> None:
+        await surface(context.door, sdk)
 
     add(f"10.1 {sdk.name}", run=run, over=BOTH, shown_by=surface.__name__)
 
@@ -123,9 +123,9 @@ for sdk in SDKS:
 
 
 @shows("10.1 python-client", over=REST)
-async def calls_of_the_python_client(scene: Scene) -> None:
+async def calls_of_the_python_client(context: CaseContext) -> None:
     """Everything but by version, by list of instances, parked steps and health; with its dead path."""
-    door, id = scene.rest, fresh_id()
+    door, id = context.rest, fresh_id()
     (await door.upload(document(id, wait("w"), END))).ok("upload")
     same("listed", [each["id"] for each in (await door.definitions(keyword=id)).ok("list")["items"]], [id])
     same("definition", (await door.definition(id)).ok("get")["id"], id)
@@ -140,9 +140,9 @@ async def calls_of_the_python_client(scene: Scene) -> None:
 
 
 @shows("10.2 headers", over=REST)
-async def headers_and_no_more(scene: Scene) -> None:
+async def headers_and_no_more(context: CaseContext) -> None:
     """By hand, since every HTTP library adds some of its own."""
-    where = urlsplit(scene.rest.client.rest_url)
+    where = urlsplit(context.rest.client.rest_url)
     body = json.dumps({"workerId": "w", "jobTypes": ["nobody's"], "maxJobs": 64})
     for more in ("", "Accept: application/json\r\n"):
         reader, writer = await asyncio.open_connection(where.hostname, where.port or 80)
@@ -156,8 +156,8 @@ async def headers_and_no_more(scene: Scene) -> None:
 
 
 @shows("10.2 max-jobs")
-async def sixty_four(scene: Scene) -> None:
-    door = scene.door
+async def sixty_four(context: CaseContext) -> None:
+    door = context.door
     id = await door.define(service("a"), END)
     for _ in range(12):
         await door.begin(id)
@@ -165,30 +165,32 @@ async def sixty_four(scene: Scene) -> None:
 
 
 @shows("10.2 no-handler")
-async def no_handler(scene: Scene) -> None:
+async def no_handler(context: CaseContext) -> None:
     for sdk in SDKS:
-        instance, did = await work_through(scene.door, sdk, {}, retryCount=3)
+        instance, did = await work_through(context.door, sdk, {}, retryCount=3)
         same(f"what {sdk.name} did", did, ["failed"])
-        await scene.door.status_is(instance, "FAILED", [])
+        await context.door.status_is(instance, "FAILED", [])
 
 
 @shows("10.2 handler-error")
-async def handler_error(scene: Scene) -> None:
+async def handler_error(context: CaseContext) -> None:
     for sdk in SDKS:
         instance, did = await work_through(
-            scene.door, sdk, {"a": _raise(ValueError("not yet"))}, retryCount=1
+            context.door, sdk, {"a": _raise(ValueError("not yet"))}, retryCount=1
         )
         same(f"what {sdk.name} did", did, ["failed"])
-        await scene.door.status_is(instance, "ACTIVE", ["a"])
+        await context.door.status_is(instance, "ACTIVE", ["a"])
         types = {"a": f"{instance['definitionId']}.a"}
-        same("the next round", await sdk.round(scene.door, types, {"a": _done}), ["completed"])
+        same("the next round", await sdk.round(context.door, types, {"a": _done}), ["completed"])
 
 
 @shows("10.2 non-retryable")
-async def non_retryable(scene: Scene) -> None:
+async def non_retryable(context: CaseContext) -> None:
     for sdk in SDKS:
-        instance, _ = await work_through(scene.door, sdk, {"a": _raise(NonRetryable("never"))}, retryCount=3)
-        same("reason", (await scene.door.status_is(instance, "FAILED"))["failureReason"], "never")
+        instance, _ = await work_through(
+            context.door, sdk, {"a": _raise(NonRetryable("never"))}, retryCount=3
+        )
+        same("reason", (await context.door.status_is(instance, "FAILED"))["failureReason"], "never")
 
 
 class Stolen:
@@ -218,64 +220,66 @@ class Stolen:
 
 
 @shows("10.2 complete-dropped")
-async def dropped(scene: Scene) -> None:
+async def dropped(context: CaseContext) -> None:
     for sdk in (GO, PYTHON):
-        stolen = await Stolen.make(scene.door, sdk)
-        same(f"what {sdk.name} did", await sdk.handle(scene.door, stolen.lost, _done), "dropped")
+        stolen = await Stolen.make(context.door, sdk)
+        same(f"what {sdk.name} did", await sdk.handle(context.door, stolen.lost, _done), "dropped")
         await stolen.untouched()
 
 
 @shows("10.3 fail-after-complete")
-async def fail_after_complete(scene: Scene) -> None:
+async def fail_after_complete(context: CaseContext) -> None:
     for sdk in (JAVA, NODE):
-        stolen = await Stolen.make(scene.door, sdk)
-        same(f"what {sdk.name} did", await sdk.handle(scene.door, stolen.lost, _done), "refused, then failed")
+        stolen = await Stolen.make(context.door, sdk)
+        same(
+            f"what {sdk.name} did", await sdk.handle(context.door, stolen.lost, _done), "refused, then failed"
+        )
         await stolen.untouched()
         same(
             "after the holder's complete",
-            await sdk.fail(scene.door, stolen.lost, "late", retryable=True),
+            await sdk.fail(context.door, stolen.lost, "late", retryable=True),
             "failed",
         )
-        await scene.door.status_is(stolen.instance, "ACTIVE", ["b"])
+        await context.door.status_is(stolen.instance, "ACTIVE", ["b"])
 
 
 @shows("10.3 repeat")
-async def repeated_complete(scene: Scene) -> None:
-    instance = await scene.door.run(service("a", "b"), service("b"), END)
-    job = await scene.door.lease(instance, "a")
+async def repeated_complete(context: CaseContext) -> None:
+    instance = await context.door.run(service("a", "b"), service("b"), END)
+    job = await context.door.lease(instance, "a")
     body = {"workerId": "w", "variables": {"x": 1}}
-    answers = await asyncio.gather(*(scene.door.complete(job["id"], body) for _ in range(5)))
+    answers = await asyncio.gather(*(context.door.complete(job["id"], body) for _ in range(5)))
     for answer in answers:
         answer.ok("a complete sent five times")
-    steps = [each["stepId"] for each in await scene.door.trail(instance)]
+    steps = [each["stepId"] for each in await context.door.trail(instance)]
     same("steps", steps, ["a", "b"])
 
 
 @shows("10.3 null-variables")
-async def nulls(scene: Scene) -> None:
-    instance = await scene.door.run(
+async def nulls(context: CaseContext) -> None:
+    instance = await context.door.run(
         service("a", "b"), service("b"), END, variables={"x": None, "deep": {"y": [None]}}
     )
-    job = await scene.door.work_off(instance, "a", {"z": None})
+    job = await context.door.work_off(instance, "a", {"z": None})
     same("variables of the job", job["variables"], {"x": None, "deep": {"y": [None]}})
-    job = await scene.door.lease(instance, "b")
+    job = await context.door.lease(instance, "b")
     same("variables of the next", job["variables"], {"x": None, "deep": {"y": [None]}, "z": None})
 
 
 @shows("10.3 unknown-fields", over=REST)
-async def added_fields(scene: Scene) -> None:
-    instance = await scene.door.run(service("a"), END)
+async def added_fields(context: CaseContext) -> None:
+    instance = await context.door.run(service("a"), END)
     more = {"sdkVersion": "9.9", "metadata": {"lang": "x"}, "heartbeat": None}
     types = [f"{instance['definitionId']}.a"]
-    (job,) = (await scene.door.poll({"workerId": "w", "jobTypes": types, **more})).ok("poll")
-    (await scene.door.complete(job["id"], {"workerId": "w", **more})).ok("complete")
-    (await scene.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
-    same("variables", (await scene.door.status_is(instance, "COMPLETED"))["variables"], {})
+    (job,) = (await context.door.poll({"workerId": "w", "jobTypes": types, **more})).ok("poll")
+    (await context.door.complete(job["id"], {"workerId": "w", **more})).ok("complete")
+    (await context.door.fail(job["id"], {"workerId": "w", **more})).ok("fail")
+    same("variables", (await context.door.status_is(instance, "COMPLETED"))["variables"], {})
 
 
 @shows("10.3 chunked", over=REST)
-async def chunked_everywhere(scene: Scene) -> None:
-    rest, id = scene.rest, fresh_id()
+async def chunked_everywhere(context: CaseContext) -> None:
+    rest, id = context.rest, fresh_id()
 
     async def send(path: str, body: Json, status: int) -> Any:
         text = json.dumps(body).encode()
@@ -299,11 +303,11 @@ async def chunked_everywhere(scene: Scene) -> None:
 
 
 @shows("10.3 non-sticky", needs=[Need.BOOT])
-async def two_replicas(scene: Scene) -> None:
-    dsn = await scene.boots.database()
-    one, other = await scene.boots.serving(dsn), await scene.boots.serving(dsn)
+async def two_replicas(context: CaseContext) -> None:
+    dsn = await context.boots.database()
+    one, other = await context.boots.serving(dsn), await context.boots.serving(dsn)
     here, there = (
-        each.rest if scene.door.transport is Transport.REST else each.grpc for each in (one, other)
+        each.rest if context.door.transport is Transport.REST else each.grpc for each in (one, other)
     )
     assert here is not None and there is not None, "nothing listens on WE_GRPC_PORT"  # noqa: PT018 - one cause
     instance = await here.run(service("a"), END)
@@ -314,9 +318,9 @@ async def two_replicas(scene: Scene) -> None:
 
 
 @shows("10.3 empty-poll")
-async def a_hundred_empty_polls(scene: Scene) -> None:
+async def a_hundred_empty_polls(context: CaseContext) -> None:
     began_s = time.monotonic()
     for _ in range(100):
-        same("jobs", await scene.door.jobs("nobody's", "a", worker="w", maxJobs=64), [])
+        same("jobs", await context.door.jobs("nobody's", "a", worker="w", maxJobs=64), [])
     took_s = time.monotonic() - began_s
     holds("a hundred empty polls take less than 30 s", took_s < 30, took_s)

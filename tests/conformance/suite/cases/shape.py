@@ -10,8 +10,8 @@ from typing import Any
 from workflow import END, Json, decision, service, timer, transformation, user_task, wait
 
 from suite.case import REST, Differs, Transport, add, holds, same, shows
+from suite.context import CaseContext
 from suite.doors import fresh_id
-from suite.scene import Scene
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
@@ -35,15 +35,17 @@ def is_id(value: object) -> bool:
 
 
 def _each(
-    make: Callable[[Scene], Awaitable[Json]],
+    make: Callable[[CaseContext], Awaitable[Json]],
     checks: Mapping[str, tuple[str, Callable[[Any], bool]]],
     over: tuple[Transport, ...],
 ) -> None:
     """A case a row: the answer's field, and what must be true of it."""
     for key, (field, is_right) in checks.items():
 
-        async def run(scene: Scene, field: str = field, is_right: Callable[[Any], bool] = is_right) -> None:
-            answer = await make(scene)
+        async def run(
+            context: CaseContext, field: str = field, is_right: Callable[[Any], bool] = is_right
+        ) -> None:
+            answer = await make(context)
             holds(f"{field} is there", field in answer, answer)
             holds(f"{field} is as promised", is_right(answer[field]), answer[field])
 
@@ -53,9 +55,9 @@ def _each(
 # -- definitions
 
 
-async def summary(scene: Scene) -> Json:
+async def summary(context: CaseContext) -> Json:
     id = fresh_id()
-    found: Json = (await scene.door.upload({"id": id, "name": "n", "steps": [END]})).ok("upload")
+    found: Json = (await context.door.upload({"id": id, "name": "n", "steps": [END]})).ok("upload")
     same("id", found["id"], id)
     return found
 
@@ -88,16 +90,16 @@ DOCUMENT: Json = {
 
 
 @shows("1.4 definition-document", over=REST)
-async def the_document(scene: Scene) -> None:
+async def the_document(context: CaseContext) -> None:
     id = fresh_id()
-    (await scene.door.upload({**DOCUMENT, "id": id})).ok("upload")
-    same("definition", (await scene.door.definition(id)).ok("get"), {**DOCUMENT, "id": id, "version": 1})
+    (await context.door.upload({**DOCUMENT, "id": id})).ok("upload")
+    same("definition", (await context.door.definition(id)).ok("get"), {**DOCUMENT, "id": id, "version": 1})
 
 
 @shows("1.4 definition-empty-fields", over=REST)
-async def empty_fields(scene: Scene) -> None:
-    id = await scene.door.define(service("a", description="", delegateClass=""), END, description="")
-    found = (await scene.door.definition(id)).ok("get")
+async def empty_fields(context: CaseContext) -> None:
+    id = await context.door.define(service("a", description="", delegateClass=""), END, description="")
+    found = (await context.door.definition(id)).ok("get")
     holds("no description", "description" not in found, found)
     holds(
         "no empty field in a step",
@@ -108,19 +110,19 @@ async def empty_fields(scene: Scene) -> None:
 
 
 @shows("1.4 definition-interrupting", "3.3 interrupting")
-async def interrupting_is_always_there(scene: Scene) -> None:
+async def interrupting_is_always_there(context: CaseContext) -> None:
     event = {"type": "TIMER", "duration": "PT1H", "targetStepId": "end"}
-    id = await scene.door.define(wait("w", boundaryEvents=[event]), END)
-    (found,) = (await scene.door.definition(id)).ok("get")["steps"][0]["boundaryEvents"]
+    id = await context.door.define(wait("w", boundaryEvents=[event]), END)
+    (found,) = (await context.door.definition(id)).ok("get")["steps"][0]["boundaryEvents"]
     same("interrupting", found["interrupting"], False)
 
 
 # -- instances
 
 
-async def instance(scene: Scene) -> Json:
-    id = await scene.door.define(wait("w"), END)
-    started = await scene.door.begin(id, businessKey="key")
+async def instance(context: CaseContext) -> Json:
+    id = await context.door.define(wait("w"), END)
+    started = await context.door.begin(id, businessKey="key")
     same("definitionId", started["definitionId"], id)
     return started
 
@@ -143,65 +145,67 @@ _each(
 
 
 @shows("1.4 instance-current-steps")
-async def current_steps(scene: Scene) -> None:
-    same("of one that waits", (await scene.door.run(wait("w"), END))["currentStepIds"], ["w"])
-    same("of one that has ended", (await scene.door.run(END))["currentStepIds"], [])
+async def current_steps(context: CaseContext) -> None:
+    same("of one that waits", (await context.door.run(wait("w"), END))["currentStepIds"], ["w"])
+    same("of one that has ended", (await context.door.run(END))["currentStepIds"], [])
 
 
 @shows("1.4 instance-completed-at")
-async def completed_at(scene: Scene) -> None:
-    waiting = await scene.door.run(wait("w"), END)
+async def completed_at(context: CaseContext) -> None:
+    waiting = await context.door.run(wait("w"), END)
     holds("none before the end", "completedAt" not in waiting, waiting)
-    holds("none before the end, on a get", "completedAt" not in await scene.door.read(waiting), waiting)
-    ended = await scene.door.run(END)
+    holds("none before the end, on a get", "completedAt" not in await context.door.read(waiting), waiting)
+    ended = await context.door.run(END)
     holds("in a start's answer", is_time(ended.get("completedAt")), ended)
-    holds("on a get", is_time((await scene.door.read(ended)).get("completedAt")), ended)
-    cancelled = (await scene.door.cancel(waiting["id"], "x")).ok("cancel")
+    holds("on a get", is_time((await context.door.read(ended)).get("completedAt")), ended)
+    cancelled = (await context.door.cancel(waiting["id"], "x")).ok("cancel")
     holds("in a cancel's answer", is_time(cancelled.get("completedAt")), cancelled)
-    (listed,) = (await scene.door.instances(definitionId=ended["definitionId"])).ok("list")["items"]
+    (listed,) = (await context.door.instances(definitionId=ended["definitionId"])).ok("list")["items"]
     holds("in a list", is_time(listed.get("completedAt")), listed)
 
 
 @shows("1.4 instance-failure-reason")
-async def failure_reason(scene: Scene) -> None:
-    failed = await scene.door.run(decision("d", {"ghost": "end"}), END)
+async def failure_reason(context: CaseContext) -> None:
+    failed = await context.door.run(decision("d", {"ghost": "end"}), END)
     same("status", failed["status"], "FAILED")
     holds("in a start's answer", is_text(failed.get("failureReason")), failed)
-    same("on a get", (await scene.door.read(failed)).get("failureReason"), failed["failureReason"])
-    holds("not on one that goes well", "failureReason" not in await scene.door.run(END), None)
+    same("on a get", (await context.door.read(failed)).get("failureReason"), failed["failureReason"])
+    holds("not on one that goes well", "failureReason" not in await context.door.run(END), None)
 
 
 @shows("1.4 instance-business-key")
-async def business_key(scene: Scene) -> None:
-    started = await instance(scene)
+async def business_key(context: CaseContext) -> None:
+    started = await instance(context)
     same("in a start's answer", started.get("businessKey"), "key")
-    same("on a get", (await scene.door.read(started)).get("businessKey"), "key")
+    same("on a get", (await context.door.read(started)).get("businessKey"), "key")
     same(
         "in a cancel's answer",
-        (await scene.door.cancel(started["id"])).ok("cancel").get("businessKey"),
+        (await context.door.cancel(started["id"])).ok("cancel").get("businessKey"),
         "key",
     )
-    holds("none when none was given", "businessKey" not in await scene.door.run(END), None)
+    holds("none when none was given", "businessKey" not in await context.door.run(END), None)
 
 
 # -- history
 
 
-async def history(scene: Scene) -> Json:
+async def history(context: CaseContext) -> Json:
     """A row of a failed step, with its first one under `first`."""
-    found = await scene.door.run(user_task("u", "a"), service("a"), END)
-    (await scene.door.user_task(found["id"], "u", {"x": 1})).ok("user task")
-    job = await scene.door.lease(found, "a")
-    (await scene.door.fail(job["id"], {"workerId": "w", "errorMessage": "broke"})).ok("fail")
-    first, last = await scene.door.trail(found)
+    found = await context.door.run(user_task("u", "a"), service("a"), END)
+    (await context.door.user_task(found["id"], "u", {"x": 1})).ok("user task")
+    job = await context.door.lease(found, "a")
+    (await context.door.fail(job["id"], {"workerId": "w", "errorMessage": "broke"})).ok("fail")
+    first, last = await context.door.trail(found)
     return {**last, "first": first, "instance": found["id"]}
 
 
-def _twice(camel: str, pascal: str, is_right: Callable[[Json], bool]) -> Callable[[Scene], Awaitable[None]]:
-    async def run(scene: Scene) -> None:
-        row = await history(scene)
+def _twice(
+    camel: str, pascal: str, is_right: Callable[[Json], bool]
+) -> Callable[[CaseContext], Awaitable[None]]:
+    async def run(context: CaseContext) -> None:
+        row = await history(context)
         holds(f"{camel} is as promised", camel in row and is_right(row), row.get(camel))
-        if scene.door.transport is Transport.REST:
+        if context.door.transport is Transport.REST:
             same(f"{pascal} beside {camel}", row.get(pascal, "absent"), row[camel])
 
     return run
@@ -224,14 +228,14 @@ for key, camel, pascal, is_right in (
 
 
 @shows("1.4 history-ended-at")
-async def open_steps(scene: Scene) -> None:
-    (row,) = await scene.door.trail(await scene.door.run(wait("w"), END))
+async def open_steps(context: CaseContext) -> None:
+    (row,) = await context.door.trail(await context.door.run(wait("w"), END))
     same("endedAt of a running step", row["endedAt"], None)
 
 
 @shows("1.4 history-snapshots", over=REST)
-async def snapshots(scene: Scene) -> None:
-    row = await history(scene)
+async def snapshots(context: CaseContext) -> None:
+    row = await history(context)
     for key in ("InputSnapshot", "OutputSnapshot", "inputSnapshot", "outputSnapshot"):
         holds(f"{key} is there", key in row, sorted(row))
     holds("the input is null or what went in", row["inputSnapshot"] in (None, {"x": 1}), row["inputSnapshot"])
@@ -240,9 +244,9 @@ async def snapshots(scene: Scene) -> None:
 # -- jobs
 
 
-async def job(scene: Scene) -> Json:
-    found = await scene.door.run(service("a", retryCount=3), END, variables={"x": None, "y": [1]})
-    return {**(await scene.door.lease(found, "a", "worker 1")), "of": found}
+async def job(context: CaseContext) -> Json:
+    found = await context.door.run(service("a", retryCount=3), END, variables={"x": None, "y": [1]})
+    return {**(await context.door.lease(found, "a", "worker 1")), "of": found}
 
 
 def is_lease(found: Json) -> bool:
@@ -277,8 +281,8 @@ _JOBS: Mapping[str, tuple[tuple[Transport, ...], Callable[[Json], bool]]] = {
 
 
 def _job_row(key: str, over: tuple[Transport, ...], is_right: Callable[[Json], bool]) -> None:
-    async def run(scene: Scene) -> None:
-        found = await job(scene)
+    async def run(context: CaseContext) -> None:
+        found = await job(context)
         try:
             right = is_right(found)
         except KeyError as missing:
@@ -296,10 +300,10 @@ for key, (over, is_right) in _JOBS.items():
 
 
 @shows("1.4 times", over=REST)
-async def times(scene: Scene) -> None:
+async def times(context: CaseContext) -> None:
     """Fractions differ from time to time: of forty, one with trailing zeros would show."""
     for _ in range(20):
-        started = await scene.door.run(END)
+        started = await context.door.run(END)
         for field in ("startedAt", "completedAt"):
             holds(f"{field} is UTC with up to 6 digits", is_time(started[field]), started[field])
             holds(
@@ -311,13 +315,13 @@ async def times(scene: Scene) -> None:
 
 
 @shows("1.4 integers", over=REST)
-async def integers(scene: Scene) -> None:
+async def integers(context: CaseContext) -> None:
     """Computed ones, and ones that a client wrote with a fraction of zero."""
     changes = {"third": "${nine / 3}", "sum": "${1.5 + 1.5}", "same": "${nine}"}
-    id = await scene.door.define(transformation("t", changes), END)
+    id = await context.door.define(transformation("t", changes), END)
     body = b'{"definitionId": "%b", "variables": {"nine": 9.0, "deep": {"hundred": 1e2}}}' % id.encode()
-    started = await scene.rest.raw("POST", "/v1/instances", body)
-    again = await scene.rest.raw("GET", f"/v1/instances/{started.json['id']}")
+    started = await context.rest.raw("POST", "/v1/instances", body)
+    again = await context.rest.raw("GET", f"/v1/instances/{started.json['id']}")
     for answer in (started, again):
         for name, number in (("third", 3), ("sum", 3), ("same", 9), ("nine", 9), ("hundred", 100)):
             wanted = rf'"{name}": ?{number}[,}}]'

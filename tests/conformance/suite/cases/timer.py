@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from workflow import END, Json, decision, service, timer, user_task, wait
 
 from suite.case import Need, holds, same, shows
-from suite.scene import Scene
+from suite.context import CaseContext
 
 INTERRUPTED = "interrupted by boundary timer"
 SOON = "PT0.3S"
@@ -18,8 +18,8 @@ def _alarm(target: str, *, interrupting: bool, duration: str = SOON) -> Json:
 
 
 @shows("5.6 non-interrupting")
-async def beside_the_step(scene: Scene) -> None:
-    door = scene.door
+async def beside_the_step(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(user_task("p", **_alarm("late", interrupting=False)), service("late"), END)
     await door.until_entered(instance, "late")
     await door.status_is(instance, "WAITING", ["late", "p"])
@@ -28,8 +28,8 @@ async def beside_the_step(scene: Scene) -> None:
 
 
 @shows("5.6 interrupting")
-async def instead_of_the_step(scene: Scene) -> None:
-    door = scene.door
+async def instead_of_the_step(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(wait("p", **_alarm("late", interrupting=True)), service("late"), END)
     await door.until_entered(instance, "late")
     await door.status_is(instance, "ACTIVE", ["late"])
@@ -40,8 +40,8 @@ async def instead_of_the_step(scene: Scene) -> None:
 
 
 @shows("5.6 interrupting-user-task")
-async def an_interrupted_user_task(scene: Scene) -> None:
-    door = scene.door
+async def an_interrupted_user_task(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(user_task("p", **_alarm("late", interrupting=True)), service("late"), END)
     await door.until_entered(instance, "late")
     (await door.user_task(instance["id"], "p")).refused("a completion of it", "not-found")
@@ -49,9 +49,9 @@ async def an_interrupted_user_task(scene: Scene) -> None:
 
 
 @shows("5.6 ended-step")
-async def after_the_step(scene: Scene) -> None:
+async def after_the_step(context: CaseContext) -> None:
     """A later instance's timer has fired, so the earlier one's has had its time."""
-    door = scene.door
+    door = context.door
     id = await door.define(
         wait("p", "after", **_alarm("late", interrupting=True)), wait("after"), wait("late"), END
     )
@@ -63,19 +63,19 @@ async def after_the_step(scene: Scene) -> None:
 
 
 @shows("5.1 timer-rows", needs=[Need.DATABASE])
-async def rows_of_ended_steps(scene: Scene) -> None:
+async def rows_of_ended_steps(context: CaseContext) -> None:
     alarm = _alarm("end", interrupting=True, duration="PT1H")
-    instance = await scene.door.run(wait("p", "q", **alarm), wait("q", **alarm), END)
-    (await scene.door.signal(instance["id"], "p")).ok("signal")
+    instance = await context.door.run(wait("p", "q", **alarm), wait("q", **alarm), END)
+    (await context.door.signal(instance["id"], "p")).ok("signal")
     query = "SELECT count(*) FROM boundary_event_schedule WHERE instance_id = %s AND NOT fired"
-    same("timers that may fire", (await scene.rows(query, instance["id"]))[0]["count"], 1)
-    (await scene.door.cancel(instance["id"], "x")).ok("cancel")
-    same("after the end", (await scene.rows(query, instance["id"]))[0]["count"], 0)
+    same("timers that may fire", (await context.rows(query, instance["id"]))[0]["count"], 1)
+    (await context.door.cancel(instance["id"], "x")).ok("cancel")
+    same("after the end", (await context.rows(query, instance["id"]))[0]["count"], 0)
 
 
 @shows("5.6 to-end")
-async def a_timer_that_ends_the_instance(scene: Scene) -> None:
-    door = scene.door
+async def a_timer_that_ends_the_instance(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(user_task("p", **_alarm("late", interrupting=False)), service("late"), END)
     await door.until_entered(instance, "late")
     await door.work_off(instance, "late")
@@ -83,8 +83,8 @@ async def a_timer_that_ends_the_instance(scene: Scene) -> None:
 
 
 @shows("5.6 not-early")
-async def not_before_its_time(scene: Scene) -> None:
-    door = scene.door
+async def not_before_its_time(context: CaseContext) -> None:
+    door = context.door
     instance = await door.run(
         wait("p", **_alarm("late", interrupting=False, duration="PT1.5S")), wait("late"), END
     )
@@ -95,16 +95,17 @@ async def not_before_its_time(scene: Scene) -> None:
 
 
 @shows("3.3 duration-accepted")
-async def durations(scene: Scene) -> None:
+async def durations(context: CaseContext) -> None:
     for duration in ("PT48H", "PT1H30M", "PT0.5S", "P7D", "P1W", "P1DT2H", "PT90M", "P1DT2H3M4.5S"):
-        await scene.door.define(wait("p", **_alarm("end", interrupting=True, duration=duration)), END)
+        await context.door.define(wait("p", **_alarm("end", interrupting=True, duration=duration)), END)
 
 
 @shows("3.2 boundary-elsewhere")
-async def events_where_nothing_waits(scene: Scene) -> None:
+async def events_where_nothing_waits(context: CaseContext) -> None:
     alarm = _alarm("end", interrupting=True, duration="PT0.1S")
-    id = await scene.door.define(decision("d", {"true": "w"}) | alarm, wait("w", **_alarm("late", interrupting=False)),
+    id = await context.door.define(
+        decision("d", {"true": "w"}) | alarm, wait("w", **_alarm("late", interrupting=False)),
                                  wait("late"), END)  # fmt: skip
-    instance = await scene.door.begin(id)
-    await scene.door.until_entered(instance, "late")
-    await scene.door.status_is(instance, "WAITING", ["late", "w"])
+    instance = await context.door.begin(id)
+    await context.door.until_entered(instance, "late")
+    await context.door.status_is(instance, "WAITING", ["late", "w"])

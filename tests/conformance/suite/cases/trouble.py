@@ -13,8 +13,8 @@ from workflow import END, service, timer, wait
 from suite.boot import Booted
 from suite.case import GRPC, REST, Need, holds, same, shows
 from suite.cases.endpoint import refusal
+from suite.context import CaseContext
 from suite.doors import LEASE_WITHIN_S
-from suite.scene import Scene
 
 BOOT = [Need.BOOT]
 
@@ -30,8 +30,8 @@ async def without_table(booted: Booted, table: str) -> AsyncIterator[None]:
 
 
 @shows("1.2 internal-error", "1.3 panic", "8.4 rest-request-error", over=REST, needs=BOOT)
-async def internal_error(scene: Scene) -> None:
-    booted = await scene.boots.serving()
+async def internal_error(context: CaseContext) -> None:
+    booted = await context.boots.serving()
     id = await booted.rest.define(service("a"), END)
     async with without_table(booted, "step_execution"):
         answer = await booted.rest.raw("POST", "/v1/instances", {"definitionId": id})
@@ -41,8 +41,8 @@ async def internal_error(scene: Scene) -> None:
 
 
 @shows("2.4 internal", over=GRPC, needs=BOOT)
-async def internal_status(scene: Scene) -> None:
-    booted = await scene.boots.serving()
+async def internal_status(context: CaseContext) -> None:
+    booted = await context.boots.serving()
     door = booted.grpc
     assert door is not None, "nothing listens on WE_GRPC_PORT"
     id = await door.define(service("a"), END)
@@ -54,9 +54,9 @@ async def internal_status(scene: Scene) -> None:
 
 
 @shows("1.2 overdue", over=REST, needs=BOOT)
-async def a_call_that_takes_too_long(scene: Scene) -> None:
+async def a_call_that_takes_too_long(context: CaseContext) -> None:
     """30 s, or what an engine that knows the variable is told."""
-    booted = await scene.boots.serving(
+    booted = await context.boots.serving(
         WINDLASS_REQUEST_TIMEOUT_SECONDS="0.5", WINDLASS_LONG_POLL_SECONDS_MAX="0.2"
     )
     instance = await booted.rest.run(wait("w"), END)
@@ -69,8 +69,8 @@ async def a_call_that_takes_too_long(scene: Scene) -> None:
 
 
 @shows("8.4 timer-failed", over=REST, needs=BOOT)
-async def a_timer_that_cannot_fire(scene: Scene) -> None:
-    booted = await scene.boots.serving(**QUICK)
+async def a_timer_that_cannot_fire(context: CaseContext) -> None:
+    booted = await context.boots.serving(**QUICK)
     alarm = [timer("PT2S", "late", interrupting=True)]
     instance = await booted.rest.run(wait("w", boundaryEvents=alarm), service("late"), END)
     async with without_table(booted, "step_execution"):

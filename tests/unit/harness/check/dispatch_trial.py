@@ -1,4 +1,4 @@
-"""Histories of jobs that travel through Kafka: the outbox's ledger, records, leaders, deliveries."""
+"""Histories of jobs that travel through Kafka: the outbox audit, records, leaders, deliveries."""
 
 from __future__ import annotations
 

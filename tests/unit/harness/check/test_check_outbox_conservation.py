@@ -62,7 +62,7 @@ def test_copies_share_the_dedup_id_and_may_be_limited() -> None:
     assert judged(trial(republished_max=0).enqueue("d1").record("d1").relay("d1")).outcome is Outcome.FAIL
 
 
-def test_what_came_after_the_ledger_was_read_is_not_judged() -> None:
+def test_what_came_after_the_outbox_audit_was_read_is_not_judged() -> None:
     made = trial().enqueue("d1").relay("d1").read().at(150)
     made.record("d9")
     assert CHECKS["OC"](made.history()).outcome is Outcome.PASS
@@ -114,7 +114,7 @@ def test_a_retry_is_dispatched_at_once() -> None:
     assert judged(refused.enqueue("d2", job="j1", instance="i1")).outcome is Outcome.FAIL
 
 
-def test_without_a_row_it_is_vacuous_and_without_the_ledger_invalid() -> None:
+def test_without_a_row_it_is_vacuous_and_without_the_outbox_audit_invalid() -> None:
     assert judged(trial()).outcome is Outcome.VACUOUS
     assert CHECKS["OC"](trial().enqueue("d1").relay("d1").history()).outcome is Outcome.INVALID
 

@@ -93,9 +93,11 @@ class Synthetic:
             heapq.heappush(ready, (answered_s, number, instance))
         free = [(1.0, worker) for worker in range(self.workers)]
         while ready:
-            born_s, number, instance = heapq.heappop(ready)
+            created_s, number, instance = heapq.heappop(ready)
             free_s, worker = heapq.heappop(free)
-            heapq.heappush(free, (self.work(max(born_s, free_s) + 0.004, worker, number, instance), worker))
+            heapq.heappush(
+                free, (self.work(max(created_s, free_s) + 0.004, worker, number, instance), worker)
+            )
         if self.killed:
             for number in range(18):
                 at_s = self.killed[0] + 0.01 * number

@@ -18,10 +18,11 @@ from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Aliases, Broker, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
+from seatrial.cluster.broker import Broker
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Recorder
-from seatrial.ledger import observe_ledger
+from seatrial.observe.outbox_audit import observe_outbox_audit
 
 OBSERVER = "observer"
 MATCHES_MAX = 20
@@ -66,7 +67,7 @@ async def observe(
         await observe_database(cluster.dsn(), recorder)
         if broker is not None:
             aliases = cluster.aliases() if isinstance(cluster, Aliases) else {}
-            await observe_ledger(cluster.dsn(), recorder, aliases)
+            await observe_outbox_audit(cluster.dsn(), recorder, aliases)
             await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)

@@ -39,7 +39,7 @@ GROUP BY node
 """
 
 
-class Lookout:
+class Sampler:
     """`run` until cancelled. Use within one event loop."""
 
     def __init__(self, replicas: Sequence[Replica], dsn: str | None, recorder: Recorder) -> None:
@@ -84,7 +84,7 @@ class Lookout:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=2, application_name="seatrial lookout"
+                    dsn, autocommit=True, connect_timeout=2, application_name="seatrial sampler"
                 ) as connection:
                     while True:
                         async with asyncio.timeout(_DATABASE_WITHIN_S):

@@ -19,8 +19,8 @@ from typed_shell import DATABASE_SECRET, Shell, a_shell
 from seatrial.cluster.kind import broker as broker_pod
 from seatrial.cluster.kind import server
 from seatrial.cluster.kind.broker import KafkaPod
-from seatrial.cluster.kind.ground import Ground
 from seatrial.cluster.kind.release import serving
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload.linear import linear
 from windlass.client import Client
 
@@ -34,7 +34,7 @@ _KAFKA_SCRIPTS = "/opt/kafka/bin"
 
 
 @dataclass(frozen=True)
-class Scene:
+class Situation:
     shell: Shell
     blanks: Mapping[str, str]
     """Words in capitals -> what is meant here."""
@@ -69,17 +69,17 @@ class Scene:
 
 
 @asynccontextmanager
-async def a_scene(ground: Ground, folder: Path) -> AsyncIterator[Scene]:
+async def a_situation(shared: SharedServices, folder: Path) -> AsyncIterator[Situation]:
     """One pool polls and one sends by Kafka. A pod has crashed; a job has failed, one was left by its worker, one has
     no topic; a worker consumes; a session waits for another's lock.
     """
-    broker = await ground.emptied_broker()
+    broker = await shared.emptied_broker()
     await broker.create_topics(CONSUMED.topics())
     async with AsyncExitStack() as stack:
-        shell = await stack.enter_async_context(a_shell(ground, folder))
+        shell = await stack.enter_async_context(a_shell(shared, folder))
         _install(shell, broker)
-        pod = await _crashed(ground, shell.namespace)
-        holder = await stack.enter_async_context(_a_session_waits(ground.server.dsn(_database(shell))))
+        pod = await _crashed(shared, shell.namespace)
+        holder = await stack.enter_async_context(_a_session_waits(shared.server.dsn(_database(shell))))
         polled = stack.enter_context(shell.reached(f"deployment/{RELEASE}"))
         sent = stack.enter_context(shell.reached(f"deployment/{POOL}"))
         await stack.enter_async_context(a_kafka_worker(CONSUMED, sent, broker, folder / "worker"))
@@ -87,12 +87,12 @@ async def a_scene(ground: Ground, folder: Path) -> AsyncIterator[Scene]:
         blanks = {
             "BROKER": "localhost:9092", "JOBTYPE": job_type, "PID": holder, "POD": pod, "RELEASE": RELEASE,
         }  # fmt: skip
-        scene = Scene(shell, blanks, ground.server.namespace)
+        situation = Situation(shell, blanks, shared.server.namespace)
         await _work(polled, sent)
-        await scene.until_some("SELECT 1 FROM job WHERE lease_expiries > 0")
-        await scene.until_some("SELECT 1 FROM dispatch_outbox WHERE job_type = 'stranded-step-1'")
+        await situation.until_some("SELECT 1 FROM job WHERE lease_expiries > 0")
+        await situation.until_some("SELECT 1 FROM dispatch_outbox WHERE job_type = 'stranded-step-1'")
         await _until_consumed(broker, job_type)
-        yield scene
+        yield situation
 
 
 def _database(shell: Shell) -> str:
@@ -107,28 +107,28 @@ def _install(shell: Shell, broker: KafkaPod) -> None:
         "pools": [{"name": POOL.removeprefix("windlass-"), "dispatchMode": "kafka_outbox", "replicas": 1}],
         "extraEnv": [{"name": "WINDLASS_LEASE_SWEEP_SECONDS", "value": "1"}],
     }
-    shell.hold("scene.yaml", yaml.safe_dump(values))
+    shell.hold("situation.yaml", yaml.safe_dump(values))
     shell.type_each(
         [
             DATABASE_SECRET,
-            *2 * [f"helm upgrade --install {RELEASE} charts/windlass -f scene.yaml"],
+            *2 * [f"helm upgrade --install {RELEASE} charts/windlass -f situation.yaml"],
             *(f"kubectl rollout status deployment/{name} --timeout 180s" for name in (RELEASE, POOL)),
         ]
     )
 
 
-async def _crashed(ground: Ground, namespace: str) -> str:
+async def _crashed(shared: SharedServices, namespace: str) -> str:
     """The name of the polling pool's pod, which serves again."""
-    found = await ground.kube.list("Pod", namespace, labels=serving(RELEASE))
+    found = await shared.kube.list("Pod", namespace, labels=serving(RELEASE))
     (pod,) = [each for each in found if not each["metadata"]["name"].startswith(POOL)]
     status = pod["status"]["containerStatuses"][0]
-    await ground.agent.signal(pod["spec"]["nodeName"], status["containerID"].rpartition("/")[2], "KILL")
+    await shared.agent.signal(pod["spec"]["nodeName"], status["containerID"].rpartition("/")[2], "KILL")
     name = str(pod["metadata"]["name"])
     give_up_at_s = time.monotonic() + WITHIN_S
     while not (status["restartCount"] and status["ready"]):
         assert time.monotonic() < give_up_at_s, status
         await asyncio.sleep(0.2)
-        now = await ground.kube.get("Pod", name, namespace)
+        now = await shared.kube.get("Pod", name, namespace)
         (status,) = now["status"]["containerStatuses"]
     return name
 

@@ -1,4 +1,4 @@
-"""What the lookout makes of the database's count of connections."""
+"""What the sampler makes of the database's count of connections."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from seatrial.cluster import ClusterError
 from seatrial.history import Op, Recorder
-from seatrial.lookout import Lookout
+from seatrial.observe.sampler import Sampler
 
 
 def told(tmp_path: Path, *looks: list[tuple[str, int]]) -> list[dict[str, Any]]:
     recorder = Recorder(tmp_path)
-    lookout = Lookout([], None, recorder)
+    sampler = Sampler([], None, recorder)
     for rows in looks:
-        lookout._tell_sessions(rows)
+        sampler._tell_sessions(rows)
     recorder.close()
     lines = (tmp_path / "history.jsonl").read_bytes().splitlines()
     return [msgspec.json.decode(line, type=Op).value for line in lines]
@@ -36,4 +36,4 @@ def test_only_what_changes_is_told(tmp_path: Path) -> None:
 
 async def test_where_there_is_no_database_nobody_can_look(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match="add Database to the drill's needs"):
-        await Lookout([], None, Recorder(tmp_path)).watch_sessions()
+        await Sampler([], None, Recorder(tmp_path)).watch_sessions()

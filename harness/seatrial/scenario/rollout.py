@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from seatrial.client import RecordingClient
-from seatrial.stage import Stage
+from seatrial.environment import engine_variables
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, until
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 STEPS = 2
 LINEAR = linear(STEPS, handler=Handler(think_max_s=0.05))
@@ -25,14 +25,14 @@ LEASE_S = 15
 CALL_TIMEOUT_S = 10.0
 #: A kept connection ends in good order with its pod; whoever opens one meets a pod that left before the Service forgot
 #: it. That may be for a twentieth of a second, so they come often, and ask what costs nothing.
-PASSERS_BY = 6
-PASSES_EVERY_S = 0.05
+ONE_SHOT_CLIENTS = 6
+ONE_SHOT_INTERVAL_S = 0.05
 #: most of it is for a busy machine
 STALL_BOUND_S = 5.0
 DRAIN_S = 30.0
 BOUND_S = 230.0
 CHECKS = ("RO", "AV", "RT", "NL", "NP", "LX", "FN", "S1x", "DB", "LV")
-VALUES = environment(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1)
+VALUES = engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1)
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -55,34 +55,37 @@ def parameters(*, ready_min: int, faults_min: int, ops_min: int, **more: Any) ->
 
 
 @asynccontextmanager
-async def under_load(stage: Stage, *, workers: int) -> AsyncIterator[None]:
+async def under_load(context: ScenarioContext, *, workers: int) -> AsyncIterator[None]:
     """The load flows when the block begins and ends with it; then all that was started is worked off."""
-    await stage.upload(LINEAR)
-    stage.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), workers)
+    await context.upload(LINEAR)
+    context.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), workers)
     done = asyncio.Event()
-    stage.phase("load")
-    load = stage.spawn(stage.load(until(done, stage.schedule["starts"])))
-    (service,) = stage.names
-    passing = [stage.spawn(_pass_by(stage.passer_by(), service, done)) for _ in range(PASSERS_BY)]
-    await stage.eventually(
-        lambda: _flows(stage, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
+    context.phase("load")
+    load = context.spawn(context.load(until(done, context.schedule["starts"])))
+    (service,) = context.names
+    one_shot_calls = [
+        context.spawn(_call_once_each(context.one_shot_client(), service, done))
+        for _ in range(ONE_SHOT_CLIENTS)
+    ]
+    await context.eventually(
+        lambda: _flows(context, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
     )
     yield
     done.set()
-    await asyncio.gather(load, *passing)
-    stage.phase("drain")
-    await stage.drain(DRAIN_S)
+    await asyncio.gather(load, *one_shot_calls)
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
-async def _pass_by(client: RecordingClient, service: str, done: asyncio.Event) -> None:
+async def _call_once_each(client: RecordingClient, service: str, done: asyncio.Event) -> None:
     while not done.is_set():
         await client.probe(service, "/healthz")
-        await asyncio.sleep(PASSES_EVERY_S)
+        await asyncio.sleep(ONE_SHOT_INTERVAL_S)
 
 
-async def _flows(stage: Stage, workers: int) -> bool:
+async def _flows(context: ScenarioContext, workers: int) -> bool:
     """What waits afterwards waits for the release's change, and not for the start of a worker."""
-    rows = await stage.query(
+    rows = await context.query(
         """SELECT count(DISTINCT worker_id) FILTER (WHERE status = 'COMPLETED'),
                   count(*) FILTER (WHERE status = 'UNLOCKED') FROM job"""
     )

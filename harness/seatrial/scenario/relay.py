@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill
+from seatrial.environment import engine_variables
 from seatrial.fault import Fault
-from seatrial.stage import Stage
+from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
-from seatrial.yard import environment
 
 STEPS = 2
 RELAYED = linear(STEPS, handler=Handler(think_max_s=0.02), name="relayed")
@@ -25,7 +25,7 @@ DRAIN_S = 40.0
 RELAYS_WITHIN_S = 20.0
 CHECKS = ("LD", "OC", "PO", "NL", "NP", "S1x", "DB", "LV", "AV")
 NEEDS = (Kill, Database, Kafka)
-VALUES = environment(
+VALUES = engine_variables(
     WINDLASS_LEASE_SWEEP_SECONDS=1,
     WINDLASS_TIMER_SWEEP_SECONDS=1,
     WINDLASS_REDELIVERY_SECONDS=REDELIVERY_S,
@@ -62,48 +62,50 @@ def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str
     }
 
 
-async def under_load(stage: Stage, *, workers: int = WORKERS) -> asyncio.Task[list[str]]:
+async def under_load(context: ScenarioContext, *, workers: int = WORKERS) -> asyncio.Task[list[str]]:
     """Definitions, workers, and the schedule's `starts` from now on; returns when a first row has gone its way."""
-    await stage.upload(RELAYED)
+    await context.upload(RELAYED)
     if workers:
-        stage.workers.start(RELAYED.worker(), workers)
-    await stage.leader()
-    await stage.workers_joined()
-    stage.phase("load")
-    load = stage.spawn(stage.load(stage.schedule["starts"]))
+        context.workers.start(RELAYED.worker(), workers)
+    await context.leader()
+    await context.workers_joined()
+    context.phase("load")
+    load = context.spawn(context.load(context.schedule["starts"]))
 
     async def relays() -> bool:
-        rows = await stage.query("SELECT count(*) FROM seatrial.outbox_ledger WHERE what = 'removed'")
+        rows = await context.query("SELECT count(*) FROM seatrial.outbox_audit WHERE what = 'removed'")
         return bool(rows[0][0])
 
-    await stage.eventually(relays, RELAYS_WITHIN_S, "the relay has removed a row")
+    await context.eventually(relays, RELAYS_WITHIN_S, "the relay has removed a row")
     return load
 
 
-async def to_the_end(stage: Stage, load: asyncio.Task[list[str]], *, drain_s: float = DRAIN_S) -> None:
-    stage.phase("heal")
+async def to_the_end(
+    context: ScenarioContext, load: asyncio.Task[list[str]], *, drain_s: float = DRAIN_S
+) -> None:
+    context.phase("heal")
     await load
-    stage.phase("drain")
-    await stage.drain(drain_s)
+    context.phase("drain")
+    await context.drain(drain_s)
 
 
-async def another_leads(stage: Stage, before: str, within_s: float = 20.0) -> bool:
+async def another_leads(context: ScenarioContext, before: str, within_s: float = 20.0) -> bool:
     """Whether it came in time is for the checks to say: this only lets the story go on."""
 
     async def has_changed() -> bool:
-        found = await stage.leaders()
+        found = await context.leaders()
         return bool(found) and before not in found
 
-    return await stage.reached(has_changed, within_s)
+    return await context.reached(has_changed, within_s)
 
 
-async def leader_replaced(stage: Stage, fault: Callable[[str], Fault], hold_s: float) -> None:
+async def leader_replaced(context: ScenarioContext, fault: Callable[[str], Fault], hold_s: float) -> None:
     """The whole story of a drill: what befalls the leader holds until another leads, and `hold_s` longer."""
-    load = await under_load(stage)
-    await stage.at(stage.schedule["fault_at_s"])
-    leader = await stage.leader()
-    stage.phase("fault")
-    async with stage.inflicted(fault(leader)):
-        await another_leads(stage, leader)
+    load = await under_load(context)
+    await context.at(context.schedule["fault_at_s"])
+    leader = await context.leader()
+    context.phase("fault")
+    async with context.inflicted(fault(leader)):
+        await another_leads(context, leader)
         await asyncio.sleep(hold_s)
-    await to_the_end(stage, load)
+    await to_the_end(context, load)

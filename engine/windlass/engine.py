@@ -1,4 +1,4 @@
-"""The engine behind its doors: `wire.Service`, made of lanes (writes), the job board (polls) and reads."""
+"""The engine behind its doors: `EnginePort`, made of lanes (writes), the waiting polls and reads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from windlass import commands, wire
 from windlass.config import Settings
 from windlass.definition.document import parse_upload
-from windlass.dispatch.polling import JobBoard
+from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
@@ -42,7 +42,7 @@ class BrokerMode(Protocol):
 
 
 class Engine:
-    """See `wire.Service` for what each method promises."""
+    """See `api.engine_port.EnginePort` for what each method promises."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Engine:
         settings: Settings,
         database: Database,
         lanes: Lanes,
-        board: JobBoard,
+        polls: WaitingPolls,
         wake_ups: WakeUps,
         heartbeat: NodeHeartbeat,
         metrics: Metrics,
@@ -62,7 +62,7 @@ class Engine:
         self._settings = settings
         self._database = database
         self._lanes = lanes
-        self._board = board
+        self._polls = polls
         self._wake_ups = wake_ups
         self._heartbeat = heartbeat
         self._metrics = metrics
@@ -147,7 +147,7 @@ class Engine:
     async def poll_jobs(
         self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
     ) -> Sequence[wire.JobView]:
-        jobs = await self._board.poll(
+        jobs = await self._polls.poll(
             worker_id=worker_id, job_types=job_types, jobs_max=max_jobs, lease_s=lease_s, wait_s=wait_s
         )
         if not jobs:
@@ -240,7 +240,7 @@ class Engine:
     def details(self) -> dict[str, object]:
         found: dict[str, object] = {
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
-            "polls": {"waiting": self._board.parked},
+            "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
             "wake": {
                 "mode": self._settings.wake_mode,

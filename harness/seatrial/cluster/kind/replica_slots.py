@@ -63,7 +63,7 @@ class Pod:
         )
 
 
-class Roster:
+class ReplicaSlots:
     """Looks five times a second from `open` to `close`.
 
     Without `places` no pod is labelled, and all their log lines go into one file, `service.log`.

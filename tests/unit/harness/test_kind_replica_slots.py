@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from seatrial.cluster.kind.kube import Kube
 from seatrial.cluster.kind.release import RELEASE, serving
-from seatrial.cluster.kind.roster import Roster
+from seatrial.cluster.kind.replica_slots import ReplicaSlots
 from seatrial.render import default_chart, render_chart
 
 POOLS = [{"name": "night", "replicas": 1}, {"name": "bulk", "replicas": 2}]
@@ -66,27 +66,27 @@ def pod(name: str, **metadata: str) -> dict[str, Any]:
     }
 
 
-async def until(roster: Roster, text: str) -> None:
+async def until(slots: ReplicaSlots, text: str) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while text not in roster.log_path("replica-0").read_text():
-            await roster.change()
+        while text not in slots.log_path("replica-0").read_text():
+            await slots.change()
 
 
 async def test_a_pods_lines_begin_when_those_of_its_forerunner_have_ended(tmp_path: Path) -> None:
     api = TwoPods()
-    roster = Roster(cast("Kube", api), "trial", ["replica-0"], tmp_path, labels="any")
-    roster.open()
+    slots = ReplicaSlots(cast("Kube", api), "trial", ["replica-0"], tmp_path, labels="any")
+    slots.open()
     try:
-        await until(roster, "old begins")
-        assert roster.run_began_at("replica-0") == 0
+        await until(slots, "old begins")
+        assert slots.run_began_at("replica-0") == 0
         api.pods = [pod("old", deletionTimestamp="now"), pod("new")]
         async with asyncio.timeout(WITHIN_S):
-            while (heir := roster.pod("replica-0")) is None or heir.name != "new":
-                await roster.change()
-        assert roster.run_began_at("replica-0") is None
+            while (heir := slots.pod("replica-0")) is None or heir.name != "new":
+                await slots.change()
+        assert slots.run_began_at("replica-0") is None
         api.old_ends.set()
-        await until(roster, "new begins")
-        assert roster.run_began_at("replica-0") == len("old begins\nold ends\n")
+        await until(slots, "new begins")
+        assert slots.run_began_at("replica-0") == len("old begins\nold ends\n")
     finally:
-        await roster.close()
-    assert roster.log_path("replica-0").read_text() == "old begins\nold ends\nnew begins\n"
+        await slots.close()
+    assert slots.log_path("replica-0").read_text() == "old begins\nold ends\nnew begins\n"

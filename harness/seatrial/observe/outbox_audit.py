@@ -25,11 +25,11 @@ _NAMES = frozenset({"holder", "by_whom"})
 
 _TABLES = """
 CREATE SCHEMA seatrial;
-CREATE TABLE seatrial.outbox_ledger (
+CREATE TABLE seatrial.outbox_audit (
     seq bigserial PRIMARY KEY, what text NOT NULL, dedup_id text NOT NULL, job_id text NOT NULL,
     instance_id text NOT NULL, job_type text NOT NULL, job_status text, by_whom text NOT NULL,
     epoch bigint, at timestamptz NOT NULL DEFAULT clock_timestamp());
-CREATE TABLE seatrial.leader_ledger (
+CREATE TABLE seatrial.leader_audit (
     seq bigserial PRIMARY KEY, holder text NOT NULL, epoch bigint NOT NULL,
     at timestamptz NOT NULL DEFAULT clock_timestamp());
 """
@@ -47,7 +47,7 @@ BEGIN
         SELECT status INTO status_ FROM job WHERE id = row_.job_id;
         {read_epoch}
     END IF;
-    INSERT INTO seatrial.outbox_ledger (what, dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch)
+    INSERT INTO seatrial.outbox_audit (what, dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch)
     VALUES (CASE TG_OP WHEN 'INSERT' THEN 'enqueued' ELSE 'removed' END,
             row_.id, row_.job_id, row_.instance_id, row_.job_type, status_, whom, epoch_);
     RETURN NULL;
@@ -61,11 +61,11 @@ _LEADER_FUNCTION = """
 CREATE FUNCTION seatrial.note_leader() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 BEGIN
     IF TG_OP = 'INSERT' OR NEW.epoch <> OLD.epoch OR NEW.holder <> OLD.holder THEN
-        INSERT INTO seatrial.leader_ledger (holder, epoch) VALUES (NEW.holder, NEW.epoch);
+        INSERT INTO seatrial.leader_audit (holder, epoch) VALUES (NEW.holder, NEW.epoch);
     END IF;
     RETURN NULL;
 END $body$;
-INSERT INTO seatrial.leader_ledger (holder, epoch) SELECT holder, epoch FROM {leaders};
+INSERT INTO seatrial.leader_audit (holder, epoch) SELECT holder, epoch FROM {leaders};
 CREATE TRIGGER seatrial_note AFTER INSERT OR UPDATE ON {leaders}
     FOR EACH ROW EXECUTE FUNCTION seatrial.note_leader();
 """
@@ -77,7 +77,7 @@ GROUP BY table_schema, table_name HAVING count(*) = 2
 """
 
 
-async def open_ledger(dsn: str) -> None:
+async def install_outbox_audit(dsn: str) -> None:
     """Must be the superuser's DSN, on a database whose schema is there. Raises psycopg.Error."""
     async with await psycopg.AsyncConnection.connect(dsn) as connection:
         found = await (await connection.execute(_LEADER_TABLE)).fetchone()
@@ -91,7 +91,7 @@ async def open_ledger(dsn: str) -> None:
         await connection.execute(sql.SQL(_LEADER_FUNCTION).format(leaders=leaders))
 
 
-async def observe_ledger(dsn: str, recorder: Recorder, aliases: Mapping[str, str]) -> None:
+async def observe_outbox_audit(dsn: str, recorder: Recorder, aliases: Mapping[str, str]) -> None:
     """Every line, the rows that still wait, and how the database's clock stands to ours: one snapshot, which the clock
     is read with. By `aliases` engines bear the names of their replicas in it. Raises psycopg.Error.
     """
@@ -103,9 +103,9 @@ async def observe_ledger(dsn: str, recorder: Recorder, aliases: Mapping[str, str
             (
                 "outbox_line",
                 """SELECT seq, what, dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at
-                FROM seatrial.outbox_ledger ORDER BY seq""",
+                FROM seatrial.outbox_audit ORDER BY seq""",
             ),
-            ("leader_line", "SELECT seq, holder, epoch, at FROM seatrial.leader_ledger ORDER BY seq"),
+            ("leader_line", "SELECT seq, holder, epoch, at FROM seatrial.leader_audit ORDER BY seq"),
             ("outbox_row", "SELECT id AS dedup_id, job_id, instance_id, job_type FROM dispatch_outbox"),
         ):
             async with connection.cursor(name=f"observe_{f}") as cursor:

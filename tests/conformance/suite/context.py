@@ -17,7 +17,7 @@ from suite.doors.rest import RestDoor
 from suite.target import Target
 
 
-class Scene:
+class CaseContext:
     """`door` is the transport that the case is run over; `rest` and `grpc` are there by name."""
 
     def __init__(self, target: Target, door: Door, boots: Boots | None) -> None:

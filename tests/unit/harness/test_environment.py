@@ -9,8 +9,8 @@ import pytest
 from seatrial.cluster import Kafka, KafkaFaults, KafkaNetwork
 from seatrial.cluster.values import merge
 from seatrial.drills import CATALOGUE, select
+from seatrial.environment import Environment, Misuse, Options, engine_variables, read_values
 from seatrial.trial import new_options
-from seatrial.yard import Misuse, Options, Yard, environment, read_values
 
 OVERLAYS = Path(__file__).parents[3] / "values"
 
@@ -35,9 +35,9 @@ def test_the_drills_values_win_and_environments_join() -> None:
     lower = {
         "engine": {"logLevel": "debug", "db": {"maxConns": 4}},
         "tolerations": [1],
-        **environment(A=1, B=2),
+        **engine_variables(A=1, B=2),
     }
-    upper = {"engine": {"db": {"maxConns": 2}}, "tolerations": [], **environment(B=3.5)}
+    upper = {"engine": {"db": {"maxConns": 2}}, "tolerations": [], **engine_variables(B=3.5)}
     assert merge(lower, upper) == {
         "engine": {"logLevel": "debug", "db": {"maxConns": 2}},
         "tolerations": [],
@@ -81,16 +81,16 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
 def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
     own, external = Options(1, tmp_path), Options(1, tmp_path, brokers="kafka-0:9092")
     needs = (Kafka, KafkaNetwork, KafkaFaults)
-    assert Yard(own).lacks(needs) == []
-    assert Yard(external).lacks(needs) == ["KafkaNetwork", "KafkaFaults"]
+    assert Environment(own).lacks(needs) == []
+    assert Environment(external).lacks(needs) == ["KafkaNetwork", "KafkaFaults"]
 
 
 def test_kubernetes_can_do_what_its_drills_need_and_no_more_than_it_says(tmp_path: Path) -> None:
-    yard = Yard(Options(1, tmp_path, backend="kind"))
+    environment = Environment(Options(1, tmp_path, backend="kind"))
     asked = select([], core=True, backend="kind")
     assert {"smoke-kafka", "U1"} <= {drill.id for drill in asked}
-    assert {drill.id: yard.lacks(drill.needs) for drill in asked} == {drill.id: [] for drill in asked}
-    assert yard.lacks(CATALOGUE["K5"].needs) == ["KafkaFaults"]
+    assert {drill.id: environment.lacks(drill.needs) for drill in asked} == {drill.id: [] for drill in asked}
+    assert environment.lacks(CATALOGUE["K5"].needs) == ["KafkaFaults"]
 
 
 def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 
-from seatrial.cluster import Broker, Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
+from seatrial.cluster import Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
+from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import merge
 
 if TYPE_CHECKING:
-    from seatrial.cluster.kind.ground import Ground
+    from seatrial.cluster.kind.shared import SharedServices
     from seatrial.cluster.postgres import PostgresServer
 
 
@@ -60,8 +61,8 @@ class BrokerLogin:
     ca_path: str | None = None
 
 
-class Yard:
-    """`async with Yard(options) as yard`: clusters come from it, and the shared servers go with it.
+class Environment:
+    """`async with Environment(options) as environment`: clusters come from it, and the shared servers go with it.
 
     `say` takes a line for whoever waits.
     """
@@ -73,7 +74,7 @@ class Yard:
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
         self._broker: Broker | None = None
-        self._ground: Ground | None = None
+        self._shared: SharedServices | None = None
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
@@ -82,7 +83,7 @@ class Yard:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._postgres, self._broker, self._ground = None, None, None
+        self._postgres, self._broker, self._shared = None, None, None
         await self._stack.__aexit__(kind, error, trace)
 
     @property
@@ -137,9 +138,9 @@ class Yard:
         if self.options.backend == "kind":
             from seatrial.cluster.kind.cluster import KindCluster
 
-            ground = await self.ground()
-            pod = await ground.emptied_broker() if broker else None
-            return KindCluster(spec, ground, broker=pod, chart=self.options.chart)
+            shared = await self.shared()
+            pod = await shared.emptied_broker() if broker else None
+            return KindCluster(spec, shared, broker=pod, chart=self.options.chart)
         from seatrial.cluster.local import LocalCluster
 
         server = await self._server()
@@ -172,18 +173,18 @@ class Yard:
             ca_path=login.ca_path,
         )
 
-    async def ground(self) -> Ground:
+    async def shared(self) -> SharedServices:
         """What clusters on Kubernetes share; made at the first call. Raises ClusterError."""
-        if self._ground is None:
-            from seatrial.cluster.kind.ground import Ground
+        if self._shared is None:
             from seatrial.cluster.kind.nodes import Images
+            from seatrial.cluster.kind.shared import SharedServices
 
             images = Images.from_env(node=self.options.node_image)
-            ground = Ground(images=images, context=self.options.context)
-            self._stack.push_async_callback(ground.down)
-            await ground.up(self._engine_image())
-            self._ground = ground
-        return self._ground
+            shared = SharedServices(images=images, context=self.options.context)
+            self._stack.push_async_callback(shared.down)
+            await shared.up(self._engine_image())
+            self._shared = shared
+        return self._shared
 
     def _engine_image(self) -> str:
         from seatrial.cluster.kind.release import engine_image
@@ -200,8 +201,8 @@ class Yard:
         return self._postgres
 
 
-def environment(**variables: float | str) -> dict[str, Any]:
-    """Chart values that set engine variables: `environment(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
+def engine_variables(**variables: float | str) -> dict[str, Any]:
+    """Chart values that set engine variables: `engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
     return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
 
 

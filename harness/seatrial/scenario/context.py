@@ -15,22 +15,12 @@ from typing import Any, Literal, LiteralString, Self, TypeVar
 import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
-from seatrial.cluster import (
-    PARTITIONS,
-    Boots,
-    Broker,
-    Cluster,
-    ClusterError,
-    Credentials,
-    Database,
-    Kafka,
-    KafkaFaults,
-    Replica,
-)
+from seatrial.cluster import Boots, Cluster, ClusterError, Credentials, Database, Kafka, KafkaFaults, Replica
+from seatrial.cluster.broker import PARTITIONS, Broker
 from seatrial.cluster.wire import read_wire
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder, TransportName
-from seatrial.lookout import Lookout
+from seatrial.observe.sampler import Sampler
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
@@ -51,35 +41,35 @@ class NotReached(Exception):
     """A state the scenario needs did not come in time; the drill is then invalid."""
 
 
-class Stage:
+class ScenarioContext:
     """Everything a scripted scenario needs; all of it is recorded, and all of it ends with the scenario.
 
     A scenario reads like its story:
 
-        async def scenario(stage: Stage) -> None:
-            await stage.upload(LINEAR)                              # definitions, at any replica
-            stage.workers.start(LINEAR.worker(lease_s=5), 2)        # two real processes
-            load = stage.spawn(stage.load(stage.schedule["starts"]))  # paced by each start's at_s
-            stage.phase("fault")
-            await stage.at(3.0)                                     # 3 s after the load began
-            await stage.fault(KillReplica("replica-0"), hold_s=2.0) # setup, bite, hold, heal
+        async def scenario(context: ScenarioContext) -> None:
+            await context.upload(LINEAR)                              # definitions, at any replica
+            context.workers.start(LINEAR.worker(lease_s=5), 2)        # two real processes
+            load = context.spawn(context.load(context.schedule["starts"]))  # paced by each start's at_s
+            context.phase("fault")
+            await context.at(3.0)                                     # 3 s after the load began
+            await context.fault(KillReplica("replica-0"), hold_s=2.0) # setup, bite, hold, heal
             await load
-            stage.phase("drain")
-            await stage.drain(30.0)                                 # False when it is not empty in time
+            context.phase("drain")
+            await context.drain(30.0)                                 # False when it is not empty in time
 
     Scripted calls, with nothing left to chance:
 
-        a, b, c = stage.names                                   # replica names
-        zombie = stage.worker_client("zombie")                  # speaks as worker-zombie from this process
+        a, b, c = context.names                                   # replica names
+        zombie = context.worker_client("zombie")                  # speaks as worker-zombie from this process
         jobs = (await zombie.poll("worker-zombie", ["linear-step-1"], replica=a, lease_s=5)).jobs
         await zombie.complete(jobs[0], "worker-zombie", replica=b)
-        answers = await stage.race(racers[i].complete(job, "w", replica=name) for i, name in enumerate(...))
-        await stage.workers.pause(0); ...; await stage.workers.resume(0)      # SIGSTOP, SIGCONT of a process
-        await stage.workers.kill(0); stage.workers.restart(0)                 # SIGKILL of a process
-        rows = await stage.query("SELECT count(*) FROM job WHERE status = %s", "LOCKED")   # needs Database
-        await stage.eventually(lambda: lease_expired(stage), within_s=20, what="the lease expires")
-        (await stage.probe(a, "/ready")).status                 # any status is an answer
-        stage.watch(a, "/healthz", every_s=0.5)                 # and so on until the scenario's end
+        answers = await context.race(racers[i].complete(job, "w", replica=name) for i, name in enumerate(...))
+        await context.workers.pause(0); ...; await context.workers.resume(0)      # SIGSTOP, SIGCONT of a process
+        await context.workers.kill(0); context.workers.restart(0)                 # SIGKILL of a process
+        rows = await context.query("SELECT count(*) FROM job WHERE status = %s", "LOCKED")   # needs Database
+        await context.eventually(lambda: lease_expired(context), within_s=20, what="the lease expires")
+        (await context.probe(a, "/ready")).status                 # any status is an answer
+        context.watch(a, "/healthz", every_s=0.5)                 # and so on until the scenario's end
 
     `schedule` is what the drill's `plan` drew from the seed; draw everything random there. `random(label)`
     gives further seeded generators. An exception that leaves the scenario makes the drill invalid; a broken
@@ -117,7 +107,7 @@ class Stage:
             transports=transports,
         )
         dsn = cluster.dsn() if isinstance(cluster, Database) else None
-        self._lookout = Lookout(cluster.replicas(), dsn, recorder)
+        self._sampler = Sampler(cluster.replicas(), dsn, recorder)
         self._seed = seed
         self._transports = tuple(transports)
         self._clients: list[RecordingClient] = []
@@ -132,7 +122,7 @@ class Stage:
     async def __aenter__(self) -> Self:
         await self._group.__aenter__()
         if self._broker is not None:
-            self.spawn(self._lookout.run())
+            self.spawn(self._sampler.run())
         return self
 
     async def __aexit__(
@@ -170,7 +160,7 @@ class Stage:
     def clients(self, count: int, *, timeout_s: float = 10.0) -> list[RecordingClient]:
         return [self.client(timeout_s=timeout_s) for _ in range(count)]
 
-    def passer_by(self, *, timeout_s: float = 10.0) -> RecordingClient:
+    def one_shot_client(self, *, timeout_s: float = 10.0) -> RecordingClient:
         """As `client`, but each of its calls opens a connection of its own, over REST."""
         return self._client(
             f"client-{len(self._clients)}", send_token=True, timeout_s=timeout_s, keeps_connections=False
@@ -196,7 +186,7 @@ class Stage:
             self._zero_s = time.monotonic()
 
     async def at(self, at_s: float) -> None:
-        """Returns `at_s` after the phase `load` (or the stage) began; at once when that is past."""
+        """Returns `at_s` after the phase `load` (or the context) began; at once when that is past."""
         await asyncio.sleep(max(0.0, self._zero_s + at_s - time.monotonic()))
 
     async def fault(self, fault: Fault, hold_s: float = 0.0) -> Evidence:
@@ -206,7 +196,7 @@ class Stage:
         return evidence
 
     def inflicted(self, fault: Fault) -> AbstractAsyncContextManager[Evidence]:
-        """The fault holds inside the block: `async with stage.inflicted(PauseReplica(a)): ...`."""
+        """The fault holds inside the block: `async with context.inflicted(PauseReplica(a)): ...`."""
         self._faults += 1
         return inflicted(fault, self.cluster, self.recorder, process=f"fault-{self._faults}")
 
@@ -221,7 +211,7 @@ class Stage:
 
     async def leaders(self) -> Sequence[str]:
         """The replicas that say just now to lead the relay."""
-        return await self._lookout.leaders()
+        return await self._sampler.leaders()
 
     async def leader(self, within_s: float = 20.0) -> str:
         """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
@@ -381,7 +371,7 @@ class Stage:
 
     def watch_sessions(self) -> asyncio.Task[None]:
         """Counts the engines' connections to the database, from now until the scenario's end; needs Database."""
-        return self.spawn(self._lookout.watch_sessions())
+        return self.spawn(self._sampler.watch_sessions())
 
     async def race(self, calls: Iterable[Awaitable[Result]]) -> list[Result]:
         """All at once; the answers in the order of the calls."""

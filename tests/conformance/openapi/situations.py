@@ -23,7 +23,7 @@ BODY_BYTES_MAX = 64 * 1024
 REQUEST_TIMEOUT_S = 0.4
 
 
-class Stages:
+class Situations:
     """Each property is an engine of its own on a database of its own."""
 
     def __init__(self, server: PostgresServer, run: RunWindlass, folder: Path) -> None:

@@ -12,7 +12,7 @@ from seatrial.cluster.kind.nodes import Images, Nodes
 from seatrial.cluster.kind.server import PostgresPod, node_address
 
 
-class Ground:
+class SharedServices:
     """`up` ... `down`; what `up` made goes again, a cluster that was there stays."""
 
     def __init__(self, *, images: Images, context: str | None = None) -> None:

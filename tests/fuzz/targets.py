@@ -56,7 +56,7 @@ PROBE = {
 }
 
 
-class Scene:
+class Targets:
     """`renew` after each call that was accepted: it may have used up what the next case aims at."""
 
     def __init__(self, subject: Subject) -> None:
