@@ -35,6 +35,7 @@ PAGES = (
     "docs/client.md",
     "docs/rest.md",
     "docs/conformance.md",
+    "docs/glossary.md",
     "docs/track-record.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
