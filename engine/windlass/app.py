@@ -8,7 +8,7 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -17,17 +17,8 @@ import uvloop
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
-from windlass.commands import (
-    Command,
-    CompleteJob,
-    CompleteUserTask,
-    ExhaustJob,
-    FailJob,
-    FireTimer,
-    SignalWait,
-    StartInstance,
-)
 from windlass.config import Settings
+from windlass.dispatch.hints import Hints
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.engine import Engine
@@ -40,28 +31,18 @@ from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
 from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
+from windlass.store.outbox import Outbox
 from windlass.store.queues import Queues
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.timers import TimerSweep
-from windlass.wire import InstanceView, JobView
+from windlass.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from windlass.kafka_mode import KafkaMode
 
 GC_THRESHOLDS = (30_000, 20, 50)
-
-
-_TX_TYPES = {
-    "StartInstance": "instance.start",
-    "CompleteJob": "instance.complete_job",
-    "FailJob": "instance.fail_job",
-    "ExhaustJob": "instance.fail_job",
-    "CompleteUserTask": "instance.complete_user_task",
-    "SignalWait": "instance.signal_wait",
-    "CancelInstance": "instance.cancel",
-}
 
 
 def run(role: str, settings: Settings) -> int:
@@ -83,7 +64,7 @@ def migrate(settings: Settings) -> int:
         database = Database(settings)
         await database.open()
         try:
-            await _migrate(database, log)
+            Telemetry(Metrics(settings.dispatch_mode), log).migrated(*await schema.migrate(database))
         finally:
             await database.close()
 
@@ -101,13 +82,6 @@ def _fatal(log: Log, err: EngineError) -> int:
     return 1
 
 
-async def _migrate(database: Database, log: Log) -> None:
-    applied, version = await schema.migrate(database)
-    for name in applied:
-        log.info(Event.MIGRATION_APPLIED, migration=name)
-    log.info(Event.SCHEMA_CURRENT, version=version)
-
-
 class Node:
     """One running process. Parts are made in `__init__`, brought to life in `serve`."""
 
@@ -117,6 +91,8 @@ class Node:
         self.log = log
         self.node = settings.node_name
         self.metrics = Metrics(settings.dispatch_mode)
+        self.telemetry = Telemetry(self.metrics, log)
+        self.hints = Hints()
         self.database = Database(settings)
         self.is_draining = False
         self.stop = asyncio.Event()
@@ -125,17 +101,19 @@ class Node:
         self.polls = WaitingPolls(
             self.database,
             PollingSettings(settings.empty_poll_memory_s, recheck_s),
-            claimed=self._jobs_claimed,
-            refused=lambda err: log.warning(Event.DATABASE_LOST, err=err),
+            claimed=self.telemetry.jobs_claimed,
+            refused=self.telemetry.database_lost,
         )
         self.wake_ups = WakeUps(
             self.database,
             self.node,
-            woken=self._woken,
-            woken_all=self._woken_by_anything,
-            degraded=self._wake_degraded,
+            woken=self.hints.heard,
+            woken_all=self.hints.heard_anything,
+            degraded=self.telemetry.wake_degraded,
             listens=settings.wake_mode != "polling",
         )
+        self.hints.subscribe(self.polls)
+        self.hints.forward_to(self.wake_ups.job_types_waiting)
         self.heartbeat = NodeHeartbeat(
             self.database,
             node=self.node,
@@ -147,32 +125,18 @@ class Node:
         )
         new_id = UlidSource()
         self.kafka = self._kafka_mode(new_id)
-        outbox = self.kafka.outbox if self.kafka else None
-        transactor = Transactor(
-            DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
-        )
-        # One connection stays for polls and reads: lanes that took them all would starve those.
-        lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
-        self.lanes = Lanes(
-            [
-                Lane(
-                    self.database,
-                    transactor,
-                    self._batch_committed,
-                    batch_max=settings.lane_batch_max,
-                    in_flight_max=max(1, min(IN_FLIGHT_MAX, (settings.db_max_conns - 1) // lane_count)),
-                    give_up_s=settings.database_timeout_s,
-                )
-                for _ in range(lane_count)
-            ]
-        )
+        if self.kafka:
+            self.hints.subscribe(self.kafka)
+        self.lanes = self._make_lanes(new_id, self.kafka.outbox if self.kafka else None)
         self.sweeps = [
-            Sweep("nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self._sweep_failed)
+            Sweep(
+                "nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self.telemetry.sweep_failed
+            )
         ]
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
         if self.kafka:
-            self.sweeps += self.kafka.sweeps(self._sweep_failed)
+            self.sweeps += self.kafka.sweeps(self.telemetry.sweep_failed)
         self.engine = Engine(
             settings=settings,
             database=self.database,
@@ -180,8 +144,7 @@ class Node:
             polls=self.polls,
             wake_ups=self.wake_ups,
             heartbeat=self.heartbeat,
-            metrics=self.metrics,
-            log=log,
+            telemetry=self.telemetry,
             node=self.node,
             is_draining=lambda: self.is_draining,
             kafka=self.kafka,
@@ -204,7 +167,28 @@ class Node:
             relays=self.role != "api",
             new_id=new_id,
             nodes=self.heartbeat.nodes,
-            wake_others=lambda: self.wake_ups.job_types_waiting(("",)),
+            wake_others=self.hints.events_written,
+        )
+
+    def _make_lanes(self, new_id: Callable[[], str], outbox: Outbox | None) -> Lanes:
+        settings = self.settings
+        transactor = Transactor(
+            DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
+        )
+        # One connection stays for polls and reads: lanes that took them all would starve those.
+        lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
+        return Lanes(
+            [
+                Lane(
+                    self.database,
+                    transactor,
+                    self._batch_committed,
+                    batch_max=settings.lane_batch_max,
+                    in_flight_max=max(1, min(IN_FLIGHT_MAX, (settings.db_max_conns - 1) // lane_count)),
+                    give_up_s=settings.database_timeout_s,
+                )
+                for _ in range(lane_count)
+            ]
         )
 
     def _repairers(self) -> list[Sweep]:
@@ -218,11 +202,14 @@ class Node:
             outbox=self.kafka.outbox if self.kafka else None,
         )
         timers = TimerSweep(
-            self.database, self.lanes.execute, fired=self._timer_fired, failed=self._timer_failed
+            self.database,
+            self.lanes.execute,
+            fired=self.telemetry.timer_fired,
+            failed=self.telemetry.timer_failed,
         )
         return [
-            Sweep("leases", settings.lease_sweep_interval_s, leases.sweep, self._sweep_failed),
-            Sweep("timers", settings.timer_sweep_interval_s, timers.sweep, self._sweep_failed),
+            Sweep("leases", settings.lease_sweep_interval_s, leases.sweep, self.telemetry.sweep_failed),
+            Sweep("timers", settings.timer_sweep_interval_s, timers.sweep, self.telemetry.sweep_failed),
         ]
 
     # -- life
@@ -266,7 +253,7 @@ class Node:
     async def _start(self) -> None:
         await self.database.open()
         if self.settings.migrate_on_start:
-            await _migrate(self.database, self.log)
+            self.telemetry.migrated(*await schema.migrate(self.database))
         if self.kafka:
             await self.kafka.check()
         self.lanes.start()
@@ -321,153 +308,15 @@ class Node:
         self.is_draining = True
         self.stop.set()
 
-    # -- what the parts report
+    # -- where a report goes to more than one part
 
     def _batch_committed(self, batch: Batch, elapsed_s: float) -> None:
-        """After each commit: hints, metrics and the step lines of contract 8.4."""
-        metrics, writes = self.metrics, batch.writes
-        waiting = {job.created.job_type for job in writes.new_jobs.values() if job.status == "UNLOCKED"}
-        if writes.requeued_jobs:
-            waiting.update(self._job_types_requeued(batch))
-        if waiting:
-            self._job_types_waiting(waiting)
-        metrics.lane_batch_size.observe(len(batch.commands))
-        for tx_type in {_tx_type(command) for command in batch.commands}:
-            metrics.db_transaction_duration(tx_type).observe(elapsed_s)
-            if self.log.enabled("debug"):
-                self.log.debug(Event.ENGINE_TX, tx_type=tx_type, duration=int(elapsed_s * 1e9))
-        if batch.lock_wait_s is not None:
-            metrics.db_lock_wait_duration("instance.for_update").observe(batch.lock_wait_s)
-        if writes.new_instances:
-            metrics.instances_started.inc(len(writes.new_instances))
-        for status, count in writes.ended.items():
-            metrics.instances_completed(status.lower()).inc(count)
-        for step_type, count in writes.entered.items():
-            metrics.steps_executed(step_type).inc(count)
-        if batch.retried:
-            metrics.job_retries.inc(batch.retried)
-        failed = sum(closed.status == "FAILED" for closed, _ in writes.closed_jobs.values())
-        if failed:
-            metrics.job_failed.inc(failed)
-        self._log_batch(batch)
-
-    def _job_types_waiting(self, job_types: Iterable[str]) -> None:
-        """Whoever brings jobs to workers is told, here and on other nodes; polls of other nodes too."""
-        self.polls.wake(job_types)
-        self.wake_ups.job_types_waiting(job_types)
-        if self.kafka:
-            self.kafka.wake()
-
-    def _woken(self, job_types: Iterable[str]) -> None:
-        self.polls.wake(job_types)
-        if self.kafka:
-            self.kafka.wake()
-
-    def _woken_by_anything(self) -> None:
-        self.polls.wake_all()
-        if self.kafka:
-            self.kafka.wake()
-
-    def _job_types_requeued(self, batch: Batch) -> Iterable[str]:
-        for job_id in batch.writes.requeued_jobs:
-            row = batch.jobs[job_id]
-            instance = batch.instances[row.instance_id]
-            definition = batch.definitions[instance.definition_id, instance.definition_version]
-            step = definition.steps[instance.progress.open[row.execution_id].step_id]
-            yield step.job_type or step.id
-
-    def _log_batch(self, batch: Batch) -> None:
-        if self.log.enabled("info"):
-            traces = _traces(batch)
-            for step in batch.writes.new_steps.values():
-                entered = step.entered
-                instance = batch.instances[entered.instance_id]
-                self.log.info(
-                    Event.STEP_DISPATCHED,
-                    instance_id=entered.instance_id,
-                    definition_id=instance.definition_id,
-                    definition_version=instance.definition_version,
-                    step_id=entered.step_id,
-                    step_type=entered.step_type,
-                    step_execution_id=entered.execution_id,
-                    attempt=entered.attempt,
-                    **traces.get(entered.instance_id, {}),
-                )
-        for stale in batch.stale_fails:
-            trace = {"traceparent": stale.traceparent} if stale.traceparent else {}
-            self.log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **trace)
-        for chain in batch.chains_refused:
-            self.log.warning(
-                Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
-            )
-
-    def _jobs_claimed(self, jobs: Sequence[JobView], elapsed_s: float, ages_s: Sequence[float]) -> None:
-        if elapsed_s:
-            self.metrics.db_lock_wait_duration("job.poll_skip_locked").observe(elapsed_s)
-        for job, age_s in zip(jobs, ages_s, strict=True):
-            self.metrics.job_pickup_latency.observe(age_s)
-            if job.lease_token == "1":  # noqa: S105  the first lease of this job
-                self.metrics.job_poll_latency.observe(age_s)
+        self.hints.batch_committed(batch)
+        self.telemetry.batch_committed(batch, elapsed_s)
 
     def _leases_reclaimed(self, count: int, job_types: Iterable[str]) -> None:
-        types = tuple(job_types)
-        self.metrics.job_timeouts.inc(count)
-        self.log.info(Event.LEASES_RECLAIMED, count=count)
-        self._job_types_waiting(types)
-
-    def _timer_fired(self, timer: FireTimer) -> None:
-        self.log.info(
-            Event.TIMER_FIRED,
-            event_id=timer.timer_id,
-            instance_id=timer.instance_id,
-            target_step_id=timer.target_step_id,
-            interrupting=timer.interrupting,
-        )
-
-    def _timer_failed(self, timer: FireTimer, err: BaseException) -> None:
-        self.log.error(
-            Event.TIMER_FAILED,
-            event_id=timer.timer_id,
-            instance_id=timer.instance_id,
-            target_step_id=timer.target_step_id,
-            interrupting=timer.interrupting,
-            err=err,
-        )
-
-    def _sweep_failed(self, name: str, err: Exception) -> None:
-        self.log.warning(Event.SWEEP_FAILED, sweep=name, err=err)
-
-    def _wake_degraded(self, degraded: bool, cause: str) -> None:
-        self.metrics.wake_degraded.set(1 if degraded else 0)
-        if degraded:
-            self.log.warning(Event.WAKE_DEGRADED, err=cause)
-        else:
-            self.log.info(Event.WAKE_RESTORED)
+        self.telemetry.leases_reclaimed(count)
+        self.hints.jobs_waiting(job_types)
 
     def _nodes_counted(self, alive: int) -> None:
         self.wake_ups.is_alone = alive <= 1
-
-
-def _tx_type(command: Command) -> str:
-    if isinstance(command, FireTimer):
-        return "instance.interrupt_boundary" if command.interrupting else "instance.dispatch_boundary"
-    return _TX_TYPES[type(command).__name__]
-
-
-def _traces(batch: Batch) -> dict[str, dict[str, str]]:
-    """The attribute that each instance's lines bear, where the call that moved it came with a traceparent."""
-    traces = {}
-    for command, answer in zip(batch.commands, batch.answers, strict=True):
-        if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:
-            continue
-        match command:
-            case StartInstance() if isinstance(answer, InstanceView):
-                instance_id = answer.id
-            case CompleteJob() | FailJob() if command.job_id in batch.jobs:
-                instance_id = batch.jobs[command.job_id].instance_id
-            case CompleteUserTask() | SignalWait():
-                instance_id = command.instance_id
-            case _:
-                continue
-        traces[instance_id] = {"traceparent": command.traceparent}
-    return traces

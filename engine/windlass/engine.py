@@ -16,8 +16,7 @@ from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
-from windlass.metrics import Metrics
-from windlass.observe import TRACEPARENT, Event, Log
+from windlass.observe import TRACEPARENT
 from windlass.store import migrate
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
@@ -25,6 +24,7 @@ from windlass.store.lanes import Lanes
 from windlass.store.queries import sql
 from windlass.store.views import Views
 from windlass.sweep.nodes import NodeHeartbeat
+from windlass.telemetry import Telemetry
 
 READINESS_KEPT_S = 0.5
 """Probes of one moment share one look at the database."""
@@ -53,8 +53,7 @@ class Engine:
         polls: WaitingPolls,
         wake_ups: WakeUps,
         heartbeat: NodeHeartbeat,
-        metrics: Metrics,
-        log: Log,
+        telemetry: Telemetry,
         node: str,
         is_draining: Callable[[], bool],
         kafka: BrokerMode | None = None,
@@ -65,8 +64,7 @@ class Engine:
         self._polls = polls
         self._wake_ups = wake_ups
         self._heartbeat = heartbeat
-        self._metrics = metrics
-        self._log = log
+        self._telemetry = telemetry
         self._node = node
         self._is_draining = is_draining
         self._kafka = kafka
@@ -86,7 +84,7 @@ class Engine:
             upload, msgspec.json.encode(steps).decode(), audit=self._settings.audit_log_enabled
         )
         if is_new:
-            self._metrics.definitions_uploaded.inc()
+            self._telemetry.definition_uploaded()
             if self._kafka is not None:
                 self._kafka.definition_uploaded(
                     {step["jobType"] for step in steps if step["type"] == "SERVICE_TASK"}
@@ -151,7 +149,7 @@ class Engine:
             worker_id=worker_id, job_types=job_types, jobs_max=max_jobs, lease_s=lease_s, wait_s=wait_s
         )
         if not jobs:
-            self._metrics.job_lock_conflicts.inc()
+            self._telemetry.poll_was_empty()
         return jobs
 
     async def complete_job(
@@ -215,9 +213,9 @@ class Engine:
         readiness = wire.Readiness(not reasons, reasons, degraded)
         was_ready = self._readiness is None or self._readiness[1].ready
         if was_ready and not readiness.ready and not self._is_draining():
-            self._log.warning(Event.DATABASE_LOST, err="; ".join(reasons))
+            self._telemetry.database_lost("; ".join(reasons))
         elif readiness.ready and not was_ready:
-            self._log.info(Event.DATABASE_BACK)
+            self._telemetry.database_back()
         self._readiness = (time.monotonic(), readiness)
         return readiness
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 from windlass.config import KafkaSettings, Settings
 from windlass.dispatch import lag, topics
@@ -220,8 +220,11 @@ class KafkaMode:
 
     # -- what the node tells it
 
-    def wake(self) -> None:
+    def wake(self, job_types: Iterable[str]) -> None:  # noqa: ARG002 - the relay looks at all types together
         """Events have been written, here or elsewhere."""
+        self._relay.wake()
+
+    def wake_all(self) -> None:
         self._relay.wake()
 
     def written(self) -> None:

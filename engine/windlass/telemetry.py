@@ -1,0 +1,180 @@
+"""What the parts of a node report, as metrics and log lines: contract 8.1 and 8.4.
+
+Nothing here changes anything or wakes anybody: a part hands over what happened, and this room alone knows which series
+and which line tell it. The names stand in `metrics.py` and `observe.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from windlass.commands import (
+    Command,
+    CompleteJob,
+    CompleteUserTask,
+    ExhaustJob,
+    FailJob,
+    FireTimer,
+    SignalWait,
+    StartInstance,
+)
+from windlass.metrics import Metrics
+from windlass.observe import Event, Log
+from windlass.store.apply import Batch
+from windlass.wire import InstanceView, JobView
+
+#: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
+_TX_TYPES = {
+    "StartInstance": "instance.start",
+    "CompleteJob": "instance.complete_job",
+    "FailJob": "instance.fail_job",
+    "ExhaustJob": "instance.fail_job",
+    "CompleteUserTask": "instance.complete_user_task",
+    "SignalWait": "instance.signal_wait",
+    "CancelInstance": "instance.cancel",
+}
+
+FIRST_LEASE_TOKEN = "1"  # noqa: S105  tokens count the leases of a job
+
+
+class Telemetry:
+    """One for a node. Every method returns at once and raises nothing."""
+
+    def __init__(self, metrics: Metrics, log: Log) -> None:
+        self._metrics = metrics
+        self._log = log
+
+    # -- calls
+
+    def definition_uploaded(self) -> None:
+        self._metrics.definitions_uploaded.inc()
+
+    def poll_was_empty(self) -> None:
+        self._metrics.job_lock_conflicts.inc()
+
+    def jobs_claimed(self, jobs: Sequence[JobView], elapsed_s: float, ages_s: Sequence[float]) -> None:
+        """`elapsed_s` is 0 for jobs that were inserted already leased; `ages_s` are since each job's creation."""
+        if elapsed_s:
+            self._metrics.db_lock_wait_duration("job.poll_skip_locked").observe(elapsed_s)
+        for job, age_s in zip(jobs, ages_s, strict=True):
+            self._metrics.job_pickup_latency.observe(age_s)
+            if job.lease_token == FIRST_LEASE_TOKEN:
+                self._metrics.job_poll_latency.observe(age_s)
+
+    # -- lanes
+
+    def batch_committed(self, batch: Batch, elapsed_s: float) -> None:
+        metrics, writes = self._metrics, batch.writes
+        metrics.lane_batch_size.observe(len(batch.commands))
+        for tx_type in {_tx_type(command) for command in batch.commands}:
+            metrics.db_transaction_duration(tx_type).observe(elapsed_s)
+            if self._log.enabled("debug"):
+                self._log.debug(Event.ENGINE_TX, tx_type=tx_type, duration=int(elapsed_s * 1e9))
+        if batch.lock_wait_s is not None:
+            metrics.db_lock_wait_duration("instance.for_update").observe(batch.lock_wait_s)
+        if writes.new_instances:
+            metrics.instances_started.inc(len(writes.new_instances))
+        for status, count in writes.ended.items():
+            metrics.instances_completed(status.lower()).inc(count)
+        for step_type, count in writes.entered.items():
+            metrics.steps_executed(step_type).inc(count)
+        if batch.retried:
+            metrics.job_retries.inc(batch.retried)
+        failed = sum(closed.status == "FAILED" for closed, _ in writes.closed_jobs.values())
+        if failed:
+            metrics.job_failed.inc(failed)
+        self._log_batch(batch)
+
+    def _log_batch(self, batch: Batch) -> None:
+        if self._log.enabled("info"):
+            traces = _traces(batch)
+            for step in batch.writes.new_steps.values():
+                entered = step.entered
+                instance = batch.instances[entered.instance_id]
+                self._log.info(
+                    Event.STEP_DISPATCHED,
+                    instance_id=entered.instance_id,
+                    definition_id=instance.definition_id,
+                    definition_version=instance.definition_version,
+                    step_id=entered.step_id,
+                    step_type=entered.step_type,
+                    step_execution_id=entered.execution_id,
+                    attempt=entered.attempt,
+                    **traces.get(entered.instance_id, {}),
+                )
+        for stale in batch.stale_fails:
+            trace = {"traceparent": stale.traceparent} if stale.traceparent else {}
+            self._log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **trace)
+        for chain in batch.chains_refused:
+            self._log.warning(
+                Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
+            )
+
+    # -- sweeps
+
+    def leases_reclaimed(self, count: int) -> None:
+        self._metrics.job_timeouts.inc(count)
+        self._log.info(Event.LEASES_RECLAIMED, count=count)
+
+    def timer_fired(self, timer: FireTimer) -> None:
+        self._log.info(Event.TIMER_FIRED, **_attributes(timer))
+
+    def timer_failed(self, timer: FireTimer, err: BaseException) -> None:
+        self._log.error(Event.TIMER_FAILED, **_attributes(timer), err=err)
+
+    def sweep_failed(self, name: str, err: Exception) -> None:
+        self._log.warning(Event.SWEEP_FAILED, sweep=name, err=err)
+
+    # -- the database and the other nodes
+
+    def migrated(self, applied: Sequence[str], version: int) -> None:
+        for name in applied:
+            self._log.info(Event.MIGRATION_APPLIED, migration=name)
+        self._log.info(Event.SCHEMA_CURRENT, version=version)
+
+    def database_lost(self, cause: Exception | str) -> None:
+        self._log.warning(Event.DATABASE_LOST, err=cause)
+
+    def database_back(self) -> None:
+        self._log.info(Event.DATABASE_BACK)
+
+    def wake_degraded(self, degraded: bool, cause: str) -> None:
+        self._metrics.wake_degraded.set(1 if degraded else 0)
+        if degraded:
+            self._log.warning(Event.WAKE_DEGRADED, err=cause)
+        else:
+            self._log.info(Event.WAKE_RESTORED)
+
+
+def _tx_type(command: Command) -> str:
+    if isinstance(command, FireTimer):
+        return "instance.interrupt_boundary" if command.interrupting else "instance.dispatch_boundary"
+    return _TX_TYPES[type(command).__name__]
+
+
+def _attributes(timer: FireTimer) -> dict[str, object]:
+    return {
+        "event_id": timer.timer_id,
+        "instance_id": timer.instance_id,
+        "target_step_id": timer.target_step_id,
+        "interrupting": timer.interrupting,
+    }
+
+
+def _traces(batch: Batch) -> dict[str, dict[str, str]]:
+    """By instance id: the trace attribute of its lines, where the call that moved it came with a traceparent."""
+    traces = {}
+    for command, answer in zip(batch.commands, batch.answers, strict=True):
+        if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:
+            continue
+        match command:
+            case StartInstance() if isinstance(answer, InstanceView):
+                instance_id = answer.id
+            case CompleteJob() | FailJob() if command.job_id in batch.jobs:
+                instance_id = batch.jobs[command.job_id].instance_id
+            case CompleteUserTask() | SignalWait():
+                instance_id = command.instance_id
+            case _:
+                continue
+        traces[instance_id] = {"traceparent": command.traceparent}
+    return traces
