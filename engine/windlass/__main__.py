@@ -21,8 +21,8 @@ commands:
   api            API and dispatch only
   scheduler      sweeps, relay and health pages, no API; any number may run
   migrate        bring the schema up to date, then exit
-  topics         print the Kafka topics that definitions need, or create them; has a --help of its own
-  check-config   print the settings in force, passwords masked, or everything wrong with them
+  topics         print the Kafka topics that definitions need, or create them; see windlass topics --help
+  check-config   print the settings in force, passwords masked, or all errors in them
   version        print the version
 
 Everything is configured by environment variables and, optionally, /etc/workflow/engine.yaml;

@@ -69,15 +69,15 @@ def database_url(dsn: str) -> DatabaseUrl:
     if "@" in login or not hosts_read or parts.fragment:
         # The host itself is not shown: with an unescaped / # ? in the password it holds a piece of it.
         raise ValueError(
-            f"has no readable host:port in {redact(dsn)!r}, or a character in the password not written as %XX"
+            f"has no readable host:port in {redact(dsn)!r}, or a character in the password is not written as %XX"
         )
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise ValueError(f"has parameters that are no key=value in {redact(dsn)!r}") from None
+        raise ValueError(f"has parameters that are not key=value in {redact(dsn)!r}") from None
     for key, value in pairs:
         if key in _LIBPQ_ONLY and value == "require":
-            raise ValueError(f"asks for {key}={value}, which this engine's driver cannot promise")
+            raise ValueError(f"asks for {key}={value}, which this engine's driver cannot guarantee")
     ignored = tuple(dict.fromkeys(key for key, _ in pairs if key in _LIBPQ_ONLY))
     if not ignored:
         return DatabaseUrl(dsn, ())

@@ -9,7 +9,7 @@ EngineError
 |   +-- NotFound              not-found           definition, instance, user task, job
 |   +-- Conflict              conflict            terminal instance, step not parked, job leased to another
 |   +-- PollDisabled          poll path disabled  polling while jobs travel through a broker
-+-- Unavailable           the database is away or the node is leaving; try again, here or elsewhere
++-- Unavailable           the database is away or the node is shutting down; try again, here or elsewhere
 +-- Defect                our bug; the command changed nothing
 """
 

@@ -102,7 +102,7 @@ class Metrics:
             "workflow_definitions_uploaded_total", "Definition versions stored"
         )
         self.instances_started: Counts = self._counter(
-            "workflow_instances_started_total", "Instances started, chained ones too"
+            "workflow_instances_started_total", "Instances started, including chained ones"
         )
         #: outcome: completed, failed, cancelled
         self.instances_completed: Children[Counts] = Children(
@@ -200,7 +200,7 @@ class Metrics:
         )
         self.topic_unusable = self._gauge(
             "windlass_dispatch_topic_unusable",
-            "1 for a topic that job types need and that is missing or closed to us",
+            "1 for a topic that job types need and that is missing or may not be written to",
             "topic",
         )
         self.redeliveries = self._counter(
@@ -214,12 +214,12 @@ class Metrics:
         )
         self.wake_degraded = Gauge(
             "windlass_wake_degraded",
-            "1 while the node finds jobs by polling only, against its wake mode",
+            "1 while the node finds jobs only by polling although its wake mode expects notifications",
             registry=self.registry,
         )
         Gauge(
             "windlass_build_info",
-            "1; the labels tell what runs",
+            "Always 1; the labels show what is running",
             ("version", "dispatch_mode"),
             registry=self.registry,
         ).labels(version("windlass"), dispatch_mode).set(1)

@@ -94,7 +94,7 @@ class Reader:
         keys = {variable.yaml_key for variable in known}
         for key in self._yaml:
             if key not in keys and not (silent_below and key.startswith(silent_below)):
-                yield f"{self._yaml_path}: {key} is no setting of this engine and is ignored"
+                yield f"{self._yaml_path}: {key} is not a setting of this engine and is ignored"
 
     def _load(self, path: Path) -> Mapping[Any, Any]:
         try:
@@ -102,7 +102,7 @@ class Reader:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"config: cannot read {path}: {error}; mend or remove the file")
+            self.problems.append(f"config: cannot read {path}: {error}; fix or remove the file")
             return {}
         import yaml
 
@@ -110,13 +110,13 @@ class Reader:
             loaded = yaml.safe_load(text)
         except yaml.YAMLError as error:
             cause = redact(" ".join(str(error).split()))
-            self.problems.append(f"config: {path} is not readable YAML: {cause}; mend or remove the file")
+            self.problems.append(f"config: {path} is not readable YAML: {cause}; fix or remove the file")
             return {}
         if loaded is None:
             return {}
         if not isinstance(loaded, dict):
             self.problems.append(
-                f"config: {path} must hold a mapping, not a {type(loaded).__name__}; mend or remove the file"
+                f"config: {path} must hold a mapping, not a {type(loaded).__name__}; fix or remove the file"
             )
             return {}
         return loaded

@@ -61,7 +61,10 @@ def test_every_set_in_the_text_is_a_key() -> None:
             ),
             "6 pods, and two more during a rollout, use up to 80 connections to PostgreSQL.",
         ),
-        ({"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}}, "WARNING: postgresql.dsn stays readable"),
+        (
+            {"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}},
+            "WARNING: postgresql.dsn stays readable",
+        ),
     ],
 )
 def test_the_notes_say_what_comes_next(values: Values, line: str) -> None:

@@ -20,11 +20,15 @@ SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
     "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls in progress", "503, try again"),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
-    "WINDLASS_READ_TIMEOUT_SECONDS": ("time for a call to arrive; for a gRPC connection to be set up", "408; connection closed"),
+    "WINDLASS_READ_TIMEOUT_SECONDS": (
+        "time for a call to arrive; for a gRPC connection to be set up", "408; connection closed"
+    ),
     "WINDLASS_REQUEST_TIMEOUT_SECONDS": ("time for a call to be served", "504, DEADLINE_EXCEEDED"),
     "WINDLASS_WRITE_TIMEOUT_SECONDS": ("time for the caller to read an answer", "connection cut"),
     "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "connection closed"),
-    "WINDLASS_CONNECTIONS_MAX": ("connections, REST and gRPC each", "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed"),
+    "WINDLASS_CONNECTIONS_MAX": (
+        "connections, REST and gRPC each", "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed"
+    ),
     "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),
 }  # fmt: skip

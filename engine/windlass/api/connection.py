@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._chunks.append(chunk)
         self._hold(len(chunk))
         if self._server.held_bytes > self._limits.held_bytes_max:
-            self._refuse(503, "this node holds all the requests it has room for; try again")
+            self._refuse(503, "this node has no room for another request body; try again")
 
     def on_message_complete(self) -> None:
         self._made_progress = True
@@ -209,7 +209,7 @@ class Connection(asyncio.Protocol):
         request, _ = self._waiting.pop()
         self._deaf = False
         if request.method == "CONNECT":
-            self._refuse(400, "this is no proxy: CONNECT is not served")
+            self._refuse(400, "this is not a proxy: CONNECT is not supported")
             self._pump()
             return
         lines = [f"{request.method} ".encode() + self._url + b" HTTP/1.1"]
@@ -290,7 +290,7 @@ class Connection(asyncio.Protocol):
             response = await work
         except asyncio.CancelledError:
             # Not by us (then nobody listens any more): the engine under it is being taken down.
-            response = self._server.handler.refuse(503, "the node is leaving; try again")
+            response = self._server.handler.refuse(503, "the node is shutting down; try again")
         except Exception as error:
             response = self._server.broke(request, error)
         if self._current is request:

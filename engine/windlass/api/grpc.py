@@ -124,7 +124,7 @@ class GrpcApp:
         started_ns = time.perf_counter_ns()
         self._under_way += 1
         self._idle.clear()
-        status, text, answer = "CANCELLED", "the caller went away", b""
+        status, text, answer = "CANCELLED", "the caller cancelled the call", b""
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":

@@ -18,7 +18,7 @@ from windlass.wire import Readiness
 #: A probe that gets no answer soon is worth less than one that says why.
 READINESS_WITHIN_S = 3.0
 
-DRAINING = "draining: the node is leaving"
+DRAINING = "draining: the node is shutting down"
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 

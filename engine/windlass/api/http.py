@@ -29,7 +29,7 @@ def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError
     where = f"{name} cannot listen on {host or '*'}:{port}"
     if error.errno == errno.EADDRINUSE:
         return BootRefused(
-            f"{where}: the port is in use; stop what holds it or set {variable} to a free port"
+            f"{where}: the port is in use; stop the process that uses it or set {variable} to a free port"
         )
     if error.errno == errno.EACCES:
         return BootRefused(f"{where}: not permitted; set {variable} to a port above 1023")

@@ -78,5 +78,5 @@ def _job_type(written: bytes) -> str:
         return unquote_to_bytes(written).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(
-            f"the queue {written.decode('latin-1')!r} is no UTF-8; write the job type percent-encoded in UTF-8"
+            f"the queue {written.decode('latin-1')!r} is not valid UTF-8; percent-encode the job type as UTF-8"
         ) from error

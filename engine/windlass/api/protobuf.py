@@ -57,7 +57,9 @@ def _plain(value: Value, name: str) -> Any:
 
 def _number(number: float, name: str) -> int | float:
     if not math.isfinite(number):
-        raise BadRequest(f"{name} holds the number {number}, which JSON cannot hold; send a finite one")
+        raise BadRequest(
+            f"{name} holds the number {number}, which JSON cannot represent; send a finite number"
+        )
     return int(number) if number.is_integer() and abs(number) < _INTEGRAL_BELOW else number
 
 

@@ -374,7 +374,7 @@ def _query(request: Request) -> dict[str, str]:
         raise BadRequest("the query is not valid UTF-8") from None
     for name, value in pairs:
         if "\x00" in value:
-            raise BadRequest(f"the query parameter {name} holds the character U+0000; remove it")
+            raise BadRequest(f"the query parameter {name} contains the character U+0000; remove it")
         query.setdefault(name, value)
     return query
 

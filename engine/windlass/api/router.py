@@ -83,7 +83,7 @@ def _decoded(segment: bytes) -> str:
     except UnicodeDecodeError:
         raise BadRequest(f"the path segment {segment.decode('latin-1')!r} is not valid UTF-8") from None
     if "\x00" in text:
-        raise BadRequest(f"the path segment {segment.decode('latin-1')!r} holds the character U+0000")
+        raise BadRequest(f"the path segment {segment.decode('latin-1')!r} contains the character U+0000")
     return text
 
 

@@ -149,7 +149,7 @@ class GrpcTransport:
 def _struct(variables: Variables) -> Struct:
     struct = Struct()
     try:
-        # By way of JSON, as REST sends them: what is no JSON value is refused there alike.
+        # By way of JSON, as REST sends them: what is not a JSON value is refused there alike.
         protobuf.fill(struct, msgspec.json.encode(variables))
     except protobuf.TooDeep:
         raise BadRequest(

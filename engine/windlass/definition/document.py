@@ -208,19 +208,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> NoReturn:
-    _refuse(f"{word} is no JSON value")
+    _refuse(f"{word} is not a JSON value")
 
 
 def _integer(digits: str) -> int:
     if len(digits) > operators.INTEGER_DIGITS_MAX:
-        _refuse(f"the number {digits[:_SHOWN_CHARS_MAX]}… is out of a double's range")
+        _refuse(f"the number {digits[:_SHOWN_CHARS_MAX]}… is outside the range of a double")
     return int(digits)
 
 
 def _real(text: str) -> int | float:
     number = float(text)
     if not math.isfinite(number):
-        _refuse(f"the number {text[:_SHOWN_CHARS_MAX]} is out of a double's range")
+        _refuse(f"the number {text[:_SHOWN_CHARS_MAX]} is outside the range of a double")
     return operators.whole(number)
 
 
@@ -245,7 +245,7 @@ def _check_text(text: str, trail: Sequence[str | int], problems: _Problems) -> N
     if "\0" in text:
         problems.add(f"{_path(trail)}: the character U+0000 cannot be stored")
     if not text.isascii() and _SURROGATE.search(text):
-        problems.add(f"{_path(trail)}: half a surrogate pair is no character")
+        problems.add(f"{_path(trail)}: half a surrogate pair is not a character")
 
 
 Field = Callable[[Any, str], Any]

@@ -124,7 +124,7 @@ def arithmetic(symbol: str, left: Any, right: Any, work: Work) -> Any:
         except ZeroDivisionError:
             raise ExpressionError("division by zero") from None
         except OverflowError:
-            raise ExpressionError(f"the result of {symbol} is out of a number's range") from None
+            raise ExpressionError(f"the result of {symbol} is outside the range of a number") from None
     if symbol == "+" and type(left) is str and type(right) is str:
         if len(left) + len(right) > RESULT_BYTES_MAX:
             raise ExpressionError(f"the joined string is longer than {RESULT_BYTES_MAX} characters")
@@ -158,7 +158,7 @@ def contains(haystack: Any, needle: Any, work: Work) -> bool:
         return any(map(equal, haystack, itertools.repeat(needle), itertools.repeat(work)))
     if type(haystack) is dict or type(haystack) is str:
         if type(needle) is not str:
-            raise ExpressionError(f"{type_name(haystack)} can contain a string only, got {type_name(needle)}")
+            raise ExpressionError(f"{type_name(haystack)} can contain only a string, got {type_name(needle)}")
         if type(haystack) is str:
             work.spend(len(haystack) // SEARCHED_CHARS_PER_UNIT)
         return needle in haystack

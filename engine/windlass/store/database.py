@@ -68,7 +68,7 @@ def translate(err: BaseException) -> EngineError:
     if isinstance(err, EngineError):
         return err
     if is_connection_loss(err):
-        return Unavailable(f"the database is away ({describe(err)}); try again")
+        return Unavailable(f"the database is unreachable ({describe(err)}); try again")
     if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
         return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
     return Defect(f"internal error: {describe(err)}")
@@ -112,7 +112,7 @@ class Database:
         ) as err:
             raise BootRefused(
                 f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
-                "WE_POSTGRES_DSN, and that PostgreSQL runs there and lets this role in"
+                "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
@@ -129,7 +129,7 @@ class Database:
                 server_settings=self._server_settings(purpose),
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
+            raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
@@ -137,7 +137,7 @@ class Database:
         try:
             connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
+            raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         try:
             yield connection
         except BaseException as err:

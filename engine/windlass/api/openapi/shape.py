@@ -67,6 +67,6 @@ def page_of(of: str) -> Schema:
             "items": {"type": "array", "items": ref(of), "description": "This page."},
             "total": integer("How many match on all pages together.", minimum=0),
             "page": integer("This page's number, from 0.", minimum=0),
-            "pageSize": integer("The size in force.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
+            "pageSize": integer("The page size in use.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
         },
     )
