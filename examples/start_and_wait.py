@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from windlass.client import Client, InstanceStatus
+from windlass_client import Client, InstanceStatus
 
 GREET = {
     "id": "greet",

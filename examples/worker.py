@@ -11,7 +11,7 @@ import logging
 import signal
 import sys
 
-from windlass.client import Client, Job, NonRetryableError, Worker
+from windlass_client import Client, Job, NonRetryableError, Worker
 
 
 async def say_hello(job: Job) -> dict[str, str]:

@@ -42,7 +42,7 @@ def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drill:
-    """`promise` is one sentence, from the seed that made it. Times in seconds.
+    """`promise` is one sentence: what users may rely on. Times in seconds.
 
     `plan` draws everything random from the generator it is given (seeded from seed and id) and nothing from
     elsewhere: what it returns is the schedule, whose hash says that two runs were the same.

@@ -111,7 +111,7 @@ def publish(registry: Registry, *, image: str, artifact_hub_id: str, sign: bool)
         if found := registry.manifest(repository, version):
             raise Refused(
                 f"{registry.address}/{repository}:{version} is there already ({found.digest}); a version is published "
-                "once: raise it in charts/windlass/Chart.yaml and engine/pyproject.toml"
+                "once: raise it in charts/windlass/Chart.yaml and the pyproject.toml of engine and client"
             )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

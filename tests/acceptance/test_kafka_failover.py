@@ -102,7 +102,7 @@ async def test_a_stopped_leader_is_followed_within_its_term_and_finds_itself_dep
 async def test_an_api_node_leaves_the_relay_to_a_scheduler(
     windlass: RunWindlass, dsn: str, broker: KafkaBroker
 ) -> None:
-    """Design 2.10: `api` takes calls, `serve` and `scheduler` dispatch."""
+    """Contract 6.5: `api` takes calls, `serve` and `scheduler` dispatch."""
     job_type = secrets.token_hex(4)
     topic = f"workflow.jobs.{job_type}"
     await broker.create(topic)

@@ -1,4 +1,4 @@
-"""Design 2.10: one program, and what each of its words does and does not do."""
+"""Contract 7.3: one program, and what each of its commands does and does not do."""
 
 from __future__ import annotations
 

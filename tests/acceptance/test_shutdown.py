@@ -75,7 +75,9 @@ async def test_long_polls_over_grpc_are_answered_empty_too(windlass: RunWindlass
     process, engine = await windlass.serving(WE_POSTGRES_DSN=dsn)
     port = process.log(msg="engine: gRPC listening")[0]["addr"]
     async with grpc.aio.insecure_channel(f"127.0.0.1{port}") as channel:
-        poll = channel.unary_unary("/workflow.v1.WorkflowEngine/PollJobs")
+        poll: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/workflow.v1.WorkflowEngine/PollJobs"
+        )
         # worker_id "w", job_types ["a"], wait_ms 20000, as any client writes them
         polls = [poll(b"\x0a\x01w\x12\x01a\xa0\x06\xa0\x9c\x01") for _ in range(5)]
         await polls_wait(engine, 5)

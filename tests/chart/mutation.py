@@ -181,13 +181,11 @@ def _words(text: str) -> frozenset[str]:
 def all_judges() -> Sequence[Judge]:
     kept = [Judge(f"golden {name}", values, _golden(name, values)) for name, values in GOLDEN.items()]
     keys = [
-        Judge(
-            f"key {case.key}={case.value}"[:60], values_of(case), lambda chart, case=case: _key(case, chart)
-        )
+        Judge(f"key {case.key}={case.value}"[:60], values_of(case), functools.partial(_key, case))
         for case in CASES
     ]
     refusals = [
-        Judge(f"refusal {path.stem}", read(path), lambda chart, path=path: _refused(path, chart))
+        Judge(f"refusal {path.stem}", read(path), functools.partial(_refused, path))
         for path in BAD
         if not refusal_of(read(path)).startswith("- at '")  # by the schema, and no template sees it
     ]

@@ -6,7 +6,7 @@ waves, an Argo CD hook anywhere switches Helm's off), Flux's helm-controller (He
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from validity import Object
@@ -93,7 +93,11 @@ class Cluster:
         return "nothing"
 
 
-IMMUTABLE = {"Job": [("spec", "template")], "Deployment": [("spec", "selector")], "Pod": [("spec",)]}
+IMMUTABLE: Mapping[str, Sequence[Sequence[str]]] = {
+    "Job": [("spec", "template")],
+    "Deployment": [("spec", "selector")],
+    "Pod": [("spec",)],
+}
 
 
 def references(spec: Object) -> Iterator[Reference]:

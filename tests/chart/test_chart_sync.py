@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import pytest
 from effects import TOPICS
@@ -155,6 +156,6 @@ def test_a_plain_job_that_keeps_its_name_would_be_seen(tool: Tool) -> None:
         tool(cluster, planted("2"), planted("1"))
 
 
-def _job(objects: Objects) -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+def _job(objects: Objects) -> Any:
     (job,) = [found for found in objects if found["kind"] == "Job"]
     return job

@@ -2,7 +2,7 @@
 """Each key with a value, and the field where it must be found: the intention, in literals."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -93,7 +93,7 @@ def volume(name: str) -> Getter:
 
     def get(result: Rendered) -> Any:
         volumes = deployment(result)["spec"]["template"]["spec"]["volumes"]
-        found = next((each for each in volumes if each["name"] == name), {})
+        found: Mapping[str, Any] = next((each for each in volumes if each["name"] == name), {})
         return {key: value for key, value in found.items() if key != "name"} or None
 
     return get

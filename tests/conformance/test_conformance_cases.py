@@ -33,7 +33,6 @@ async def always_refused(_: web.Request) -> web.Response:
 
 async def no_call(_: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
     await context.abort(grpc.StatusCode.UNIMPLEMENTED, "no")
-    return b""
 
 
 class Handler(grpc.GenericRpcHandler):

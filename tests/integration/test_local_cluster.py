@@ -349,7 +349,7 @@ async def sessions(cluster: LocalCluster) -> set[int]:
 async def is_at_rest(cluster: LocalCluster) -> bool:
     """What the database had to say to its clients is said, and through the proxy, which ran while we asked."""
     busy = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND datname = current_database()"
-    return await one(cluster.dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0
+    return bool(await one(cluster.dsn(), f"{busy} AND pid <> pg_backend_pid()") == 0)
 
 
 async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(

@@ -22,7 +22,7 @@ from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.release import serving
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload.linear import linear
-from windlass.client import Client
+from windlass_client import Client
 
 RELEASE, POOL = "windlass", "windlass-outbox"
 BLANKS = re.compile(r"\b(BROKER|JOBTYPE|PID|POD|RELEASE)\b")

@@ -1,4 +1,4 @@
-"""The migration's hook on a real cluster under `--wait`: install, no-op upgrade, another DSN (chart.md D1 to D5)."""
+"""The migration's hook on a real cluster under `--wait`: install, no-op upgrade, another DSN."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The chart's network policy on a network that enforces it: what it allows works, what it does not allow does not.
 
-A policy that refuses nothing looks like one that works, so each way is also tried without it (chart.md 4.13).
+A policy that refuses nothing looks like one that works, so each way is also tried without it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear
-from windlass.client import Client, Instance
+from windlass_client import Client, Instance
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 

@@ -27,7 +27,7 @@ HUB_ID = "11111111-2222-3333-4444-555555555555"
 
 
 def publish(registry: str, *more: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    words = [ROOT / "scripts" / "publish", registry, "--plain-http", *more]
+    words = [str(ROOT / "scripts" / "publish"), registry, "--plain-http", *more]
     return subprocess.run(words, capture_output=True, text=True, check=False, env=os.environ | variables)
 
 

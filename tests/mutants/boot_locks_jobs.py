@@ -1,4 +1,4 @@
-"""A replica that boots among others takes the job table for itself for a while, as if to recover (drills.md C 23)."""
+"""A replica that boots among others takes the job table for itself for a while, as if to recover."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mutants: engines with one promise broken, each with the drill that must notice (drills.md A.4).
+"""The mutants: engines with one promise broken, each with the drill that must notice.
 
 A mutant is a module `tests/mutants/<name>.py` that breaks one thing and starts the engine. `run.py` puts each on
 trial; one that its drill does not catch means that the drill shows nothing.

@@ -1,4 +1,4 @@
-"""Starts a chained definition from a task of its own, apart from the END's transaction (drills.md R14)."""
+"""Starts a chained definition from a task of its own, apart from the END's transaction (contract 11 row 12)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Charts with one promise broken, each with the drill on Kubernetes that must notice (chart.md 4.13).
+"""Charts with one promise broken, each with the drill on Kubernetes that must notice.
 
 Each is a change to the text of one template, made on a copy of the chart; tests/kind/test_chart_mutants.py puts them on
 trial.

@@ -1,4 +1,4 @@
-"""Claims in an order that no index has: each poll sorts the whole backlog (Rochallor's way, drills.md R12)."""
+"""Claims in an order that no index has: each poll sorts the whole backlog (contract 11 row 26)."""
 
 from __future__ import annotations
 

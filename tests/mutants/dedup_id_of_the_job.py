@@ -1,4 +1,4 @@
-"""Every event of a job bears the same dedup id, so workers drop the redelivery as a repeat (drills.md R4)."""
+"""Every event of a job bears the same dedup id, so workers drop the redelivery as a repeat (contract 10.4)."""
 
 from __future__ import annotations
 

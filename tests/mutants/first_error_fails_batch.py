@@ -1,4 +1,4 @@
-"""One record that cannot be published fails its whole batch, which is tried again at once (drills.md R6)."""
+"""One record that cannot be published fails its whole batch, which is tried again at once (contract 11 row 13)."""
 
 from __future__ import annotations
 

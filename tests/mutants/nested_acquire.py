@@ -1,4 +1,4 @@
-"""A join takes a second connection inside its transaction: a small pool deadlocks (drills.md R15)."""
+"""A join takes a second connection inside its transaction: a small pool deadlocks (contract 11 row 6)."""
 
 from __future__ import annotations
 

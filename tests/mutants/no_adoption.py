@@ -1,4 +1,4 @@
-"""Jobs that waited when the mode changed to kafka_outbox get no event (drills.md R19)."""
+"""Jobs that waited when the mode changed to kafka_outbox get no event (contract 6.7)."""
 
 from __future__ import annotations
 

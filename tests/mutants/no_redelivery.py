@@ -1,4 +1,4 @@
-"""A job is handed to the broker once; what the workers' groups lose is lost (drills.md R3)."""
+"""A job is handed to the broker once; what the workers' groups lose is lost (contract 6.7)."""
 
 from __future__ import annotations
 

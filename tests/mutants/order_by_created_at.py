@@ -1,4 +1,4 @@
-"""Publishes in the order in which transactions began, which is not the order in which they had the instance (R8)."""
+"""Publishes in the order in which transactions began, not in which they had the instance (contract 11 row 17)."""
 
 from __future__ import annotations
 

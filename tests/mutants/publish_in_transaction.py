@@ -1,4 +1,4 @@
-"""Publishes inside an open transaction, as one would who wants both or neither (drills.md R9)."""
+"""Publishes inside an open transaction, as one would who wants both or neither (contract 11 row 14)."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _chosen(names: Sequence[str], *, fast: bool) -> list[Mutant]:
         drill = CATALOGUE.get(mutant.drill)
         if drill is None:
             _misused(f"mutant {mutant.name}: no drill {mutant.drill!r}; there are: {', '.join(CATALOGUE)}")
-        if strange := set(mutant.caught_by) - set(drill.checks):
+        elif strange := set(mutant.caught_by) - set(drill.checks):
             _misused(f"mutant {mutant.name}: drill {drill.id} does not check {', '.join(sorted(strange))}")
     return [mutant for mutant in MUTANTS if (not names or mutant.name in names) and (mutant.fast or not fast)]
 

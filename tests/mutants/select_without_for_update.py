@@ -1,4 +1,4 @@
-"""A batch reads without locks and writes without naming the state it leaves (drills.md R2)."""
+"""A batch reads without locks and writes without naming the state it leaves (contract 11 row 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker that does not answer at boot is met with a shrug (drills.md R5)."""
+"""A broker that does not answer at boot is met with a shrug (contract 11 row 15)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lease's end is judged by the replica's clock, and replica-0's is fast by more than a lease (drills.md R10)."""
+"""A lease's end is judged by the replica's clock, and replica-0's is fast by more than a lease (contract 11 row 25)."""
 
 from __future__ import annotations
 

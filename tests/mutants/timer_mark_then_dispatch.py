@@ -1,4 +1,4 @@
-"""Commits `fired` before the timer's effect: a crash between the two loses it (Rochallor's way, drills.md R13)."""
+"""Commits `fired` before the timer's effect: a crash between the two loses it (contract 11 row 8)."""
 
 from __future__ import annotations
 

@@ -27,7 +27,8 @@ SET_BY = {
     "WINDLASS_WRITE_TIMEOUT_SECONDS": ("time for the caller to read an answer", "connection cut"),
     "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "connection closed"),
     "WINDLASS_CONNECTIONS_MAX": (
-        "connections, REST and gRPC each", "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed"
+        "connections, REST and gRPC each",
+        "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed",
     ),
     "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import readme_limits
+from citations import CONTRACT, linked
 from prometheus_client import Metric
 
 from seatrial.check import CHECKS
@@ -103,6 +104,7 @@ def guarantees() -> str:
 
 
 def drills() -> str:
+    contract = (ROOT / CONTRACT).read_text(encoding="utf-8")
     rows = [
         "| drill | core | mode | what happens | what must hold | judged by |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -110,7 +112,8 @@ def drills() -> str:
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
         core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
-        row = (_link(drill.id, module), core, drill.mode, drill.title, drill.promise, " ".join(drill.checks))
+        promise = linked(drill.promise, contract, f"../{CONTRACT}")
+        row = (_link(drill.id, module), core, drill.mode, drill.title, promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")
     return _lines(rows)
 

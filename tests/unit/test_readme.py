@@ -1,4 +1,4 @@
-"""The pages say what is there: links, commands, paths, examples, and the tables that are made from the code."""
+"""The pages say what is there: commands, paths, examples, and the tables that are made from the code."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
     "CHANGELOG.md",
+    "client/README.md",
     "engine/README.md",
     "harness/README.md",
     ".github/CONTRIBUTING.md",
@@ -94,39 +95,6 @@ def test_no_default_in_the_table_is_this_machine_s() -> None:
         if keyword.arg == "default" and isinstance(keyword.value, ast.Name | ast.Attribute | ast.Call)
     }
     assert computed == set(COMPUTED_DEFAULTS)
-
-
-# -- links
-
-
-def anchors(page: str) -> set[str]:
-    """As GitHub makes them of headings."""
-    headings = re.findall(
-        r"^#+ (.+)$", re.sub(r"```.*?```", "", text_of(page), flags=re.DOTALL), re.MULTILINE
-    )
-    plain = (re.sub(r"\[([^]]*)\]\([^)]*\)|[`*\\]", r"\1", heading) for heading in headings)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
-
-
-def links(page: str) -> Iterator[str]:
-    without_code = re.sub(r"```.*?```|`[^`\n]*`", "", text_of(page), flags=re.DOTALL)
-    return (target for target in re.findall(r"\]\(([^)\s]+)\)", without_code) if "://" not in target)
-
-
-@pytest.mark.parametrize("page", PAGES)
-def test_links_lead_somewhere(page: str) -> None:
-    for target in links(page):
-        path, _, anchor = target.partition("#")
-        found = ((ROOT / page).parent / path).resolve() if path else ROOT / page
-        assert found.exists(), f"{page}: {target}"
-        assert found.is_relative_to(ROOT), f"{page}: {target}"
-        if anchor:
-            assert anchor in anchors(found.relative_to(ROOT).as_posix()), f"{page}: {target}"
-
-
-def test_links_are_seen() -> None:
-    assert {"engine/README.md#fencing", PICTURE, "LICENSE"} <= {*links("README.md"), "LICENSE"}
-    assert {"how-to-read-a-report", "mutants"} <= anchors("harness/README.md")
 
 
 # -- commands

@@ -26,9 +26,9 @@ echo went on
 
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
-    for name in ("scripts", "engine", "harness", "bin"):
+    for name in ("scripts", "client", "engine", "harness", "bin"):
         (tmp_path / name).mkdir()
-    for name in ("engine", "harness"):
+    for name in ("client", "engine", "harness"):
         (tmp_path / name / "pyproject.toml").touch()
     (tmp_path / "requirements.lock").write_text("uv==0.13.1 \\\n    --hash=sha256:00\n")
     shutil.copy(ROOT / "scripts/setup", tmp_path / "scripts/setup")
@@ -74,7 +74,7 @@ def test_an_environment_of_this_lock_is_used_as_it_is(house: Path) -> None:
     (house / ".venv/bin").mkdir(parents=True)
     (house / ".venv/bin/windlass").write_text("#!/usr/bin/env bash\necho here\n")
     (house / ".venv/bin/windlass").chmod(0o755)
-    names = ["requirements.lock", "engine/pyproject.toml", "harness/pyproject.toml"]
+    names = ["requirements.lock", *(f"{each}/pyproject.toml" for each in ("client", "engine", "harness"))]
     text = b"".join((house / name).read_bytes() for name in names)
     sum_ = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.decode()
     (house / ".venv/.lock-installed").write_text(sum_)

@@ -16,7 +16,19 @@ from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = ("engine", "harness", "tests", "scripts", "charts", "values", "docs", "examples", ".github", ".ci")
+FOLDERS = (
+    "client",
+    "engine",
+    "harness",
+    "tests",
+    "scripts",
+    "charts",
+    "values",
+    "docs",
+    "examples",
+    ".github",
+    ".ci",
+)
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
 TEXT_SUFFIXES = frozenset(
     {
@@ -72,10 +84,10 @@ def has_short_functions(path: str, text: str) -> Iterator[str]:
 
 
 def does_not_print(path: str, text: str) -> Iterator[str]:
-    if path.startswith(("engine/", "harness/")) and not path.endswith(MAY_PRINT):
+    if path.startswith(("client/", "engine/", "harness/")) and not path.endswith(MAY_PRINT):
         for node in _walk(path, text):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
-                yield f"{path}:{node.lineno}: print; the engine logs, the harness reports"
+                yield f"{path}:{node.lineno}: print; engine and client log, the harness reports"
 
 
 def names_what_it_ignores(path: str, text: str) -> Iterator[str]:
@@ -89,7 +101,7 @@ def leaves_the_clock_to_the_database(path: str, text: str) -> Iterator[str]:
     if path.startswith("engine/windlass/store/") or path == "engine/windlass/advance.py":
         for node in _walk(path, text):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
-                yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (design 2.3)"
+                yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (contract 9)"
 
 
 def leaves_the_environment_to_config(path: str, text: str) -> Iterator[str]:

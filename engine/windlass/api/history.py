@@ -1,4 +1,4 @@
-"""A history item with every key twice: as the documents spell it and as scripts against C read it (contract 1.4)."""
+"""A history item with every key twice: in camel case, and capitalised as Rochallor's scripts read it (contract 1.4)."""
 
 from __future__ import annotations
 

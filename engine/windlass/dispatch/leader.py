@@ -1,4 +1,4 @@
-"""Who runs the relay: a row with an epoch and an expiry on the database's clock (design 2.5).
+"""Who runs the relay: a row with an epoch and an expiry on the database's clock (contract 6.4).
 
 A node that leads renews the row; one that does not looks, ten times a second, whether the advisory lock is free or the
 row has expired. The lock is only a fast path: it falls with the session that holds it, so a standby need not wait for

@@ -1,6 +1,6 @@
 """Polling dispatch: who waits for which jobs, and how claims reach the database.
 
-Three things keep a poll cheap (design 2.4). A type known to be empty is answered from memory until a local insert, a
+Three things keep a poll cheap (contract 6.1). A type known to be empty is answered from memory until a local insert, a
 NOTIFY or a short time says otherwise. Polls of the same types that arrive together are claimed together. And a poll
 that waits is given a job at its reservation (`reserve`), so that the claim costs no write of its own.
 """
@@ -350,7 +350,7 @@ class WaitingPolls:
         self.wake({row["job_type"] for row in rows})
 
     async def _recheck_parked(self, every_s: float) -> None:
-        """The fallback behind every hint (design 2.8): waiting polls also ask."""
+        """The fallback behind every hint (contract 6.1): waiting polls also ask."""
         while True:
             await asyncio.sleep(every_s)
             self.wake_all()

@@ -1,4 +1,4 @@
-"""Wake-ups between nodes: LISTEN and NOTIFY on one connection of their own, as hints only (design 2.8).
+"""Wake-ups between nodes: LISTEN and NOTIFY on one connection of their own, as hints only (contract 6.1).
 
 NOTIFY never rides in a hot transaction (it takes a global lock at commit) and is debounced; a node that is alone sends
 none. The listener asks its own session for an answer at intervals, so a half-open connection is noticed, and a metric

@@ -1,7 +1,7 @@
 """The one way to PostgreSQL: a pool, the driver's errors in our words, and connections for special use.
 
-asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost a third to a
-half of the CPU they cost through psycopg's asynchronous connection.
+asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost a third to a half of the CPU
+they cost through psycopg's asynchronous connection.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "15000",
 }
 
-#: The connection is gone, or must be dropped: the server leaves, or is a standby by now (drills.md C rows 14, 16).
+#: The connection is gone, or must be dropped: the server leaves, or is a standby by now.
 _CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
 
 

@@ -1,4 +1,4 @@
-"""Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay (design 1).
+"""Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay.
 
 A lane is a queue whose batches take turns: one reads and decides at a time, and while it writes and waits for disks the
 next ones begin. Two that want the same instance meet at its row, which the first has locked. A batch that fails before

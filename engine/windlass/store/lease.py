@@ -1,4 +1,4 @@
-"""Who may complete or fail a job: the tables of contract 1.6, decided on a row that is locked (design 2.2)."""
+"""Who may complete or fail a job: the tables of contract 1.6, decided on a row that is locked (contract 5.3)."""
 
 from __future__ import annotations
 

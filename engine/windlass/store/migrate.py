@@ -1,4 +1,4 @@
-"""Numbered migrations, run at every boot under a lock, idempotent (contract 9.3, design 2.9)."""
+"""Numbered migrations, run at every boot under a lock, idempotent (contract 9.3)."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class LeaseSweep:
         self._outbox = outbox
 
     async def sweep(self) -> None:
-        """Until none is due. A job whose lease lapsed too often fails, so that a poison job ends (drills.md C 24)."""
+        """Until none is due. A job whose lease lapsed too often fails, so that a poison job ends (contract 5.5)."""
         freed: list[str] = []
         while True:
             rows = await self._expire()

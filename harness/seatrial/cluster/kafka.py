@@ -272,7 +272,7 @@ class KafkaServer:
         return self._process
 
     def _properties(self, controller: int, engine: int, secured: int) -> str:
-        """brokers.md; what is its own beside SETTINGS."""
+        """One node that is broker and controller; what every broker here has in common is in SETTINGS."""
         home = self._home()
         lines = {
             "process.roles": "broker,controller",

@@ -1,7 +1,7 @@
 """K2: the broker takes a batch and its acknowledgement never arrives; then the leader dies as well.
 
 A producer that asks again is recognised by the broker; its successor is another producer, so what it sends again is a
-second record (drills.md C.19). It must bear the same dedup id, by which workers know it.
+second record. It must bear the same dedup id, by which workers know it (contract 6.2).
 """
 
 from __future__ import annotations

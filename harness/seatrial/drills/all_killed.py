@@ -1,7 +1,7 @@
 """F8: every replica dies at once, in the middle of everything. Nothing lives in their memory that may be missed.
 
-DBOS kills its one process and asks for the results of its workflows; here the whole fleet goes, with jobs in the
-workers' hands, people between two answers and timers running, and every acknowledged call is looked for by its id.
+The whole fleet goes, with jobs in the workers' hands, people between two answers and timers running, and every
+acknowledged call is looked for by its id.
 """
 
 from __future__ import annotations

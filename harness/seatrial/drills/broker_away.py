@@ -1,8 +1,8 @@
 """K5 and B2: the broker crashes under load and is back after seconds, or after a minute.
 
-Rochallor publishes inside a transaction without a bound (drills.md R9), so an outage there is a transaction that holds
-row locks and stops vacuum for as long. Here starts go on, the events wait in the outbox, every session of the engine is
-looked at five times a second for an open transaction, and afterwards the backlog must drain faster than it grew.
+An engine that publishes inside a transaction (contract 11 row 14) holds row locks and stops vacuum for as long as the
+broker is away. Here starts go on, the events wait in the outbox, every session of the engine is looked at five times a
+second for an open transaction, and afterwards the backlog must drain faster than it grew.
 """
 
 from __future__ import annotations

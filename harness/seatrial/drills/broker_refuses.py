@@ -1,4 +1,4 @@
-"""T4: five ways in which a secured broker and an engine do not come together (quickstart Path C).
+"""T4: five ways in which a secured broker and an engine do not come together (contract 6.6).
 
 Each boot must end with its own cause, and what it said to the broker must have been TLS to the last byte: no retry in
 plaintext, no password anywhere. Both SCRAM mechanisms then let the same engine in, and so does the name that is right.

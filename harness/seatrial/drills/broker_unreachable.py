@@ -1,7 +1,7 @@
 """T3: the first boot of all, on an empty database, with a broker that is not there.
 
-Rochallor never asks the broker while no definition is stored, so it boots and fails later (drills.md R5); quickstart
-B.4 promises an exit. Nobody listens at the address, or somebody listens and never says a word.
+An engine that never asks the broker while no definition is stored boots and fails later (contract 11 row 15); here the
+boot must end with its cause (contract 6.6). Nobody listens at the address, or somebody listens and never says a word.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 DRILL = Drill(
     id="T3",
     title="No broker at the first boot",
-    promise="An unreachable broker ends the boot with its cause, though nothing is stored yet (seed 001, B.4).",
+    promise="An unreachable broker ends the boot with its cause, though nothing is stored yet (contract 6.6).",
     checks=("BC",),
     scenario=scenario,
     parameters={"error_statuses_allowed": []},

@@ -1,7 +1,7 @@
 """P4: the price of a claim, from a thousand waiting jobs to a million.
 
-Rochallor's index lacks the column its poll orders by, so each poll sorts the whole backlog (drills.md R12). Time on a
-shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
+Where the index lacks the column that a poll orders by, each poll sorts the whole backlog (contract 11 row 26). Time on
+a shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
 rows and index entries read, for each job that a poll brought. Its counters say so of any engine, whatever its SQL.
 """
 
@@ -27,9 +27,9 @@ GROWTH_BOUND_RATIO = 2.0
 COUNTED_WITHIN_S = 15.0
 
 #: past foreign keys: the jobs need no instance to be claimed
-_SEED = """
+_BACKLOG = """
     INSERT INTO job (id, instance_id, step_execution_id, step_id, job_type, status, payload, created_at)
-    SELECT 'seed-' || lpad(n::text, 8, '0'), 'none', 'none', 'none', %s, 'UNLOCKED', '{}',
+    SELECT 'wait-' || lpad(n::text, 8, '0'), 'none', 'none', 'none', %s, 'UNLOCKED', '{}',
            timestamptz '2020-01-01' + n * interval '1 second'
     FROM generate_series(%s::integer, %s::integer) AS n"""
 _COST = """
@@ -47,21 +47,21 @@ async def scenario(context: ScenarioContext) -> None:
     # Its own visits to the table would be counted too.
     await context.query("ALTER TABLE job SET (autovacuum_enabled = false)")
     context.phase("load")
-    seeded = 0
+    filled = 0
     for waiting in context.schedule["waiting"]:
-        await _seed(context, seeded + 1, waiting)
-        seeded = waiting
+        await _fill(context, filled + 1, waiting)
+        filled = waiting
         await _measure(context, waiting)
     context.phase("drain")
     # Jobs of no instance are nothing to be judged, and a million of them nothing to be written down.
     await context.query("TRUNCATE job CASCADE")
 
 
-async def _seed(context: ScenarioContext, first: int, last: int) -> None:
+async def _fill(context: ScenarioContext, first: int, last: int) -> None:
     await context.query(
         f"""DO $$ BEGIN
             SET LOCAL session_replication_role = replica;
-            {_SEED % (f"'{JOB_TYPE}'", first, last)};
+            {_BACKLOG % (f"'{JOB_TYPE}'", first, last)};
         END $$"""
     )
     await context.query("VACUUM (ANALYZE) job")

@@ -1,8 +1,7 @@
 """D1: PostgreSQL dies under load, every process of it, and comes back by its own recovery.
 
 What was acknowledged had been committed with fsync on, so it is there afterwards; what was not acknowledged may or may
-not have happened (Durable Workflow's small cluster lists the database as its one point of failure; DBOS restarts it
-every few seconds). The engine must notice, say 503 meanwhile, and find its way back alone, within a bound.
+not have happened. The engine must notice, say 503 meanwhile, and find its way back alone, within a bound.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """L4: one job completed many times at once, through different replicas; its instance moves on once.
 
-A client that loses an answer sends again, and a load balancer sends the repeat to another node. Seed 001 promises that
-a job is "COMPLETED exactly as in polling"; Rochallor reads its status without a lock, so two completions that meet
-dispatch the next step twice (drills.md 0, R2). Here 2 to 32 of them meet, each with its own mark in the variables.
+A client that loses an answer sends again, and a load balancer sends the repeat to another node. An engine that reads
+the job's status without a lock dispatches the next step twice when two completions meet (contract 11 row 1). Here 2 to
+32 of them meet, each with its own mark in the variables.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ async def _race(context: ScenarioContext, job: Job, number: int) -> None:
 DRILL = Drill(
     id="L4",
     title="One job completed many times at once",
-    promise="A job is completed exactly as in polling, once (seed 001): of 2 to 32 completions that meet, one counts.",
+    promise="A job is completed once (contract 5.3): of 2 to 32 completions that meet, one counts.",
     checks=("S1x", "LX", "NL", "NP", "FN", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -119,7 +119,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="One Kafka job completed many times at once",
-    promise="A job that Kafka brought is completed once as well, however many completions of it meet (seed 001).",
+    promise="A job that Kafka brought is completed once as well, however many completions of it meet (contract 5.3).",
     checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),
     scenario=kafka_scenario,
     redelivery_s=60.0,

@@ -1,9 +1,8 @@
 """K3: every engine is gone when the workers have finished their jobs and want to say so.
 
 The SDKs' Kafka runners log a failed completion and commit the offset all the same, so nobody will ever send that
-message again: Rochallor's job rests UNLOCKED for good (drills.md R3), against the promise of at least once. Only the
-engine can heal it, by a deadline in its database. One worker drops the answer as Go's runner
-does; one sends a fail after it.
+message again, against the promise of at least once (contract 10.4). Only the engine can heal it, by a deadline in its
+database. One worker drops the answer as Go's runner does; one sends a fail after it.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ async def _both_at_work(context: ScenarioContext) -> bool:
 DRILL = Drill(
     id="K3",
     title="No engine is there when the workers answer",
-    promise="At least once (seed 000): a job whose completion nobody took is sent again, its committed offset or not.",
+    promise="At least once (contract 6.7): a job whose completion nobody took is sent again, committed or not.",
     checks=("NL", "LV", "OC", "PO", "LD", "NP", "S1x", "DB", "AV"),
     plan=plan,
     scenario=scenario,

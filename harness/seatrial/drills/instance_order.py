@@ -1,9 +1,9 @@
 """O1: transactions race for one instance at three replicas, and the jobs that they make wait in the outbox together.
 
-Rochallor sorts by the time at which a transaction began (drills.md R8): one that began first and waited for the
-instance comes out before the one that had it first. And after its lock session is gone its relay goes on (R7), so a
-later batch can overtake an earlier one. Here every instance has branches whose steps share one topic; they are
-completed together while the broker is cut off, and the leader loses its session while the backlog drains.
+Where the outbox is sorted by the time at which a transaction began, one that began first and waited for the instance
+comes out before the one that had it first (contract 11 row 17). And where a relay goes on after its lock session is
+gone, a later batch can overtake an earlier one (row 18). Here every instance has branches whose steps share one topic;
+they are completed together while the broker is cut off, and the leader loses its session while the backlog drains.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ async def _complete_heads_together(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="O1",
     title="Racing jobs of one instance wait for the broker together",
-    promise="The jobs of one instance reach their topic in the order in which it made them, whoever relays (seed 000).",
+    promise="The jobs of one instance reach their topic in the order of their making, whoever relays (contract 6.3).",
     checks=("PO", "OC", "LD", "NL", "NP", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

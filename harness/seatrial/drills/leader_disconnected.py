@@ -1,8 +1,8 @@
-"""F3: the session that holds the relay's lock is ended again and again (Path D: "or just close its DB connection").
+"""F3: the session that holds the relay's lock is ended again and again (contract 6.4).
 
-Rochallor's relay works on other connections than its lock and notices the loss at a ping, up to 5 s later: two replicas
-publish, and a later batch can overtake an earlier one (drills.md R7). Here whoever leads next has a new epoch, and what
-the old one removes or publishes afterwards is looked for.
+A relay that works on other connections than its lock notices the loss at its next ping: until then two replicas
+publish, and a later batch can overtake an earlier one (contract 11 row 18). Here whoever leads next has a new epoch,
+and what the old one removes or publishes afterwards is looked for.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F3",
     title="The session of the relay's leader is ended",
-    promise="Whoever's lock session ends leads no more: one replica relays at a time, in order (seed 001, Path D).",
+    promise="Whoever's lock session ends leads no more: one replica relays at a time, in order (contract 6.4).",
     checks=(*CHECKS, "RT"),
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

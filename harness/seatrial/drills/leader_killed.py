@@ -1,4 +1,4 @@
-"""F1: the replica that relays is killed under load; a standby relays within the bound (quickstart Path D).
+"""F1: the replica that relays is killed under load; a standby relays within the bound (contract 6.4).
 
 The session of a killed process ends at once, so the standby need not wait for the expiry of anything. What the leader
 had published and not yet removed comes again under the same dedup id.
@@ -31,7 +31,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F1",
     title="The relay's leader is killed",
-    promise="When the leader dies another replica relays within a retry interval, and no job is lost (seed 001, D).",
+    promise="When the leader dies another replica relays within 5 s, and no job is lost (contract 6.4).",
     checks=(*CHECKS, "RT"),
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -1,7 +1,7 @@
 """F4: the network between the relay's leader and the database swallows everything; the node itself lives and publishes.
 
-Its session, with the lock, stays in the database until TCP gives up, which takes hours (drills.md C.10): only a term
-that ends by the database's clock lets a standby in, and only the leader's own clock stops it meanwhile.
+Its session, with the lock, stays in the database until TCP gives up, which takes hours: only a term that ends by the
+database's clock lets a standby in, and only the leader's own clock stops it meanwhile.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """F6: the replica that relays stands still for longer than its term and then goes on as if nothing had been.
 
-Kleppmann's paused client (2016) as a leader: it wakes in the middle of a batch, certain that it leads. What it had in
-its client's queue may still leave, under dedup ids that its successor has sent as well; nothing else may.
+The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016) as a leader: it wakes in
+the middle of a batch, certain that it leads. What it had in its client's queue may still leave, under dedup ids that
+its successor has sent as well; nothing else may.
 """
 
 from __future__ import annotations

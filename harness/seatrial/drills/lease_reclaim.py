@@ -1,8 +1,7 @@
 """L1: workers die with leases in hand; their jobs are in other hands within the lease and a sweep.
 
-Seed 000 promises at-least-once; its engine's page, that a crashed worker's job is claimable again 30 to 45 s after its
-claim (contract 5.5). Users of other queues ask for exactly that ("expired leases are never reclaimed", rapina#793;
-Graphile strands jobs for 4 h). Here lease and sweep are short, and the time from expiry to the next lease is judged.
+With the defaults a crashed worker's job is claimable again 30 to 45 s after its claim (contract 5.5). Here lease and
+sweep are short, and the time from expiry to the next lease is judged.
 """
 
 from __future__ import annotations
@@ -108,7 +107,7 @@ async def _kill_with_leases_in_hand(context: ScenarioContext, victim: int) -> No
 DRILL = Drill(
     id="L1",
     title="A worker dies with leases in hand",
-    promise="At least once (seed 000): the jobs of a killed worker are in other hands within the lease and a sweep.",
+    promise="At least once (contract 5.5): a killed worker's jobs are in other hands within the lease and a sweep.",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -130,7 +129,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="A Kafka worker dies with messages in hand",
-    promise="The messages of a killed worker are in other hands as soon as its group has noticed (seed 000).",
+    promise="The messages of a killed worker are in other hands as soon as its group has noticed (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),
     plan=smaller_plan,
     scenario=kafka_scenario,

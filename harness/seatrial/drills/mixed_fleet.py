@@ -1,7 +1,7 @@
 """M3: while the mode rolls out, some replicas hand jobs to Kafka and others to pollers, with workers of both kinds.
 
-Tasker documents such a fleet (seed 004, mixed mode) and tests nothing of it. A job may reach a worker both ways: the
-first completion wins, a poller's lease is respected, and when the last replica has changed nothing is left behind.
+A job may reach a worker both ways: the first completion wins, a poller's lease is respected, and when the last replica
+has changed nothing is left behind.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M3",
     title="A fleet of both modes",
-    promise="Replicas of both modes and workers of both kinds share one database, and nothing is lost (seed 004).",
+    promise="Replicas of both modes and workers of both kinds share one database, and nothing is lost (contract 6.7).",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,
     scenario=scenario,

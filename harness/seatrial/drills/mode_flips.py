@@ -1,7 +1,8 @@
-"""M2: polling, kafka_outbox, polling, kafka_outbox; each turn with jobs that wait (quickstart Path E, contract 6.7).
+"""M2: polling, kafka_outbox, polling, kafka_outbox; each turn with jobs that wait (contract 6.7).
 
-Rochallor writes outbox rows only for jobs it makes in kafka mode, so those that waited at the turn are stranded for
-good (drills.md R19). Here each turn leaves some, of either mode, and each is finished in the mode that follows.
+Where outbox rows are written only for jobs that are made in mode kafka_outbox, those that waited at the change are
+stranded (contract 11 row 16). Here each turn leaves some, of either mode, and each is finished in the mode that
+follows.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ async def _turn(context: ScenarioContext, values: Mapping[str, Any]) -> None:
 DRILL = Drill(
     id="M2",
     title="The mode changes three times",
-    promise="Jobs that wait when the mode changes are done in the mode that follows, there and back (seed 001, E).",
+    promise="Jobs that wait when the mode changes are done in the mode that follows, there and back (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,7 +1,8 @@
 """U5: both nodes drained in turn, as for new kernels, with a disruption budget.
 
-Seed 000 offers the budget; with its `minAvailable: 1` at one replica it blocks every drain (helm/charts#7127). First
-one node is drained, so that all pods stand on the other; when that one is, only the budget keeps some of them ready.
+A budget of `minAvailable: 1` at one replica blocks every drain (helm/charts#7127), so the chart's says how many may be
+away. First one node is drained, so that all pods stand on the other; when that one is, only the budget keeps some of
+them ready.
 
 U5-bare: the same without a budget. The second drain takes every pod at once, and callers find nobody until the heirs
 have started. How long that is gets measured; what was acknowledged is there all the same.
@@ -50,7 +51,7 @@ def _fullest_node(context: ScenarioContext) -> str:
 DRILL = Drill(
     id="U5",
     title="Nodes drained under a disruption budget",
-    promise="A drain takes pods one at a time while the budget says so (seed 000), and no call fails.",
+    promise="A drain takes pods one at a time while the disruption budget says so, and no call fails.",
     checks=CHECKS,
     plan=plan,
     scenario=scenario,
@@ -69,7 +70,7 @@ BARE = replace(
     DRILL,
     id="U5-bare",
     title="Nodes drained without a disruption budget",
-    promise="Without the budget of seed 000 a drain may take every pod at once: callers wait for the next ones to "
+    promise="Without a disruption budget a drain may take every pod at once: callers wait for the next ones to "
     "start, no longer, and nothing is lost.",
     parameters={
         "lease_s": LEASE_S,

@@ -1,8 +1,8 @@
 """L5: ten thousand jobs with a random replica for every single call, and a replica killed under them.
 
-Seed 003's core promise: any node answers any call, because the lease is a durable row. Its own harness shows it with
-one task and no fault. Here a lease taken at one replica is completed at another by chance, ten thousand times, and one
-replica is killed while it has given out leases and comes back later.
+Any node answers any call, because the lease is a durable row (contract 10.3). Here a lease taken at one replica is
+completed at another by chance, ten thousand times, and one replica is killed while it has given out leases and comes
+back later.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ async def _story(context: ScenarioContext, held: LiteralString, held_min: int) -
 DRILL = Drill(
     id="L5",
     title="Ten thousand jobs, any replica for any call, one killed",
-    promise="Any node answers any call (seed 003): a lease outlives the replica that gave it, and nothing is lost.",
+    promise="Any node answers any call (contract 10.3): a lease outlives the replica that gave it; nothing is lost.",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,4 +1,4 @@
-"""M4: the default mode, with nothing said about it, has no trace of a broker (quickstart Path A, contract 12.2).
+"""M4: the default mode, with nothing said about it, has no trace of a broker (contract 6.1).
 
 Looked at while work goes on and after it: the rows ever written to the outbox, every metric series, every log line,
 and the sockets of each replica.

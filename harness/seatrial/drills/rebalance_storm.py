@@ -1,7 +1,7 @@
 """K4: workers come and go: one joins, one stands still until its group has given it up, one is killed, one leaves.
 
 Each change moves partitions (cooperative-sticky), and what was in hand and uncommitted comes to somebody else. The SDKs
-remember a dedup id before they know the outcome (drills.md R4), so a redelivery must have a new one or be lost.
+remember a dedup id before they know the outcome (contract 10.4), so a redelivery must have a new one or be lost.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""M1: from kafka_outbox back to polling in the middle of a backlog (quickstart Path E).
+"""M1: from kafka_outbox back to polling in the middle of a backlog (contract 6.7).
 
 The broker is cut off until events wait in the outbox; then each replica is replaced in polling mode. No job may be
 lost: those that wait are polled for, those that a consumer had are done by whoever comes first. The rows that
@@ -99,7 +99,7 @@ def _scan_logs(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M1",
     title="Back to polling with a backlog in the outbox",
-    promise="Turning back to polling loses no job; what waits in the outbox stays, unpublished (seed 001, Path E).",
+    promise="Turning back to polling loses no job; what waits in the outbox stays, unpublished (contract 6.7).",
     checks=("MP", "OC", "NL", "NP", "S1x", "LX", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,9 +1,8 @@
 """U1: `helm upgrade` to the next release, with a migration, while clients come in by the Service.
 
-Seed 000 promises zero downtime, seed 003 lists rolling upgrades among what it has not proven, and no chart that we read
-measures what its clients see meanwhile. temporalio/helm-charts#733 is a year of 5xx at each rollout. Here no call may
-fail, whichever pod it meets: the migration's hook runs first, a new pod is ready before an old one leaves, and that one
-answers what it has taken.
+Charts promise zero downtime and seldom measure what clients see meanwhile: temporalio/helm-charts#733 is a year of 5xx
+at each rollout. Here no call may fail, whichever pod it meets: the migration's hook runs first, a new pod is ready
+before an old one leaves, and that one answers what it has taken.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U1",
     title="A rolling upgrade with a migration",
-    promise="Clients of the Service see no failed call while every pod is replaced by the next release (seed 000).",
+    promise="Clients of the Service see no failed call while every pod is replaced by the next release.",
     checks=CHECKS,
     plan=plan,
     scenario=scenario,

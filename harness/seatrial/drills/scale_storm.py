@@ -1,8 +1,8 @@
 """U7: from one replica to five and back, twice, while clients come in by the Service.
 
-Seeds 000 and 002 offer autoscalers, seed 000 also the sum of connections that PostgreSQL must bear for the most
-replicas; Rochallor proves neither. Each engine opens its pool whole, so the sum is really asked for. A pod that leaves
-keeps its connections until its calls have ended, so a wave begins when those of the last one are gone.
+The chart offers autoscalers, and its README the sum of connections that PostgreSQL must bear for the most replicas.
+Each engine opens its pool whole, so the sum is really asked for. A pod that leaves keeps its connections until its
+calls have ended, so a wave begins when those of the last one are gone.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def _is_alone(context: ScenarioContext) -> bool:
 DRILL = Drill(
     id="U7",
     title="A scale storm",
-    promise="Replicas come and go as an autoscaler asks (seeds 000 and 002); no call fails, and the database's "
+    promise="Replicas come and go as an autoscaler asks; no call fails, and the database's "
     "connections are as reckoned.",
     checks=("CB", *(check for check in CHECKS if check != "RO")),
     plan=plan,

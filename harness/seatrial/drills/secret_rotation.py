@@ -1,10 +1,10 @@
 """U8: the database's password is changed in place, and the pods are replaced by those that know the new one.
 
-Seed 000 keeps the DSN in an existing Secret; what becomes of the pods when it changes no chart that we read tries. As
-CloudNativePG does it, the role has the new password at once: what is open stays open, and whoever opens a connection
-with the old one is refused. So every pod that is not replaced yet must do with the connections it has, which is why
-its pool is opened whole: one that had to grow answered 19 of 1501 calls, all polls, with 503. That makes it also the
-trial of the sum of connections in a rollout.
+The DSN may be in an existing Secret, which its owner changes without asking the pods. As CloudNativePG does it, the
+role has the new password at once: what is open stays open, and whoever opens a connection with the old one is refused.
+So every pod that is not replaced yet must do with the connections it has, which is why its pool is opened whole: one
+that had to grow answered 19 of 1501 calls, all polls, with 503. That makes it also the trial of the sum of connections
+in a rollout.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U8",
     title="The database's password is rotated",
-    promise="A password in an existing Secret (seed 000) is changed under load: no call fails, and it shows nowhere.",
+    promise="A password in an existing Secret is changed under load: no call fails, and it shows nowhere.",
     checks=("SK", "CB", *CHECKS),
     plan=plan,
     scenario=scenario,

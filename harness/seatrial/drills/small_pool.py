@@ -1,9 +1,9 @@
 """P6: one connection to the database, and many branches that meet in wide joins.
 
-Rochallor's join takes a second connection while it holds the first one's transaction (drills.md R15), and Tasker met
-the same deadlock in its cluster tests: as many joins at once as the pool has connections, and all wait for ever. The
-smallest pool there is makes it certain. Notifications would want a connection of their own, so they are off too, and
-waiting polls must find by themselves what another replica left for them.
+Where a join takes a second connection while it holds the first one's transaction (contract 11 row 6), as many joins at
+once as the pool has connections all wait for ever. The smallest pool there is makes it certain. Notifications would
+want a connection of their own, so they are off too, and waiting polls must find by themselves what another replica left
+for them.
 """
 
 from __future__ import annotations

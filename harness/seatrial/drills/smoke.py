@@ -82,7 +82,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="All workloads through Kafka, no fault",
-    promise="In kafka_outbox mode every step type runs to its end, each job once, in order (seed 001).",
+    promise="In kafka_outbox mode every step type runs to its end, each job once, in order (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
     plan=smaller_plan,
     redelivery_s=60.0,
@@ -94,7 +94,7 @@ SECURED = replace(
     KAFKA,
     id="smoke-secured",
     title="All workloads through Kafka by SASL over TLS",
-    promise="With sasl_scram_tls the same runs to its end, and no byte of it can be read on the way (seed 001).",
+    promise="With sasl_scram_tls the same runs to its end, and no byte of it can be read on the way (contract 6.6).",
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
     values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),

@@ -1,7 +1,7 @@
 """X1 and X2: replicas that fire timers are killed while they do it.
 
-Rochallor commits `fired = true` and then dispatches one by one (drills.md R13): a crash between the two loses the
-timer for good. Here whoever just fired one is killed, several times while hundreds come due, and every timer must take
+An engine that commits `fired = true` and then dispatches (contract 11 row 8) loses the timer in a crash between the
+two. Here whoever just fired one is killed, several times while hundreds come due, and every timer must take
 effect once, in time, or not at all where its step was answered before.
 """
 

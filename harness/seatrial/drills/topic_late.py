@@ -1,7 +1,7 @@
 """T5: a definition is uploaded and started before its topic exists; everybody else's jobs go on (contract 6.6).
 
-Rochallor publishes oldest first and takes the first error for the whole batch, so one missing topic stops all dispatch
-and repeats what had gone through four times a second (drills.md R6). Here the rows of the missing topic wait alone.
+Where the first error stands for a whole batch, one missing topic stops all dispatch and what had gone through is sent
+again and again (contract 11 row 13). Here the rows of the missing topic wait alone.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="T5",
     title="A topic is missing after the boot",
-    promise="Jobs whose topic is missing wait alone: all others flow, nothing is sent twice, and it shows (seed 000).",
+    promise="Jobs whose topic is missing wait alone: others flow, nothing is sent twice, and it shows (contract 6.6).",
     checks=("RT", "OC", "PO", "LD", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,4 +1,4 @@
-"""T2: a node does not start while a stored definition's topic is missing, and it names every one that is (B.2, B.4).
+"""T2: a node does not start while a stored definition's topic is missing, and it names every one that is.
 
 Two definitions are uploaded before their topics exist, which an engine accepts (contract 6.6); the next boot must not.
 """
@@ -51,7 +51,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="T2",
     title="A topic is missing at boot",
-    promise="A boot fails while a stored definition lacks its topic, and names all that are missing (seed 001, B.4).",
+    promise="A boot fails while a stored definition lacks its topic, and names all that are missing (contract 6.6).",
     checks=("BC", "OC", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

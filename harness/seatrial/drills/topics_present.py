@@ -1,6 +1,6 @@
-"""T1: a node whose topics are all there says what it has made sure of, line by line (quickstart B.4, contract 6.5).
+"""T1: a node whose topics are all there says what it has made sure of, line by line (contract 6.5).
 
-Topics are named by job type, and by step where a step names none (drills.md R18): no upload lets such a step in any
+Topics are named by job type, and by step where a step names none (contract 3.4): no upload lets such a step in any
 more, but a database may hold one. A first boot on an empty database, and one by SASL over TLS, have lines of their own.
 """
 
@@ -90,7 +90,7 @@ async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> N
 DRILL = Drill(
     id="T1",
     title="All topics present at boot",
-    promise="A good boot says each thing it has checked, in order, and every job reaches its topic (seed 001, B.4).",
+    promise="A good boot says each thing it has checked, in order, and every job reaches its topic (contract 6.5).",
     checks=("BC", "OC", "PO", "NL", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

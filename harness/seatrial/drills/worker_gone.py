@@ -75,7 +75,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K6",
     title="Workers take messages and never come back",
-    promise="A worker that commits too early, or never, loses no job and completes none twice (seed 000).",
+    promise="A worker that commits too early, or never, loses no job and completes none twice (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     plan=plan,
     scenario=scenario,

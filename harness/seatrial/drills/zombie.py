@@ -1,8 +1,9 @@
 """L2: a worker stands still past its lease, others take its jobs over, and it comes back with its answers.
 
-Kleppmann's paused client (2016), met by every job queue on leases (camunda ADR #56749, payload#17220); for job queues
-nobody drilled it (drills.md D.2). Rochallor never compares the holder (contract 1.6), so there the zombie wins. Both
-ends of contract 12.2 are shown: the job is still held by the other (409), or done by it (204 without effect).
+The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016), which every job queue on
+leases meets (camunda/camunda#56749, payloadcms/payload#17220). Where the holder is not compared (contract 11 row 1) the
+zombie wins. Both ends of contract 12.2 are shown: the job is still held by the other (409), or done by it (204 without
+effect).
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ async def _count(context: ScenarioContext, status: str, worker_id: str | None) -
 DRILL = Drill(
     id="L2",
     title="A paused worker comes back after its lease",
-    promise="Durable rows are the lease truth (seed 003): who lost the lease is refused and changes nothing.",
+    promise="The lease is a durable row (contract 1.6): who lost it is refused and changes nothing.",
     checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -11,7 +11,7 @@ from doors import Doors
 from engine_process import RunWindlass
 
 from seatrial.cluster.postgres import PostgresServer
-from windlass.client import Client
+from windlass_client import Client
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -10,7 +10,7 @@ import pytest
 from doors import Doors
 from workflow import END, Json, document, service, step, user_task, wait
 
-from windlass.client import (
+from windlass_client import (
     BadRequest,
     Client,
     Conflict,

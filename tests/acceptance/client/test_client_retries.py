@@ -16,7 +16,7 @@ from workflow import END, document, service, wait
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.proxy import Proxy
-from windlass.client import (
+from windlass_client import (
     Client,
     NotFound,
     Overdue,

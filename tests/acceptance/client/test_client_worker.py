@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,7 +15,7 @@ from workflow import END, document, service
 
 from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import Proxy
-from windlass.client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker
+from windlass_client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("client")]
 
@@ -113,9 +113,21 @@ async def test_what_cannot_get_better_fails_at_once(client: Client, result: Any,
     assert runs == 1
 
 
-async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(client: Client) -> None:
+async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     id, job_type = await stored(client)
-    taken, go_on = asyncio.Event(), asyncio.Event()
+    taken, go_on, given_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    poll = client.poll
+
+    async def watched(*args: Any, **kwargs: Any) -> Sequence[Job]:
+        try:
+            return await poll(*args, **kwargs)
+        except asyncio.CancelledError:
+            given_up.set()
+            raise
+
+    monkeypatch.setattr(client, "poll", watched)
 
     async def work(_job: Job) -> Mapping[str, Any]:
         taken.set()
@@ -127,6 +139,8 @@ async def test_leaving_finishes_what_is_in_hand_and_takes_nothing_more(client: C
     first = await client.start(id)
     await taken.wait()
     worker.stop()
+    # Only then: a poll that is given up while a job is made for it leaves the job to its lease.
+    await asyncio.wait_for(given_up.wait(), END_WITHIN_S)
     second = await client.start(id)
     go_on.set()
     await asyncio.wait_for(running, END_WITHIN_S)
@@ -172,7 +186,7 @@ async def test_an_answer_after_the_lease_is_refused_and_logged(
         await released.wait()
         return {"by": "slow"}
 
-    caplog.set_level(logging.WARNING, "windlass.client")
+    caplog.set_level(logging.WARNING, "windlass_client")
     async with Worker(client, {job_type: slow}, worker_id="slow", lease_s=1, concurrency=1):
         await first_run.wait()
         (job,) = await client.poll("quick", [job_type], lease_s=60, wait_s=END_WITHIN_S / 2)

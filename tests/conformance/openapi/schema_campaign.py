@@ -113,7 +113,7 @@ def _lead_somewhere(schema: BaseSchema) -> None:
     """Every other valid upload is one that can be run, every other valid start runs one, every other poll gets jobs."""
 
     @schema.hook
-    def map_case(_context: HookContext, case: Case) -> Case:
+    def map_case(_context: HookContext, case: Case[Any]) -> Case[Any]:
         name = case.operation.definition.raw["operationId"]
         valid = case.meta is None or not case.meta.is_negative_at(ParameterLocation.BODY)
         if not valid or not isinstance(case.body, dict):
@@ -121,7 +121,7 @@ def _lead_somewhere(schema: BaseSchema) -> None:
         draw = zlib.crc32(repr(case.body).encode())
         kind = list(STEPS)[draw // 2 % len(STEPS)]
         if draw % 2 and name == "uploadDefinition":
-            case.body = {"id": f"campaign-{kind}", "name": kind, "steps": STEPS[kind]}
+            case.body = {"id": f"campaign-{kind}", "name": kind, "steps": list[Any](STEPS[kind])}
         elif draw % 2 and name == "startInstance":
             case.body = {"definitionId": f"campaign-{kind}"}
         elif draw % 2 and name == "pollJobs":

@@ -41,7 +41,7 @@ class Situations:
 
     async def _once(self, name: str, make: Callable[[], Awaitable[EngineClient]]) -> EngineClient:
         if name not in self._made:
-            self._made[name] = asyncio.ensure_future(make())  # type: ignore[arg-type]
+            self._made[name] = asyncio.ensure_future(make())
         return await self._made[name]
 
     async def _database(self) -> tuple[str, str]:

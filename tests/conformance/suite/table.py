@@ -14,7 +14,8 @@ PAGE = ROOT / "docs" / "conformance.md"
 _HEAD = """\
 # Conformance
 
-Every row of the wire's contract, and the test that shows that Windlass does what it says. The rows are data
+Every row of [the contract](contract.md), under the numbers of its sections, and the test that shows that Windlass does
+what it says. The rows are data
 ([suite/rows](../tests/conformance/suite/rows)), the cases speak the raw wire and know nothing of the engine, so another
 engine can be measured with them:
 

@@ -144,7 +144,7 @@ async def test_of_many_completions_at_once_through_two_nodes_one_counts(boot: Bo
     nodes = [await boot(), await boot()]
     job = await leased(nodes[0])
     answers = await asyncio.gather(
-        *(nodes[n % 2].complete(job, "w", **{f"n{n}": n}) for n in range(24)), return_exceptions=True
+        *(nodes[n % 2].complete(job, "w", None, **{f"n{n}": n}) for n in range(24)), return_exceptions=True
     )
     assert not [answer for answer in answers if isinstance(answer, EngineError)]
     assert len(await nodes[0].variables(job.instance_id)) == 1

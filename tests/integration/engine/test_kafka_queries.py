@@ -42,7 +42,9 @@ async def fill(superuser: Any, *texts: str, count: int = 20_000) -> None:
 
 
 def rows_read(plan: dict[str, Any]) -> float:
-    return max(n["Actual Rows"] * n["Actual Loops"] for n in plan_nodes(plan) if n.get("Relation Name"))
+    return max(
+        float(n["Actual Rows"] * n["Actual Loops"]) for n in plan_nodes(plan) if n.get("Relation Name")
+    )
 
 
 def goes_by_index(plan: dict[str, Any]) -> bool:

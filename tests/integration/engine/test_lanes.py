@@ -13,6 +13,7 @@ from nodes import END, Boot, Running, eventually, service
 
 from windlass.errors import BadRequest, Conflict, EngineError, NotFound, Unavailable
 from windlass.store import apply
+from windlass.store.lease import Lease
 from windlass.wire import InstanceView
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -69,7 +70,7 @@ async def test_commands_on_one_instance_in_one_batch_see_each_other(boot: Boot) 
     )
     instance = await one.start()
     jobs = await one.poll(*(f"do-b{n}" for n in range(12)), most=12)
-    await asyncio.gather(*(one.complete(job, **{job.job_type: True}) for job in jobs))
+    await asyncio.gather(*(one.complete(job, "w", None, **{job.job_type: True}) for job in jobs))
     assert await one.status(instance.id) == "COMPLETED"
     assert len(await one.variables(instance.id)) == 12
 
@@ -188,7 +189,7 @@ async def test_a_guarded_write_that_misses_rolls_the_batch_back(
     await one.define(service("a", "end"), END)
     instance = await one.start()
     (job,) = await one.poll("do-a")
-    monkeypatch.setattr(apply, "judge_completion", lambda *_: apply.Lease.HELD)
+    monkeypatch.setattr(apply, "judge_completion", lambda *_: Lease.HELD)
     original = apply.Transactor._keep
 
     def with_a_wrong_token(self: Any, batch: Any, before: Any, decision: Any, row: Any = None) -> None:

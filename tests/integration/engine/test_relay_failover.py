@@ -66,7 +66,7 @@ async def test_a_leader_whose_session_ends_is_followed_at_once(case: KafkaCase, 
     await superuser.execute("SELECT pg_terminate_backend($1)", row["session_pid"])
 
     async def followed() -> bool:
-        return (await leader_row(first))["epoch"] > row["epoch"]
+        return bool((await leader_row(first))["epoch"] > row["epoch"])
 
     await eventually(followed)
     # Within the old leader's term of 3 s: nobody waited for its expiry.

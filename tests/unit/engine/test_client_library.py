@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,8 +14,11 @@ from door import opened as rest_opened
 from grpc_door import opened as grpc_opened
 
 from windlass import errors as engine_errors
-from windlass.api import faults
-from windlass.client import (
+from windlass import states
+from windlass.api import faults, protobuf
+from windlass.api.gen import workflow_pb2 as engine_pb
+from windlass.definition.model import StepType
+from windlass_client import (
     Client,
     Conflict,
     EngineFault,
@@ -26,9 +30,11 @@ from windlass.client import (
     Unavailable,
     WindlassError,
     Worker,
+    message,
+    model,
 )
-from windlass.client.backoff import FIRST_S, JITTER, Backoff
-from windlass.client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
+from windlass_client.backoff import FIRST_S, JITTER, Backoff
+from windlass_client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
 
 JOB = Job("j", "i", "s", "e", "t", 0, {}, datetime(2026, 1, 1, tzinfo=UTC), "1", "w")
 
@@ -117,6 +123,55 @@ def test_every_error_of_the_engine_becomes_one_of_the_client_with_the_same_code(
             assert BY_GRPC_STATUS[grpc] is over_rest
     assert BY_HTTP_STATUS[faults.OVERDUE[0]] is BY_GRPC_STATUS[faults.OVERDUE[1]] is Overdue
     assert set(faults.EARLY_CODES) <= set(BY_HTTP_STATUS)
+
+
+def test_the_client_knows_every_word_that_the_engine_answers() -> None:
+    for mine, engines in (
+        (model.InstanceStatus, states.InstanceStatus),
+        (model.StepStatus, states.StepStatus),
+        (model.StepType, StepType),
+    ):
+        assert [each.value for each in mine] == [each.value for each in engines]
+    assert {each.value for each in model.FINAL_INSTANCE_STATUSES} == {
+        each.value for each in states.FINAL_INSTANCE_STATUSES
+    }
+
+
+def test_the_engine_reads_a_definition_over_grpc_as_the_client_was_given_it() -> None:
+    step = {
+        "id": "a",
+        "name": "A",
+        "type": "SERVICE_TASK",
+        "description": "the first",
+        "nextStep": "b",
+        "parallelNextSteps": ["b", "c"],
+        "joinStep": "j",
+        "conditionalNextSteps": {"x > 1": "b", "y": "c"},
+        "transformations": {"all": {"n": 1, "none": None, "list": [True, "two", {}]}, "null": None},
+        "jobType": "charge",
+        "delegateClass": "Charge",
+        "retryCount": 3,
+        "boundaryEvents": [
+            {"type": "TIMER", "duration": "PT5M", "interrupting": True, "targetStepId": "b"},
+            {"type": "TIMER", "duration": "PT1H", "interrupting": False, "targetStepId": "c"},
+        ],
+    }
+    definition = {
+        "id": "d",
+        "name": "D",
+        "description": "all there is",
+        "autoStartNextWorkflow": True,
+        "nextWorkflowId": "e",
+        "metadata": {"owner": {"team": "billing", "since": 2020.5}},
+        "steps": [step, *({**step, "id": id, "type": each.value} for id, each in enumerate_types())],
+    }
+    sent = message.definition_message(definition).SerializeToString()
+    read = protobuf.document_of(engine_pb.WorkflowDefinition.FromString(sent))
+    assert json.loads(read) == definition
+
+
+def enumerate_types() -> Iterator[tuple[str, StepType]]:
+    return ((f"step-{number}", each) for number, each in enumerate(StepType))
 
 
 def test_pauses_double_up_to_the_longest_and_begin_anew() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from typing import Any
+from typing import Any, cast
 
 import grpc
 import msgspec
@@ -202,9 +202,10 @@ async def test_a_caller_that_goes_away_cancels_its_poll(how: str) -> None:
     async with opened() as door:
         dial = Dial(door.app.port)
         request = pb.PollJobsRequest(worker_id="w", job_types=["t"], wait_ms=20_000)
-        call = dial.channel.unary_unary(f"/{SERVICE}/PollJobs")(
-            request.SerializeToString(), timeout=0.5 if how == "deadline" else None
+        poll: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = dial.channel.unary_unary(
+            f"/{SERVICE}/PollJobs"
         )
+        call = poll(request.SerializeToString(), timeout=0.5 if how == "deadline" else None)
         await eventually(lambda: door.service.held_polls)
         if how == "cancel":
             call.cancel()
@@ -244,7 +245,7 @@ async def test_every_call_is_logged_and_counted_but_polls_that_went_well() -> No
 
 async def test_health_and_reflection() -> None:
     async with opened() as door:
-        health = health_pb2_grpc.HealthStub(door.dial.channel)
+        health: Any = health_pb2_grpc.HealthStub(door.dial.channel)
         for name in ("", SERVICE):
             answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -252,8 +253,8 @@ async def test_health_and_reflection() -> None:
             await health.Check(health_pb2.HealthCheckRequest(service="nobody"))
         assert refused.value.code() == grpc.StatusCode.NOT_FOUND
 
-        stub = reflection_pb2_grpc.ServerReflectionStub(door.dial.channel)
-        ask = reflection_pb2.ServerReflectionRequest
+        stub: Any = reflection_pb2_grpc.ServerReflectionStub(cast(grpc.Channel, door.dial.channel))
+        ask: Any = reflection_pb2.ServerReflectionRequest
         requests = [ask(list_services=""), ask(file_containing_symbol=SERVICE)]
         names, described = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
         listed = {service.name for service in names.list_services_response.service}
@@ -270,14 +271,18 @@ async def test_every_call_of_the_proto_is_served_and_no_other() -> None:
                 await door.dial.call(method.name)
             (line,) = door.lines()[-1:]
             assert line["method"] == f"/{SERVICE}/{method.name}"
+        nothing: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = door.dial.channel.unary_unary(
+            f"/{SERVICE}/Nothing"
+        )
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await door.dial.channel.unary_unary(f"/{SERVICE}/Nothing")(b"")
+            await nothing(b"")
         assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_a_leaving_server_answers_what_is_under_way_and_tells_its_watchers() -> None:
     async with opened() as door:
-        watch = health_pb2_grpc.HealthStub(door.dial.channel).Watch(health_pb2.HealthCheckRequest())
+        health: Any = health_pb2_grpc.HealthStub(door.dial.channel)
+        watch = health.Watch(health_pb2.HealthCheckRequest())
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
         call = door.dial.begin("PollJobs", worker_id="w", job_types=["t"], wait_ms=20_000)
         await eventually(lambda: door.service.held_polls)

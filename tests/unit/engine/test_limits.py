@@ -304,7 +304,10 @@ def test_steps_in_a_row_write_so_much_and_no_more(monkeypatch: pytest.MonkeyPatc
     assert failed.status == "FAILED"
     assert "more than 100000 bytes" in (failed.failure_reason or "")
     many = {f"v{n}": "${a}" for n in range(20)}
-    swollen = [{"id": "t", "type": "TRANSFORMATION", "nextStep": "t30", "transformations": many}, end]
+    swollen: list[dict[str, Any]] = [
+        {"id": "t", "type": "TRANSFORMATION", "nextStep": "t30", "transformations": many},
+        end,
+    ]
     assert "larger than 100000 bytes" in (
         start(swollen, json.dumps("x" * 10_000).encode()).failure_reason or ""
     )

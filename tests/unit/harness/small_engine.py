@@ -147,7 +147,7 @@ class SmallEngine:
 
 
 def _end_step(instance_id: str) -> dict[str, Any]:
-    """In the spelling of the seed engine, which has no other (contract 1.4)."""
+    """In capitalised keys alone, as another engine may spell them (contract 1.4)."""
     return {
         "ID": f"step-of-{instance_id}",
         "InstanceID": instance_id,

@@ -43,7 +43,9 @@ class SmallGrpcEngine(SmallEngine):
         self._server = grpc.aio.server(
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
         )
-        handlers = {rpc: grpc.unary_unary_rpc_method_handler(self._handler(rpc)) for rpc in RPCS}
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            rpc: grpc.unary_unary_rpc_method_handler(self._handler(rpc)) for rpc in RPCS
+        }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         self.grpc_port = self._server.add_insecure_port(f"127.0.0.1:{self.grpc_port}")
         await self._server.start()

@@ -153,7 +153,7 @@ async def test_a_cancellation_within_a_look_goes_through() -> None:
         await asyncio.Event().wait()
         return True
 
-    task = asyncio.create_task(until(hang, within_s=3600, every_s=1, otherwise=TooLate))
+    task: asyncio.Task[bool] = asyncio.create_task(until(hang, within_s=3600, every_s=1, otherwise=TooLate))
     await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -86,6 +86,9 @@ def test_a_log_scan_says_what_matched_and_that_nothing_did(tmp_path: Path) -> No
         def log_path(self, replica: str) -> Path:
             return tmp_path / f"{replica}.log"
 
+        def run_began_at(self, _replica: str) -> int:
+            return 0
+
     (tmp_path / "replica-0.log").write_text("a kafka line\nnothing\n" * 30)
     recorder = Recorder(tmp_path)
     scan_log(Logging(), "replica-0", ["(?i)KAFKA", "outbox"], recorder)

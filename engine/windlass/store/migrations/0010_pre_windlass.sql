@@ -7,7 +7,7 @@ ALTER TABLE workflow_definition ADD COLUMN source text;
 ALTER TABLE workflow_instance ADD COLUMN progress text;
 
 ALTER TABLE job ADD COLUMN step_id text;
--- Counts acquisitions of this job: new at each one, compared in the statement that writes (design 2.2).
+-- Counts acquisitions of this job: new at each one, compared in the statement that writes (contract 1.6).
 ALTER TABLE job ADD COLUMN lease_token bigint;
 ALTER TABLE job ADD COLUMN lease_expiries integer;
 -- Set when a job goes back to the tail of its queue after a retryable failure (contract 11 row 29).

@@ -1,6 +1,6 @@
 -- name: apply_rows
 -- Writes one batch as sets and returns the database's time and how many rows each guarded update touched. Every update
--- of a status names the state it leaves; a lease holder's write carries its token (design 2.2). Arrays arrive as text:
+-- of a status names the state it leaves; a lease holder's write carries its token (contract 1.6). Arrays arrive as text:
 -- the driver encodes them element by element, which cost a quarter of the engine's time.
 WITH t AS MATERIALIZED (
     SELECT clock_timestamp() AS now

@@ -21,7 +21,7 @@ ORDER BY id;
 DELETE FROM windlass_node WHERE id = $1;
 
 -- name: notify
--- A hint to other nodes, from a connection of its own and never inside a hot transaction (design 2.8).
+-- A hint to other nodes, from a connection of its own and never inside a hot transaction (contract 6.1).
 SELECT pg_notify($1, $2);
 
 -- name: ping

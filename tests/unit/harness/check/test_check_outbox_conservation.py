@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dispatch_trial import DispatchTrial
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,6 +82,7 @@ def test_a_record_that_is_no_event() -> None:
 
 
 def test_a_record_says_what_its_row_says() -> None:
+    changes: Mapping[str, Any]
     for changes in (
         {"job_id": "j2"},
         {"instance_id": "i2"},
@@ -157,7 +161,7 @@ def is_broken(history: History) -> bool:
         if not is_last:
             taken = min([record["at"] for record in own] or [gone["at"]]) if gone else ""
             hasty += not gone or not _is_due(taken, enqueued[number + 1]["at"])
-    fails = sum(call.invoke.value["retryable"] for call in history.calls_of("fail_job"))
+    fails = sum(bool(call.invoke.value["retryable"]) for call in history.calls_of("fail_job"))
     return hasty > fails
 
 

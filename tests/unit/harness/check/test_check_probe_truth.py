@@ -80,6 +80,7 @@ def test_a_readiness_that_says_yes_without_a_database_fails() -> None:
 
 
 def test_a_no_without_its_reason_fails() -> None:
+    body: object
     for body in (None, "no", {"reasons": []}, PENDING):
         assert judged(probe(outage(), 127, "/ready", 503, body)).outcome is Outcome.FAIL
     assert judged(probe(outage(), 127, "/ready", 500, AWAY)).outcome is Outcome.FAIL

@@ -138,7 +138,7 @@ def test_it_agrees_with_trying_every_assignment(
     def fits(fire: int, at: Any) -> bool:
         if at is None:
             return ended is not None and ended - fire <= BOUND_S
-        return fire <= at <= min(fire + BOUND_S, ended if ended is not None else 10_000)
+        return bool(fire <= at <= min(fire + BOUND_S, ended if ended is not None else 10_000))
 
     choices = [*entries, *[None] * len(due)]
     possible = any(

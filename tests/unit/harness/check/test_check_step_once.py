@@ -25,7 +25,7 @@ def of(engine: Reference) -> Trial:
 
 
 def a_completed(name: str, **wanted: int) -> Reference:
-    """The first seeded run of that definition that ends in END with so many visits of the given steps."""
+    """The first run by a random seed of that definition that ends in END with so many visits of the given steps."""
     for seed in range(10_000):
         engine = lived_out(DOCUMENTS[name], seed, 60)
         visits = [row["step_id"] for row in engine.steps]

@@ -1,7 +1,7 @@
 """The engine's client: `Client` speaks to it over REST or gRPC, `Worker` does its jobs. See docs/client.md."""
 
-from windlass.client.client import Client
-from windlass.client.errors import (
+from windlass_client.client import Client
+from windlass_client.errors import (
     BadRequest,
     Conflict,
     EngineFault,
@@ -16,9 +16,16 @@ from windlass.client.errors import (
     Unreachable,
     WindlassError,
 )
-from windlass.client.model import Instance, Job, StepExecution, Uploaded
-from windlass.client.worker import Handler, Worker
-from windlass.states import InstanceStatus, StepStatus
+from windlass_client.model import (
+    Instance,
+    InstanceStatus,
+    Job,
+    StepExecution,
+    StepStatus,
+    StepType,
+    Uploaded,
+)
+from windlass_client.worker import Handler, Worker
 
 __all__ = [
     "BadRequest",
@@ -36,6 +43,7 @@ __all__ = [
     "Refused",
     "StepExecution",
     "StepStatus",
+    "StepType",
     "TooLarge",
     "Unanswered",
     "Unavailable",

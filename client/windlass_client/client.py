@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-from windlass.client.backoff import Backoff
-from windlass.client.errors import Unanswered
-from windlass.client.grpc import GrpcTransport
-from windlass.client.model import Instance, Job, StepExecution, Uploaded
-from windlass.client.transport import Transport, Variables
+from windlass_client.backoff import Backoff
+from windlass_client.errors import Unanswered
+from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.rest import RestTransport
+from windlass_client.transport import Transport, Variables
 
 LEASE_S = 30.0
 TIMEOUT_S = 30.0
@@ -148,13 +148,15 @@ def _transport(address: str, timeout_s: float) -> Transport:
             f"{address!r} is no address of an engine; write http://host:8080 or grpc://host:9090"
         )
     if url.scheme in {"http", "https"}:
-        try:
-            from windlass.client.rest import RestTransport
-        except ImportError as error:
-            raise ImportError("REST needs aiohttp: pip install 'windlass[client]'") from error
         return RestTransport(address, timeout_s)
     if url.scheme in {"grpc", "grpcs"}:
         if not url.port or url.path.strip("/"):
             raise ValueError(f"{address!r} is no host and port; write {url.scheme}://host:9090")
+        try:
+            from windlass_client.grpc import GrpcTransport
+        except ImportError as error:
+            raise ImportError(
+                f"gRPC needs grpcio and protobuf ({error}): pip install 'windlass-client[grpc]'"
+            ) from error
         return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs")
     raise ValueError(f"{address!r}: {url.scheme or 'no scheme'} is unknown; use http, https, grpc or grpcs")

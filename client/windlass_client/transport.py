@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from windlass.client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.model import Instance, Job, StepExecution, Uploaded
 
 Variables = Mapping[str, Any]
 
 
 class Transport(Protocol):
-    """Every method raises `windlass.client.errors.WindlassError` subclasses only."""
+    """Every method raises `windlass_client.errors.WindlassError` subclasses only."""
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...

@@ -12,10 +12,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self
 
-from windlass.client.backoff import Backoff
-from windlass.client.client import LEASE_S, Client
-from windlass.client.errors import BadRequest, NonRetryableError, PollDisabled, TooLarge, WindlassError
-from windlass.client.model import Job
+from windlass_client.backoff import Backoff
+from windlass_client.client import LEASE_S, Client
+from windlass_client.errors import BadRequest, NonRetryableError, PollDisabled, TooLarge, WindlassError
+from windlass_client.model import Job
 
 CONCURRENCY = 10
 GRACE_S = 30.0
@@ -31,7 +31,7 @@ Handler = Callable[[Job], Awaitable[Mapping[str, Any] | None]]
 NonRetryableError fails the instance; any other error puts the job back while it has retries.
 """
 
-log = logging.getLogger("windlass.client")
+log = logging.getLogger("windlass_client")
 
 
 class Worker:

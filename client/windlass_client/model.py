@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
-from windlass.definition.model import StepType
-from windlass.states import FINAL_INSTANCE_STATUSES, InstanceStatus, StepStatus
+
+class InstanceStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    WAITING = "WAITING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class StepStatus(StrEnum):
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+
+
+class StepType(StrEnum):
+    SERVICE_TASK = "SERVICE_TASK"
+    USER_TASK = "USER_TASK"
+    DECISION = "DECISION"
+    TRANSFORMATION = "TRANSFORMATION"
+    WAIT = "WAIT"
+    PARALLEL_GATEWAY = "PARALLEL_GATEWAY"
+    JOIN_GATEWAY = "JOIN_GATEWAY"
+    END = "END"
+
+
+FINAL_INSTANCE_STATUSES = frozenset(
+    {InstanceStatus.COMPLETED, InstanceStatus.FAILED, InstanceStatus.CANCELLED}
+)
 
 
 class Uploaded(msgspec.Struct, frozen=True, rename="camel"):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
-import msgspec
-from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from windlass.api import protobuf
-from windlass.api.gen import workflow_pb2 as pb
-from windlass.client.errors import BY_GRPC_STATUS, BadRequest, Conflict, EngineFault, PollDisabled
-from windlass.client.model import Instance, Job, StepExecution, Uploaded
-from windlass.client.transport import Variables
-from windlass.definition.model import StepType
-from windlass.states import InstanceStatus, StepStatus
+from windlass_client.errors import BY_GRPC_STATUS, BadRequest, Conflict, EngineFault, PollDisabled
+from windlass_client.gen import workflow_pb2 as pb
+from windlass_client.message import (
+    definition_message,
+    execution_of,
+    instance_of,
+    job_of,
+    struct_of,
+    uploaded_of,
+)
+from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.transport import Variables
 
 SERVICE = "workflow.v1.WorkflowEngine"
 OPTIONS = (
@@ -50,8 +51,8 @@ class GrpcTransport:
         await self._channel.close()
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded:
-        answer = await self._call("UploadDefinition", definition=_definition(definition))
-        return Uploaded(answer.id, answer.version, _time(answer.uploaded_at))
+        answer = await self._call("UploadDefinition", definition=definition_message(definition))
+        return uploaded_of(answer)
 
     async def start(
         self, definition_id: str, variables: Variables, version: int | None, business_key: str | None
@@ -60,20 +61,20 @@ class GrpcTransport:
             "StartInstance",
             definition_id=definition_id,
             definition_version=version or 0,
-            variables=_struct(variables),
+            variables=struct_of(variables),
             business_key=business_key or "",
         )
-        return _instance(answer.instance)
+        return instance_of(answer.instance)
 
     async def get(self, instance_id: str) -> Instance:
-        return _instance((await self._call("GetInstance", id=instance_id)).instance)
+        return instance_of((await self._call("GetInstance", id=instance_id)).instance)
 
     async def history(self, instance_id: str) -> Sequence[StepExecution]:
         answer = await self._call("GetInstanceHistory", id=instance_id)
-        return [_execution(each) for each in answer.executions]
+        return [execution_of(each) for each in answer.executions]
 
     async def cancel(self, instance_id: str, reason: str) -> Instance:
-        return _instance((await self._call("CancelInstance", id=instance_id, reason=reason)).instance)
+        return instance_of((await self._call("CancelInstance", id=instance_id, reason=reason)).instance)
 
     async def poll(
         self, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
@@ -91,7 +92,7 @@ class GrpcTransport:
         except Conflict as error:
             # A poll has no other precondition than that jobs are to be had by polling.
             raise PollDisabled(error.reason) from error
-        return [_job(each, worker_id) for each in answer.jobs]
+        return [job_of(each, worker_id) for each in answer.jobs]
 
     async def complete(self, job: Job, variables: Variables) -> None:
         await self._call(
@@ -99,7 +100,7 @@ class GrpcTransport:
             job_id=job.id,
             worker_id=job.worker_id,
             lease_token=job.lease_token,
-            variables_to_set=_struct(variables),
+            variables_to_set=struct_of(variables),
         )
 
     async def fail(self, job: Job, message: str, *, retryable: bool) -> None:
@@ -119,13 +120,13 @@ class GrpcTransport:
             "CompleteUserTask",
             instance_id=instance_id,
             user_task_step_id=step_id,
-            result=_struct(variables),
+            result=struct_of(variables),
             completed_by=completed_by,
         )
 
     async def signal(self, instance_id: str, step_id: str, variables: Variables) -> None:
         await self._call(
-            "SignalWait", instance_id=instance_id, wait_step_id=step_id, variables=_struct(variables)
+            "SignalWait", instance_id=instance_id, wait_step_id=step_id, variables=struct_of(variables)
         )
 
     async def _call(self, rpc: str, *, extra_s: float = 0, **fields: Any) -> Any:
@@ -144,79 +145,3 @@ class GrpcTransport:
             status = error.code().name
             kind = BY_GRPC_STATUS.get(status, EngineFault)
             raise kind(error.details() or f"{rpc} was answered {status} without a word") from error
-
-
-def _struct(variables: Variables) -> Struct:
-    struct = Struct()
-    try:
-        # By way of JSON, as REST sends them: what is not a JSON value is refused there alike.
-        protobuf.fill(struct, msgspec.json.encode(variables))
-    except protobuf.TooDeep:
-        raise BadRequest(
-            f"variables are nested deeper than {protobuf.NESTING_MAX} levels, the most gRPC can carry; use REST"
-        ) from None
-    except AttributeError:
-        raise BadRequest("variables must be a JSON object") from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"what is to be sent is no JSON: {error}") from error
-    return struct
-
-
-def _definition(definition: Mapping[str, Any]) -> pb.WorkflowDefinition:
-    try:
-        text = msgspec.json.encode({"id": "", "version": 0, **definition})
-        return protobuf.definition_message(text)
-    except protobuf.TooDeep:
-        raise BadRequest(
-            f"the definition is nested deeper than {protobuf.NESTING_MAX} levels, the most gRPC can carry; use REST"
-        ) from None
-    except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise BadRequest(f"the definition does not fit its message: {error}") from error
-
-
-def _instance(message: pb.WorkflowInstance) -> Instance:
-    return Instance(
-        id=message.id,
-        definition_id=message.definition_id,
-        definition_version=message.definition_version,
-        status=InstanceStatus(protobuf.word_of(pb.InstanceStatus, message.status, "status")),
-        current_step_ids=tuple(message.current_step_ids),
-        variables=protobuf.json_of(message.variables, name="variables"),
-        started_at=_time(message.started_at),
-        completed_at=_time(message.completed_at) if message.HasField("completed_at") else None,
-        failure_reason=message.failure_reason or None,
-        business_key=message.business_key or None,
-    )
-
-
-def _execution(message: pb.StepExecution) -> StepExecution:
-    return StepExecution(
-        id=message.id,
-        instance_id=message.instance_id,
-        step_id=message.step_id,
-        step_type=StepType(protobuf.word_of(pb.StepType, message.step_type, "step_type")),
-        attempt_number=message.attempt_number,
-        status=StepStatus(protobuf.word_of(pb.StepExecutionStatus, message.status, "status")),
-        started_at=_time(message.started_at),
-        ended_at=_time(message.ended_at) if message.HasField("ended_at") else None,
-        failure_reason=message.failure_reason or None,
-    )
-
-
-def _job(message: pb.Job, worker_id: str) -> Job:
-    return Job(
-        id=message.id,
-        instance_id=message.instance_id,
-        step_id=message.step_id,
-        step_execution_id=message.step_execution_id,
-        job_type=message.job_type,
-        retries_remaining=message.retries_remaining,
-        variables=protobuf.json_of(message.variables, name="variables"),
-        lock_expires_at=_time(message.lock_expires_at),
-        lease_token=message.lease_token,
-        worker_id=worker_id,
-    )
-
-
-def _time(stamp: Timestamp) -> datetime:
-    return stamp.ToDatetime(UTC)

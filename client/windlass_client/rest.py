@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import yarl
 
-from windlass.client.errors import (
+from windlass_client.errors import (
     BY_HTTP_STATUS,
     BadRequest,
     EngineFault,
@@ -19,8 +19,8 @@ from windlass.client.errors import (
     Unreachable,
     WindlassError,
 )
-from windlass.client.model import Instance, Job, StepExecution, Uploaded
-from windlass.client.transport import Variables
+from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.transport import Variables
 
 #: aiohttp hands a larger body over in pieces only when it is a file.
 _WHOLE_BODY_BYTES_MAX = 512 * 1024
