@@ -28,7 +28,7 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "--kube-config": ("KUBECONFIG", "kubeconfig of the cluster"),
     "--chart-path": ("ATS_CHART_PATH", "the chart's folder; default: charts/windlass"),
     "--chart-version": ("ATS_CHART_VERSION", "version of the chart under test, for the record"),
-    "--cluster-type": ("ATS_CLUSTER_TYPE", "kind of cluster, for the record"),
+    "--cluster-type": ("ATS_CLUSTER_TYPE", "type of the cluster, for the record"),
     "--cluster-version": ("ATS_CLUSTER_VERSION", "Kubernetes version, for the record"),
     "--app-config-file-path": ("ATS_APP_CONFIG_FILE_PATH", "values file for the chart"),
 }
@@ -38,7 +38,7 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     if pluginmanager.has_plugin(_PEER):
         return  # it has the same options, and may have been asked for as well
-    group = parser.getgroup("seatrial charts", "a chart under test on a cluster")
+    group = parser.getgroup("seatrial charts", "tests of a chart on a cluster")
     for option, (variable, meaning) in _OPTIONS.items():
         group.addoption(option, metavar="VALUE", help=f"{meaning} ({variable})")
 

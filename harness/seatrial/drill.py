@@ -128,7 +128,7 @@ async def run(
     """
     if lacking := environment.lacks(drill.needs):
         raise Misuse(
-            f"drill {drill.id} needs {', '.join(lacking)}, which {environment.backend_class.__name__} has not; "
+            f"drill {drill.id} needs {', '.join(lacking)}, which {environment.backend_class.__name__} does not have; "
             "run it on another --backend"
         )
     options = environment.options
@@ -211,7 +211,7 @@ def judge_folder(folder: Path, catalogue: Mapping[str, Drill]) -> DrillResult:
     header = history.header
     drill = catalogue.get(header.drill)
     ends = [op.value for op in history.ops if op.f == "phase" and op.value.get("name") == "end"]
-    cause = ends[-1].get("invalid") if ends else "the run was cut short: its history has no end"
+    cause = ends[-1].get("invalid") if ends else "the run was interrupted: its history has no end"
     verdicts = () if cause else judge(history)
     times = [op.t_s for op in history.ops]
     return DrillResult(
@@ -261,6 +261,6 @@ def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: da
 def _fresh_folder(report_dir: Path, drill_id: str) -> Path:
     folder = report_dir / drill_id
     if (folder / HISTORY_FILE).exists():
-        raise Misuse(f"{folder} holds a run already; give another --report, or remove it")
+        raise Misuse(f"{folder} already contains a run; give another --report, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -31,16 +31,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seatrial-replicas", type=int, metavar="N", help="replicas; default: what each drill asks for"
     )
     group.addoption(
-        "--seatrial-seed", type=int, metavar="N", help="draws the schedules; default: drawn and shown"
+        "--seatrial-seed",
+        type=int,
+        metavar="N",
+        help="determines the schedules; default: chosen at random and shown",
     )
     group.addoption("--seatrial-report", type=Path, metavar="DIR", help="default: reports/TIME-SEED")
     group.addoption(
         "--seatrial-transport",
         metavar="rest|grpc|both",
         default="rest",
-        help="what clients and workers speak",
+        help="protocol of clients and workers",
     )
-    group.addoption("--seatrial-engine-command", metavar="CMD", help="runs instead of the chart's command")
+    group.addoption("--seatrial-engine-command", metavar="CMD", help="command to run instead of the chart's")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -49,11 +49,11 @@ def new_options(
 ) -> Options:
     """What can be checked before anything starts, is: raises Misuse or RenderError."""
     if backend not in BACKENDS:
-        raise Misuse(f"backend {backend!r} is not there; choose {' or '.join(BACKENDS)}")
+        raise Misuse(f"backend {backend!r} does not exist; choose {' or '.join(BACKENDS)}")
     _check_kind(backend, engine_command, attach, node_image, context)
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
     if transport not in TRANSPORTS:
-        raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
+        raise Misuse(f"transport {transport!r} does not exist; choose {' or '.join(TRANSPORTS)}")
     urls, addresses = _listed(attach), _listed(attach_grpc)
     if attach is not None and not urls:
         raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
@@ -102,7 +102,7 @@ def _broker_login() -> BrokerLogin | None:
         return None
     if not (username and password):
         raise Misuse(
-            "of SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD one is set; set both, or neither for plaintext"
+            "only one of SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD is set; set both, or neither for plaintext"
         )
     return BrokerLogin(
         username,
@@ -125,7 +125,7 @@ def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: s
         )
     if urls and speaks_grpc and not addresses:
         raise Misuse(
-            f"--transport {transport} needs the gRPC addresses of what --attach names; "
+            f"--transport {transport} needs the gRPC addresses of the replicas of --attach; "
             "give --attach-grpc HOST:PORT,HOST:PORT in the same order"
         )
 
@@ -194,12 +194,12 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
     for drill in drills:
         if drill.id.lower() in named and (lacking := environment.lacks(drill.needs)):
             raise Misuse(
-                f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} has not; "
+                f"drill {drill.id} needs {', '.join(lacking)}, which {_what(options)} does not have; "
                 f"run it on --backend {_other_backend(options)}"
             )
     able = [drill for drill in drills if not environment.lacks(drill.needs)]
     if not able:
-        raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
+        raise Misuse("this backend can run none of these drills; name another with `seatrial run DRILL`")
     return able
 
 
@@ -238,7 +238,7 @@ async def _run_all(
             results.append(result)
             progress.drill_finished(result)
             if number == 1 and len(drills) > 1 and any(note.startswith(NOT_UP) for note in result.notes):
-                progress.note(f"the other {len(drills) - 1} drills were not tried")
+                progress.note(f"the other {len(drills) - 1} drills were not run")
                 break
     return results
 

@@ -14,8 +14,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "While the broker is away starts succeed and no transaction stays open; when it is back the backlog drains several "
-    "times as fast as work arrives."
+    "While the broker is down, starts succeed and no transaction stays open; when it is back, the backlog drains "
+    "several times as fast as work arrives."
 )
 
 
@@ -70,7 +70,7 @@ def broker_outage(history: History) -> Verdict:
     )
     vacuous = None
     if not outages:
-        vacuous = "the broker was never away"
+        vacuous = "the broker was never down"
     elif deepest < facts.number("backlog_min", 1):
         vacuous = f"only {deepest} rows waited when the broker came back"
     return findings.verdict("BO", GUARANTEE, summary, figures, vacuous=vacuous)
@@ -100,7 +100,7 @@ def _judge_starts(facts: Facts, outages: Sequence[Fault], findings: Findings) ->
             and any(o.invoked_s <= at_s <= (o.healed_s or at_s) for o in outages)
         ):
             refused += 1
-            findings.add("a start did not succeed while the broker was away", at=(call.invoke.index,))
+            findings.add("a start did not succeed while the broker was down", at=(call.invoke.index,))
     return refused
 
 

@@ -30,7 +30,7 @@ def counted(facts: Facts) -> Mapping[str, int]:
 def missing(facts: Facts, counts: Mapping[str, int]) -> str | None:
     """Why nothing was shown, or None."""
     lacking = [
-        f"{counts[name]} {name.replace('_', ' ')}, at least {least} were to be"
+        f"{counts[name]} {name.replace('_', ' ')}, at least {least} were expected"
         for name, least in _wanted(facts).items()
         if counts[name] < least
     ]

@@ -44,7 +44,7 @@ def claim_cost(history: History) -> Verdict:
     levels = _levels(facts)
     idle = [op for op in facts.rows("claim_cost") if not op.value["jobs"]]
     for op in idle:
-        findings.add(f"{op.value['waiting']} jobs waited and the polls got none", at=(op.index,))
+        findings.add(f"{op.value['waiting']} jobs waited but the polls got none", at=(op.index,))
     smallest = levels[0] if levels else None
     for level in levels[1:]:
         assert smallest is not None

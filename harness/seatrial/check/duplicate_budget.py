@@ -17,9 +17,9 @@ from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Handlers run at least once and rarely twice: each further execution of a job follows a lease that expired, was "
-    "given back, or was held by a worker that a fault stopped; or a message that came again, not yet committed or "
-    "committed while its worker stood still."
+    "Handlers run at least once and rarely twice: each repeated execution of a job follows a lease that expired, was "
+    "given back, or was held by a worker that a fault stopped; or a message that was delivered again, not yet "
+    "committed or committed while its worker was paused."
 )
 _IDS_MAX = 200
 

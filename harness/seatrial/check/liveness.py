@@ -43,7 +43,7 @@ def liveness(history: History) -> Verdict:
     summary = f"{len(facts.instances)} instances, {parked} parked as allowed, {unfinished} jobs unfinished"
     if reclaim_s is not None:
         figures["reclaim_s"] = round(reclaim_s, 3)
-        summary += f", lapsed leases in other hands within {reclaim_s:.3f} s"
+        summary += f", jobs of expired leases leased again within {reclaim_s:.3f} s"
     return findings.verdict("LV", GUARANTEE, summary, figures)
 
 
@@ -69,7 +69,7 @@ def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | N
     instance_id, status = str(row.value["id"]), row.value["status"]
     running = [step for step in facts.steps_of.get(instance_id, ()) if step.value["status"] == "RUNNING"]
     if not running:
-        return f"instance {instance_id} is {status} with no running step: nothing will ever move it"
+        return f"instance {instance_id} is {status} with no running step: nothing can ever continue it"
     for step in running:
         value = step.value
         if value["step_type"] not in parked_allowed:
@@ -104,7 +104,7 @@ def _judge_reclaims(facts: Facts, findings: Findings) -> float | None:
             if took_s > bound_s:
                 text = (
                     f"job {lease.job_id} was leased again {took_s:.3f} s after the lease of {lease.worker_id} "
-                    f"had lapsed, the bound is {bound_s:g} s"
+                    f"had expired, the bound is {bound_s:g} s"
                 )
                 at = [each.poll.end.index for each in (lease, later) if each.poll.end is not None]
                 findings.add(text, lease.job_id, lease.instance_id, at=at)

@@ -12,7 +12,7 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Polling mode is pure: the outbox stays empty, or as another mode left it; no dispatch or Kafka metric exists, no "
-    "log line speaks of Kafka, and no connection leaves the engine but those to the database."
+    "log line mentions Kafka, and the engine connects only to the database."
 )
 OUTBOX = "dispatch_outbox"
 FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
@@ -81,7 +81,7 @@ def mode_purity(history: History) -> Verdict:
         "looks_at_sockets": looks,
     }
     summary = (
-        f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines speak of Kafka, "
-        f"{looks} looks at sockets"
+        f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines mention Kafka, "
+        f"sockets looked at {looks} times"
     )
     return findings.verdict("MP", GUARANTEE, summary, figures)

@@ -63,9 +63,9 @@ def _judge_starts(facts: Facts, findings: Findings) -> int:
                 f"two acknowledged starts share instance {instance_id}", instance_id, at=(*at, first)
             )
         elif row is None:
-            findings.add(f"instance {instance_id} was acknowledged and is gone", instance_id, at=at)
+            findings.add(f"instance {instance_id} was acknowledged but is gone", instance_id, at=at)
         elif terminal_expected and row.value["status"] not in TERMINAL:
-            text = f"instance {instance_id} was acknowledged and is still {row.value['status']}"
+            text = f"instance {instance_id} was acknowledged but is still {row.value['status']}"
             findings.add(text, instance_id, at=(*at, row.index))
         elif wrong := _wrong_end(facts, call, row):
             findings.add(f"instance {instance_id} {wrong}", instance_id, at=(*at, row.index))
@@ -81,7 +81,7 @@ def _wrong_end(facts: Facts, start: Call, row: Op) -> str | None:
     if doomed_variable is None or status not in TERMINAL:
         return None
     if not _sent(start).get(doomed_variable):
-        return None if status == "COMPLETED" else f"could complete and is {status}: {reason}"
+        return None if status == "COMPLETED" else f"could complete but is {status}: {reason}"
     if status != "FAILED":
         return f"was bound to fail ({doomed_variable}) and is {status}"
     return (
@@ -170,7 +170,7 @@ def _judge_cancels(facts: Facts, findings: Findings) -> int:
         row = facts.instances.get(instance_id)
         status = row.value["status"] if row is not None else "gone"
         if status != "CANCELLED":
-            text = f"the cancel of instance {instance_id} was answered ok and it is {status}"
+            text = f"the cancel of instance {instance_id} was answered ok but it is {status}"
             findings.add(text, instance_id, at=(call.invoke.index, call.end.index))
     return acked
 

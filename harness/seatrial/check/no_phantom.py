@@ -12,7 +12,7 @@ from seatrial.history import Call, History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Nothing comes from nowhere: every instance, job and completion in the final state was caused by a call "
+    "Nothing appears without a cause: every instance, job and completion in the final state was caused by a call "
     "that was made and not refused."
 )
 

@@ -13,8 +13,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "The outbox conserves: every row is published, still waits, or was dropped when nobody waited for its job any "
-    "more; none is removed before the broker has it; copies share its dedup id, and a new id means a retry or a "
+    "The outbox loses nothing: every row is published, still waits, or was dropped because nobody waited for its job "
+    "any more; no row is removed before the broker has it; copies share its dedup id, and a new id means a retry or a "
     "redelivery that was due."
 )
 #: a row is due by one clock and one statement; this is for the rounding of what is recorded
@@ -86,7 +86,7 @@ def _judge_row(dispatches: Dispatches, row: Row, records: Sequence[Record], find
 def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
     for op in dispatches.undecodable:
         findings.add(
-            f"a record of {op.value['topic']} is no JobDispatchEvent: {op.value['cause']}", at=(op.index,)
+            f"a record of {op.value['topic']} is not a JobDispatchEvent: {op.value['cause']}", at=(op.index,)
         )
     for record in dispatches.records:
         value = record.op.value

@@ -15,7 +15,7 @@ from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Readiness says no, and why, exactly while the node cannot serve; liveness stays true meanwhile, "
+    "Readiness says no, and why, exactly while the node cannot serve; liveness stays true, "
     "and no node is restarted."
 )
 LIVENESS = ("/healthz", "/health")

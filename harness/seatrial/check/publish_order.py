@@ -14,7 +14,7 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Order is kept: the jobs of one instance that share a topic are first published in the order in which they were "
-    "made, and all in one partition."
+    "created, and all in one partition."
 )
 
 

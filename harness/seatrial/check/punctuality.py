@@ -60,7 +60,7 @@ def punctuality(history: History) -> Verdict:
     }
     summary = f"{due} timers came due, the latest took effect after {latest_s:.3f} s of at most {bound_s:g} s"
     wanted = int(facts.number("timers_min", 1))
-    vacuous = f"{due} timers came due, at least {wanted} were to" if due < wanted else None
+    vacuous = f"{due} timers came due, at least {wanted} were expected" if due < wanted else None
     return findings.verdict("TP", GUARANTEE, summary, figures, vacuous=vacuous)
 
 

@@ -15,9 +15,7 @@ from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
-GUARANTEE = (
-    "Clients get through again in time: under load no gap between two successful calls exceeds the bound."
-)
+GUARANTEE = "Clients succeed again in time: under load no gap between two successful calls exceeds the bound."
 
 KINDS = ("start", "complete", "poll")
 
@@ -64,7 +62,7 @@ def recovery_time(history: History) -> Verdict:
     if not recoveries:
         vacuous = "no fault was injected"
     elif gap is None or not any(_under_load(facts, fault, bound_s) for fault in facts.faults):
-        vacuous = "no call was attempted while a fault could be felt"
+        vacuous = "no call was attempted while a fault had an effect"
     return findings.verdict("RT", GUARANTEE, summary, figures, vacuous=vacuous)
 
 

@@ -13,8 +13,8 @@ from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A rollout is whole or nothing: one that succeeds has replaced every pod, one whose migration fails has touched "
-    "none, and neither these nor a drained node leave fewer pods ready than promised."
+    "A rollout is complete or has no effect: one that succeeds has replaced every pod, one whose migration fails has "
+    "replaced none, and neither a rollout nor a drained node leaves fewer pods ready than promised."
 )
 
 ROLLOUTS = frozenset({"upgrade_release", "roll_back_release"})
@@ -55,14 +55,14 @@ def rollout(history: History) -> Verdict:
         "pickup_max_s": pickups_s[-1] if pickups_s else None,
     }
     summary = (
-        f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions put off, "
+        f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions refused, "
         f"at least {fewest} pods ready"
     )
     if pickups_s:
         summary += f", jobs taken within {pickups_s[-1]:.3f} s (p99 {figures['pickup_p99_s']:.3f} s)"
     vacuous = None if operations else "no rollout and no drain was tried"
     if refused < (wanted := int(facts.number("evictions_refused_min", 0))):
-        vacuous = f"{refused} evictions were refused, {wanted} were to be: no budget was put to the test"
+        vacuous = f"{refused} evictions were refused, {wanted} were expected: no budget was tested"
     return findings.verdict("RO", GUARANTEE, summary, figures, vacuous=vacuous)
 
 

@@ -12,8 +12,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A secret stays one when it is changed: neither the old password nor the new one shows in a log, an event, an "
-    "object but its own Secret, what Helm tells, or the history."
+    "A secret stays secret when it is changed: neither the old nor the new password shows in a log, an event, an "
+    "object other than its own Secret, Helm's output, or the history."
 )
 
 ROTATION = "rotate_password"
@@ -45,5 +45,5 @@ def secret_keeping(history: History) -> Verdict:
     lacking = sorted(place for place in facts.words("places") if not searched[place])
     vacuous = None if rotations else "no password was changed"
     if lacking:
-        vacuous = f"nothing was there to be searched: {', '.join(lacking)}"
+        vacuous = f"there was nothing to search: {', '.join(lacking)}"
     return findings.verdict("SK", GUARANTEE, summary, figures, vacuous=vacuous)

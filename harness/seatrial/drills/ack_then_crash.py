@@ -59,7 +59,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K1",
     title="The leader dies between acknowledgement and removal",
-    promise="What the broker took and nobody could remove is published again under its dedup id, and counts once.",
+    promise="Rows that the broker took but nobody removed are published again with their dedup id, and count once.",
     checks=CHECKS,
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

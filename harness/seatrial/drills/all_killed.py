@@ -76,7 +76,7 @@ async def _something_was_in_hand(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F8",
     title="All replicas killed and restarted",
-    promise="Every instance goes on where it stood after all replicas were killed at once and came back.",
+    promise="After all replicas were killed at once and restarted, every instance continues where it was.",
     checks=("NL", "NP", "LX", "S1x", "DB", "LV", "RT", "AV"),
     plan=plan,
     scenario=scenario,

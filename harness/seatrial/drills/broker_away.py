@@ -61,7 +61,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K5",
     title="The broker crashes",
-    promise="The outbox keeps accepting while the broker is away, no transaction waits for it, and all is sent after.",
+    promise="While the broker is down the outbox accepts rows and no transaction waits; afterwards all rows are sent.",
     checks=("BO", *CHECKS),
     plan=plan_of(SHORT_S),
     scenario=scenario,
@@ -80,7 +80,7 @@ DRILL = Drill(
 MINUTE = replace(
     DRILL,
     id="B2",
-    title="The broker is away for a minute",
+    title="The broker is down for a minute",
     promise="A minute without a broker leaves no transaction open for 2 s, and its backlog drains three times as fast.",
     plan=plan_of(LONG_S),
     parameters={**DRILL.parameters, "backlog_min": round(RATE_PER_S * LONG_S / 2)},

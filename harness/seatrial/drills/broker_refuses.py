@@ -66,8 +66,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="T4",
-    title="A secured broker that will not have the engine",
-    promise="Wrong password, CA, rights or name end the boot with that cause, and nothing goes out in plaintext (C).",
+    title="A secured broker that refuses the engine",
+    promise="A wrong password, CA, right or name ends the boot with that cause, and nothing is sent in plaintext (C).",
     checks=("BC", "PW", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -51,7 +51,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 DRILL = Drill(
     id="T3",
     title="No broker at the first boot",
-    promise="An unreachable broker ends the boot with its cause, though nothing is stored yet (contract 6.6).",
+    promise="An unreachable broker ends the boot with its cause, even before anything is stored (contract 6.6).",
     checks=("BC",),
     scenario=scenario,
     parameters={"error_statuses_allowed": []},

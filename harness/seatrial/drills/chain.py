@@ -88,7 +88,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="X3",
     title="Chained workflows while replicas die",
-    promise="Each completed parent has started its successor exactly once, whoever died around its END.",
+    promise="Each completed parent has started its successor exactly once, even if replicas die while it ends.",
     checks=("S1x", "NL", "NP", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -68,7 +68,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="D1",
     title="PostgreSQL killed under load",
-    promise="Nothing acknowledged is lost when the database crashes, and work goes on without anybody's help.",
+    promise="Nothing acknowledged is lost when the database crashes, and work continues without help.",
     checks=("NL", "NP", "LX", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -93,7 +93,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="PostgreSQL killed under load, jobs through Kafka",
-    promise="The outbox survives a crash of the database with everything else, and the relay finds its way back alone.",
+    promise="The outbox survives a crash of the database, and the relay recovers by itself.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
     plan=smaller_plan,
     parameters={"ops_min": KAFKA_LINEAR_STARTS},

@@ -101,7 +101,7 @@ async def _race(context: ScenarioContext, job: Job, number: int) -> None:
 DRILL = Drill(
     id="L4",
     title="One job completed many times at once",
-    promise="A job is completed once (contract 5.3): of 2 to 32 completions that meet, one counts.",
+    promise="A job is completed once (contract 5.3): of 2 to 32 concurrent completions, one counts.",
     checks=("S1x", "LX", "NL", "NP", "FN", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -119,7 +119,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="One Kafka job completed many times at once",
-    promise="A job that Kafka brought is completed once as well, however many completions of it meet (contract 5.3).",
+    promise="A job delivered by Kafka is also completed once, however many completions arrive together (contract 5.3).",
     checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),
     scenario=kafka_scenario,
     redelivery_s=60.0,

@@ -43,7 +43,7 @@ async def scenario(context: ScenarioContext) -> None:
     context.phase("load")
     await context.load(context.schedule["starts"])
     await context.eventually(
-        lambda: _both_at_work(context), AT_WORK_WITHIN_S, "the workers are in the middle of their jobs"
+        lambda: _both_at_work(context), AT_WORK_WITHIN_S, "the workers are busy with their jobs"
     )
     context.phase("fault")
     async with context.inflicted(KillAllReplicas()):
@@ -64,8 +64,8 @@ async def _both_at_work(context: ScenarioContext) -> bool:
 
 DRILL = Drill(
     id="K3",
-    title="No engine is there when the workers answer",
-    promise="At least once (contract 6.7): a job whose completion nobody took is sent again, committed or not.",
+    title="No engine is running when the workers answer",
+    promise="At least once (contract 6.7): a job whose completion was lost is sent again, its offset committed or not.",
     checks=("NL", "LV", "OC", "PO", "LD", "NP", "S1x", "DB", "AV"),
     plan=plan,
     scenario=scenario,

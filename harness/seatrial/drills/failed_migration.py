@@ -31,7 +31,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U3",
     title="An upgrade whose migration fails",
-    promise="A failed migration leaves the old release serving as if nothing had been tried, and the next try heals.",
+    promise="A failed migration leaves the old release serving unchanged, and the next attempt succeeds.",
     checks=tuple(check for check in CHECKS if check != "FN"),
     plan=plan,
     scenario=scenario,

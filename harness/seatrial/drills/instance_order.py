@@ -112,7 +112,7 @@ async def _complete_heads_together(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="O1",
     title="Racing jobs of one instance wait for the broker together",
-    promise="The jobs of one instance reach their topic in the order of their making, whoever relays (contract 6.3).",
+    promise="The jobs of one instance reach their topic in the order of their creation, whoever leads (contract 6.3).",
     checks=("PO", "OC", "LD", "NL", "NP", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

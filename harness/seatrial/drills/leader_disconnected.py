@@ -42,7 +42,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F3",
     title="The session of the relay's leader is ended",
-    promise="Whoever's lock session ends leads no more: one replica relays at a time, in order (contract 6.4).",
+    promise="A replica whose lock session ends stops leading: one replica relays at a time, in order (contract 6.4).",
     checks=(*CHECKS, "RT"),
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -36,7 +36,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F4",
     title="The relay's leader is cut off from the database",
-    promise="A leader that the database no longer hears is replaced within its term, and relays no more.",
+    promise="A leader that is cut off from the database is replaced within its term and stops relaying.",
     checks=CHECKS,
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -34,8 +34,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="F6",
-    title="The relay's leader stands still past its term",
-    promise="A paused leader is replaced within its term; when it wakes it removes nothing and publishes nothing new.",
+    title="The relay's leader is paused past its term",
+    promise="A paused leader is replaced within its term; after it resumes it removes and publishes nothing new.",
     checks=CHECKS,
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -29,8 +29,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="F2",
-    title="The relay's leader is stopped in good order",
-    promise="A leader that is asked to go hands the relay on and publishes nothing twice.",
+    title="The relay's leader is shut down",
+    promise="A leader that is shut down hands over the relay and publishes nothing twice.",
     checks=(*CHECKS, "RT"),
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -106,8 +106,8 @@ async def _kill_with_leases_in_hand(context: ScenarioContext, victim: int) -> No
 
 DRILL = Drill(
     id="L1",
-    title="A worker dies with leases in hand",
-    promise="At least once (contract 5.5): a killed worker's jobs are in other hands within the lease and a sweep.",
+    title="A worker dies while it holds leases",
+    promise="At least once (contract 5.5): other workers have a killed worker's jobs within one lease and one sweep.",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -128,8 +128,8 @@ DRILL = Drill(
 )
 
 KAFKA = DRILL.in_kafka_mode(
-    title="A Kafka worker dies with messages in hand",
-    promise="The messages of a killed worker are in other hands as soon as its group has noticed (contract 6.2).",
+    title="A Kafka worker dies while it holds messages",
+    promise="Other workers get a killed worker's messages as soon as its group has noticed (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),
     plan=smaller_plan,
     scenario=kafka_scenario,

@@ -53,7 +53,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="M3",
-    title="A fleet of both modes",
+    title="Replicas of both modes",
     promise="Replicas of both modes and workers of both kinds share one database, and nothing is lost (contract 6.7).",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,

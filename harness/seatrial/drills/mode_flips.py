@@ -65,7 +65,7 @@ async def _turn(context: ScenarioContext, values: Mapping[str, Any]) -> None:
 DRILL = Drill(
     id="M2",
     title="The mode changes three times",
-    promise="Jobs that wait when the mode changes are done in the mode that follows, there and back (contract 6.7).",
+    promise="Jobs that wait when the mode changes are done in the next mode, in both directions (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -51,7 +51,7 @@ def _fullest_node(context: ScenarioContext) -> str:
 DRILL = Drill(
     id="U5",
     title="Nodes drained under a disruption budget",
-    promise="A drain takes pods one at a time while the disruption budget says so, and no call fails.",
+    promise="With a disruption budget a drain evicts one pod at a time, and no call fails.",
     checks=CHECKS,
     plan=plan,
     scenario=scenario,
@@ -70,8 +70,8 @@ BARE = replace(
     DRILL,
     id="U5-bare",
     title="Nodes drained without a disruption budget",
-    promise="Without a disruption budget a drain may take every pod at once: callers wait for the next ones to "
-    "start, no longer, and nothing is lost.",
+    promise="Without a disruption budget a drain may evict all pods at once: callers wait only until new pods "
+    "have started, and nothing is lost.",
     parameters={
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,

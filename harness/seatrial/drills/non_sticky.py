@@ -137,7 +137,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="Any replica for any completion of a Kafka job, one killed",
-    promise="Any node takes the completion of a job that any other dispatched, and one that dies takes nothing along.",
+    promise="Any node accepts the completion of a job that another dispatched, and nothing is lost when a node dies.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
     plan=smaller_plan,
     scenario=kafka_scenario,

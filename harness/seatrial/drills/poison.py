@@ -55,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="L6",
     title="A job kills every worker that takes it",
-    promise="A job that never answers ends (contract 5.5): FAILED with its cause after a few leases.",
+    promise="A job whose workers never answer ends FAILED with its cause after a few leases (contract 5.5).",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -64,7 +64,7 @@ async def _look(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M4",
     title="Polling mode without a trace of Kafka",
-    promise="In the default mode the outbox stays empty and neither metric, log line nor socket knows of a broker.",
+    promise="In the default mode the outbox stays empty, and no metric, log line or socket involves a broker.",
     checks=("MP", "NL", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

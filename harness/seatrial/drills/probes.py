@@ -121,7 +121,7 @@ def _restarts(cluster: Sibling, replica: str) -> int:
 DRILL = Drill(
     id="U6",
     title="Probes tell the truth",
-    promise="A node that cannot serve says so and why, and nobody restarts it for what a restart cannot mend.",
+    promise="A node that cannot serve says so and why, and is not restarted for a cause that a restart cannot fix.",
     checks=("PT", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -63,7 +63,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K4",
     title="Workers come and go",
-    promise="Whatever the groups do, each job is completed once, and each further delivery of it has its reason.",
+    promise="However often the groups rebalance, each job is completed once, and each repeated delivery has a reason.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -99,7 +99,7 @@ def _scan_logs(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M1",
     title="Back to polling with a backlog in the outbox",
-    promise="Turning back to polling loses no job; what waits in the outbox stays, unpublished (contract 6.7).",
+    promise="Going back to polling loses no job; rows in the outbox stay there, unpublished (contract 6.7).",
     checks=("MP", "OC", "NL", "NP", "S1x", "LX", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -31,7 +31,7 @@ async def scenario(context: ScenarioContext) -> None:
             await context.fault(ScaleRelease(MOST), hold_s=SETTLE_S)
             await context.fault(ScaleRelease(FEWEST))
             await context.eventually(
-                lambda: _is_alone(context), GONE_WITHIN_S, "the pods that leave are gone"
+                lambda: _is_alone(context), GONE_WITHIN_S, "the terminating pods are gone"
             )
 
 
@@ -47,7 +47,7 @@ DRILL = Drill(
     id="U7",
     title="A scale storm",
     promise="Replicas come and go as an autoscaler asks; no call fails, and the database's "
-    "connections are as reckoned.",
+    "connections stay within the formula.",
     checks=("CB", *(check for check in CHECKS if check != "RO")),
     plan=plan,
     scenario=scenario,

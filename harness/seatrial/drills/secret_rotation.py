@@ -40,7 +40,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U8",
     title="The database's password is rotated",
-    promise="A password in an existing Secret is changed under load: no call fails, and it shows nowhere.",
+    promise="A password in an existing Secret is changed under load: no call fails, and no password shows anywhere.",
     checks=("SK", "CB", *CHECKS),
     plan=plan,
     scenario=scenario,

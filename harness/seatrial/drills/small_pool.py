@@ -89,7 +89,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="P6",
     title="Wide joins on a pool of one connection",
-    promise="The smallest pool is slow at worst: joins of many branches never wait for each other's connections.",
+    promise="Even with the smallest pool, joins of many branches never wait for each other's connections.",
     checks=("LV", "NL", "S1x", "CB", "AV"),
     plan=plan,
     scenario=scenario,

@@ -130,8 +130,8 @@ async def _whoever_fires_next(context: ScenarioContext) -> str:
 
 DRILL = Drill(
     id="X1",
-    title="Timers due while their sweeper dies",
-    promise="Each timer takes effect once and in time, although the replica that fires it is killed meanwhile.",
+    title="Timers that are due when the replica that fires them dies",
+    promise="Each timer takes effect once and in time, although the replica that fires it is killed.",
     checks=("TP", "S1x", "LV", "NL", "NP", "AV"),
     plan=plan,
     scenario=scenario,

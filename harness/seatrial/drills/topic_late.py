@@ -55,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="T5",
     title="A topic is missing after the boot",
-    promise="Jobs whose topic is missing wait alone: others flow, nothing is sent twice, and it shows (contract 6.6).",
+    promise="Only jobs whose topic is missing wait; nothing is sent twice, and the engine reports it (contract 6.6).",
     checks=("RT", "OC", "PO", "LD", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

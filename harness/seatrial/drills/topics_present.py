@@ -90,7 +90,7 @@ async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> N
 DRILL = Drill(
     id="T1",
     title="All topics present at boot",
-    promise="A good boot says each thing it has checked, in order, and every job reaches its topic (contract 6.5).",
+    promise="A successful boot logs each check in order, and every job reaches its topic (contract 6.5).",
     checks=("BC", "OC", "PO", "NL", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

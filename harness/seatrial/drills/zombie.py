@@ -124,7 +124,7 @@ async def _count(context: ScenarioContext, status: str, worker_id: str | None) -
 DRILL = Drill(
     id="L2",
     title="A paused worker comes back after its lease",
-    promise="The lease is a durable row (contract 1.6): who lost it is refused and changes nothing.",
+    promise="The lease is a durable row (contract 1.6): a worker that lost it is refused and changes nothing.",
     checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -145,7 +145,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.in_kafka_mode(
     title="A paused Kafka worker comes back after its job was sent again",
-    promise="A job that its worker sat on is sent to another, and the late answer of the first changes nothing.",
+    promise="A job that its worker does not finish is sent to another; the late answer of the first changes nothing.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     scenario=kafka_scenario,
     redelivery_s=float(LEASE_S),

@@ -86,8 +86,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="L3",
-    title="A paused worker comes back under the name of the holder",
-    promise="A worker's name is no token (contract 1.6): with the token even a namesake's stale answer is fenced.",
+    title="A paused worker comes back with the same name as the holder",
+    promise="A worker's name is not enough (contract 1.6): the token fences a stale answer even under the same name.",
     checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

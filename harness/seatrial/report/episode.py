@@ -109,9 +109,9 @@ def _targets(value: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _evidence(call: Call) -> str:
     if call.end is None:
-        return "no answer: whether it bit is not known"
+        return "no answer: it is not known whether it had an effect"
     if call.end.type != "ok":
-        return "did not bite: " + str((call.end.error or {}).get("message") or call.end.type)
+        return "had no effect: " + str((call.end.error or {}).get("message") or call.end.type)
     said = {name: value for name, value in call.end.value.items() if name not in {"target", "targets"}}
     return _said(said) or "done"
 

@@ -103,7 +103,7 @@ def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str)
         "footer",
         "Seatrial judges from the history alone: ",
         el("code", "seatrial judge DIR"),
-        " gives the same verdicts again.",
+        " computes the same verdicts again.",
     )
     # Not run until the first figure comes into view, so that the verdicts are on screen at once.
     yield el("script", Html(get_plotlyjs()), type="text/plain", id="plotly")

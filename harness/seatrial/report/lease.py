@@ -68,7 +68,7 @@ def _lease(poll: Call, job: Mapping[str, Any], report: Call | None, zero_s: floa
     if report is None or answer is None:
         if expiry_s < end_s:
             return Lease(
-                poll.invoke.process, start_s, expiry_s, "expired", f"{about} · never reported, expired"
+                poll.invoke.process, start_s, expiry_s, "expired", f"{about} · never answered, expired"
             )
         return Lease(poll.invoke.process, start_s, end_s, "open", f"{about} · still held at the end")
     answered_s = max(start_s, answer.t_s - zero_s)

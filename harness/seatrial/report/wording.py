@@ -18,11 +18,11 @@ SIGN: Mapping[Outcome, str] = {
     Outcome.UNKNOWN: "?",
 }
 MEANING: Mapping[Outcome, str] = {
-    Outcome.PASS: "the state of interest was reached and every guarantee held",
+    Outcome.PASS: "the situation that the drill is about came up, and every guarantee held",
     Outcome.FAIL: "a guarantee was broken; the witnesses name the ids",
-    Outcome.VACUOUS: "the state of interest was never reached, so nothing was shown",
-    Outcome.INVALID: "the fault did not bite, or the run could not be carried out",
-    Outcome.UNKNOWN: "a check died before it could judge",
+    Outcome.VACUOUS: "the situation that the drill is about never came up, so nothing was proved",
+    Outcome.INVALID: "the fault had no effect, or the run could not be carried out",
+    Outcome.UNKNOWN: "a check crashed before it could judge",
 }
 _UNITS = {"_per_s": "/s", "_s": " s", "_ms": " ms", "_bytes": " B", "_ratio": "", "_percent": " %"}
 _TELLING = (

@@ -240,7 +240,7 @@ class ScenarioContext:
                 for group, names in wanted.items()
             )
 
-        await self.eventually(all_have_theirs, within_s, "every worker has its share of the partitions")
+        await self.eventually(all_have_theirs, within_s, "every worker has been assigned its partitions")
 
     async def boot(
         self,

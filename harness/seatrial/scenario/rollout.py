@@ -68,7 +68,7 @@ async def under_load(context: ScenarioContext, *, workers: int) -> AsyncIterator
         for _ in range(ONE_SHOT_CLIENTS)
     ]
     await context.eventually(
-        lambda: _flows(context, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
+        lambda: _flows(context, workers), FLOWS_WITHIN_S, "every worker is busy, and no job waits"
     )
     yield
     done.set()

@@ -135,7 +135,7 @@ async def test_a_closed_job_stays_as_it_is(one: Running, status: str) -> None:
 async def test_a_job_of_an_instance_that_another_engine_began_is_refused_not_swallowed(one: Running) -> None:
     job = await leased(one)
     await one.rows("UPDATE workflow_instance SET progress = NULL WHERE id = $1", job.instance_id)
-    with pytest.raises(Conflict, match="another engine began"):
+    with pytest.raises(Conflict, match="another engine started"):
         await one.complete(job, "w", x=1)
     assert await job_row(one, job) == ("LOCKED", "w", 3)
 
