@@ -43,10 +43,11 @@ _COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
 _TIME: dict[str, Any] = {"minimum": 0.1, "maximum": 3600}
 
 
-# In polling mode the broker's names are neither judged nor warned of: no log line may name it (contract 6.5).
+# In polling mode the broker's variables are neither checked nor warned about: no log line may mention it (contract
+# 6.5).
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaSettings:
-    """Read and judged only in mode kafka_outbox; the order is that of contract 7.2."""
+    """Read and checked only in mode kafka_outbox; the order is that of contract 7.2."""
 
     seed_brokers: tuple[str, ...] = declare(
         "WE_KAFKA_SEED_BROKERS",
@@ -91,7 +92,7 @@ class KafkaSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the process was told. `_s` are seconds."""
+    """The whole configuration. Names with `_s` are seconds."""
 
     postgres_dsn: str = declare(
         "WE_POSTGRES_DSN",
@@ -311,14 +312,14 @@ class Settings:
         **_TIME,
     )
 
-    #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names
+    #: unknown WE_* and WINDLASS_* names; Kubernetes service links create such names
     unknown_variables: tuple[str, ...] = ()
     #: sentences to log once at start, `unknown_variables` included
     warnings: tuple[str, ...] = ()
 
 
 def variables() -> Sequence[Variable]:
-    """List every variable once, in the order of `Settings`, the broker's where its mode is chosen."""
+    """List every variable once, in the order of `Settings`, with the broker's at the place of the mode."""
     return tuple(variable for _, variable in _declared(Settings))
 
 
@@ -331,7 +332,7 @@ def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
 
 
 def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Settings:
-    """Read, judge and freeze everything; ConfigError carries all problems at once."""
+    """Read and check everything; ConfigError reports all problems at once."""
     reader = Reader(env, yaml_path)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Settings):
@@ -360,7 +361,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
 
 
 def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> KafkaSettings:
-    """Only what concerns the broker, whatever the mode; for commands that need no database."""
+    """Only the broker's settings, whatever the mode; for commands that need no database."""
     reader = Reader(env, yaml_path)
     settings = _kafka(reader)
     if reader.problems:
@@ -369,7 +370,7 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
-    """Give each variable that applies with the value in force, passwords masked."""
+    """Yield each variable that applies with its effective value, passwords masked."""
     for field, variable in _declared(Settings):
         holder = settings if hasattr(settings, field) else settings.kafka
         if holder is None:

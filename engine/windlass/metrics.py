@@ -1,4 +1,4 @@
-"""Every metric of contract 8.1, and ours under `windlass_`, in a registry of their own."""
+"""Every metric of contract 8.1, and our own under `windlass_`, in a separate registry."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ShowsEach(Protocol):
 
 
 class _Absent:
-    """Stands where this dispatch mode exposes no such series; feeding it does nothing."""
+    """Used where this dispatch mode does not expose a series; recording to it does nothing."""
 
     def inc(self, amount: float = 1) -> None:
         """Count nothing."""
@@ -82,7 +82,7 @@ class Children(Generic[Child_co]):
 
 
 class Metrics:
-    """One attribute for each metric of the dispatch mode; what the other mode has is a silent stand-in.
+    """One attribute for each metric of the dispatch mode; for metrics of the other mode it does nothing.
 
     Durations are observed in seconds.
     """

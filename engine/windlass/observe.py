@@ -1,7 +1,7 @@
-"""What the engine says about itself: log events, named once with their attributes. Metrics: `metrics.py`.
+"""The engine's log events, each named once with its attributes. Metrics: `metrics.py`.
 
-A line is one JSON object on standard output (contract 8.4). Lines gather in memory and leave with one
-write soon after; warnings, errors and the end of the process do not wait.
+A line is one JSON object on standard output (contract 8.4). Lines collect in memory and are written together soon
+after; warnings, errors and the end of the process do not wait.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
 
 
 class Event:
-    """Every `msg` there is. Texts and attribute names are promises to operators' searches."""
+    """Every `msg`. Operators search for these texts and attribute names, so they do not change."""
 
     # Life of the process: rest_port, grpc_port, metrics_port; addr; err.
     STARTING: Final = "engine: starting"
@@ -114,7 +114,7 @@ class BrokerEvent:
 class Log:
     """Writes one JSON line an event to `stream`, a binary file; safe to use with no event loop too.
 
-    A reader that went away costs lines, never the process.
+    If the reader is gone, lines are lost but the process continues.
     """
 
     def __init__(self, level: str, stream: BinaryIO) -> None:
@@ -160,7 +160,7 @@ class Log:
             self._stream.write(data)
             self._stream.flush()
         except (OSError, ValueError):
-            # Closed pipe, full disk, closed file: serving goes on without a log rather than not at all.
+            # Closed pipe, full disk, closed file: better to serve without a log than not at all.
             return
 
     def _line(self, level: str, msg: str, attrs: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """The command `windlass topics`: which topics definitions need, and with `--apply` their creation.
 
-The engine itself never creates a topic; this is for whoever prepares a cluster, by hand or in a pipeline.
+The engine itself never creates a topic; this command is for preparing a cluster, by hand or in a pipeline.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.errors import EngineError
 
 PARTITIONS, REPLICATION_FACTOR = 8, 3
-"""What contract 12.1 advises."""
+"""The values that contract 12.1 recommends."""
 
 #: Kafka's own rule for names.
 _LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -36,7 +36,7 @@ examples:
 
 
 def run(words: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 failed and said why. A misused command line ends the process with 2."""
+    """Returns the exit code: 0 done, 1 failed with a message. A wrong command line ends the process with 2."""
     parser = argparse.ArgumentParser(
         prog="windlass topics",
         description="Print the topics that definitions need, one for each job type; create those that are missing.",

@@ -91,5 +91,7 @@ def text(value: str | None, name: str) -> str:
 
 
 def note(value: str | None) -> str:
-    """A free text for people: kept whatever it holds, since refusing a fail can kill its worker (contract 10.3)."""
+    """A free text for people: accepted whatever it contains, since refusing a fail can kill its worker (contract
+    10.3).
+    """
     return value.replace("\x00", "\ufffd") if value else ""

@@ -70,7 +70,7 @@ class MetricsApp:
         return faults.early(status, reason)
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
-        """Take no note: scrapes are no calls of the API."""
+        """Record nothing: scrapes are not calls of the API."""
 
 
 def _job_type(written: bytes) -> str:

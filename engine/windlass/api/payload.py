@@ -1,7 +1,6 @@
-"""What may be stored as variables: a JSON object that PostgreSQL and every SDK can hold, or a named cause.
-
-The bytes pass through untouched unless they may hold a number with a fraction or an exponent: those are doubles
-on this wire, and an integral double is written as an integer (contract 1.4).
+"""Variables fit for storing: a JSON object that PostgreSQL and every SDK can represent, or an error with the cause.
+The bytes pass through unchanged unless they may contain a number with a fraction or an exponent: those are doubles,
+and an integral double is written as an integer (contract 1.4).
 """
 
 from __future__ import annotations

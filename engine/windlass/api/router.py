@@ -59,7 +59,7 @@ class Router:
         self._wrong_verbs[id(node)] = Route(pattern, _wrong_verb(tuple(node.routes)))
 
     def find(self, request: Request) -> tuple[Route, list[str]]:
-        """There is always a route: for an unknown path one that answers 404, for a wrong verb 405."""
+        """There is always a route: for an unknown path one that answers 404, for a wrong method 405."""
         node = self._root
         ids: list[str] = []
         for segment in request.path.split(b"/")[1:]:

@@ -257,7 +257,7 @@ def _number(text: str) -> int | float:
 
 
 def _string(quoted: str) -> str:
-    """Single quotes hold their text as it stands; double quotes know JSON's escapes."""
+    """Text in single quotes is taken literally; double quotes have JSON's escapes."""
     text = quoted[1:-1] if quoted[0] == "'" else _ESCAPE.sub(_unescaped, quoted[1:-1])
     try:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")

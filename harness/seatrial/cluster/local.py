@@ -97,7 +97,7 @@ class LocalCluster:
     async def up(self) -> None:
         """Returns when every replica's readiness probe passes; on an error everything is taken down again."""
         if self._nodes:
-            raise ClusterError("the cluster is up already; take it down first")
+            raise ClusterError("the cluster is already up; take it down first")
         try:
             await self._lay_foundations()
             for number in range(self.spec.replicas):
@@ -176,9 +176,7 @@ class LocalCluster:
 
     def broker(self) -> Broker:
         if self._broker is None:
-            raise ClusterError(
-                "this cluster has no broker; the drill must say that its mode is kafka or both"
-            )
+            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
 
     def broker_network(self) -> BrokerNetwork:
@@ -188,7 +186,7 @@ class LocalCluster:
         broker = self.broker()
         if not isinstance(broker, KafkaServer):
             raise ClusterError(
-                "the broker was given with --brokers and is not ours to break; leave --brokers out"
+                "the broker was given with --brokers, and drills must not break it; leave --brokers out"
             )
         return broker
 
@@ -373,7 +371,7 @@ class LocalCluster:
         program = shutil.which(words[0], path=self._base_env()["PATH"])
         if program is None:
             raise ClusterError(
-                f"engine command {words[0]!r} is no program in {self._base_env()['PATH']}; give its full path"
+                f"engine command {words[0]!r} is not a program in {self._base_env()['PATH']}; give its full path"
             )
         return [program, *words[1:]]
 
@@ -388,7 +386,7 @@ class LocalCluster:
     async def _until_ready(self, node: _Node) -> None:
         probe = node.container.probes.get("readiness")
         give_up_at_s = time.monotonic() + READY_WITHIN_S
-        cause: str | None = "its readiness probe was never asked"
+        cause: str | None = "its readiness probe was never called"
         while node.process.running and time.monotonic() < give_up_at_s:
             cause = await failure(self._session, probe) if probe else None
             if cause is None:

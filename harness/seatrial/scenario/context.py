@@ -204,9 +204,7 @@ class ScenarioContext:
     def broker(self) -> Broker:
         """Raises ClusterError in a drill whose mode is polling."""
         if self._broker is None:
-            raise ClusterError(
-                "this cluster has no broker; the drill must say that its mode is kafka or both"
-            )
+            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
 
     async def leaders(self) -> Sequence[str]:

@@ -96,7 +96,7 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         ),
         (
             ["run", "smoke", "--attach", "nonsense"],
-            "'nonsense' is no address of an engine; give http://HOST:PORT",
+            "'nonsense' is not the address of an engine; give http://HOST:PORT",
         ),
         (
             ["run", "--attach", "http://h:1", "--replicas", "2"],
@@ -118,7 +118,7 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         ),
         (
             ["run", "smoke", "--attach", "http://h:1", "--attach-grpc", "http://h:2", "--transport", "grpc"],
-            "'http://h:2' is no gRPC address of an engine; give HOST:PORT, without a scheme",
+            "'http://h:2' is not the gRPC address of an engine; give HOST:PORT, without a scheme",
         ),
         (["judge", "nowhere"], "nowhere: no history.jsonl here or one folder below"),
         (["down"], "no cluster is up in reports/up; `seatrial up --folder reports/up` starts one"),

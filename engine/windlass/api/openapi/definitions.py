@@ -1,4 +1,4 @@
-"""What workflows there are: the format of a definition (contract 3), its upload and its reading."""
+"""Definitions: their format (contract 3), upload and reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from windlass.api.openapi.shape import Schema, integer, or_null, page_of, record
 from windlass.definition import document, duration, validation
 from windlass.definition.model import StepType
 
-#: What each step type needs beside id, name and type (contract 3.5).
+#: The fields that each step type needs besides id, name and type (contract 3.5).
 STEP_NEEDS: Mapping[StepType, tuple[str, ...]] = {
     StepType.SERVICE_TASK: ("jobType",),
     StepType.DECISION: ("conditionalNextSteps",),

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the REST door, written from contract 1; `/openapi.json` and `docs/` have it from here."""
+"""The OpenAPI 3.1 document of the REST API of contract 1, for `/openapi.json` and for `docs/`."""
 
 from __future__ import annotations
 

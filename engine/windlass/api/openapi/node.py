@@ -1,4 +1,4 @@
-"""How this replica is: probes, state, the cluster, and the document itself."""
+"""The state of this replica: probes, details, the cluster, and the document itself."""
 
 from __future__ import annotations
 

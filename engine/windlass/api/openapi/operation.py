@@ -31,11 +31,11 @@ class Operation:
     #: name of the answer's schema; None = an empty answer
     answer: str | None = None
     answer_description: str = "Done."
-    #: refusals of its own, or with words of its own
+    #: refusals of its own, or with a description of its own
     refused: Mapping[int, str] = field(default_factory=dict)
     #: an answer of its own beside the error body, by status
     refused_answers: Mapping[int, str] = field(default_factory=dict)
-    #: how it can fail beyond what any call can; nothing for what is answered from the process's own memory
+    #: how it can fail in addition to what any call can; nothing for what is answered from memory
     fails: tuple[int, ...] = (500, 504)
     links: Mapping[str, Link] = field(default_factory=dict)
 

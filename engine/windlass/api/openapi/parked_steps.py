@@ -1,4 +1,4 @@
-"""What people and other systems bring: user tasks completed, waits signalled."""
+"""Results from people and other systems: completing user tasks, signalling waits."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from windlass.api import faults
 from windlass.api.call import Limits
 from windlass.api.openapi.shape import Schema, ref, whole, word
 
-#: A call can be refused so before it reaches any operation.
+#: The statuses with which a call can be refused before it reaches any operation.
 EARLY = tuple(faults.EARLY_CODES)
 
 _CODES: Mapping[int, str] = faults.EARLY_CODES | {
@@ -62,7 +62,7 @@ NAMES: Mapping[int, str] = {
 
 
 def shared(limits: Limits) -> dict[int, dict[str, Any]]:
-    """What any operation may answer, by status, in the same words for all."""
+    """What any operation may answer, by status, with the same text for all."""
     words = {
         400: "The call is not valid HTTP, or its path, query or body does not fit the operation. Nothing was changed.",
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",

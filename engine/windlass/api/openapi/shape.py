@@ -8,7 +8,7 @@ from windlass.api import bounds, payload
 
 Schema = dict[str, Any]
 
-#: PostgreSQL holds no U+0000, so a text that is stored or looked up by may not have one.
+#: PostgreSQL cannot store U+0000, so a text that is stored or searched for must not contain it.
 STORABLE = "^[^\\u0000]*$"
 
 
@@ -17,7 +17,7 @@ def ref(name: str) -> Schema:
 
 
 def text(description: str, **more: Any) -> Schema:
-    """A text that is stored or looked up by."""
+    """A text that is stored or searched for."""
     return {"type": "string", "pattern": STORABLE, "description": description, **more}
 
 

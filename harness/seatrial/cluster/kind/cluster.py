@@ -92,7 +92,7 @@ class KindCluster:
 
     async def up(self) -> None:
         if self._is_up:
-            raise ClusterError("the cluster is up already; take it down first")
+            raise ClusterError("the cluster is already up; take it down first")
         self._is_up = True
         try:
             await self._lay_foundations()
@@ -216,9 +216,7 @@ class KindCluster:
 
     def broker_network(self) -> KafkaPod:
         if self._broker is None:
-            raise ClusterError(
-                "this cluster has no broker; the drill must say that its mode is kafka or both"
-            )
+            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
 
     async def run_command(self, replica: str, *words: str) -> None:
@@ -301,7 +299,7 @@ class KindCluster:
             await self._until(
                 lambda: self._ready_count() >= self.spec.replicas,
                 READY_WITHIN_S,
-                "every evicted pod has an heir",
+                "every evicted pod has been replaced",
             )
             return Drained(gone, refused, ready_min())
 

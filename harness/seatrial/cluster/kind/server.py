@@ -78,7 +78,7 @@ class PostgresPod:
         """SIGKILL to every process of it; its kubelet starts it again, and recovery follows."""
         pods = await self._pods()
         if not pods:
-            raise ClusterError("the database does not run; start it before crashing it")
+            raise ClusterError("the database is not running; start it before crashing it")
         await self._kube.execute(self.namespace, pods[0]["metadata"]["name"], NAME, ["bash", "-c", _KILL_ALL])
 
     def dsn(self, database: str = "postgres") -> str:
@@ -156,7 +156,8 @@ class PostgresPod:
                     raise ClusterError(
                         f"PostgreSQL ({self._image}) at {self._address}:{self._port} does not answer in "
                         f"{READY_WITHIN_S:g} s: {cause}; its pod is {state}. The nodes' addresses must be "
-                        "reachable from here, and the image be pullable or SEATRIAL_POSTGRES_IMAGE name one that is"
+                        "reachable from here, and the image must be pullable, or SEATRIAL_POSTGRES_IMAGE must name "
+                        "one that is"
                     ) from None
                 await asyncio.sleep(_LOOK_INTERVAL_S)
             else:
