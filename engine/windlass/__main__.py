@@ -44,9 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit code: 0 done, 1 failed with a message, 2 no such command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["topics"]:
-        from windlass import topics
+        from windlass.dispatch.kafka.command import run
 
-        return topics.run(words[1:])
+        return run(words[1:])
     if {"-h", "--help", "help"} & set(words):
         sys.stdout.write(USAGE)
         return 0

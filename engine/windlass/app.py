@@ -40,7 +40,7 @@ from windlass.sweep.timers import TimerSweep
 from windlass.telemetry import Telemetry
 
 if TYPE_CHECKING:
-    from windlass.kafka_mode import KafkaMode
+    from windlass.outbox_mode import OutboxMode
 
 GC_THRESHOLDS = (30_000, 20, 50)
 
@@ -124,10 +124,10 @@ class Node:
             counted=self._nodes_counted,
         )
         new_id = UlidSource()
-        self.kafka = self._kafka_mode(new_id)
-        if self.kafka:
-            self.hints.subscribe(self.kafka)
-        self.lanes = self._make_lanes(new_id, self.kafka.outbox if self.kafka else None)
+        self.outbox_mode = self._outbox_mode(new_id)
+        if self.outbox_mode:
+            self.hints.subscribe(self.outbox_mode)
+        self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
         self.sweeps = [
             Sweep(
                 "nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self.telemetry.sweep_failed
@@ -135,8 +135,8 @@ class Node:
         ]
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
-        if self.kafka:
-            self.sweeps += self.kafka.sweeps(self.telemetry.sweep_failed)
+        if self.outbox_mode:
+            self.sweeps += self.outbox_mode.sweeps(self.telemetry.sweep_failed)
         self.engine = Engine(
             settings=settings,
             database=self.database,
@@ -147,20 +147,22 @@ class Node:
             telemetry=self.telemetry,
             node=self.node,
             is_draining=lambda: self.is_draining,
-            kafka=self.kafka,
+            outbox_mode=self.outbox_mode,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
         self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
 
-    def _kafka_mode(self, new_id: Callable[[], str]) -> KafkaMode | None:
-        if self.settings.dispatch_mode != "kafka_outbox":
+    def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:
+        if self.settings.dispatch_mode == "polling":
             return None
         # Imported here: in polling mode no broker's client may be in the process (contract 6.5).
-        from windlass.kafka_mode import KafkaMode
+        from windlass.dispatch.brokers import broker_of
+        from windlass.outbox_mode import OutboxMode
 
-        return KafkaMode(
+        return OutboxMode(
             self.settings,
+            broker_of(self.settings, self.metrics, self.log),
             self.database,
             self.metrics,
             self.log,
@@ -199,7 +201,7 @@ class Node:
             expiries_max=settings.lease_expiries_max,
             audit_enabled=settings.audit_log_enabled,
             reclaimed=self._leases_reclaimed,
-            outbox=self.kafka.outbox if self.kafka else None,
+            outbox=self.outbox_mode.outbox if self.outbox_mode else None,
         )
         timers = TimerSweep(
             self.database,
@@ -254,8 +256,8 @@ class Node:
         await self.database.open()
         if self.settings.migrate_on_start:
             self.telemetry.migrated(*await schema.migrate(self.database))
-        if self.kafka:
-            await self.kafka.check()
+        if self.outbox_mode:
+            await self.outbox_mode.check()
         self.lanes.start()
         self.polls.start()
         self.wake_ups.start()
@@ -263,8 +265,8 @@ class Node:
             await self.heartbeat.beat()
         for sweep in self.sweeps:
             sweep.start()
-        if self.kafka:
-            self.kafka.start()
+        if self.outbox_mode:
+            self.outbox_mode.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
@@ -295,8 +297,8 @@ class Node:
             # One grace for all: what it leaves over, and a moment for what is just committing.
             await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
         await self.lanes.stop()
-        if self.kafka:
-            await self.kafka.stop()
+        if self.outbox_mode:
+            await self.outbox_mode.stop()
         await self.wake_ups.stop()
         with contextlib.suppress(EngineError, TimeoutError):
             await asyncio.wait_for(self.heartbeat.leave(), 2.0)

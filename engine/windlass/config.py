@@ -36,6 +36,12 @@ def _db_max_conns() -> int:
     return max(4, 4 * _cpu_count())
 
 
+#: For each mode that goes through a broker, where its workers get their jobs: told to whoever polls (contract 1.7).
+BROKER_MODES: Mapping[str, str] = {
+    "kafka_outbox": "consume jobs from the Kafka topic workflow.jobs.<jobType>"
+}
+DISPATCH_MODES = ("polling", *BROKER_MODES)
+
 _KAFKA_MODE = "WE_DISPATCH_MODE=kafka_outbox"
 _SASL_MODE = "WE_KAFKA_TRANSPORT=sasl_scram_tls"
 _PORT: dict[str, Any] = {"minimum": 0, "maximum": 65535}
@@ -141,7 +147,7 @@ class Settings:
         "how jobs reach workers",
         default="polling",
         yaml="dispatchMode",
-        choices=("polling", "kafka_outbox"),
+        choices=DISPATCH_MODES,
     )
     kafka: KafkaSettings | None = None
 

@@ -34,7 +34,7 @@ VERSION_MAX = 2**31 - 1
 
 
 class BrokerMode(Protocol):
-    """What the service asks of `kafka_mode.KafkaMode`."""
+    """What the engine asks of `outbox_mode.OutboxMode`."""
 
     def definition_uploaded(self, job_types: Collection[str]) -> None: ...
     def degraded(self) -> Sequence[str]: ...
@@ -56,7 +56,7 @@ class Engine:
         telemetry: Telemetry,
         node: str,
         is_draining: Callable[[], bool],
-        kafka: BrokerMode | None = None,
+        outbox_mode: BrokerMode | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
@@ -67,7 +67,7 @@ class Engine:
         self._telemetry = telemetry
         self._node = node
         self._is_draining = is_draining
-        self._kafka = kafka
+        self._outbox_mode = outbox_mode
         self._catalog = Catalog(database)
         self._views = Views(database)
         self._readiness: tuple[float, wire.Readiness] | None = None
@@ -85,8 +85,8 @@ class Engine:
         )
         if is_new:
             self._telemetry.definition_uploaded()
-            if self._kafka is not None:
-                self._kafka.definition_uploaded(
+            if self._outbox_mode is not None:
+                self._outbox_mode.definition_uploaded(
                     {step["jobType"] for step in steps if step["type"] == "SERVICE_TASK"}
                 )
         return summary
@@ -209,7 +209,7 @@ class Engine:
             reasons.append(str(err))
         except EngineError as err:
             reasons.append(f"the database answers with an error: {err}")
-        degraded = tuple(self._kafka.degraded()) if self._kafka is not None else ()
+        degraded = tuple(self._outbox_mode.degraded()) if self._outbox_mode is not None else ()
         readiness = wire.Readiness(not reasons, reasons, degraded)
         was_ready = self._readiness is None or self._readiness[1].ready
         if was_ready and not readiness.ready and not self._is_draining():
@@ -249,8 +249,8 @@ class Engine:
             "dispatchMode": self._settings.dispatch_mode,
             "draining": self._is_draining(),
         }
-        if self._kafka is not None:
-            found["relay"] = self._kafka.details()
+        if self._outbox_mode is not None:
+            found["relay"] = self._outbox_mode.details()
         return found
 
 

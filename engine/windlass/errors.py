@@ -61,7 +61,13 @@ class Conflict(Rejected):
 
 
 class PollDisabled(Rejected):
+    """Jobs reach workers by way of `dispatch_mode`, which is not polling."""
+
     code = "poll path disabled"
+
+    def __init__(self, dispatch_mode: str) -> None:
+        super().__init__(f"jobs travel through the broker in mode {dispatch_mode}; polling is off")
+        self.dispatch_mode = dispatch_mode
 
 
 class Unavailable(EngineError):

@@ -84,6 +84,8 @@ class Children(Generic[Child_co]):
 class Metrics:
     """One attribute for each metric of the dispatch mode; for metrics of the other mode it does nothing.
 
+    Those of one broker alone are in its folder below `dispatch/`.
+
     Durations are observed in seconds.
     """
 
@@ -164,14 +166,10 @@ class Metrics:
         self.relay_publish: Children[Counts] = Children(_Absent().labels)
         self.relay_batch_latency: Observes = _Absent()
         self.relay_leader: Shows = _Absent()
-        #: code, the client's name of the error
-        self.producer_errors: Children[Counts] = Children(_Absent().labels)
-        #: topic, group, partition
-        self.consumer_lag: ShowsEach = _Absent()
-        #: topic
-        self.topic_unusable: ShowsEach = _Absent()
+        #: topic, the destination's name
+        self.destination_unusable: ShowsEach = _Absent()
         self.redeliveries: Counts = _Absent()
-        if dispatch_mode != "kafka_outbox":
+        if dispatch_mode == "polling":
             return
         dispatch = "workflow_engine_dispatch"
         self.outbox_backlog = self._gauge(f"{dispatch}_outbox_backlog", "Events that wait to be published")
@@ -186,19 +184,7 @@ class Metrics:
             _BUCKETS_S,
         )
         self.relay_leader = self._gauge(f"{dispatch}_relay_leader", "1 on the node that runs the relay")
-        self.producer_errors = Children(
-            self._counter(
-                "workflow_engine_kafka_producer_errors_total", "Errors the broker's client reported", "code"
-            ).labels
-        )
-        self.consumer_lag = self._gauge(
-            "workflow_engine_kafka_consumer_lag_seconds",
-            "How long the oldest event a group has not committed has been in its partition",
-            "topic",
-            "group",
-            "partition",
-        )
-        self.topic_unusable = self._gauge(
+        self.destination_unusable = self._gauge(
             "windlass_dispatch_topic_unusable",
             "1 for a topic that job types need and that is missing or may not be written to",
             "topic",

@@ -79,34 +79,27 @@ class Event:
 
 
 class BrokerEvent:
-    """Every `msg` that only mode kafka_outbox has; the first ones are the boot lines of contract 6.5."""
+    """Every `msg` of the outbox mode whatever its broker; the first ones are boot lines of contract 6.5.
 
-    MODE: Final = "[dispatch] mode=kafka_outbox"
-    PLAINTEXT: Final = "[dispatch] kafka transport=plaintext brokers=[{brokers}]"
-    SECURED: Final = "[dispatch] kafka transport=sasl_scram_tls mechanism={mechanism}"
-    TLS_OK: Final = "[dispatch] TLS handshake ok"
-    SASL_OK: Final = "[dispatch] SASL auth ok as user={user}"
-    VALIDATING: Final = "[dispatch] validating topics: {topics}"
-    TOPICS_PRESENT: Final = "[dispatch] all topics present"
+    Those of one broker alone are in its folder below `dispatch/`.
+    """
+
     LOCK_OK: Final = "[dispatch] advisory-lock handshake ok"
     OUTBOX_READY: Final = "[dispatch] migration 0009_dispatch_outbox applied"
     RELAY_STARTED: Final = "[dispatch] relay started; this replica is leader={leader}"
 
-    VALIDATING_COUNTED: Final = "kafka_outbox: validating topics"  # count, component
-    RUNTIME_STARTED: Final = "kafka_outbox: runtime started"  # transport, seed_brokers
-    RUNTIME_STOPPED: Final = "kafka_outbox: runtime stopped"
     LEADER_TAKEN: Final = "dispatch: became relay leader"  # epoch
     LEADER_LEFT: Final = "dispatch: no longer relay leader"
     SESSION_LOST: Final = "dispatch: advisory lock session lost"  # err
     RELAY_RUNS: Final = "dispatch: relay started"
     RELAY_STOPPED: Final = "dispatch: relay stopped"
     CYCLE_FAILED: Final = "dispatch: relay cycle error"  # err
-    RECORD_REFUSED: Final = "dispatch: record refused by the broker"  # job_id, topic, err
+    MESSAGE_REFUSED: Final = "dispatch: record refused by the broker"  # job_id, topic, err
     ROWS_DROPPED: Final = "dispatch: dropped events that nobody waits for"  # count
     BROKER_AWAY: Final = "dispatch: broker unreachable"  # err
     BROKER_BACK: Final = "dispatch: broker reachable again"
-    TOPIC_UNUSABLE: Final = "dispatch: topic cannot be published to"  # topic, err
-    TOPIC_USABLE: Final = "dispatch: topic can be published to again"  # topic
+    DESTINATION_UNUSABLE: Final = "dispatch: topic cannot be published to"  # topic, err
+    DESTINATION_USABLE: Final = "dispatch: topic can be published to again"  # topic
     REDELIVERED: Final = "dispatch: dispatched jobs again that nobody completed in time"  # count
     ADOPTED: Final = "dispatch: dispatched jobs left waiting by polling mode"  # count
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import mutation
 
-from windlass.dispatch.publishers.librdkafka import LibrdkafkaPublisher
+from windlass.dispatch.kafka.librdkafka import LibrdkafkaPublisher
 
 honest = LibrdkafkaPublisher._connection
 

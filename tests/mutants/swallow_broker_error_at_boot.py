@@ -6,7 +6,7 @@ import contextlib
 
 import mutation
 
-from windlass.dispatch.publishers.kafka import KafkaPublisher
+from windlass.dispatch.kafka.publisher import KafkaPublisher
 from windlass.errors import EngineError
 
 honest = KafkaPublisher.handshake

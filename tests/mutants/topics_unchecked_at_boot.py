@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import mutation
 
-from windlass.kafka_mode import KafkaMode
+from windlass.outbox_mode import OutboxMode
 
 
-async def look_away(self: KafkaMode) -> None:
+async def look_away(self: OutboxMode) -> None:
     """In place of the question."""
 
 
-KafkaMode._check_topics = look_away  # type: ignore[method-assign]
+OutboxMode._check_destinations = look_away  # type: ignore[method-assign]
 
 if __name__ == "__main__":
     mutation.serve()

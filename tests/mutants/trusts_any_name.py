@@ -7,7 +7,7 @@ from typing import Any
 
 import mutation
 
-from windlass.dispatch.publishers.one_name import OneNameContext
+from windlass.dispatch.kafka.one_name import OneNameContext
 
 honest = OneNameContext.wrap_socket
 

@@ -17,6 +17,7 @@ from prometheus_client import Metric
 from seatrial.check import CHECKS
 from seatrial.drills import CATALOGUE
 from windlass import config, states
+from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.metrics import Metrics
 from windlass.variable import Variable
 
@@ -40,8 +41,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
     "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
-    "BO": ("dispatch/relay.py", "dispatch/publishers/librdkafka.py"),
-    "PW": ("dispatch/publishers/librdkafka.py", "dispatch/publishers/one_name.py"),
+    "BO": ("dispatch/relay.py", "dispatch/kafka/librdkafka.py"),
+    "PW": ("dispatch/kafka/librdkafka.py", "dispatch/kafka/one_name.py"),
     "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
@@ -225,6 +226,8 @@ def _default(variable: Variable) -> str:
 
 def _families(dispatch_mode: str) -> Iterator[tuple[Metric, tuple[str, ...]]]:
     registry = Metrics(dispatch_mode).registry
+    if dispatch_mode == "kafka_outbox":
+        KafkaMetrics(registry)
     for collector in registry._collector_to_names:
         labels = tuple(getattr(collector, "_labelnames", ()))
         for metric in collector.collect():

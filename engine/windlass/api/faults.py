@@ -6,6 +6,7 @@ import msgspec
 
 from windlass import errors
 from windlass.api.call import Response
+from windlass.config import BROKER_MODES
 
 STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.BadRequest: (400, "INVALID_ARGUMENT"),
@@ -33,11 +34,6 @@ EARLY_CODES = {
 
 #: A call that took longer than the request timeout: the HTTP status goes out with an empty body (contract 1.2).
 OVERDUE = (504, "DEADLINE_EXCEEDED")
-
-POLL_DISABLED_REASON = "jobs travel through the broker in mode kafka_outbox; polling is off"
-POLL_DISABLED_HINT = (
-    "consume jobs from the Kafka topic workflow.jobs.<jobType>; complete and fail stay available here"
-)
 
 #: A gRPC status travels percent-encoded in the trailers; past 8 KiB of these clients see another status instead.
 DETAILS_BYTES_MAX = 6 * 1024
@@ -69,7 +65,7 @@ def grpc_answer(error: errors.EngineError) -> tuple[str, str]:
     """Return the gRPC status name and its text, cut to what a client will read."""
     http_status, status = status_of(error)
     if isinstance(error, errors.PollDisabled):
-        return status, f"{error.reason}; {POLL_DISABLED_HINT}"
+        return status, f"{error.reason}; {_hint(error)}"
     return status, _cut(INTERNAL_REASON if http_status == 500 else error.reason)
 
 
@@ -98,8 +94,12 @@ def _poll_disabled(error: errors.PollDisabled) -> Response:
     """Answer 410 with the three strings of contract 1.7."""
     body = {
         "error": error.code,
-        "dispatch_mode": "kafka_outbox",
-        "hint": POLL_DISABLED_HINT,
+        "dispatch_mode": error.dispatch_mode,
+        "hint": _hint(error),
         "message": error.reason,
     }
     return Response(410, msgspec.json.encode(body) + b"\n")
+
+
+def _hint(error: errors.PollDisabled) -> str:
+    return f"{BROKER_MODES[error.dispatch_mode]}; complete and fail stay available here"

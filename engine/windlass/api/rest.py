@@ -278,8 +278,8 @@ class RestApp:
     # -- jobs
 
     def _poll(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        if self._settings.dispatch_mode == "kafka_outbox":
-            raise PollDisabled(faults.POLL_DISABLED_REASON)
+        if self._settings.dispatch_mode != "polling":
+            raise PollDisabled(self._settings.dispatch_mode)
         body = _read_poll(request.body)
         worker_id = bodies.text(body.worker_id, "workerId")
         if not worker_id:

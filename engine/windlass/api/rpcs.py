@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, Self
 
-from windlass.api import bodies, bounds, faults, protobuf
+from windlass.api import bodies, bounds, protobuf
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
@@ -144,8 +144,8 @@ class Rpcs:
     # -- jobs
 
     async def _poll(self, request: pb.PollJobsRequest) -> pb.PollJobsResponse:
-        if self._settings.dispatch_mode == "kafka_outbox":
-            raise PollDisabled(faults.POLL_DISABLED_REASON)
+        if self._settings.dispatch_mode != "polling":
+            raise PollDisabled(self._settings.dispatch_mode)
         worker_id = _required(request.worker_id, "worker_id")
         if not request.job_types:
             raise BadRequest("job_types must not be empty")

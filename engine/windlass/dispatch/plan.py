@@ -27,7 +27,7 @@ class OutboxRow(NamedTuple):
 
 class Plan(NamedTuple):
     waves: Sequence[Sequence[OutboxRow]]
-    """No wave holds two rows of one line, and each waits for the one before: nothing overtakes a record that fails."""
+    """No wave holds two rows of one line, and each waits for the one before: nothing overtakes a message that fails."""
     stale: Sequence[OutboxRow]
     """To be removed unpublished."""
     held: Sequence[OutboxRow]

@@ -1,8 +1,8 @@
 """Brings the outbox to the broker: reads the oldest rows, publishes them, removes what was acknowledged (contract 6.3).
 
 No transaction is open while the broker is spoken to. A crash between acknowledgement and removal publishes a row again
-under the same dedup id. A topic that fails waits by itself, and so does a record that the broker will not take, with
-the rows behind it in its line; everything else goes on. When the broker is away all waits, a little longer each time.
+under the same dedup id. A destination that fails waits by itself, and so does a message that the broker refuses, with
+the rows behind it in its line; everything else goes on. While the broker is away all waits, a little longer each time.
 """
 
 from __future__ import annotations
@@ -15,20 +15,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from windlass.dispatch.backoff import Backoff
-from windlass.dispatch.event import CONTENT_TYPE, topic_of
+from windlass.dispatch.broker import Broker, Message, Refusal, Scope
 from windlass.dispatch.plan import Line, OutboxRow, plan
-from windlass.dispatch.publisher import Publisher, Record, Refusal, Scope
 from windlass.store.database import Database
 from windlass.store.queries import sql
 from windlass.store.rows import json_array, text_array
 
 IDLE_S = 0.25
 """Pause after an empty look that no hint cuts short (contract 6.3)."""
-TOPIC_BACKOFF_S = (0.5, 15.0)
-RECORD_BACKOFF_S = (1.0, 60.0)
+DESTINATION_BACKOFF_S = (0.5, 15.0)
+MESSAGE_BACKOFF_S = (1.0, 60.0)
 BROKER_BACKOFF_S = (0.25, 2.0)
 HELD_MAX = 1_000
-"""Past as many rows that are held back one by one, their topics wait as a whole."""
+"""When more rows than this are held back one by one, their destinations wait as a whole."""
 
 
 class Lead(Protocol):
@@ -42,7 +41,7 @@ class Lead(Protocol):
 
 
 class HeldRow(NamedTuple):
-    """A row whose record the broker would not take."""
+    """A row whose message the broker refused."""
 
     id: str
     line: Line
@@ -71,8 +70,8 @@ class RelayState:
 
     broker: str = ""
     """Why the broker cannot be reached; empty while it can."""
-    topics: dict[str, str] = field(default_factory=dict)
-    """Topics that wait, with the reason."""
+    destinations: dict[str, str] = field(default_factory=dict)
+    """By job type: the reason for which its destination waits."""
 
 
 class Relay:
@@ -81,7 +80,7 @@ class Relay:
     def __init__(
         self,
         database: Database,
-        publisher: Publisher,
+        broker: Broker,
         lead: Lead,
         hooks: Hooks,
         *,
@@ -90,19 +89,19 @@ class Relay:
         audit_enabled: bool,
     ) -> None:
         self._database = database
-        self._publisher = publisher
+        self._broker = broker
         self._lead = lead
         self._hooks = hooks
         self._batch_size = batch_size
         self._redelivery_s = redelivery_s
         self._audit_enabled = audit_enabled
-        self._topics: Backoff[str] = Backoff(*TOPIC_BACKOFF_S)
-        self._records: Backoff[HeldRow] = Backoff(*RECORD_BACKOFF_S)
+        self._destinations: Backoff[str] = Backoff(*DESTINATION_BACKOFF_S)
+        self._messages: Backoff[HeldRow] = Backoff(*MESSAGE_BACKOFF_S)
         self._behind: dict[str, Line] = {}
-        """Ids of rows that wait behind a record that will not go, so that they fill no batch meanwhile."""
+        """Ids of rows that wait behind a refused message, so that they fill no batch meanwhile."""
         self._is_failing = False
         self._epoch = 0
-        self._broker: Backoff[str] = Backoff(*BROKER_BACKOFF_S)
+        self._outage: Backoff[str] = Backoff(*BROKER_BACKOFF_S)
         self._hint = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
@@ -118,7 +117,7 @@ class Relay:
         if self._task is not None:
             done, _ = await asyncio.wait({self._task}, timeout=within_s)
             if not done:
-                self._publisher.recall()
+                self._broker.recall()
                 self._task.cancel()
                 await asyncio.gather(self._task, return_exceptions=True)
 
@@ -126,10 +125,10 @@ class Relay:
         """Rows may have appeared: from a lane here, another node's hint, a sweep."""
         self._hint.set()
 
-    def topic_mended(self, job_type: str) -> None:
+    def destination_mended(self, job_type: str) -> None:
         """Somebody saw that it can be published to."""
-        if self._topics.is_known(job_type):
-            self._topics.succeeded(job_type)
+        if self._destinations.is_known(job_type):
+            self._destinations.succeeded(job_type)
             self._hint.set()
 
     async def _run(self) -> None:
@@ -150,14 +149,14 @@ class Relay:
                 self._is_failing = False
             if not progress and not self._stopping:
                 await self._wait(self._hint, self._pause_s())
-                broker_s = self._broker.next_s(time.monotonic())
+                broker_s = self._outage.next_s(time.monotonic())
                 if broker_s is not None:
                     # Hints do not bring a broker back.
                     await asyncio.sleep(broker_s)
 
     def _pause_s(self) -> float:
         now_s = time.monotonic()
-        waits = [backoff.next_s(now_s) for backoff in (self._topics, self._records)]
+        waits = [backoff.next_s(now_s) for backoff in (self._destinations, self._messages)]
         return min([IDLE_S, *(wait for wait in waits if wait is not None)])
 
     @staticmethod
@@ -171,18 +170,18 @@ class Relay:
         epoch = self._lead.epoch
         if epoch != self._epoch:
             self._begin_anew(epoch)
-        held = self._records.waiting(began_s)
+        held = self._messages.waiting(began_s)
         held_lines = {row.line for row in held}
         self._behind = {id: line for id, line in self._behind.items() if line in held_lines}
-        topics = set(self._topics.waiting(began_s))
+        job_types = set(self._destinations.waiting(began_s))
         if len(held) + len(self._behind) > HELD_MAX:
-            topics.update(row.line[1] for row in held)
-        rows = await self._head(topics, [*(row.id for row in held), *self._behind])
+            job_types.update(row.line[1] for row in held)
+        rows = await self._head(job_types, [*(row.id for row in held), *self._behind])
         if len(rows) < self._batch_size:
-            self._forget_topics_but(topics | {row.job_type for row in rows})
+            self._forget_destinations_but(job_types | {row.job_type for row in rows})
         if not rows and self.state.broker:
             # What it could be tried with has been cancelled meanwhile.
-            await self._publisher.handshake()
+            await self._broker.handshake()
             self._say_broker("")
         batch = plan(rows, held_lines)
         self._behind.update((row.id, row.line) for row in batch.held)
@@ -194,10 +193,10 @@ class Relay:
     def _begin_anew(self, epoch: int) -> None:
         """Others have led since: what failed then may have gone now, or is gone."""
         self._epoch = epoch
-        for backoff in (self._topics, self._records, self._broker):
+        for backoff in (self._destinations, self._messages, self._outage):
             backoff.clear()
         self._behind.clear()
-        self._forget_topics_but(set())
+        self._forget_destinations_but(set())
 
     async def _head(self, topics: set[str], held_ids: Sequence[str]) -> list[OutboxRow]:
         rows = await self._database.fetch(
@@ -214,12 +213,12 @@ class Relay:
         """The rows that the broker has. A line ends at its first failure, a wave at the end of the term."""
         acknowledged: list[OutboxRow] = []
         failed_lines: set[Line] = set()
-        failed_topics: set[str] = set()
+        failed_job_types: set[str] = set()
         for wave in waves:
-            going = [r for r in wave if r.line not in failed_lines and r.job_type not in failed_topics]
+            going = [r for r in wave if r.line not in failed_lines and r.job_type not in failed_job_types]
             if not going or self._stopping or not self._lead.leads() or self._lead.epoch != epoch:
                 break
-            outcomes = await self._publisher.publish([_record(row, epoch) for row in going])
+            outcomes = await self._broker.publish([_message(row, epoch) for row in going])
             if self._lead.epoch != epoch:
                 # Deposed meanwhile: what was recalled says nothing about the broker.
                 break
@@ -230,35 +229,35 @@ class Relay:
                     continue
                 failed_lines.add(row.line)
                 self._hooks.refused(row, refusal)
-                if self._blame(row, refusal, broker_answers=got_through) is Scope.TOPIC:
-                    failed_topics.add(row.job_type)
+                if self._blame(row, refusal, broker_answers=got_through) is Scope.DESTINATION:
+                    failed_job_types.add(row.job_type)
             if got_through:
-                self._broker.succeeded("")
+                self._outage.succeeded("")
                 self._say_broker("")
-            elif self._broker.waiting(time.monotonic()):
+            elif self._outage.waiting(time.monotonic()):
                 break
         for row in acknowledged:
-            self._records.succeeded(HeldRow(row.id, row.line))
-            if row.job_type not in failed_topics:
-                self._topics.succeeded(row.job_type)
-                self._say_topic(row.job_type, "")
+            self._messages.succeeded(HeldRow(row.id, row.line))
+            if row.job_type not in failed_job_types:
+                self._destinations.succeeded(row.job_type)
+                self._say_destination(row.job_type, "")
         return acknowledged
 
     def _blame(self, row: OutboxRow, refusal: Refusal, *, broker_answers: bool) -> Scope:
-        """What has to wait for this refusal. While other topics' records get through, it is not the broker."""
+        """What has to wait for this refusal. While other messages get through, it is not the broker."""
         now_s = time.monotonic()
         scope = refusal.scope
         if scope is Scope.BROKER and broker_answers:
-            scope = Scope.TOPIC
-        if scope is Scope.RECORD:
-            self._records.failed(HeldRow(row.id, row.line), now_s)
-        elif scope is Scope.TOPIC:
-            if row.job_type not in self._topics.waiting(now_s):
-                self._topics.failed(row.job_type, now_s)
-            self._say_topic(row.job_type, refusal.text)
+            scope = Scope.DESTINATION
+        if scope is Scope.MESSAGE:
+            self._messages.failed(HeldRow(row.id, row.line), now_s)
+        elif scope is Scope.DESTINATION:
+            if row.job_type not in self._destinations.waiting(now_s):
+                self._destinations.failed(row.job_type, now_s)
+            self._say_destination(row.job_type, refusal.text)
         else:
-            if not self._broker.waiting(now_s):
-                self._broker.failed("", now_s)
+            if not self._outage.waiting(now_s):
+                self._outage.failed("", now_s)
             self._say_broker(refusal.text)
         return scope
 
@@ -278,35 +277,30 @@ class Relay:
             # Another node leads: it publishes what is still there again, under the same dedup ids.
             return False
         for row in stale:
-            self._records.succeeded(HeldRow(row.id, row.line))
+            self._messages.succeeded(HeldRow(row.id, row.line))
         elapsed_s = time.monotonic() - began_s
         self._hooks.settled(Settled(settled["published"], settled["dropped"], elapsed_s))
         return True
 
-    def _forget_topics_but(self, job_types: set[str]) -> None:
-        """A topic that failed and has no row any more is nobody's concern."""
-        for job_type in [name for name in self.state.topics if name not in job_types]:
-            self._topics.succeeded(job_type)
-            self._say_topic(job_type, "")
+    def _forget_destinations_but(self, job_types: set[str]) -> None:
+        """A destination that failed and has no row left is reported no more."""
+        for job_type in [name for name in self.state.destinations if name not in job_types]:
+            self._destinations.succeeded(job_type)
+            self._say_destination(job_type, "")
 
     def _say_broker(self, why: str) -> None:
         if bool(why) != bool(self.state.broker):
             self.state.broker = why
             self._hooks.state()
 
-    def _say_topic(self, job_type: str, why: str) -> None:
-        if bool(why) != (job_type in self.state.topics):
+    def _say_destination(self, job_type: str, why: str) -> None:
+        if bool(why) != (job_type in self.state.destinations):
             if why:
-                self.state.topics[job_type] = why
+                self.state.destinations[job_type] = why
             else:
-                del self.state.topics[job_type]
+                del self.state.destinations[job_type]
             self._hooks.state()
 
 
-def _record(row: OutboxRow, epoch: int) -> Record:
-    headers = (
-        ("content-type", CONTENT_TYPE),
-        ("dedup-id", row.id.encode()),
-        ("leader-epoch", str(epoch).encode()),
-    )
-    return Record(topic_of(row.job_type), row.instance_id.encode(), row.payload, headers)
+def _message(row: OutboxRow, epoch: int) -> Message:
+    return Message(row.job_type, row.instance_id, row.payload, row.id, epoch)

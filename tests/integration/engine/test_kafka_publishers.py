@@ -23,9 +23,9 @@ from test_kafka_dispatch import java_partition
 from kafka_broker import CLIENTS, KafkaBroker, variables
 from seatrial.cluster.kafka import ENGINE_USER
 from windlass.config import kafka_settings_from_env
-from windlass.dispatch.publisher import Record, Refusal, Scope
-from windlass.dispatch.publishers.choice import kafka_publisher
-from windlass.dispatch.publishers.kafka import CLOSE_WITHIN_S, HANDSHAKE_WITHIN_S, KafkaPublisher
+from windlass.dispatch.broker import Refusal, Scope
+from windlass.dispatch.kafka.choice import kafka_publisher
+from windlass.dispatch.kafka.publisher import CLOSE_WITHIN_S, HANDSHAKE_WITHIN_S, KafkaPublisher, Record
 from windlass.errors import BootRefused, Unavailable
 
 pytestmark = [
@@ -137,7 +137,7 @@ async def test_topics_are_told_apart_and_none_is_made(
     assert found[refused[1]].startswith(("TOPIC_EXCEPTION", "TOPIC_AUTHORIZATION_FAILED"))
     assert await publisher.unusable([]) == {}
     outcomes = await publisher.publish([record(name) for name in (topic, closed, *refused)])
-    assert scopes(outcomes) == [None, *[Scope.TOPIC] * 4]
+    assert scopes(outcomes) == [None, *[Scope.DESTINATION] * 4]
     assert not set(refused) & set(await broker.topics())
 
 
@@ -179,7 +179,7 @@ async def test_a_record_that_no_topic_takes_is_refused_alone(
     batch = [record(topic, number) for number in range(10)]
     batch[3] = record(topic, 3, b"x" * 1_100_000)
     outcomes = await publisher.publish(batch)
-    assert scopes(outcomes) == [Scope.RECORD if number == 3 else None for number in range(10)]
+    assert scopes(outcomes) == [Scope.MESSAGE if number == 3 else None for number in range(10)]
     assert outcomes[3] is not None
     assert outcomes[3].code == "MSG_SIZE_TOO_LARGE"
     assert errors == {"MSG_SIZE_TOO_LARGE": 1}
@@ -197,7 +197,7 @@ async def test_a_record_past_its_topic_s_own_limit_is_refused_alone(
     batch[3] = record(topic, 3, b"x" * 50_000)
     batch += [record(other, number) for number in range(10)]
     outcomes = await publisher.publish(batch)
-    assert scopes(outcomes) == [Scope.RECORD if number == 3 else None for number in range(20)]
+    assert scopes(outcomes) == [Scope.MESSAGE if number == 3 else None for number in range(20)]
     assert outcomes[3] is not None
     assert outcomes[3].code == "MSG_SIZE_TOO_LARGE"
     assert errors["MSG_SIZE_TOO_LARGE"] >= 1
@@ -227,8 +227,8 @@ async def test_a_topic_closed_meanwhile_refuses_its_own_records(
         batch = [record(name, number) for number in range(20) for name in (topic, other)]
         found = scopes(await publisher.publish(batch))
         assert set(found[1::2]) == {None}
-        assert set(found[::2]) in ({None}, {Scope.TOPIC})
-        return found[0] is Scope.TOPIC
+        assert set(found[::2]) in ({None}, {Scope.DESTINATION})
+        return found[0] is Scope.DESTINATION
 
     await eventually(closed, within_s=30)
 
@@ -245,10 +245,10 @@ async def test_a_topic_deleted_meanwhile_is_missed_and_not_made_anew(
     assert time.monotonic() - began_s < PUBLISH_WITHIN_S
     assert there is None
     assert gone is not None
-    assert (gone.scope, topic in await broker.topics()) == (Scope.TOPIC, False)
+    assert (gone.scope, topic in await broker.topics()) == (Scope.DESTINATION, False)
     (again,) = await publisher.publish([record(topic)])
     assert again is not None
-    assert (again.scope, again.code) == (Scope.TOPIC, "UNKNOWN_TOPIC_OR_PART")
+    assert (again.scope, again.code) == (Scope.DESTINATION, "UNKNOWN_TOPIC_OR_PART")
 
 
 async def test_a_broker_that_is_away_and_back(

@@ -140,7 +140,7 @@ def raising(error: Exception) -> Any:
 
 
 def test_the_poll_refusal_is_one_text_for_both_doors() -> None:
-    error = PollDisabled(faults.POLL_DISABLED_REASON)
+    error = PollDisabled("kafka_outbox")
     assert json.loads(faults.answer(error).body)["hint"] in faults.grpc_answer(error)[1]
 
 

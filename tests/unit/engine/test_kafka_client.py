@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from seatrial.cluster.certificate import Authority, new_authority
-from windlass.dispatch.publishers.kafka_python_network import Network
-from windlass.dispatch.publishers.one_name import OneNameContext, one_name_context
+from windlass.dispatch.kafka.kafka_python_network import Network
+from windlass.dispatch.kafka.one_name import OneNameContext, one_name_context
 
 NAME = "broker.example"
 SECURED = """
 from windlass.config import kafka_settings_from_env
-from windlass.dispatch.publishers.choice import kafka_publisher
+from windlass.dispatch.kafka.choice import kafka_publisher
 kafka_publisher(kafka_settings_from_env({
     "WE_KAFKA_SEED_BROKERS": "a.example:9093", "WE_KAFKA_TRANSPORT": "sasl_scram_tls", "WE_KAFKA_SASL_USERNAME": "me",
     "WE_KAFKA_SASL_PASSWORD": "secret", "WE_KAFKA_TLS_SERVER_NAME": "%s",
@@ -31,7 +31,7 @@ kafka_publisher(kafka_settings_from_env({
     ("program", "imported"),
     [
         ("import windlass.app", []),
-        ("import windlass.kafka_mode, windlass.topics", []),
+        ("import windlass.outbox_mode, windlass.dispatch.brokers, windlass.dispatch.kafka.command", []),
         (SECURED % "", ["confluent_kafka"]),
         (SECURED % "a.example", ["kafka"]),
         (SECURED % NAME, ["kafka"]),

@@ -1,4 +1,4 @@
-"""The leader's own clock, lag from offsets, topics being watched, an event's bytes: all without a broker."""
+"""The leader's own clock, lag from offsets, destinations being watched, an event's bytes: all without a broker."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.api.gen import workflow_pb2 as pb
-from windlass.dispatch.event import encode, group_of, topic_of
-from windlass.dispatch.lag import PartitionHistory
+from windlass.dispatch.kafka.event import encode
+from windlass.dispatch.kafka.lag import PartitionHistory
+from windlass.dispatch.kafka.publisher import PartitionEnds
+from windlass.dispatch.kafka.topics import group_of, topic_of
 from windlass.dispatch.leader import MARGIN_PER_TERM, RENEWALS_PER_TERM, term
-from windlass.dispatch.publisher import PartitionEnds
-from windlass.dispatch.topics import TopicWatch
+from windlass.dispatch.watch import DestinationWatch
 from windlass.store.outbox import JobEvent
 
 # -- the term
@@ -79,25 +80,25 @@ def test_lag_is_between_nothing_and_the_time_watched(steps: list[tuple[int, int]
         assert found.committed < end or lag_s == 0
 
 
-# -- topics
+# -- destinations
 
 
 class Cluster:
-    """Topics that exist; the one question of `Publisher` that the watch asks."""
+    """Job types with a destination; the one question of `Broker` that the watch asks."""
 
-    def __init__(self, *topics: str) -> None:
-        self.topics = set(topics)
+    def __init__(self, *job_types: str) -> None:
+        self.job_types = set(job_types)
         self.asked: list[list[str]] = []
 
-    async def unusable(self, topics: Collection[str]) -> Mapping[str, str]:
-        self.asked.append(sorted(topics))
-        return {topic: "UNKNOWN" for topic in topics if topic not in self.topics}
+    async def unusable(self, job_types: Collection[str]) -> Mapping[str, str]:
+        self.asked.append(sorted(job_types))
+        return {job_type: "UNKNOWN" for job_type in job_types if job_type not in self.job_types}
 
 
-async def test_a_topic_is_told_of_once_and_again_when_it_is_well() -> None:
+async def test_a_destination_is_told_of_once_and_again_when_it_is_well() -> None:
     said: list[Any] = []
-    cluster = Cluster("workflow.jobs.a")
-    watch = TopicWatch(
+    cluster = Cluster("a")
+    watch = DestinationWatch(
         cluster,  # type: ignore[arg-type]
         became_unusable=lambda job_type, reason: said.append((job_type, reason)),
         became_usable=said.append,
@@ -108,7 +109,7 @@ async def test_a_topic_is_told_of_once_and_again_when_it_is_well() -> None:
     await watch.look_again()
     assert said == [("b", "UNKNOWN")]
     assert cluster.asked[1] == [], "what is known is not asked again"
-    cluster.topics.add("workflow.jobs.b")
+    cluster.job_types.add("b")
     await watch.look_again()
     await watch.look_again()
     assert said == [("b", "UNKNOWN"), "b"]

@@ -145,7 +145,7 @@ def test_each_refusal_has_the_code_of_its_status() -> None:
 
 
 def test_the_disabled_poll_has_its_body() -> None:
-    body = json.loads(faults.answer(errors.PollDisabled("x")).body)
+    body = json.loads(faults.answer(errors.PollDisabled("kafka_outbox")).body)
     (response,) = refusals(410)
     validator(response["content"]["application/json"]["schema"]).validate(body)
     assert set(body) == set(SCHEMAS["PollDisabled"]["properties"])

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from windlass.api.openapi.operation import Operation
 from windlass.api.openapi.shape import Schema, integer, record, ref, time, whole, word
+from windlass.config import DISPATCH_MODES
 
-_MODE: Schema = word("How jobs reach workers.", enum=["polling", "kafka_outbox"])
+_MODE: Schema = word("How jobs reach workers.", enum=list(DISPATCH_MODES))
 _REASONS: Schema = {"type": "array", "items": {"type": "string"}, "description": "Why not; empty when ready."}
 
 OPERATIONS: Sequence[Operation] = (

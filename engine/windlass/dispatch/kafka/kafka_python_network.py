@@ -20,8 +20,8 @@ from kafka.net.manager import KafkaConnectionManager
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaSSLTransport
 
-from windlass.dispatch.publishers import kafka
-from windlass.dispatch.publishers.kafka import CONNECT_WITHIN_S
+from windlass.dispatch.kafka import publisher as kafka
+from windlass.dispatch.kafka.publisher import CONNECT_WITHIN_S
 
 
 class Network:

@@ -1,4 +1,4 @@
-"""What only mode kafka_outbox has, composed: `app.py` imports this module in that mode alone.
+"""What only the mode with an outbox and a broker has, composed: `app.py` imports this module in that mode alone.
 
 `check` is the boot sequence of contract 6.5, each line said when it has become true; `start` competes for the relay.
 """
@@ -6,19 +6,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
-from windlass.config import KafkaSettings, Settings
-from windlass.dispatch import lag, topics
-from windlass.dispatch.event import encode, topic_of
-from windlass.dispatch.lag import LagProbe
+from windlass.config import Settings
+from windlass.dispatch import watch
+from windlass.dispatch.broker import Broker, Refusal, Scope
 from windlass.dispatch.leader import Leadership
 from windlass.dispatch.plan import OutboxRow
-from windlass.dispatch.publisher import Refusal, Scope
-from windlass.dispatch.publishers.choice import kafka_publisher
 from windlass.dispatch.relay import Hooks, Relay, Settled
-from windlass.dispatch.topics import TopicWatch
+from windlass.dispatch.watch import DestinationWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
 from windlass.metrics import Metrics
 from windlass.observe import BrokerEvent, Log
@@ -37,15 +33,17 @@ REDELIVERIES_PER_DEADLINE = 6
 REDELIVERY_INTERVAL_S_MAX = 5.0
 
 
-class KafkaMode:
+class OutboxMode:
     """`check`, `start`, `stop`. `outbox` is for the lanes and the sweeps, on every node, leading or not.
 
-    With `relays` false, on an api node, it writes events and checks topics; the relay and its sweeps are other nodes'.
+    With `relays` false, on an api node, it writes events and checks destinations; other nodes have the relay and its
+    sweeps.
     """
 
     def __init__(
         self,
         settings: Settings,
+        broker: Broker,
         database: Database,
         metrics: Metrics,
         log: Log,
@@ -55,9 +53,8 @@ class KafkaMode:
         nodes: Callable[[], Awaitable[Sequence[Row]]],
         wake_others: Callable[[], None],
     ) -> None:
-        assert settings.kafka is not None
-        self._kafka: KafkaSettings = settings.kafka
         self._settings = settings
+        self._broker = broker
         self._relays = relays
         self._database = database
         self._metrics = metrics
@@ -65,8 +62,7 @@ class KafkaMode:
         self._nodes = nodes
         self._wake_others = wake_others
         self._background: set[asyncio.Task[None]] = set()
-        self.outbox = Outbox(database, new_id, encode)
-        self._publisher = kafka_publisher(self._kafka, lambda code: metrics.producer_errors(code).inc())
+        self.outbox = Outbox(database, new_id, broker.encode)
         self._lead = Leadership(
             database,
             holder=settings.node_name,
@@ -74,15 +70,15 @@ class KafkaMode:
             changed=self._lead_changed,
             session_lost=lambda cause: log.warning(BrokerEvent.SESSION_LOST, err=cause),
         )
-        self._watch = TopicWatch(
-            self._publisher, became_unusable=self._topic_unusable, became_usable=self._topic_usable
+        self._watch = DestinationWatch(
+            broker, became_unusable=self._destination_unusable, became_usable=self._destination_usable
         )
         self._relay = Relay(
             database,
-            self._publisher,
+            broker,
             self._lead,
             Hooks(self._settled, self._refused, self._cycle_failed, self._relay_state),
-            batch_size=self._kafka.outbox_batch_size,
+            batch_size=broker.batch_size,
             redelivery_s=settings.redelivery_s,
             audit_enabled=settings.audit_log_enabled,
         )
@@ -92,19 +88,9 @@ class KafkaMode:
 
     async def check(self) -> None:
         """Raises BootRefused naming the cause; nothing is half usable after it (contract 6.6)."""
-        log, kafka = self._log, self._kafka
-        secured = kafka.transport == "sasl_scram_tls"
-        log.info(BrokerEvent.MODE)
-        if secured:
-            log.info(BrokerEvent.SECURED.format(mechanism=kafka.sasl_mechanism))
-        else:
-            log.info(BrokerEvent.PLAINTEXT.format(brokers=",".join(kafka.seed_brokers)))
-        await self._publisher.handshake()
-        if secured:
-            log.info(BrokerEvent.TLS_OK)
-            log.info(BrokerEvent.SASL_OK.format(user=kafka.sasl_username))
+        await self._broker.check()
         await self._check_tables()
-        await self._check_topics()
+        await self._check_destinations()
         if self._relays:
             await self._check_lead()
         self._log.info(BrokerEvent.OUTBOX_READY)
@@ -117,23 +103,10 @@ class KafkaMode:
                 "there; run windlass migrate"
             )
 
-    async def _check_topics(self) -> None:
+    async def _check_destinations(self) -> None:
         job_types = await self._job_types()
-        names = [topic_of(job_type) for job_type in job_types]
-        self._log.info(BrokerEvent.VALIDATING_COUNTED, count=len(names), component="dispatch")
-        self._log.info(BrokerEvent.VALIDATING.format(topics=",".join(names) or "(none)"))
-        try:
-            unusable = await self._publisher.unusable(names)
-        except Unavailable as err:
-            raise BootRefused(f"{err}; check WE_KAFKA_SEED_BROKERS") from err
-        if unusable:
-            told = ", ".join(f"{topic} ({reason})" for topic, reason in sorted(unusable.items()))
-            raise BootRefused(
-                f"stored definitions need topics that cannot be published to: {told}; create them, for example with "
-                "windlass topics --apply, or let this principal describe and write them"
-            )
+        await self._broker.check_destinations(job_types)
         self._watch.job_types.update(job_types)
-        self._log.info(BrokerEvent.TOPICS_PRESENT)
 
     async def _check_lead(self) -> None:
         try:
@@ -156,8 +129,7 @@ class KafkaMode:
             self._relay.start()
             leads = "true" if self._lead.leads() else "false"
             self._log.info(BrokerEvent.RELAY_STARTED.format(leader=leads))
-        brokers = ",".join(self._kafka.seed_brokers)
-        self._log.info(BrokerEvent.RUNTIME_STARTED, transport=self._kafka.transport, seed_brokers=brokers)
+        self._broker.report_started()
 
     async def stop(self) -> None:
         """The batch under way ends, the lead is given up, the client says goodbye: within `STOP_WITHIN_S`."""
@@ -166,18 +138,17 @@ class KafkaMode:
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        await self._publisher.close()
-        self._log.info(BrokerEvent.RUNTIME_STOPPED)
+        await self._broker.close()
 
     def sweeps(self, failed: Callable[[str, Exception], None]) -> list[Sweep]:
         found = [
             Sweep("backlog", BACKLOG_INTERVAL_S, self._count_backlog, failed),
-            Sweep("topics", topics.INTERVAL_S, self._unless_away(self._look_at_topics), failed),
+            Sweep("topics", watch.INTERVAL_S, self._unless_away(self._look_at_destinations), failed),
         ]
         return found + self._sweeps_beside_relay(failed) if self._relays else found
 
     def _sweeps_beside_relay(self, failed: Callable[[str, Exception], None]) -> list[Sweep]:
-        settings, metrics = self._settings, self._metrics
+        settings = self._settings
         adopt = AdoptionSweep(
             self.outbox,
             self._lead,
@@ -185,12 +156,8 @@ class KafkaMode:
             patience_s=settings.redelivery_s,
             adopted=self._adopted,
         )
-        probe = LagProbe(
-            self._publisher,
-            self._lead,
-            lambda: self._watch.job_types - self._watch.unusable.keys(),
-            metrics.consumer_lag,
-            time.monotonic,
+        probes = self._broker.probes(
+            self._lead.leads, lambda: self._watch.job_types - self._watch.unusable.keys()
         )
         redelivery = RedeliverySweep(self.outbox, redelivered=self._redelivered)
         redelivery_interval_s = min(
@@ -199,7 +166,7 @@ class KafkaMode:
         return [
             Sweep("adoption", adoption.INTERVAL_S, adopt.sweep, failed),
             Sweep("redelivery", redelivery_interval_s, redelivery.sweep, failed),
-            Sweep("consumer-lag", lag.INTERVAL_S, self._unless_away(probe.look), failed),
+            *(Sweep(name, interval_s, self._unless_away(look), failed) for name, interval_s, look in probes),
         ]
 
     def _unless_away(self, look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
@@ -214,7 +181,7 @@ class KafkaMode:
     async def _count_backlog(self) -> None:
         self._metrics.outbox_backlog.set(await self.outbox.backlog())
 
-    async def _look_at_topics(self) -> None:
+    async def _look_at_destinations(self) -> None:
         await self._watch.learn(await self._job_types())
         await self._watch.look_again()
 
@@ -234,8 +201,8 @@ class KafkaMode:
             self._wake_others()
 
     def definition_uploaded(self, job_types: Collection[str]) -> None:
-        """Its topics are looked at in the background: the upload stands whatever comes out (contract 6.6)."""
-        task = asyncio.create_task(self._learn(job_types), name="learn-topics")
+        """Its destinations are looked at in the background: the upload stands whatever comes out (contract 6.6)."""
+        task = asyncio.create_task(self._learn(job_types), name="learn-destinations")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
@@ -251,9 +218,9 @@ class KafkaMode:
         """Why jobs do not flow as they should, although calls are answered."""
         away = self._broker_away()
         found = [f"the broker is away: {away}; events wait in dispatch_outbox"] if away else []
-        told = {**self._relay.state.topics, **self._watch.unusable}
+        told = {**self._relay.state.destinations, **self._watch.unusable}
         return found + [
-            f"topic {topic_of(job_type)} cannot be published to: {reason}; its events wait"
+            f"topic {self._broker.destination(job_type)} cannot be published to: {reason}; its events wait"
             for job_type, reason in sorted(told.items())
         ]
 
@@ -265,8 +232,10 @@ class KafkaMode:
             "leader": leads,
             "epoch": self._lead.epoch,
             "broker": broker,
-            "topicsWaiting": sorted(topic_of(job_type) for job_type in self._relay.state.topics),
-            "topicsUnusable": sorted(topic_of(job_type) for job_type in self._watch.unusable),
+            "topicsWaiting": sorted(
+                self._broker.destination(job_type) for job_type in self._relay.state.destinations
+            ),
+            "topicsUnusable": sorted(self._broker.destination(job_type) for job_type in self._watch.unusable),
         }
 
     def _broker_away(self) -> str:
@@ -282,7 +251,7 @@ class KafkaMode:
             self._log.info(BrokerEvent.RELAY_RUNS)
         else:
             # What has not left yet is the next leader's to send.
-            self._publisher.recall()
+            self._broker.recall()
             self._log.warning(BrokerEvent.LEADER_LEFT)
             self._log.info(BrokerEvent.RELAY_STOPPED)
 
@@ -295,9 +264,12 @@ class KafkaMode:
 
     def _refused(self, row: OutboxRow, refusal: Refusal) -> None:
         self._metrics.relay_publish("error").inc()
-        if refusal.scope is Scope.RECORD:
+        if refusal.scope is Scope.MESSAGE:
             self._log.warning(
-                BrokerEvent.RECORD_REFUSED, job_id=row.job_id, topic=topic_of(row.job_type), err=refusal.text
+                BrokerEvent.MESSAGE_REFUSED,
+                job_id=row.job_id,
+                topic=self._broker.destination(row.job_type),
+                err=refusal.text,
             )
 
     def _cycle_failed(self, err: Exception) -> None:
@@ -311,19 +283,19 @@ class KafkaMode:
                 self._log.warning(BrokerEvent.BROKER_AWAY, err=state.broker)
             else:
                 self._log.info(BrokerEvent.BROKER_BACK)
-        for job_type, reason in state.topics.items():
+        for job_type, reason in state.destinations.items():
             self._watch.blame(job_type, reason)
 
-    def _topic_unusable(self, job_type: str, reason: str) -> None:
-        topic = topic_of(job_type)
-        self._metrics.topic_unusable.labels(topic).set(1)
-        self._log.warning(BrokerEvent.TOPIC_UNUSABLE, topic=topic, err=reason)
+    def _destination_unusable(self, job_type: str, reason: str) -> None:
+        topic = self._broker.destination(job_type)
+        self._metrics.destination_unusable.labels(topic).set(1)
+        self._log.warning(BrokerEvent.DESTINATION_UNUSABLE, topic=topic, err=reason)
 
-    def _topic_usable(self, job_type: str) -> None:
-        topic = topic_of(job_type)
-        self._metrics.topic_unusable.labels(topic).set(0)
-        self._log.info(BrokerEvent.TOPIC_USABLE, topic=topic)
-        self._relay.topic_mended(job_type)
+    def _destination_usable(self, job_type: str) -> None:
+        topic = self._broker.destination(job_type)
+        self._metrics.destination_unusable.labels(topic).set(0)
+        self._log.info(BrokerEvent.DESTINATION_USABLE, topic=topic)
+        self._relay.destination_mended(job_type)
 
     def _redelivered(self, count: int) -> None:
         self._metrics.redeliveries.inc(count)

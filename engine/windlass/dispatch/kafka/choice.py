@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from windlass.config import KafkaSettings
-from windlass.dispatch.publishers.kafka import KafkaPublisher
+from windlass.dispatch.kafka.publisher import KafkaPublisher
 
 
 def kafka_publisher(settings: KafkaSettings, errors: Callable[[str], None]) -> KafkaPublisher:
@@ -13,9 +13,9 @@ def kafka_publisher(settings: KafkaSettings, errors: Callable[[str], None]) -> K
     operator gives goes by the other one: even that of the seed brokers' host, for others are advertised.
     """
     if settings.transport == "sasl_scram_tls" and settings.tls_server_name:
-        from windlass.dispatch.publishers.kafka_python import KafkaPythonPublisher
+        from windlass.dispatch.kafka.kafka_python import KafkaPythonPublisher
 
         return KafkaPythonPublisher(settings, errors)
-    from windlass.dispatch.publishers.librdkafka import LibrdkafkaPublisher
+    from windlass.dispatch.kafka.librdkafka import LibrdkafkaPublisher
 
     return LibrdkafkaPublisher(settings, errors)

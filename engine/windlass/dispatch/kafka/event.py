@@ -8,18 +8,6 @@ from windlass.store.outbox import JobEvent
 SCHEMA_VERSION = 1
 CONTENT_TYPE = b"application/x-protobuf; proto=workflow.v1.JobDispatchEvent"
 
-_TOPIC = "workflow.jobs."
-_GROUP = "workflow.workers."
-
-
-def topic_of(job_type: str) -> str:
-    return _TOPIC + job_type
-
-
-def group_of(job_type: str) -> str:
-    """The consumer group whose lag is looked at: one for each job type."""
-    return _GROUP + job_type
-
 
 def encode(event: JobEvent) -> bytes:
     message = pb.JobDispatchEvent(

@@ -13,10 +13,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from windlass.config import KafkaSettings
-from windlass.dispatch.publisher import PartitionEnds, Record, Refusal, Scope
+from windlass.dispatch.broker import Refusal, Scope
 from windlass.errors import Unavailable
 
 HANDSHAKE_WITHIN_S = 8.0
@@ -75,8 +75,22 @@ MAY_NOT_WRITE = f"{Code.TOPIC_AUTHORIZATION_FAILED.name}: this principal may not
 T = TypeVar("T")
 
 
+class Record(NamedTuple):
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+class PartitionEnds(NamedTuple):
+    """Offsets of one partition: where its records end, and what a group has committed, -1 when nothing."""
+
+    end: int
+    committed: int
+
+
 class KafkaPublisher(ABC):
-    """Implements `publisher.Publisher`. `errors` gets the name of each error that the client reports.
+    """What `broker.KafkaBroker` asks of a client. `errors` gets the name of each error that the client reports.
 
     The methods that a client's own publisher fills in block, and run in threads.
     """
@@ -98,6 +112,7 @@ class KafkaPublisher(ABC):
     # -- meeting the broker
 
     async def handshake(self) -> None:
+        """Meets the broker. Raises BootRefused that names the cause."""
         await self._in_thread(self._asking, self._handshake)
 
     @abstractmethod
@@ -134,6 +149,7 @@ class KafkaPublisher(ABC):
     # -- topics
 
     async def unusable(self, topics: Collection[str]) -> Mapping[str, str]:
+        """Those that cannot be published to, each with the reason. Never creates one. Raises Unavailable."""
         if not topics:
             return {}
         return await self._in_thread(self._asking, self._sift, list(topics))
@@ -166,6 +182,7 @@ class KafkaPublisher(ABC):
     # -- publishing
 
     async def publish(self, records: Sequence[Record]) -> Sequence[Refusal | None]:
+        """One outcome a record: None when all in-sync replicas have it."""
         unknown = {record.topic for record in records} - self._usable
         missing: Mapping[str, str] = {}
         if unknown:
@@ -185,16 +202,18 @@ class KafkaPublisher(ABC):
 
     def _refused(self, topic: str, scope: Scope, name: str, text: str) -> Refusal:
         self._count_error(name)
-        if scope is Scope.TOPIC:
+        if scope is Scope.DESTINATION:
             self._usable.discard(topic)
         return Refusal(scope, name, f"{name}: {text}")
 
     def recall(self) -> None:
+        """Gives up what has not left this process yet."""
         self._recalls += 1
 
     # -- lag
 
     async def ends(self, topic: str, group: str) -> Mapping[int, PartitionEnds]:
+        """By partition. Raises Unavailable."""
         return await self._in_thread(self._asking, self._ends, topic, group)
 
     @abstractmethod
@@ -224,10 +243,10 @@ class KafkaPublisher(ABC):
 def scope_of(code: int) -> Scope:
     """Of an error with which a broker answered."""
     if code in RECORD_CODES:
-        return Scope.RECORD
-    return Scope.TOPIC if code in TOPIC_CODES else Scope.BROKER
+        return Scope.MESSAGE
+    return Scope.DESTINATION if code in TOPIC_CODES else Scope.BROKER
 
 
 def topic_refusal(reason: str) -> Refusal:
     """For `reason` as `unusable` gives it."""
-    return Refusal(Scope.TOPIC, reason.partition(":")[0], reason)
+    return Refusal(Scope.DESTINATION, reason.partition(":")[0], reason)

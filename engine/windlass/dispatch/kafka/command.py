@@ -8,22 +8,18 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from windlass.config import ConfigError, KafkaSettings, kafka_settings_from_env
 from windlass.definition.document import compile_definition, parse_upload
-from windlass.dispatch.event import topic_of
-from windlass.dispatch.publishers.choice import kafka_publisher
+from windlass.dispatch.kafka.choice import kafka_publisher
+from windlass.dispatch.kafka.topics import LEGAL_NAME, topic_of
 from windlass.errors import EngineError
 
 PARTITIONS, REPLICATION_FACTOR = 8, 3
 """The values that contract 12.1 recommends."""
-
-#: Kafka's own rule for names.
-_LEGAL_NAME = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 _EPILOG = """\
 With --apply the brokers are those of WE_KAFKA_SEED_BROKERS, met as WE_KAFKA_TRANSPORT and the variables beside it say.
@@ -82,7 +78,7 @@ def needed(paths: Iterable[Path]) -> list[str]:
             raise EngineError(f"{path}: {err.reason}") from err
         found.update((topic_of(job_type), path) for job_type in definition.job_types)
     for topic, path in found.items():
-        if not _LEGAL_NAME.fullmatch(topic):
+        if not LEGAL_NAME.fullmatch(topic):
             raise EngineError(
                 f"{path}: {topic!r} cannot be a topic: a name has 1 to 249 letters, digits, dots, underscores and "
                 "hyphens; rename the job type"

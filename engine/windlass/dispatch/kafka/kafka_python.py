@@ -18,18 +18,20 @@ from kafka import errors as client
 from kafka.admin import OffsetSpec
 
 from windlass.config import KafkaSettings
-from windlass.dispatch.publisher import PartitionEnds, Record, Refusal, Scope
-from windlass.dispatch.publishers import kafka
-from windlass.dispatch.publishers.kafka import (
+from windlass.dispatch.broker import Refusal, Scope
+from windlass.dispatch.kafka import publisher as kafka
+from windlass.dispatch.kafka.kafka_python_network import Network, loss_of, text_of
+from windlass.dispatch.kafka.one_name import OneNameContext, one_name_context
+from windlass.dispatch.kafka.publisher import (
     ADMIN_WITHIN_S,
     CLOSE_WITHIN_S,
     DELIVERY_WITHIN_S,
     HANDSHAKE_WITHIN_S,
     Code,
     KafkaPublisher,
+    PartitionEnds,
+    Record,
 )
-from windlass.dispatch.publishers.kafka_python_network import Network, loss_of, text_of
-from windlass.dispatch.publishers.one_name import OneNameContext, one_name_context
 from windlass.errors import BootRefused, Unavailable
 
 METADATA_WITHIN_S = 1.0
@@ -89,7 +91,7 @@ class KafkaPythonPublisher(KafkaPublisher):
             if code == 0:
                 if allowed is not None and "WRITE" not in allowed:
                     found[topic] = kafka.MAY_NOT_WRITE
-            elif kafka.scope_of(code) is Scope.TOPIC:
+            elif kafka.scope_of(code) is Scope.DESTINATION:
                 found[topic] = _code_text(code)
             else:
                 raise Unavailable(f"Kafka does not say whether topic {topic} exists: {_code_text(code)}")
@@ -136,7 +138,7 @@ class KafkaPythonPublisher(KafkaPublisher):
                 continue
             del failures[number]
             failures |= self._send(records, [number], recalls, until_s)
-            if number in failures and _scope_of(failures[number].error) is Scope.TOPIC:
+            if number in failures and _scope_of(failures[number].error) is Scope.DESTINATION:
                 closed[topic] = failures[number]
         gone = self._gone({records[n].topic for n, (error, _) in failures.items() if _is_late(error)})
         outcomes: list[Refusal | None] = [None] * len(records)
@@ -144,7 +146,7 @@ class KafkaPythonPublisher(KafkaPublisher):
             topic = records[number].topic
             scope, name, text = _scope_of(error), _name(error), text_of(error)
             if topic in gone:
-                scope, (name, _, text) = Scope.TOPIC, gone[topic].partition(": ")
+                scope, (name, _, text) = Scope.DESTINATION, gone[topic].partition(": ")
             outcomes[number] = self._refused(topic, scope, name, text)
         return outcomes
 
@@ -171,7 +173,7 @@ class KafkaPythonPublisher(KafkaPublisher):
                 failures[number] = _Failure(err)
                 if _is_late(err):
                     late.add(topic)
-        is_whole = not failures or all(_scope_of(error) is Scope.RECORD for error, _ in failures.values())
+        is_whole = not failures or all(_scope_of(error) is Scope.MESSAGE for error, _ in failures.values())
         for number, future in futures.items():
             try:
                 future.get(max(0.0, until_s - time.monotonic()))

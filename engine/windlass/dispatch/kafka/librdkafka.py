@@ -30,14 +30,21 @@ from confluent_kafka.admin import (
 )
 
 from windlass.config import KafkaSettings
-from windlass.dispatch.publisher import PartitionEnds, Record, Refusal, Scope
-from windlass.dispatch.publishers import kafka
-from windlass.dispatch.publishers.kafka import ADMIN_WITHIN_S, HANDSHAKE_WITHIN_S, Code, KafkaPublisher
+from windlass.dispatch.broker import Refusal, Scope
+from windlass.dispatch.kafka import publisher as kafka
+from windlass.dispatch.kafka.publisher import (
+    ADMIN_WITHIN_S,
+    HANDSHAKE_WITHIN_S,
+    Code,
+    KafkaPublisher,
+    PartitionEnds,
+    Record,
+)
 from windlass.errors import BootRefused, Unavailable
 
 SERVE_INTERVAL_S = 0.05
 
-#: The client's own errors that are of a record or a topic; Kafka's are in `kafka.py`.
+#: The client's own errors that are of a record or a topic; Kafka's are in `publisher.py`.
 _RECORD_ERRORS = frozenset({KafkaError._INVALID_ARG})
 _TOPIC_ERRORS = frozenset({KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION})
 
@@ -85,7 +92,7 @@ class LibrdkafkaPublisher(KafkaPublisher):
             try:
                 described = self._result(future)
             except KafkaException as err:
-                if _scope_of(err.args[0]) is not Scope.TOPIC:
+                if _scope_of(err.args[0]) is not Scope.DESTINATION:
                     raise Unavailable(
                         f"Kafka does not say whether topic {topic} exists: {_text(err)}"
                     ) from err
@@ -126,7 +133,7 @@ class LibrdkafkaPublisher(KafkaPublisher):
         recalls, until_s = self._recalls, time.monotonic() + kafka.DELIVERY_WITHIN_S
         outcomes = self._send(records)
         # What shares a request is refused together for the fault, or the sum, of all: whose it was is seen one by one.
-        refused = [n for n, outcome in enumerate(outcomes) if outcome and outcome.scope is Scope.RECORD]
+        refused = [n for n, outcome in enumerate(outcomes) if outcome and outcome.scope is Scope.MESSAGE]
         for number in refused if len(refused) > 1 else ():
             if recalls != self._recalls or time.monotonic() > until_s:
                 break
@@ -294,8 +301,8 @@ _PRODUCING = {
 
 def _scope_of(error: KafkaError) -> Scope:
     if error.code() in _RECORD_ERRORS:
-        return Scope.RECORD
-    return Scope.TOPIC if error.code() in _TOPIC_ERRORS else kafka.scope_of(error.code())
+        return Scope.MESSAGE
+    return Scope.DESTINATION if error.code() in _TOPIC_ERRORS else kafka.scope_of(error.code())
 
 
 def _text(err: BaseException) -> str:

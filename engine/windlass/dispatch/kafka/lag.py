@@ -11,9 +11,8 @@ from collections.abc import Callable, Collection
 from itertools import pairwise
 from typing import NamedTuple
 
-from windlass.dispatch.event import group_of, topic_of
-from windlass.dispatch.publisher import PartitionEnds, Publisher
-from windlass.dispatch.relay import Lead
+from windlass.dispatch.kafka.publisher import KafkaPublisher, PartitionEnds
+from windlass.dispatch.kafka.topics import group_of, topic_of
 from windlass.metrics import ShowsEach
 
 INTERVAL_S = 5.0
@@ -55,14 +54,14 @@ class LagProbe:
 
     def __init__(
         self,
-        publisher: Publisher,
-        lead: Lead,
+        publisher: KafkaPublisher,
+        leads: Callable[[], bool],
         job_types: Callable[[], Collection[str]],
         gauge: ShowsEach,
         clock: Callable[[], float],
     ) -> None:
         self._publisher = publisher
-        self._lead = lead
+        self._leads = leads
         self._job_types = job_types
         self._gauge = gauge
         self._clock = clock
@@ -71,7 +70,7 @@ class LagProbe:
 
     async def look(self) -> None:
         """Raises Unavailable when the broker does not answer; the next look goes on."""
-        if not self._lead.leads():
+        if not self._leads():
             self._forget()
             return
         job_types = sorted(self._job_types())

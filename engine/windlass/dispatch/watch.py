@@ -1,26 +1,25 @@
-"""Whether the topics that job types need can be published to; watched from upload on (contract 6.6)."""
+"""Whether the destinations that job types need can be published to; watched from upload on (contract 6.6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from windlass.dispatch.event import topic_of
-from windlass.dispatch.publisher import Publisher
+from windlass.dispatch.broker import Broker
 
 INTERVAL_S = 15.0
 
 
-class TopicWatch:
-    """Knows the job types of all definitions, as far as this node has heard, and which of their topics will not do."""
+class DestinationWatch:
+    """Knows the job types of all definitions this node has heard of, and which of their destinations are unusable."""
 
     def __init__(
         self,
-        publisher: Publisher,
+        broker: Broker,
         *,
         became_unusable: Callable[[str, str], None],
         became_usable: Callable[[str], None],
     ) -> None:
-        self._publisher = publisher
+        self._broker = broker
         self._became_unusable = became_unusable
         self._became_usable = became_usable
         self.job_types: set[str] = set()
@@ -34,15 +33,14 @@ class TopicWatch:
         self.job_types |= new
 
     async def look_again(self) -> None:
-        """Those that would not do."""
+        """The unusable ones."""
         await self._look(set(self.unusable))
 
     async def _look(self, job_types: set[str]) -> None:
-        topics = {topic_of(job_type): job_type for job_type in job_types}
-        found = await self._publisher.unusable(topics)
-        for topic, job_type in topics.items():
-            if topic in found:
-                self.blame(job_type, found[topic])
+        found = await self._broker.unusable(job_types)
+        for job_type in job_types:
+            if job_type in found:
+                self.blame(job_type, found[job_type])
             elif self.unusable.pop(job_type, None) is not None:
                 self._became_usable(job_type)
 

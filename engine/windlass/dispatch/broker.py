@@ -1,0 +1,109 @@
+"""The broker as a port: what the outbox mode and its relay ask for, in words that no broker owns.
+
+Each broker is a folder beside this module, and `brokers.py` chooses among them. A *destination* is where the messages
+of one job type go: a topic for Apache Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from windlass.store.outbox import JobEvent
+
+
+class Message(NamedTuple):
+    job_type: str
+    ordering_key: str
+    """Messages of one job type and key reach consumers in the order in which they were published."""
+    body: bytes
+    """As `Broker.encode` made it."""
+    dedup_id: str
+    epoch: int
+    """Of the leader that publishes it."""
+
+
+class Scope(Enum):
+    """How far a refusal reaches."""
+
+    MESSAGE = auto()
+    """This message is not accepted; others to the same destination may be."""
+    DESTINATION = auto()
+    """The destination is missing or closed to this principal."""
+    BROKER = auto()
+    """Nothing gets through just now."""
+
+
+class Refusal(NamedTuple):
+    scope: Scope
+    code: str
+    """The broker's own name of the error."""
+    text: str
+
+
+class Probe(NamedTuple):
+    """A measurement that only this broker has, repeated every `interval_s` seconds while the broker is not away."""
+
+    name: str
+    interval_s: float
+    look: Callable[[], Awaitable[None]]
+    """Reports by metrics of the broker's own. Raises Unavailable when the broker does not answer."""
+
+
+class Broker(Protocol):
+    """Blocking work runs in threads of its own, and no call takes longer than its own bound."""
+
+    @property
+    def batch_size(self) -> int:
+        """How many messages one batch of the relay holds at most."""
+        ...
+
+    def destination(self, job_type: str) -> str:
+        """The name by which operators know where messages of this type go."""
+        ...
+
+    def encode(self, event: JobEvent) -> bytes:
+        """A job as consumers receive it; stored in the outbox, published later as `Message.body`."""
+        ...
+
+    # -- boot
+
+    async def check(self) -> None:
+        """Connects, and logs each step once it has succeeded. Raises BootRefused naming the cause and the remedy."""
+        ...
+
+    async def check_destinations(self, job_types: Sequence[str]) -> None:
+        """Logs what it looks for and that all is there. Raises BootRefused naming what is missing, and the remedy."""
+        ...
+
+    def report_started(self) -> None:
+        """Called once, when the node's relay has been started."""
+        ...
+
+    # -- life
+
+    async def handshake(self) -> None:
+        """Connects and gets one answer. Raises BootRefused that names the cause."""
+        ...
+
+    async def unusable(self, job_types: Collection[str]) -> Mapping[str, str]:
+        """Job types whose destinations cannot be published to, with the reason. Creates none. Raises Unavailable."""
+        ...
+
+    async def publish(self, messages: Sequence[Message]) -> Sequence[Refusal | None]:
+        """One outcome a message: None once the broker has stored it as safely as it can."""
+        ...
+
+    def recall(self) -> None:
+        """Gives up what has not left this process yet."""
+        ...
+
+    def probes(self, leads: Callable[[], bool], job_types: Callable[[], Collection[str]]) -> Sequence[Probe]:
+        """For the node that runs the relay; on one that does not lead their series disappear.
+
+        `job_types`: those whose destinations are usable.
+        """
+        ...
+
+    async def close(self) -> None: ...
