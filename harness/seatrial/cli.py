@@ -124,9 +124,9 @@ def run(
 
     `seatrial run L5 --seed 7 --report out`  one drill, the same schedule each time
 
-    `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
+    `seatrial run --all --engine-command "./engine serve"`  another engine with the same API
 
-    `seatrial run L5 --transport both`  each call drawn from REST and gRPC
+    `seatrial run L5 --transport both`  REST or gRPC, at random for each call
 
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
 
@@ -163,7 +163,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: each drill, whether jobs are polled for or travel through Kafka, its promise, its judges.
+    """Lists the catalogue: each drill, whether jobs are polled or travel through Kafka, its promise, its checks.
 
     `seatrial list`
     """
@@ -213,7 +213,7 @@ def up(
         bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C ends it.")
     ] = False,
 ) -> None:
-    """Brings up a cluster to play with and prints its addresses.
+    """Starts a cluster to play with and prints its addresses.
 
     `seatrial up`  three replicas in the background, until `seatrial down`
 
@@ -243,7 +243,7 @@ def down(
         Path, typer.Option(metavar="DIR", help="The folder that was given to `up`.")
     ] = UP_FOLDER,
 ) -> None:
-    """Ends the cluster that `seatrial up` brought up; returns when it is gone.
+    """Ends the cluster that `seatrial up` started; returns when it is gone.
 
     `seatrial down`
     """
@@ -267,7 +267,7 @@ def kind_up(
         ),
     ] = None,
 ) -> None:
-    """Makes the cluster, two nodes; nothing happens when it is there.
+    """Creates the cluster with two nodes, unless it exists.
 
     `seatrial kind up`
     """
@@ -283,7 +283,7 @@ def kind_up(
 
 @kind.command("down")
 def kind_down() -> None:
-    """Deletes it; nothing happens when it is not there.
+    """Deletes it, if it exists.
 
     `seatrial kind down`
     """
@@ -297,7 +297,7 @@ def kind_down() -> None:
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """One line on stderr for what the caller can mend; 130 when interrupted."""
+    """One line on stderr for errors of the caller; 130 when interrupted."""
     import asyncio
 
     from seatrial.cluster import ClusterError
@@ -336,7 +336,7 @@ def _words(options: Options) -> Sequence[str]:
 
 
 def _command_with_seed(seed: int) -> str:
-    """What draws the same run again."""
+    """The command that repeats the same run."""
     words = ["seatrial", *sys.argv[1:]]
     return shlex.join(
         words if any(word.startswith("--seed") for word in words) else [*words, "--seed", str(seed)]

@@ -26,7 +26,7 @@ from seatrial.report.store import write_result
 from seatrial.scenario.context import ScenarioContext
 from seatrial.verdict import DrillResult, Outcome, worst
 
-#: begins the note of a drill that never had its cluster
+#: the start of the note of a drill whose cluster did not start
 NOT_UP = "the cluster did not come up"
 KAFKA_VALUES: Mapping[str, Any] = {"engine": {"dispatchMode": "kafka_outbox"}}
 #: polling: no broker; kafka: jobs travel through one; both: there is a broker, and the drill changes the engines' mode
@@ -44,8 +44,8 @@ def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:
 class Drill:
     """`promise` is one sentence: what users may rely on. Times in seconds.
 
-    `plan` draws everything random from the generator it is given (seeded from seed and id) and nothing from
-    elsewhere: what it returns is the schedule, whose hash says that two runs were the same.
+    `plan` takes everything random from the generator it is given (seeded from seed and id): it returns the schedule,
+    whose hash tells whether two runs were the same.
     """
 
     id: str
@@ -66,17 +66,16 @@ class Drill:
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
     on_kind: bool = False
-    """In the set that --backend kind runs."""
+    """Whether --backend kind runs it."""
     entrance: Entrance = "replicas"
-    """Where clients come in; by `service` where pods come and go."""
+    """The addresses that clients use; `service` where pods come and go."""
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
 
     def in_kafka_mode(self, *, redelivery_s: float = 5.0, **changes: Any) -> Drill:
-        """The same story told in kafka_outbox mode, as `<id>-kafka`: there are no leases to judge, but dispatches.
-
-        `changes` are fields; `parameters` and `values` are laid over this drill's. A job that nobody completes is
+        """The same story in kafka_outbox mode, as `<id>-kafka`: dispatches are judged instead of leases. `changes`
+        are fields; `parameters` and `values` are merged into this drill's. A job that nobody completes is
         dispatched again after `redelivery_s`.
         """
         kept = tuple(check for check in self.checks if check not in _OF_LEASES)

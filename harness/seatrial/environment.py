@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from seatrial.cluster.postgres import PostgresServer
 
 
-#: what only a broker of the run's own allows
+#: abilities of a broker that the run has started itself
 _OF_OUR_BROKER = frozenset({KafkaFaults, KafkaNetwork})
 
 
 class Misuse(Exception):
-    """What was asked for cannot be done: names the thing, the value and the remedy."""
+    """The request cannot be carried out: names the thing, the value and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,8 @@ class BrokerLogin:
 
 
 class Environment:
-    """`async with Environment(options) as environment`: clusters come from it, and the shared servers go with it.
-
-    `say` takes a line for whoever waits.
+    """`async with Environment(options) as environment`: it creates clusters, and ends the shared servers. `say` is
+    called with lines of progress.
     """
 
     def __init__(self, options: Options, *, say: Callable[[str], None] = lambda _line: None) -> None:
@@ -88,7 +87,7 @@ class Environment:
 
     @property
     def backend_class(self) -> type:
-        """The class of the clusters, whose methods tell what may be done to them."""
+        """The class of the clusters, whose methods are their abilities."""
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
 
@@ -102,7 +101,7 @@ class Environment:
         return LocalCluster
 
     def lacks(self, needs: Sequence[type]) -> list[str]:
-        """The names of the abilities that this backend has not."""
+        """The names of the abilities that this backend lacks."""
         return [
             need.__name__
             for need in needs
@@ -119,7 +118,7 @@ class Environment:
         broker: bool = False,
         entrance: Entrance = "replicas",
     ) -> Cluster:
-        """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
+        """Creates one that is not yet up; `values` override the run's values files. Raises ClusterError.
 
         With `broker`, or values that send jobs through one, it has the run's Kafka, emptied of what was there.
         """

@@ -50,7 +50,7 @@ def read_state(folder: Path) -> State | None:
 
 
 async def serve(environment: Environment, folder: Path, ready: Callable[[State], None]) -> None:
-    """Brings a cluster up, says so, and keeps it until this task is cancelled; nothing is left behind."""
+    """Starts a cluster, says so, and keeps it until this task is cancelled; nothing is left behind."""
     _refuse_second(folder)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     cluster = await environment.cluster(
@@ -130,7 +130,7 @@ def _refuse_second(folder: Path) -> None:
 
 
 def _runs(process: psutil.Process) -> bool:
-    """Not when it has ended and whoever inherited it has not asked how: in a container that may take long."""
+    """False for a zombie process: in a container it may take long until it is reaped."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

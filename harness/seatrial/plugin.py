@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(
         drills = select(names, core=asked == "core", everything=asked == "all")
     except Misuse as err:
         raise pytest.UsageError(f"{_DRILLS}: {err}") from err
-    _drill_session(config)  # refuses what the other options cannot mean
+    _drill_session(config)  # refuses options that cannot be combined
     collector = DrillCollector.from_parent(session, name="seatrial", nodeid="seatrial", drills=drills)
     report: pytest.CollectReport = session.ihook.pytest_make_collect_report(collector=collector)
     session.ihook.pytest_collectreport(report=report)
@@ -100,7 +100,7 @@ class DrillFailed(Exception):
 
 
 class DrillCollector(pytest.Collector):
-    """The chosen drills, beside the session's files."""
+    """The chosen drills, in addition to the session's files."""
 
     def __init__(self, *, drills: Sequence[Drill], **known: Any) -> None:
         super().__init__(**known)
@@ -124,7 +124,7 @@ class DrillItem(pytest.Item):
             raise DrillFailed(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Shows what the drill found; a traceback says something only about other errors."""
+        """Shows what the drill found; a traceback helps only for other errors."""
         if isinstance(excinfo.value, DrillFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)

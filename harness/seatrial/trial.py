@@ -47,7 +47,7 @@ def new_options(
     node_image: str | None = None,
     context: str | None = None,
 ) -> Options:
-    """What can be checked before anything starts, is: raises Misuse or RenderError."""
+    """Checks everything that can be checked before anything starts: raises Misuse or RenderError."""
     if backend not in BACKENDS:
         raise Misuse(f"backend {backend!r} does not exist; choose {' or '.join(BACKENDS)}")
     _check_kind(backend, engine_command, attach, node_image, context)
@@ -96,7 +96,7 @@ def _checked_brokers(brokers: str | None) -> str | None:
 
 
 def _broker_login() -> BrokerLogin | None:
-    """Credentials have no place in arguments, which every process on the machine may read."""
+    """Credentials must not be in arguments, which every process on the machine can read."""
     username, password = os.environ.get("SEATRIAL_KAFKA_USERNAME"), os.environ.get("SEATRIAL_KAFKA_PASSWORD")
     if not username and not password:
         return None
@@ -117,7 +117,7 @@ def _listed(text: str | None) -> tuple[str, ...]:
 
 
 def _check_addresses(urls: Sequence[str], addresses: Sequence[str], transport: str) -> None:
-    """An attached cluster's gRPC addresses are needed where gRPC is spoken, and nowhere else."""
+    """An attached cluster's gRPC addresses are needed with gRPC, and only then."""
     speaks_grpc = "grpc" in TRANSPORTS[transport]
     if addresses and not (urls and speaks_grpc):
         raise Misuse(
@@ -156,7 +156,7 @@ def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
 
 
 def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With what a run brings itself, so that only what the chart has against the operator's own is heard."""
+    """Renders with the values that a run sets itself, so that the chart can complain only about the operator's."""
     kafka = values.get("kafka") or {}
     if (values.get("engine") or {}).get("dispatchMode") == "kafka_outbox":
         credentials = {"saslUsername": "x", "saslPassword": "x"}
@@ -168,7 +168,7 @@ def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def carry_out(
     options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
 ) -> bool:
-    """Runs, reports, and tells whether every drill passed. Raises Misuse."""
+    """Runs the drills, writes the report, and returns whether every drill passed. Raises Misuse."""
     chosen = select(names, core=core, everything=everything, backend=options.backend)
     drills = _able(options, chosen, names)
     if keep and len(drills) != 1:
@@ -244,7 +244,7 @@ async def _run_all(
 
 
 async def _hold(cluster: Cluster, progress: Progress) -> None:
-    """Until Ctrl-C, which for once does not interrupt the run."""
+    """Waits for Ctrl-C, which in this case does not interrupt the run."""
     for replica in cluster.replicas():
         progress.note(
             f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"

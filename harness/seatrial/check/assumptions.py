@@ -101,10 +101,10 @@ def _why(call: Call) -> str:
 PAIRED = Assumption(_mispaired, essential=True)
 """Every answer belongs to exactly one call."""
 OBSERVED = Assumption(_not_observed, essential=True)
-"""The end state was read, to the end."""
+"""The final state was read completely."""
 STEPS_OBSERVED = Assumption(_no_step_rows, essential=True)
 """... with its step executions, and its jobs where the tables could be read."""
 BITTEN = Assumption(_not_bitten)
-"""Every fault was seen to bite, every heal to heal (parameter `faults_min`: how many there must be)."""
+"""Every fault had an effect and every heal succeeded (parameter `faults_min`: how many there must be)."""
 LOADED = Assumption(_not_loaded)
 """At least `ops_min` (1) starts and completes succeeded."""

@@ -97,7 +97,7 @@ def _windows(facts: Facts) -> list[tuple[float, float]]:
 
 
 def _overlaps(call: Call, window: tuple[float, float]) -> bool:
-    """A call that was under way while the fault could be felt."""
+    """A call that was in progress while the fault had an effect."""
     ended_s = call.end.t_s if call.end is not None else call.invoke.t_s
     return call.invoke.t_s <= window[1] and ended_s >= window[0]
 

@@ -1,4 +1,4 @@
-"""BC: a boot that cannot keep its promise is refused at once, and says why."""
+"""BC: a boot that has to fail does so at once, and says why."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GUARANTEE = (
 
 @assuming("BC", GUARANTEE, PAIRED)
 def boot_contract(history: History) -> Verdict:
-    """One observer row `boot` for each case; those that were to succeed have `serves` true."""
+    """One observer row `boot` for each case; those that should succeed have `serves` true."""
     facts = facts_of(history)
     findings = Findings(facts)
     rows = facts.rows("boot")

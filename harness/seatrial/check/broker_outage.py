@@ -1,4 +1,4 @@
-"""BO: what a broker that is away may do to the rest, and how soon its backlog is gone when it is back."""
+"""BO: what an unreachable broker may affect, and how soon the backlog drains when it is back."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ GUARANTEE = (
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """From the deepest look at the outbox after the heal to the first one at which it was all but empty."""
+    """From the longest outbox seen after the heal to the first sample in which it was almost empty."""
 
     rows: int
     took_s: float
     enqueued: int
-    """What came in meanwhile."""
+    """The rows that came in during that time."""
 
     @property
     def per_s(self) -> float:
@@ -116,7 +116,7 @@ def _arrival_per_s(facts: Facts, outages: Sequence[Fault]) -> float:
 
 
 def drain_of(facts: Facts, outage: Fault) -> Drain | None:
-    """None when the outbox was not seen all but empty (a twentieth of its depth) before the next outage or the end."""
+    """None if the outbox was not seen almost empty (a twentieth of its length) before the next outage or the end."""
     healed_s = outage.healed_s or outage.invoked_s
     looks = [(op.t_s, int(op.value["rows"])) for op in facts.rows("outbox_depth")]
     before = [rows for at_s, rows in looks if outage.invoked_s <= at_s <= healed_s]

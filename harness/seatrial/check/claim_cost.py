@@ -1,4 +1,4 @@
-"""CC: a claim costs the same whatever waits behind it."""
+"""CC: a claim costs the same however many jobs wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARANTEE = (
     "backlog."
 )
 SPREAD_MIN = 100.0
-"""The largest backlog against the smallest: a lesser spread shows nothing."""
+"""The largest backlog divided by the smallest: a smaller ratio proves nothing."""
 
 
 class Level(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""CB: engines keep to the connections that the operator has reckoned with, however many of them there are."""
+"""CB: engines do not use more connections than the operator has planned for, however many engines there are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GUARANTEE = (
 def connection_budget(history: History) -> Verdict:
     """One observer row `sessions` for each change of what the database counts. Parameters: `connections_max`, of all
     engines together; `connections_per_node_max`; `nodes_connected_min` (1) and `connections_of_a_node_min` (1): without
-    so many engines at one time, and one that held so many, the budget was not put to the test.
+    that many engines at one time, and one that held that many, the budget was not tested.
     """
     facts = facts_of(history)
     findings = Findings(facts)

@@ -1,4 +1,4 @@
-"""What the checks look up in a history, indexed once: calls by kind, the end state by id, faults, phases."""
+"""The facts of a history that checks look up, indexed once: calls by kind, the final state by id, faults, phases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 OPEN_JOB = frozenset({"UNLOCKED", "LOCKED"})
 DONE_PREFIX = "done:"
 CANCELLED_CODE = "cancelled"
-"""The caller took its call back (a client that is being closed)."""
+"""The caller cancelled its call (a client that is being closed)."""
 
 Value = TypeVar("Value")
 
@@ -57,7 +57,7 @@ def happened(call: Call) -> bool:
 def error_status(call: Call) -> int | None:
     """HTTP status of a call's error, 0 for a lost connection or a time-out; None when no client saw an error.
 
-    That is a call answered ok, one whose answer the run did not live to see, or one whose caller gave up itself.
+    That is a call answered ok, one that was not answered before the end of the run, or one that its caller cancelled.
     """
     if call.end is None or call.outcome == "ok":
         return None
@@ -78,7 +78,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def bit_s(self) -> float | None:
-        """Monotonic time at which it was seen to bite."""
+        """Monotonic time at which it was seen to have an effect."""
         return self.call.end.t_s if self.call.end is not None and self.call.outcome == "ok" else None
 
     def __str__(self) -> str:
@@ -106,7 +106,7 @@ class Facts:
 
     @cached_property
     def reused_call(self) -> Call | None:
-        """A call whose process used its number before, so that its answer cannot be told from the other's."""
+        """A call whose process has used its number before, so that the two answers cannot be told apart."""
         seen = set()
         for call in self.calls:
             key = (call.invoke.process, call.invoke.f, call.invoke.call)
@@ -205,7 +205,7 @@ class Facts:
 
     @cached_property
     def tenures(self) -> dict[str, Tenure]:
-        """Job id -> its acquisitions; jobs that no answered poll brought are absent."""
+        """Job id -> its leases; jobs that no answered poll returned are absent."""
         found: dict[str, list[Lease]] = defaultdict(list)
         for poll in self.calls_of("poll"):
             if poll.end is None or poll.outcome != "ok":
@@ -245,7 +245,7 @@ class Facts:
 
     @cached_property
     def commits(self) -> Sequence[Op]:
-        """Offsets that the broker took from workers."""
+        """Offsets that workers committed to the broker."""
         return [op for op in self.ops if op.f == "commit" and "failed" not in op.value]
 
     # -- faults and phases ---------------------------------------------------------------------

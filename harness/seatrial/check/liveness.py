@@ -19,8 +19,8 @@ GUARANTEE = (
 
 @assuming("LV", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
 def liveness(history: History) -> Verdict:
-    """Parameters: `parked_allowed` ([]): step types in which an instance may rest; `lease_sweep_interval_s` (15);
-    `reclaim_bound_s` (none): so long after its expiry a lapsed lease must be in other hands.
+    """Parameters: `parked_allowed` ([]): step types in which an instance may stay; `lease_sweep_interval_s` (15);
+    `reclaim_bound_s` (none): the time after a lease's expiry within which another worker must have the job.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -65,7 +65,7 @@ def database_clock_us(facts: Facts) -> int | None:
 
 
 def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | None:
-    """None when each running step rests in an allowed type and still has what will move it."""
+    """None when each running step is of an allowed type and can still be continued."""
     instance_id, status = str(row.value["id"]), row.value["status"]
     running = [step for step in facts.steps_of.get(instance_id, ()) if step.value["status"] == "RUNNING"]
     if not running:
@@ -92,7 +92,9 @@ def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | N
 
 
 def _judge_reclaims(facts: Facts, findings: Findings) -> float | None:
-    """The longest time from a lease's expiry to the next lease of that job; None when none lapsed or none is judged."""
+    """The longest time from a lease's expiry to the next lease of that job; None when none expired or none is
+    judged.
+    """
     if not facts.has("reclaim_bound_s"):
         return None
     bound_s = facts.number("reclaim_bound_s")

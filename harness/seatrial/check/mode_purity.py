@@ -35,7 +35,7 @@ def _node(op: Op) -> str:
 
 
 def _unseen(facts: Facts) -> str | None:
-    """Purity is shown only where it was looked for: the outbox, and every replica's metrics and log."""
+    """Purity is proved only for what was read: the outbox, and every replica's metrics and log."""
     if not _outbox_rows(facts):
         return f"the rows of {OUTBOX} were not counted"
     filled = {_node(op) for op in facts.rows("metrics") if op.value["series"]}
@@ -48,7 +48,7 @@ def _unseen(facts: Facts) -> str | None:
 
 @assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
 def mode_purity(history: History) -> Verdict:
-    """Parameter `outbox_left` (false): rows of another mode lie there; then their number must never change."""
+    """Parameter `outbox_left` (false): rows of another mode are there; then their number must never change."""
     facts = facts_of(history)
     findings = Findings(facts)
     outbox_rows = 0

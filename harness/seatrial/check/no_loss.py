@@ -119,7 +119,8 @@ def _judge_completes(facts: Facts, findings: Findings) -> dict[str, Any]:
 
 
 def _was_no_op(facts: Facts, call: Call, job_id: str, instance_id: str, final: Mapping[str, Any]) -> bool:
-    """A 204 without effect is right when the job was finished otherwise (contract 1.6): by another completion, by a
+    """A 204 without effect is correct if the job was finished in another way (contract 1.6): by another completion,
+    by a
     failure, by a cancel, or by the end of its instance.
     """
     if any(job_of_done_key(key) == job_id for key in final):

@@ -16,7 +16,7 @@ GUARANTEE = (
 
 @assuming("PW", GUARANTEE, PAIRED, BITTEN)
 def private_wire(history: History) -> Verdict:
-    """One observer row `wire` for each look at what went through the broker's proxy."""
+    """One observer row `wire` for each reading of what went through the broker's proxy."""
     facts = facts_of(history)
     findings = Findings(facts)
     total_bytes = streams = 0

@@ -1,4 +1,4 @@
-"""TP: timers that are due take effect, soon and not before (contract 5.6)."""
+"""TP: timers take effect when they are due: not before, and soon after (contract 5.6)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RT: how long clients got nothing done (the gap between two successes, as CloudNativePG measures it)."""
+"""RT: how long no call of the clients succeeded (the gap between two successes, as CloudNativePG measures it)."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _under_load(facts: Facts, fault: Fault, bound_s: float) -> bool:
 
 
 def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) -> dict[str, Any]:
-    """Seconds from the bite to the first later success of each kind of call that the fault made fail."""
+    """Seconds from the fault's effect to the first later success of each kind of call that the fault made fail."""
     bit_s = fault.bit_s if fault.bit_s is not None else fault.invoked_s
     ended_s = facts.load_window_s[1]
     recovered: dict[str, float | None] = {}

@@ -1,4 +1,4 @@
-"""RO: an upgrade, a rollback or a drain that is done whole or not at all, and never at the cost of readiness."""
+"""RO: an upgrade, a rollback or a drain happens completely or not at all, and never at the cost of readiness."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ DEPLOYED = "deployed"
 
 @assuming("RO", GUARANTEE, PAIRED, BITTEN)
 def rollout(history: History) -> Verdict:
-    """Parameters: `ready_min`: so many pods are ready all the time; `evictions_refused_min` (0): without so many
-    refused evictions no budget was put to the test. What should become of a release (`expects`) stands with each
-    operation.
+    """Parameters: `ready_min`: the number of pods that must be ready all the time; `evictions_refused_min` (0): with
+    fewer refused evictions no budget was tested. Each operation records what should become of the release
+    (`expects`).
     """
     facts = facts_of(history)
     findings = Findings(facts)

@@ -1,4 +1,4 @@
-"""SK: a password that is changed under load is written nowhere."""
+"""SK: a password that is changed under load does not appear anywhere."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ROTATION = "rotate_password"
 
 @assuming("SK", GUARANTEE, PAIRED, BITTEN)
 def secret_keeping(history: History) -> Verdict:
-    """One observer row `exposure` for each place that was searched. Parameter `places`: those that must have been, and
-    not have been empty, or nothing was shown.
+    """One observer row `exposure` for each place that was searched. Parameter `places`: those that must have been
+    searched and must not be empty, or nothing was proved.
     """
     facts = facts_of(history)
     findings = Findings(facts)

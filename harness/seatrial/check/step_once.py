@@ -161,7 +161,7 @@ def _replay(
     seen: dict[Any, Sequence[Imbalance]],
     findings: Findings,
 ) -> None:
-    """Most instances look alike, so each distinct tally is judged once."""
+    """Most instances have the same counts, so each distinct one is judged once."""
     instance_id = str(row.value["id"])
     known = [each for each in steps if _fits(plan, each)]
     for each in steps:

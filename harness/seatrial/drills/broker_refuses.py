@@ -1,7 +1,6 @@
-"""T4: five ways in which a secured broker and an engine do not come together (contract 6.6).
-
-Each boot must end with its own cause, and what it said to the broker must have been TLS to the last byte: no retry in
-plaintext, no password anywhere. Both SCRAM mechanisms then let the same engine in, and so does the name that is right.
+"""T4: five ways in which a secured broker refuses an engine (contract 6.6). Each boot must end with its own cause,
+and everything sent to the broker must be TLS to the last byte: no retry in plaintext, no password anywhere.
+Afterwards the same engine boots with both SCRAM mechanisms and with the right name.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ WORK = linear(1, name="guarded")
 STARTS = 8
 BOOT_BOUND_S = 18.0
 DRAIN_S = 30.0
-#: no certificate bears it
+#: no certificate contains it
 OTHER_NAME = "broker.example.org"
-#: The broker's certificate bears it, beside the address at which engines reach the broker.
+#: The broker's certificate contains it, in addition to the address at which engines reach the broker.
 OWN_NAME = "localhost"
 
 

@@ -1,7 +1,8 @@
 """T3: the first boot of all, on an empty database, with a broker that is not there.
 
 An engine that never asks the broker while no definition is stored boots and fails later (contract 11 row 15); here the
-boot must end with its cause (contract 6.6). Nobody listens at the address, or somebody listens and never says a word.
+boot must end with its cause (contract 6.6). Either nobody listens at the address, or somebody listens and never
+answers.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from seatrial.cluster.port import Ports
 from seatrial.drill import KAFKA_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 
-#: ten seconds are the promise; the others are a process's start and the migrations, on a busy machine
+#: ten seconds are promised; the rest is for the start of the process and the migrations on a busy machine
 BOOT_BOUND_S = 18.0
 
 

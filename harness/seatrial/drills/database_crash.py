@@ -1,7 +1,7 @@
-"""D1: PostgreSQL dies under load, every process of it, and comes back by its own recovery.
+"""D1: every process of PostgreSQL is killed under load, and it restarts with its own recovery.
 
 What was acknowledged had been committed with fsync on, so it is there afterwards; what was not acknowledged may or may
-not have happened. The engine must notice, say 503 meanwhile, and find its way back alone, within a bound.
+not have happened. The engine must notice, answer 503 until then, and recover by itself, within a bound.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
-        # 503: the database is away; 409: a lease ran out meanwhile; 0: a call outlived its caller's patience.
+        # 503: the database is down; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
         "error_statuses_allowed": [0, 409, 503],
         "errors_only_during_fault": True,
         "faults_min": 1,

@@ -1,8 +1,8 @@
 """F3: the session that holds the relay's lock is ended again and again (contract 6.4).
 
 A relay that works on other connections than its lock notices the loss at its next ping: until then two replicas
-publish, and a later batch can overtake an earlier one (contract 11 row 18). Here whoever leads next has a new epoch,
-and what the old one removes or publishes afterwards is looked for.
+publish, and a later batch can overtake an earlier one (contract 11 row 18). Here the next leader has a new epoch, and
+the checks look for anything that the old one removes or publishes afterwards.
 """
 
 from __future__ import annotations

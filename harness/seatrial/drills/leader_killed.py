@@ -1,7 +1,7 @@
 """F1: the replica that relays is killed under load; a standby relays within the bound (contract 6.4).
 
-The session of a killed process ends at once, so the standby need not wait for the expiry of anything. What the leader
-had published and not yet removed comes again under the same dedup id.
+The session of a killed process ends at once, so the standby need not wait for anything to expire. What the leader had
+published but not yet removed is published again with the same dedup id.
 """
 
 from __future__ import annotations

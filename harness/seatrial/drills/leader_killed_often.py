@@ -1,4 +1,4 @@
-"""F7: whoever leads the relay is killed, twenty times in a row, and what a takeover takes is measured.
+"""F7: the leader of the relay is killed twenty times in a row, and each takeover is timed.
 
 Each killed replica is started again while its successor leads, so two of three are up at most times.
 """

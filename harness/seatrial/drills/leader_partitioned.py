@@ -1,7 +1,8 @@
-"""F4: the network between the relay's leader and the database swallows everything; the node itself lives and publishes.
+"""F4: the network between the relay's leader and the database drops everything; the node itself is alive and
+publishes.
 
 Its session, with the lock, stays in the database until TCP gives up, which takes hours: only a term that ends by the
-database's clock lets a standby in, and only the leader's own clock stops it meanwhile.
+database's clock lets a standby take over, and only the leader's own clock stops the leader.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""F6: the replica that relays stands still for longer than its term and then goes on as if nothing had been.
+"""F6: the leader of the relay is paused for longer than its term and then continues as if nothing had happened.
 
-The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016) as a leader: it wakes in
-the middle of a batch, certain that it leads. What it had in its client's queue may still leave, under dedup ids that
+The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016) as a leader: it resumes
+in the middle of a batch and believes that it still leads. What it had in its client's queue may still leave, under
+dedup ids that
 its successor has sent as well; nothing else may.
 """
 
@@ -28,7 +29,7 @@ TAKEOVER_BOUND_S = 5.0
 
 
 async def scenario(context: ScenarioContext) -> None:
-    # Past its own term by any clock, so that it wakes up deposed.
+    # Past its own term by any clock, so that it has been replaced when it resumes.
     await leader_replaced(context, PauseReplica, TERM_S + STILL_S)
 
 

@@ -1,6 +1,5 @@
-"""F2: the replica that relays is stopped in good order, as every rollout does it; nothing is published twice.
-
-A leader that leaves finishes its batch and gives the lead back, so a standby takes it at its next look.
+"""F2: the leader of the relay is shut down gracefully, as in every rollout; nothing is published twice. A leader that
+shuts down finishes its batch and gives up the lead, so a standby takes it at its next check.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""L1: workers die with leases in hand; their jobs are in other hands within the lease and a sweep.
+"""L1: workers die while they hold leases; other workers have their jobs within one lease and one sweep.
 
 With the defaults a crashed worker's job is claimable again 30 to 45 s after its claim (contract 5.5). Here lease and
 sweep are short, and the time from expiry to the next lease is judged.
@@ -72,7 +72,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def kafka_scenario(context: ScenarioContext) -> None:
-    """All of them think long and always have work, so a death finds a message in hand."""
+    """All of them work long on each job and always have one, so a worker that dies holds a message."""
     await context.upload(LINEAR)
     slow = Handler(*VICTIM_THINKS_S)
     spec = LINEAR.worker(handlers=dict.fromkeys(LINEAR.handlers, slow), session_timeout_s=1.5)

@@ -1,6 +1,6 @@
-"""M3: while the mode rolls out, some replicas hand jobs to Kafka and others to pollers, with workers of both kinds.
-
-A job may reach a worker both ways: the first completion wins, a poller's lease is respected, and when the last replica
+"""M3: during a change of mode some replicas hand jobs to Kafka and others to pollers, with workers of both kinds. A
+job may reach workers in both ways: the first completion wins, a poller's lease is respected, and when the last
+replica
 has changed nothing is left behind.
 """
 
@@ -62,7 +62,7 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "redelivery_s": REDELIVERY_S,
-        # 410: the poller asks a replica that has changed; 0: one that is changing; 409: the other way was faster.
+        # 410: the poller called a replica that has changed; 0: one that is changing; 409: the other way was faster.
         "error_statuses_allowed": [0, 409, 410],
         "ops_min": STARTS,
         "circumstances_min": {"rows_enqueued": STARTS // 3},

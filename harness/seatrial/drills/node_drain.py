@@ -1,11 +1,9 @@
 """U5: both nodes drained in turn, as for new kernels, with a disruption budget.
 
-A budget of `minAvailable: 1` at one replica blocks every drain (helm/charts#7127), so the chart's says how many may be
-away. First one node is drained, so that all pods stand on the other; when that one is, only the budget keeps some of
-them ready.
-
-U5-bare: the same without a budget. The second drain takes every pod at once, and callers find nobody until the heirs
-have started. How long that is gets measured; what was acknowledged is there all the same.
+A budget of `minAvailable: 1` at one replica blocks every drain (helm/charts#7127), so the chart's budget says how
+many may be unavailable. First one node is drained, so that all pods are on the other; when that one is drained, only
+the budget keeps some of them ready. U5-bare: the same without a budget. The second drain evicts all pods at once, and
+callers reach nobody until new pods have started. That time is measured; what was acknowledged must not be lost.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from seatrial.scenario.rollout import (
 REPLICAS = 3
 STARTS_MIN = 150
 NODES = 2
-#: for the heirs' containers to start and to be found ready; most of it is for a busy machine
+#: for the new containers to start and become ready; most of it is for a busy machine
 NOBODY_THERE_BOUND_S = 30.0
 
 

@@ -1,4 +1,4 @@
-"""Everything once, with nothing broken: what must pass before any fault is worth injecting."""
+"""Every workload once, without a fault: this must pass before injecting faults makes sense."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""T5: a definition is uploaded and started before its topic exists; everybody else's jobs go on (contract 6.6).
-
-Where the first error stands for a whole batch, one missing topic stops all dispatch and what had gone through is sent
-again and again (contract 11 row 13). Here the rows of the missing topic wait alone.
+"""T5: a definition is uploaded and started before its topic exists; all other jobs continue (contract 6.6). Where the
+first error fails a whole batch, one missing topic stops all dispatch, and what was already sent is sent again and
+again (contract 11 row 13). Here only the rows of the missing topic wait.
 """
 
 from __future__ import annotations

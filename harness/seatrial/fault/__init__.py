@@ -1,4 +1,5 @@
-"""A fault is injected, seen to bite, held, and healed: six phases (CockroachDB's failure modes), recorded.
+"""A fault is injected, confirmed to have an effect, held and healed: six phases (CockroachDB's failure modes),
+recorded.
 
 A fault that did not bite proves nothing: `run_fault` raises FaultDidNotBite and the drill is invalid. Healing
 happens whatever else happens, a cancelled run included.
@@ -29,11 +30,11 @@ class FaultError(Exception):
 
 
 class FaultDidNotBite(FaultError):
-    """It was injected and nothing showed it."""
+    """It was injected but had no visible effect."""
 
 
 class NotHealed(FaultError):
-    """What was broken is mended, but a replica did not become ready again."""
+    """The fault is removed, but a replica did not become ready again."""
 
 
 class Fault(Protocol):
@@ -47,13 +48,13 @@ class Fault(Protocol):
     def parameters(self) -> Mapping[str, Any]: ...
 
     async def setup(self, cluster: Cluster) -> None:
-        """Refuses, with FaultError, a cluster without the ability; changes nothing else that heals by itself."""
+        """Raises FaultError for a cluster without the ability."""
         ...
 
     async def inject(self, cluster: Cluster) -> None: ...
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        """What showed it, or FaultDidNotBite."""
+        """The evidence of its effect, or FaultDidNotBite."""
         ...
 
     async def heal(self, cluster: Cluster) -> None:
@@ -65,12 +66,12 @@ class Fault(Protocol):
         ...
 
     async def cleanup(self, cluster: Cluster) -> None:
-        """Gives back what `setup` made."""
+        """Removes what `setup` created."""
         ...
 
 
 class Bare:
-    """A fault whose setup makes nothing that would have to be given back."""
+    """A fault whose setup creates nothing that must be removed."""
 
     async def cleanup(self, cluster: Cluster) -> None:
         """Nothing to do."""
@@ -79,7 +80,7 @@ class Bare:
 async def run_fault(
     fault: Fault, cluster: Cluster, recorder: Recorder, hold_s: float = 0.0, *, process: str = "fault-0"
 ) -> Evidence:
-    """Injects it, holds it for `hold_s` after it bit, heals it; returns the evidence."""
+    """Injects it, holds it for `hold_s` after it has had an effect, heals it; returns the evidence."""
     async with inflicted(fault, cluster, recorder, process=process) as evidence:
         await asyncio.sleep(hold_s)
     return evidence
@@ -143,7 +144,7 @@ def _error(code: str, err: BaseException) -> Mapping[str, Any]:
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits it whole; a cancellation meanwhile is raised afterwards."""
+    """Awaits it to its end; a cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

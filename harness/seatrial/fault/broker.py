@@ -1,4 +1,4 @@
-"""What happens to the Kafka broker: it crashes, or the network between it and the engines is cut."""
+"""Faults of the Kafka broker: it crashes, or the network between it and the engines is cut."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ class CrashBroker(Bare):
 
 @dataclass(frozen=True)
 class CutBroker(Bare):
-    """Between all engines and the broker; bites when it has swallowed bytes, or with `refuse` closed connections."""
+    """Between all engines and the broker; has an effect when it has dropped bytes, or with `refuse` closed
+    connections.
+    """
 
     name: ClassVar[str] = "cut_broker"
     mode: CutMode

@@ -1,4 +1,4 @@
-"""Whether a replica answers, asked from outside as a client would."""
+"""Whether a replica answers, checked from outside like a client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import aiohttp
 from seatrial.cluster import Cluster, ClusterError, Kill, Replica
 from seatrial.fault import NotHealed, lacking
 
-#: the one health path that every engine of this wire has; it never asks the database
+#: the one health path that every engine with this API has; it never queries the database
 _HEALTH_PATH = "/healthz"
 _LOOK_INTERVAL_S = 0.05
 

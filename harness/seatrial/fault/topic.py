@@ -1,4 +1,4 @@
-"""A definition whose topic nobody has made yet: its jobs cannot be published until somebody does."""
+"""A definition whose topic does not exist yet: its jobs cannot be published until it does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 @dataclass(frozen=True)
 class MissingTopic(Bare):
-    """Bites when a replica counts an error of publishing; healed by making the topics."""
+    """It has an effect when a replica counts an error of publishing; healed by creating the topics."""
 
     name: ClassVar[str] = "missing_topic"
     topics: tuple[str, ...]
@@ -35,7 +35,7 @@ class MissingTopic(Bare):
         self._has_broker(cluster)
 
     async def inject(self, cluster: Cluster) -> None:
-        """The work that needs the topics is the scenario's to begin."""
+        """The scenario starts the work that needs the topics."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         give_up_at_s = time.monotonic() + self.bite_within_s

@@ -1,6 +1,5 @@
-"""What the system looks like when the dust has settled, written into the history for the checks to read.
-
-From the database where the backend has one (the tables of contract 9.1), else over REST; then each node's
+"""The state of the system after the drill, written into the history for the checks. Read from the database if the
+backend has one (the tables of contract 9.1), else over REST; then each node's
 metrics, and the log lines that match the drill's patterns.
 """
 
@@ -167,7 +166,9 @@ def _step_row(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def observe_records(broker: Broker, recorder: Recorder) -> None:
-    """Every record that ever reached the topics of this run; one that is no event has a `cause` instead of ids."""
+    """Every record that ever reached the topics of this run; one that is not an event has a `cause` instead of
+    ids.
+    """
     for record in await broker.records():
         event = JobDispatchEvent()
         place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
@@ -184,7 +185,7 @@ async def observe_records(broker: Broker, recorder: Recorder) -> None:
 
 
 async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:
-    """A node that does not answer leaves no row: whether that is a fault is for the checks to say."""
+    """A node that does not answer leaves no row: the checks decide whether that is wrong."""
     timeout = aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)
     async with aiohttp.ClientSession(timeout=timeout) as session:
         for replica in replicas:
@@ -211,7 +212,7 @@ def parse_metrics(text: str) -> dict[str, float]:
 
 
 def scan_log(cluster: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
-    """Records the first lines that match each pattern; an empty list is a statement too."""
+    """Records the first lines that match each pattern, also if there are none."""
     for pattern in patterns:
         expression = re.compile(pattern)
         with cluster.log_path(node).open(errors="replace") as lines:

@@ -1,4 +1,4 @@
-"""report.html: one file that opens anywhere, asks the network for nothing and shows the verdicts first."""
+"""report.html: one file that opens anywhere, needs no network and shows the verdicts first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seatrial.report.witness import Events
 from seatrial.verdict import DrillResult, Outcome
 
 REPORT_FILE = "report.html"
-# Nothing may be loaded and nothing sent, whatever a hostile history manages to put on the page.
+# Nothing may be loaded or sent, whatever a hostile history manages to put on the page.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -71,7 +71,7 @@ def _study(result: DrillResult, folder: Path) -> Study:
 
 
 def _without_events(study: Study) -> Study:
-    """Lets the history go: many long ones do not fit in memory together."""
+    """Releases the history: many long ones do not fit in memory together."""
     return replace(study, events=None)
 
 

@@ -15,8 +15,8 @@ _ACCEPTED: Mapping[str, State] = {"complete": "completed", "fail_job": "failed"}
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """`completed` and `failed` were reported by the worker in time and accepted; `refused` means the engine
-    said no; `expired` that nobody came back in time; `open` that the run ended or the answer was lost.
+    """`completed` and `failed` were reported by the worker in time and accepted; `refused` means that the engine
+    refused the answer; `expired` that nobody answered in time; `open` that the run ended or the answer was lost.
     """
 
     worker: str

@@ -128,7 +128,7 @@ class ScenarioContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stops everything: a worker that died of a bug, or a spawned task that failed, is raised here."""
+        """Stops everything; raises the error of a worker that crashed or of a spawned task that failed."""
         try:
             for task in self._spawned:
                 task.cancel()
@@ -190,7 +190,7 @@ class ScenarioContext:
         await asyncio.sleep(max(0.0, self._zero_s + at_s - time.monotonic()))
 
     async def fault(self, fault: Fault, hold_s: float = 0.0) -> Evidence:
-        """Injects, waits until it bit, holds, heals, waits until healed; raises FaultError if it did not."""
+        """Injects, waits for the effect, holds, heals, waits until healed; raises FaultError if it had none."""
         async with self.inflicted(fault) as evidence:
             await asyncio.sleep(hold_s)
         return evidence
@@ -208,11 +208,11 @@ class ScenarioContext:
         return self._broker
 
     async def leaders(self) -> Sequence[str]:
-        """The replicas that say just now to lead the relay."""
+        """The replicas that claim at this moment to lead the relay."""
         return await self._sampler.leaders()
 
     async def leader(self, within_s: float = 20.0) -> str:
-        """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
+        """The one replica that claims to lead the relay; raises NotReached if it is not exactly one in time."""
         found: list[str] = []
 
         async def is_one() -> bool:
@@ -223,7 +223,7 @@ class ScenarioContext:
         return found[0]
 
     async def workers_joined(self, within_s: float = 60.0) -> None:
-        """Every live worker that consumes has its share of the partitions of each of its topics; nobody waits else."""
+        """Returns when every live consuming worker has been assigned its partitions of each of its topics."""
         if self._broker is None:
             return
         broker = self._broker
@@ -269,7 +269,9 @@ class ScenarioContext:
         self.recorder.info("observer", "boot", row)
 
     def look_at_wire(self, case: str, *needles: str) -> None:
-        """Records what the broker's secured door has carried since the last look, and whether a log holds a secret."""
+        """Records the bytes of the broker's secured listener since the last call, and whether a log contains a
+        secret.
+        """
         if not isinstance(self.cluster, KafkaFaults):
             raise ClusterError(
                 f"{type(self.cluster).__name__} keeps no bytes; add KafkaFaults to the drill's needs"
@@ -343,7 +345,7 @@ class ScenarioContext:
         return self.spawn(Actor(self.client(), self.run_key).run())
 
     async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
-        """Asks one replica as `probe-<replica>`: errors here are no client's, whatever they are."""
+        """Calls one replica as `probe-<replica>`: its errors do not count as errors of clients."""
         if replica not in self._probes:
             self._probes[replica] = self._client(f"probe-{replica}", send_token=True, timeout_s=timeout_s)
         return await self._probes[replica].probe(replica, path, timeout_s=timeout_s)
@@ -359,7 +361,7 @@ class ScenarioContext:
         return self.spawn(look())
 
     async def look_for_secrets(self) -> None:
-        """Records, for SK to judge, whether a password was written down anywhere."""
+        """Records, for SK to judge, whether a password appears anywhere."""
         if not isinstance(self.cluster, Credentials):
             raise ClusterError(
                 f"{type(self.cluster).__name__} cannot be searched; add Credentials to the drill's needs"
