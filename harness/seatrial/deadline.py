@@ -78,7 +78,7 @@ class Attempts(AsyncIterator[None], Iterator[None]):
 
 
 async def until(
-    probe: Callable[[], T | Awaitable[T]],
+    probe: Callable[[], T | Awaitable[T | None] | None],
     *,
     within_s: float,
     every_s: float,
@@ -110,7 +110,7 @@ async def until_passes(
 
 
 def until_blocking(
-    probe: Callable[[], T], *, within_s: float, every_s: float, otherwise: Callable[[], Exception]
+    probe: Callable[[], T | None], *, within_s: float, every_s: float, otherwise: Callable[[], Exception]
 ) -> T:
     """As `until`, in a thread that may wait."""
     for _ in Deadline(within_s).attempts(every_s):

@@ -84,6 +84,8 @@ OpType = Literal["invoke", "ok", "fail", "info"]
 TransportName = Literal["rest", "grpc"]
 
 HISTORY_FILE = "history.jsonl"
+OBSERVER = "observer"
+"""The process of statements about the system that are no answer to a call: the rows of its final state, and samples."""
 
 
 class Op(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -239,4 +241,4 @@ class History:
 
     def rows(self, f: str) -> Iterator[Op]:
         """The observer's final rows of one kind (`instance`, `job`, `step`, ...)."""
-        return (op for op in self.ops if op.process == "observer" and op.f == f)
+        return (op for op in self.ops if op.process == OBSERVER and op.f == f)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import psutil
 
 from seatrial.cluster import Replica
 from seatrial.cluster.local import LocalCluster
-from seatrial.cluster.process import tail
+from seatrial.cluster.process import runs, tail
+from seatrial.deadline import Deadline, until_blocking
 from seatrial.environment import Environment, Misuse
 
 STATE_FILE = "state.json"
@@ -100,24 +100,23 @@ def end(folder: Path) -> None:
     if process is None:
         raise Misuse(f"no cluster is up in {folder}; `seatrial up --folder {folder}` starts one")
     process.send_signal(signal.SIGTERM)
-    give_up_at_s = time.monotonic() + DOWN_WITHIN_S
-    while _runs(process):
-        if time.monotonic() > give_up_at_s:
-            raise Misuse(
-                f"process {process.pid} has not ended in {DOWN_WITHIN_S:g} s; see {folder / LOG_FILE}"
-            )
-        time.sleep(_LOOK_INTERVAL_S)
+    until_blocking(
+        lambda: not runs(process),
+        within_s=DOWN_WITHIN_S,
+        every_s=_LOOK_INTERVAL_S,
+        otherwise=lambda: Misuse(
+            f"process {process.pid} has not ended in {DOWN_WITHIN_S:g} s; see {folder / LOG_FILE}"
+        ),
+    )
 
 
 def _await_state(process: subprocess.Popen[bytes], folder: Path, log_path: Path) -> State:
-    give_up_at_s = time.monotonic() + UP_WITHIN_S
-    while time.monotonic() < give_up_at_s:
+    for _ in Deadline(UP_WITHIN_S).attempts(_LOOK_INTERVAL_S):
         state = read_state(folder)
         if state is not None:
             return state
         if process.poll() is not None:
             raise Misuse(tail(log_path, 1).removeprefix("seatrial: "))
-        time.sleep(_LOOK_INTERVAL_S)
     raise Misuse(f"no cluster after {UP_WITHIN_S:g} s; see {log_path}")
 
 
@@ -127,14 +126,6 @@ def _refuse_second(folder: Path) -> None:
         raise Misuse(
             f"a cluster is up in {folder} (process {state.pid}); `seatrial down --folder {folder}` ends it"
         )
-
-
-def _runs(process: psutil.Process) -> bool:
-    """False for a zombie process: in a container it may take long until it is reaped."""
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def _process(state: State) -> psutil.Process | None:

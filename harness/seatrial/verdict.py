@@ -12,6 +12,8 @@ from seatrial.history import History
 
 
 class Outcome(StrEnum):
+    """From best to worst."""
+
     PASS = "pass"  # noqa: S105
     VACUOUS = "vacuous"
     """The situation that the drill is about never came up, so nothing was proved."""
@@ -23,18 +25,12 @@ class Outcome(StrEnum):
     """The guarantee was broken; the witnesses name the ids."""
 
 
-_RANK = {
-    Outcome.PASS: 0,
-    Outcome.VACUOUS: 1,
-    Outcome.INVALID: 2,
-    Outcome.UNKNOWN: 3,
-    Outcome.FAIL: 4,
-}
+_FROM_BEST_TO_WORST = tuple(Outcome)
 
 
 def worst(outcomes: Iterable[Outcome]) -> Outcome:
     """PASS for none."""
-    return max(outcomes, key=_RANK.__getitem__, default=Outcome.PASS)
+    return max(outcomes, key=_FROM_BEST_TO_WORST.index, default=Outcome.PASS)
 
 
 class Witness(msgspec.Struct, frozen=True):
@@ -47,7 +43,7 @@ class Witness(msgspec.Struct, frozen=True):
 
 class Verdict(msgspec.Struct, frozen=True):
     check: str
-    """The check's id: NL, NP, LX, FN, S1x, DB, RT, LV, AV, BC, MP, OC, PO, LD, BO, PW, TP, PT, CC."""
+    """Its id in `seatrial.check.CHECKS`."""
     guarantee: str
     """The promise, in one sentence; a failure is this sentence broken."""
     outcome: Outcome

@@ -13,9 +13,9 @@ from pathlib import Path
 
 from engine_client import EngineClient
 from engine_on_trial import log_lines
-from patience import WITHIN_S, eventually
 from workflow import Json
 
+from patience import WITHIN_S, eventually
 from seatrial.cluster.port import Ports
 
 WINDLASS = Path(sys.executable).with_name("windlass")

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial, StartEngine
-from patience import eventually
 from workflow import END, Json, decision, fork, join, service, timer, user_task, wait
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,9 +14,9 @@ import pytest
 import pytest_asyncio
 from engine_on_trial import rows
 from engine_process import EngineProcess, RunWindlass
-from patience import eventually
 from workflow import END, service
 
+from patience import eventually
 from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
-from patience import eventually
 from workflow import END, Json, Workflow, decision, service
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,8 +8,9 @@ import pytest
 from engine_client import EngineClient
 from engine_on_trial import REPLICA, StartEngine
 from engine_process import RunWindlass
-from patience import eventually
 from workflow import END, service
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

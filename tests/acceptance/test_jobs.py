@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
-from patience import eventually
 from workflow import END, Json, Workflow, decision, service, timer
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -12,11 +12,11 @@ from urllib.parse import urlsplit
 import pytest
 from engine_on_trial import rows
 from engine_process import EngineProcess, RunWindlass
-from patience import eventually
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
 from kafka_broker import variables as broker_variables
+from patience import eventually
 from seatrial.cluster.kafka import ENGINE_USER
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer

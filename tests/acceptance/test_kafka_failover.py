@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import pytest
 from engine_client import EngineClient
 from engine_process import EngineProcess, RunWindlass
-from patience import eventually
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
 from kafka_broker import variables as broker_variables
+from patience import eventually
 
 pytestmark = [
     pytest.mark.slow,

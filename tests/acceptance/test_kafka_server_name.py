@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from engine_process import EngineProcess, RunWindlass
-from patience import eventually
 from test_kafka_boot import boot_lines, creating_topics, refused, secured, store_definition
 from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
+from patience import eventually
 from seatrial.cluster.kafka import ENGINE_USER
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 

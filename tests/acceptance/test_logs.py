@@ -8,8 +8,9 @@ import secrets
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import REPLICA, EngineOnTrial, StartEngine, log_lines
-from patience import eventually
 from workflow import END, Json, service, timer, user_task, wait
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

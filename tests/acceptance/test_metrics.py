@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from engine_client import EngineClient
 from engine_on_trial import EngineOnTrial
-from patience import eventually
 from prometheus_client.parser import text_string_to_metric_families
 from workflow import END, decision, fork, join, service, transformation, user_task, wait
 
+from patience import eventually
 from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.xdist_group("metrics")]

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 from engine_on_trial import rows
 from engine_process import RunWindlass
-from patience import eventually
 from workflow import END, service, wait
 
+from patience import eventually
 from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -21,6 +21,7 @@ from rig import SHAPE, Bench, Engine, cpu_s, running, told_by_driver
 
 from seatrial.cluster.kafka import TOPIC_PREFIX, KafkaServer
 from seatrial.cluster.kafka_client import KafkaAdmin
+from seatrial.deadline import Deadline
 
 DATABASE = "bench_outbox"
 #: of jobs per second in polling mode on the same work (issue 5)
@@ -151,11 +152,10 @@ def _told(driver: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 async def _until(connection: asyncpg.Connection[asyncpg.Record], question: str, within_s: float) -> None:
-    deadline_s = time.monotonic() + within_s
-    while not await connection.fetchval(question):
-        if time.monotonic() > deadline_s:
-            sys.exit(f"bench: not so within {within_s:.0f} s: {question}")
-        await asyncio.sleep(LOOK_S)
+    async for _ in Deadline(within_s).attempts(LOOK_S):
+        if await connection.fetchval(question):
+            return
+    sys.exit(f"bench: not so within {within_s:.0f} s: {question}")
 
 
 #: who spends CPU seconds: the driver's names for them, and ours

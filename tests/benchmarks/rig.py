@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import psutil
 
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.deadline import Deadline
 from seatrial.render import default_chart, render_chart
 
 HERE = Path(__file__).parent
@@ -181,15 +181,10 @@ async def running(
 
 
 async def until_ready(url: str) -> None:
-    deadline = time.monotonic() + 30
     async with aiohttp.ClientSession() as session:
-        while True:
-            try:
+        async for _ in Deadline(30).attempts(0.05):
+            with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{url}/ready") as answer:
                     if answer.status == 200:
                         return
-            except aiohttp.ClientError:
-                pass
-            if time.monotonic() > deadline:
-                sys.exit(f"bench: the engine at {url} was not ready in 30 s")
-            await asyncio.sleep(0.05)
+    sys.exit(f"bench: the engine at {url} was not ready in 30 s")

@@ -21,7 +21,6 @@ from subject import Subject
 FRAMES_WITHIN_S = 0.05
 #: Expressions are spread over so many definitions: each upload is compared with all versions of its own.
 EXPRESSION_DEFINITIONS = 64
-PAUSE_AFTER_LOSS_S = 0.02
 
 
 class Attempts:

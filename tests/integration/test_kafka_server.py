@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from patience import eventually
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.kafka import ExternalKafka, KafkaServer
 from seatrial.cluster.wire import read_wire
@@ -229,13 +229,6 @@ def ops(folder: Path, f: str) -> list[Op]:
     return [op for line in lines if (op := msgspec.json.decode(line, type=Op)).f == f]
 
 
-async def until(is_so: Callable[[], object]) -> None:
-    give_up_at_s = time.monotonic() + WITHIN_S
-    while not is_so():
-        assert time.monotonic() < give_up_at_s, "not in time"
-        await asyncio.sleep(0.05)
-
-
 def spec(**changes: Any) -> WorkerSpec:
     return WorkerSpec(**{"handlers": {"pay": Handler()}, "session_timeout_s": 1.5, **changes})
 
@@ -245,7 +238,7 @@ async def test_a_worker_drops_repeats_completes_and_commits(
 ) -> None:
     await publish(broker, "D1", "D2", "D1", ":J9", ":J9")
     pool.start(spec())
-    await until(lambda: len(ops(tmp_path, "commit")) == 5)
+    await eventually(lambda: len(ops(tmp_path, "commit")) == 5, WITHIN_S)
     # Without a dedup id nothing is dropped.
     assert answers.completed == ["J1", "J2", "J9", "J9"]
     assert [op.value["repeated"] for op in ops(tmp_path, "deliver")] == [False, False, True, False, False]
@@ -253,7 +246,7 @@ async def test_a_worker_drops_repeats_completes_and_commits(
     assert await pool.stop(0) == 0
     await publish(broker, "D3")
     pool.restart(0)
-    await until(lambda: answers.completed[-1] == "J3")
+    await eventually(lambda: answers.completed[-1] == "J3", WITHIN_S)
     assert len(ops(tmp_path, "deliver")) == 6
 
 
@@ -263,7 +256,7 @@ async def test_a_completion_that_nobody_takes_is_committed_all_the_same(
     answers.status = 503
     await publish(broker, "D1", "D2")
     pool.start(spec())
-    await until(lambda: len(ops(tmp_path, "commit")) == 2)
+    await eventually(lambda: len(ops(tmp_path, "commit")) == 2, WITHIN_S)
     assert len(ops(tmp_path, "fail_job")) == 0
     assert [op.type for op in ops(tmp_path, "complete")] == ["invoke", "info"] * 2
 
@@ -274,7 +267,7 @@ async def test_other_runners_send_a_fail_after_it(
     answers.status = 503
     await publish(broker, "D1")
     pool.start(spec(fails_after_lost_complete=True))
-    await until(lambda: len(ops(tmp_path, "commit")) == 1)
+    await eventually(lambda: len(ops(tmp_path, "commit")) == 1, WITHIN_S)
     assert [op.type for op in ops(tmp_path, "fail_job")] == ["invoke", "info"]
 
 
@@ -283,10 +276,10 @@ async def test_who_never_commits_leaves_all_to_the_next(
 ) -> None:
     await publish(broker, "D1", "D2")
     pool.start(spec(commits="never"))
-    await until(lambda: answers.completed == ["J1", "J2"])
+    await eventually(lambda: answers.completed == ["J1", "J2"], WITHIN_S)
     await pool.kill(0)
     pool.start(spec())
-    await until(lambda: answers.completed == ["J1", "J2", "J1", "J2"])
+    await eventually(lambda: answers.completed == ["J1", "J2", "J1", "J2"], WITHIN_S)
     assert [op.process for op in ops(tmp_path, "commit")] == ["worker-1", "worker-1"]
 
 
@@ -295,10 +288,10 @@ async def test_who_commits_early_takes_what_it_had_in_hand_along(
 ) -> None:
     await publish(broker, "D1", "D2")
     pool.start(spec(commits="early", handlers={"pay": Handler(hold=True)}))
-    await until(lambda: ops(tmp_path, "execute"))
+    await eventually(lambda: ops(tmp_path, "execute"), WITHIN_S)
     await pool.kill(0)
     pool.start(spec())
-    await until(lambda: answers.completed == ["J2"])
+    await eventually(lambda: answers.completed == ["J2"], WITHIN_S)
 
 
 async def test_a_poison_message_is_named_and_left_behind(
@@ -306,7 +299,7 @@ async def test_a_poison_message_is_named_and_left_behind(
 ) -> None:
     await asyncio.to_thread(produced, broker.engine_values(secured=False), 1, b"\xff\xff\xff")
     pool.start(spec())
-    await until(lambda: len(ops(tmp_path, "commit")) == 1)
+    await eventually(lambda: len(ops(tmp_path, "commit")) == 1, WITHIN_S)
     (poison,) = ops(tmp_path, "undecodable")
     assert "DecodeError" in poison.value["cause"]
     assert answers.completed == []

@@ -5,8 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString, cast
@@ -18,11 +17,12 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from patience import eventually
 from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Database, Kill, Logs, Partition, Pause
 from seatrial.cluster.broker import CutMode
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.fault import Fault, FaultDidNotBite, NotHealed, run_fault
+from seatrial.fault import Fault, FaultDidNotBite, NotHealed, inflicted
 from seatrial.fault.database import CrashDatabase, TerminateSessions
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
@@ -64,13 +64,6 @@ async def get(url: str) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def eventually(reached: Callable[[], Awaitable[bool]]) -> None:
-    give_up_at_s = time.monotonic() + WITHIN_S
-    while not await reached():
-        assert time.monotonic() < give_up_at_s
-        await asyncio.sleep(0.02)
-
-
 async def one(dsn: str, query: LiteralString, *values: object) -> Any:
     async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
         row = await (await connection.execute(query, values)).fetchone()
@@ -87,7 +80,7 @@ async def goes_on_beating(cluster: LocalCluster, replica: str) -> None:
     async def more() -> bool:
         return await beats(cluster, replica) > before + 1
 
-    await eventually(more)
+    await eventually(more, WITHIN_S)
 
 
 def rest_url(cluster: Cluster, name: str) -> str:
@@ -209,7 +202,10 @@ async def test_a_replica_that_is_never_ready_is_shown_with_what_its_probe_heard(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no-such-engine --fast", r"engine command 'no-such-engine' is not a program in .*; give its full path"),
+        (
+            "no-such-engine --fast",
+            r"engine command 'no-such-engine' is not a program in .*; give its full path",
+        ),
         ("windlass 'serve", r"""engine command "windlass 'serve": No closing quotation"""),
     ],
 )
@@ -245,7 +241,8 @@ async def test_an_unknown_replica_and_no_replica_are_refused(cluster: LocalClust
 async def break_it(cluster: LocalCluster, fault: Fault, folder: Path) -> tuple[dict[str, Any], list[Op]]:
     recorder = Recorder(folder)
     try:
-        evidence = await run_fault(fault, cluster, recorder, 0.05)
+        async with inflicted(fault, cluster, recorder) as evidence:
+            await asyncio.sleep(0.05)
     finally:
         recorder.close()
     lines = (folder / HISTORY_FILE).read_bytes().splitlines()
@@ -356,7 +353,7 @@ async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(
     cluster: LocalCluster, tmp_path: Path
 ) -> None:
     await cluster.pause("replica-0")
-    await eventually(partial(is_at_rest, cluster))
+    await eventually(partial(is_at_rest, cluster), WITHIN_S)
     fault = CutNetwork("replica-0", "blackhole", bite_within_s=0.2)
     try:
         with pytest.raises(FaultDidNotBite, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
@@ -434,7 +431,7 @@ async def until_restarted(cluster: LocalCluster, times: int) -> None:
     async def restarted() -> bool:
         return cluster.restarts("replica-0") >= times
 
-    await eventually(restarted)
+    await eventually(restarted, WITHIN_S)
 
 
 # -- nothing is left -------------------------------------------------------------------------------
@@ -464,7 +461,7 @@ async def test_nothing_outlives_an_interrupted_or_killed_harness(
     async def gone() -> bool:
         return not any(is_running(pid) for pid in family)
 
-    await eventually(gone)
+    await eventually(gone, WITHIN_S)
 
 
 def is_running(pid: int) -> bool:

@@ -17,6 +17,7 @@ import pytest_asyncio
 from seatrial.cluster import ClusterError
 from seatrial.cluster.installation import copy_readable, make_once
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.deadline import until_blocking
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,10 +42,12 @@ def is_running(pid: int) -> bool:
 
 
 def until_gone(pids: list[int], within_s: float) -> None:
-    give_up_at_s = time.monotonic() + within_s
-    while left := [pid for pid in pids if is_running(pid)]:
-        assert time.monotonic() < give_up_at_s, f"still running after {within_s} s: {left}"
-        time.sleep(0.01)
+    until_blocking(
+        lambda: not any(map(is_running, pids)),
+        within_s=within_s,
+        every_s=0.01,
+        otherwise=lambda: AssertionError(f"still running after {within_s} s: {[*filter(is_running, pids)]}"),
+    )
 
 
 @pytest.mark.parametrize(

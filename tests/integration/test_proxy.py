@@ -11,6 +11,7 @@ from typing import TypeVar
 import pytest
 import uvloop
 
+from patience import eventually
 from seatrial.cluster import ClusterError
 from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import HELD_BYTES_MAX, Proxy
@@ -98,13 +99,6 @@ async def ask(wire: Wire, data: bytes) -> bytes:
 
 async def within(work: Awaitable[T]) -> T:
     return await asyncio.wait_for(work, WITHIN_S)
-
-
-async def eventually(reached: Callable[[], bool]) -> None:
-    give_up_at_s = time.monotonic() + WITHIN_S
-    while not reached():
-        assert time.monotonic() < give_up_at_s
-        await asyncio.sleep(0.005)
 
 
 async def is_silent(wire: Wire) -> bool:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 
 from seatrial.cluster.kind.kube import Kube, Object
+from seatrial.deadline import Deadline
 
 READY_WITHIN_S = 60.0
 _LOOK_INTERVAL_S = 0.2
@@ -26,14 +25,12 @@ class PythonPod:
     async def start(self, program: str = "import signal; signal.pause()") -> None:
         """Returns when `program` runs, which ends with the pod."""
         await self._kube.apply(_pod(self._namespace, self.name, self._image, program))
-        give_up_at_s = time.monotonic() + READY_WITHIN_S
-        while True:
+        async for _ in Deadline(READY_WITHIN_S).attempts(_LOOK_INTERVAL_S):
             found = await self._kube.get("Pod", self.name, self._namespace)
             if found["status"].get("phase") == "Running" and found["status"].get("podIP"):
                 self.address = found["status"]["podIP"]
                 return
-            assert time.monotonic() < give_up_at_s, json.dumps(found["status"])
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+        raise AssertionError(json.dumps(found["status"]))
 
     async def run(self, program: str, *arguments: str) -> str:
         """What it printed."""

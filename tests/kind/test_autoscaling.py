@@ -8,8 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import aiohttp
 import pytest
 from trial_namespace import a_namespace
 
+from patience import eventually
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.nodes import CLUSTER_NAME
 from seatrial.cluster.kind.release import RELEASE, Release, serving
@@ -72,13 +72,6 @@ async def load(url: str) -> Any:
             task.cancel()
 
 
-async def until(holds: Callable[[], Awaitable[bool]], within_s: float, what: str) -> None:
-    give_up_at_s = time.monotonic() + within_s
-    while not await holds():
-        assert time.monotonic() < give_up_at_s, what
-        await asyncio.sleep(0.5)
-
-
 @pytest.mark.usefixtures("metrics_server")
 async def test_load_brings_pods_and_an_upgrade_keeps_them(shared: SharedServices) -> None:
     async with a_namespace(shared) as (namespace, database):
@@ -98,13 +91,13 @@ async def test_load_brings_pods_and_an_upgrade_keeps_them(shared: SharedServices
 
         release = Release(shared.access, namespace, default_chart())
         await release.install({**VALUES, **database}, within_s=WITHIN_S)
-        await until(is_measured, MEASURED_WITHIN_S, "nobody measures the pods")
+        await eventually(is_measured, MEASURED_WITHIN_S, every_s=0.5)
         assert await ready() == 1, "it had grown before there was load"
 
         service = await shared.kube.get("Service", RELEASE, namespace)
         port = next(each["nodePort"] for each in service["spec"]["ports"] if each["name"] == "rest")
         async with load(f"http://{shared.address}:{port}/v1/definitions"):
-            await until(has_grown, SCALED_WITHIN_S, "load brought no pod")
+            await eventually(has_grown, SCALED_WITHIN_S, every_s=0.5)
         scaler = await shared.kube.get("HorizontalPodAutoscaler", RELEASE, namespace)
         assert scaler["status"]["desiredReplicas"] >= 2
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
 from kafka_consumer import a_kafka_worker
 from typed_shell import DATABASE_SECRET, ROOT, Shell, blocks, head, of_notes
 
+from patience import eventually
 from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload import Handler
@@ -134,9 +135,7 @@ async def travels_both_ways(polled: str, outbox: str, broker: KafkaPod, folder: 
         assert not await broker.records()
 
         second = await of_kafka.start("parcel-1", {"asked": 2})
-        async with asyncio.timeout(SENT_WITHIN_S):
-            while not await is_sent(broker, second):
-                await asyncio.sleep(0.1)
+        await eventually(partial(is_sent, broker, second), SENT_WITHIN_S, every_s=0.1)
         (job,) = await of_polling.poll("me", [job_type], wait_s=10)
         assert job.instance_id == second.id
         await of_polling.complete(job, {"answered": "by a poller"})

@@ -5,11 +5,9 @@ Only what is the reader's own is put in: where the image is, the brokers, a free
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -21,6 +19,7 @@ from seatrial.cluster.kind.broker import SecuredDoor
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.cluster.port import Ports
+from seatrial.deadline import Deadline
 from seatrial.render import default_chart
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +66,11 @@ class Shell:
 
     async def until(self, text: str, expected: str, *, given: str | None = None) -> str:
         """Typed again and again, until it tells what is expected."""
-        give_up_at_s = time.monotonic() + SEEN_WITHIN_S
-        while expected not in (ran := self._run(text, given)).stdout:
-            assert time.monotonic() < give_up_at_s, f"{text}\nno {expected!r} in\n{ran.stdout}\n{ran.stderr}"
-            await asyncio.sleep(SEEN_INTERVAL_S)
-        return ran.stdout
+        async for _ in Deadline(SEEN_WITHIN_S).attempts(SEEN_INTERVAL_S):
+            ran = self._run(text, given)
+            if expected in ran.stdout:
+                return ran.stdout
+        raise AssertionError(f"{text}\nno {expected!r} in\n{ran.stdout}\n{ran.stderr}")
 
     def _run(self, text: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from seatrial.check.assumptions import Assumption
-from seatrial.check.facts import Facts, instant_us
+from seatrial.check.facts import Facts
+from seatrial.check.instant import instant_us
 from seatrial.history import Op
 
 EPOCH_HEADER = "leader-epoch"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 import msgspec
 
-from seatrial.check.lease import Lease, Tenure, token_of
-from seatrial.history import Call, History, Op, RunHeader
+from seatrial.check.lease import Lease, Tenure, lease_of, leased_jobs
+from seatrial.history import OBSERVER, Call, History, Op, RunHeader
 
 TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 OPEN_JOB = frozenset({"UNLOCKED", "LOCKED"})
@@ -21,25 +20,12 @@ CANCELLED_CODE = "cancelled"
 
 Value = TypeVar("Value")
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _NAMED_IDS = ("id", "job_id", "instance_id", "step_execution_id", "dedup_id")
 _WINDOW_END = frozenset({"drain", "observe", "end"})
 
 
 class MissingParameter(Exception):
     """The run header lacks a bound that a check needs, or it has the wrong type."""
-
-
-def instant_us(text: str) -> int:
-    """Microseconds since 1970 of the database's ISO 8601 text; exact, so equal instants compare equal."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except (TypeError, ValueError) as err:
-        raise ValueError(f"{text!r} is not an ISO 8601 time of the database") from err
-    if instant.tzinfo is None:
-        instant = instant.replace(tzinfo=UTC)
-    return (instant - _EPOCH) // _MICROSECOND
 
 
 def job_of_done_key(key: str) -> str | None:
@@ -69,8 +55,8 @@ class Fault(msgspec.Struct, frozen=True):
     name: str
     targets: tuple[str, ...]
     call: Call
-    healed_s: float | None
-    """Monotonic time at which its heal was answered; None when nothing healed it."""
+    heal: Call | None
+    """The one that ended it; None when nothing healed it."""
 
     @property
     def invoked_s(self) -> float:
@@ -80,6 +66,11 @@ class Fault(msgspec.Struct, frozen=True):
     def bit_s(self) -> float | None:
         """Monotonic time at which it was seen to have an effect."""
         return self.call.end.t_s if self.call.end is not None and self.call.outcome == "ok" else None
+
+    @property
+    def healed_s(self) -> float | None:
+        """Monotonic time at which its heal was answered."""
+        return self.heal.end.t_s if self.heal is not None and self.heal.end is not None else None
 
     def __str__(self) -> str:
         return f"{self.name} of {', '.join(self.targets)}" if self.targets else self.name
@@ -95,7 +86,7 @@ class Facts:
         for call in history.calls:
             self._calls_of[call.invoke.f].append(call)
         for op in history.ops:
-            if op.process == "observer":
+            if op.process == OBSERVER:
                 self._rows_of[op.f].append(op)
 
     def calls_of(self, f: str) -> Sequence[Call]:
@@ -207,21 +198,8 @@ class Facts:
     def tenures(self) -> dict[str, Tenure]:
         """Job id -> its leases; jobs that no answered poll returned are absent."""
         found: dict[str, list[Lease]] = defaultdict(list)
-        for poll in self.calls_of("poll"):
-            if poll.end is None or poll.outcome != "ok":
-                continue
-            for job in poll.end.value.get("jobs") or ():
-                found[job["job_id"]].append(
-                    Lease(
-                        job["job_id"],
-                        job.get("instance_id") or "",
-                        token_of(job),
-                        str(poll.invoke.value.get("worker_id") or poll.invoke.process),
-                        instant_us(job["locked_at"]),
-                        instant_us(job["lock_expires_at"]),
-                        poll,
-                    )
-                )
+        for poll, job in leased_jobs(self.calls_of("poll")):
+            found[job["job_id"]].append(lease_of(poll, job))
         return {job_id: Tenure(leases, self._gave_back(job_id)) for job_id, leases in found.items()}
 
     def _gave_back(self, job_id: str) -> Iterable[Call]:
@@ -255,7 +233,7 @@ class Facts:
         calls = [call for call in self.calls if call.invoke.process.startswith("fault-")]
         heals = [call for call in calls if call.invoke.f == "heal"]
         return [
-            Fault(call.invoke.f, _targets(call), call, _healed_s(call, heals))
+            Fault(call.invoke.f, _targets(call), call, _heal_of(call, heals))
             for call in calls
             if call.invoke.f != "heal"
         ]
@@ -338,7 +316,7 @@ def _targets(call: Call) -> tuple[str, ...]:
     return tuple(str(each) for each in target) if isinstance(target, list | tuple) else (str(target),)
 
 
-def _healed_s(fault: Call, heals: Iterable[Call]) -> float | None:
+def _heal_of(fault: Call, heals: Iterable[Call]) -> Call | None:
     """A heal ends the fault injected before it by the same process; it may name fault and target."""
     wanted = set(_targets(fault))
     for heal in heals:
@@ -347,7 +325,7 @@ def _healed_s(fault: Call, heals: Iterable[Call]) -> float | None:
         fits = fits and heal.invoke.value.get("fault", fault.invoke.f) == fault.invoke.f
         later = heal.invoke.t_s >= fault.invoke.t_s
         if heal.invoke.process == fault.invoke.process and later and fits and heal.outcome == "ok":
-            return heal.end.t_s if heal.end is not None else None
+            return heal
     return None
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from math import inf
 from typing import Any
 
 import msgspec
 
+from seatrial.check.instant import instant_us
 from seatrial.history import Call
 
 
@@ -38,6 +39,27 @@ class Lease(msgspec.Struct, frozen=True):
     @property
     def name(self) -> str:
         return f"token {self.token}" if self.token is not None else f"worker {self.worker_id}"
+
+
+def leased_jobs(polls: Iterable[Call]) -> Iterator[tuple[Call, Mapping[str, Any]]]:
+    """Each job that an answered poll brought, as its answer tells of it (the table in `seatrial.history`)."""
+    for poll in polls:
+        if poll.end is not None and poll.outcome == "ok":
+            for job in poll.end.value.get("jobs") or ():
+                yield poll, job
+
+
+def lease_of(poll: Call, job: Mapping[str, Any]) -> Lease:
+    """Raises ValueError when the answer does not tell from when until when it holds."""
+    return Lease(
+        job["job_id"],
+        job.get("instance_id") or "",
+        token_of(job),
+        str(poll.invoke.value.get("worker_id") or poll.invoke.process),
+        instant_us(job.get("locked_at")),
+        instant_us(job.get("lock_expires_at")),
+        poll,
+    )
 
 
 class Answered:

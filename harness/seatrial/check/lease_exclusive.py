@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from heapq import heappop, heappush
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.facts import Facts, facts_of, instant_us
+from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
+from seatrial.check.instant import instant_us
 from seatrial.check.lease import Lease, Tenure
 from seatrial.history import History
 from seatrial.verdict import Verdict

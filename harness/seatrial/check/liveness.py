@@ -6,9 +6,10 @@ from typing import Any
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.circumstance import lapsed
-from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of, instant_us
+from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of
 from seatrial.check.finding import Findings
-from seatrial.history import History, Op
+from seatrial.check.instant import instant_us
+from seatrial.history import OBSERVER, History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
@@ -53,7 +54,7 @@ def database_clock_us(facts: Facts) -> int | None:
     """
     observed_s = next((t_s for t_s, name in reversed(facts.phases) if name == "observe"), None)
     if observed_s is None:
-        observed_s = max((op.t_s for op in facts.ops if op.process != "observer"), default=0.0)
+        observed_s = max((op.t_s for op in facts.ops if op.process != OBSERVER), default=0.0)
     return max(
         (
             lease.locked_us + int((observed_s - lease.answered_s) * 1e6)

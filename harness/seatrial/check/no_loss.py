@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
-from seatrial.check.facts import DONE_PREFIX, TERMINAL, Facts, facts_of, instant_us, job_of_done_key
+from seatrial.check.facts import DONE_PREFIX, TERMINAL, Facts, facts_of, job_of_done_key
 from seatrial.check.finding import Findings
+from seatrial.check.instant import instant_us
 from seatrial.history import Call, History, Op
 from seatrial.verdict import Verdict
 

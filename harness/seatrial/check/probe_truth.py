@@ -77,13 +77,11 @@ def _windows(facts: Facts) -> Sequence[Window]:
     for fault in facts.faults:
         if fault.name in reasons and fault.bit_s is not None:
             begun_s, reason = fault.bit_s + notice_s, str(reasons[fault.name])
-            if fault.healed_s is None:
+            if fault.heal is None or fault.healed_s is None:
                 windows.append(Window(fault, reason, begun_s, float("inf"), float("inf")))
             else:
-                asked_s = max(
-                    heal.invoke.t_s for heal in facts.heals if heal.end and heal.end.t_s == fault.healed_s
-                )
-                windows.append(Window(fault, reason, begun_s, asked_s, fault.healed_s + recovery_s))
+                asked_s, over_s = fault.heal.invoke.t_s, fault.healed_s + recovery_s
+                windows.append(Window(fault, reason, begun_s, asked_s, over_s))
     return windows
 
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, STEPS_OBSERVED, assuming
-from seatrial.check.facts import Facts, facts_of, instant_us
+from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
+from seatrial.check.instant import instant_us
 from seatrial.check.step_once import INTERRUPTED
 from seatrial.history import History, Op
 from seatrial.verdict import Verdict

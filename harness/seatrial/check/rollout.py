@@ -7,8 +7,9 @@ from math import ceil
 from typing import Any
 
 from seatrial.check.assumptions import BITTEN, PAIRED, assuming
-from seatrial.check.facts import Facts, facts_of, instant_us
+from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
+from seatrial.check.instant import instant_us
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 

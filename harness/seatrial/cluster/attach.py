@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,12 +10,12 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
+from seatrial.cluster.probe import HEALTH_PATH, ill_health
+from seatrial.deadline import until_passes
 
 ALIVE_WITHIN_S = 30.0
 _LOOK_INTERVAL_S = 0.2
 _ANSWER_WITHIN_S = 5.0
-#: the one health path that every engine of this wire has
-_HEALTH_PATH = "/healthz"
 
 
 class AttachedCluster:
@@ -81,43 +80,39 @@ def _checked_grpc(address: str) -> str:
 
 
 async def _until_alive(session: aiohttp.ClientSession, replica: Replica) -> None:
-    url = replica.rest_url + _HEALTH_PATH
-    give_up_at_s = time.monotonic() + ALIVE_WITHIN_S
-    while True:
-        try:
-            async with session.get(url, timeout=aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)) as response:
-                if response.status == 200:
-                    return
-                cause = f"it answered {response.status}"
-        except TimeoutError:
-            cause = f"no answer in {_ANSWER_WITHIN_S:g} s"
-        except aiohttp.ClientError as err:
-            cause = str(err)
-        if time.monotonic() > give_up_at_s:
-            raise ClusterError(
-                f"{url} is not alive after {ALIVE_WITHIN_S:g} s: {cause}; start the engine or correct the URL"
-            )
-        await asyncio.sleep(_LOOK_INTERVAL_S)
+    await until_passes(
+        lambda: ill_health(session, replica, within_s=_ANSWER_WITHIN_S),
+        within_s=ALIVE_WITHIN_S,
+        every_s=_LOOK_INTERVAL_S,
+        otherwise=lambda cause: ClusterError(
+            f"{replica.rest_url}{HEALTH_PATH} is not alive after {ALIVE_WITHIN_S:g} s: {cause}; "
+            "start the engine or correct the URL"
+        ),
+    )
 
 
 async def _until_listening(replica: Replica) -> None:
     """No call of gRPC is there for this on every engine, so a connection must do."""
     if replica.grpc_address is None:
         return
-    parts = urlsplit(f"//{replica.grpc_address}")
-    give_up_at_s = time.monotonic() + ALIVE_WITHIN_S
-    while True:
-        try:
-            async with asyncio.timeout(_ANSWER_WITHIN_S):
-                _, writer = await asyncio.open_connection(parts.hostname, parts.port)
-        except (OSError, TimeoutError) as err:
-            cause = str(err) or f"no answer in {_ANSWER_WITHIN_S:g} s"
-        else:
-            writer.close()
-            return
-        if time.monotonic() > give_up_at_s:
-            raise ClusterError(
-                f"nobody listens at {replica.grpc_address} after {ALIVE_WITHIN_S:g} s: {cause}; start the engine "
-                "or correct --attach-grpc"
-            )
-        await asyncio.sleep(_LOOK_INTERVAL_S)
+    address = replica.grpc_address
+    await until_passes(
+        lambda: _no_connection(address),
+        within_s=ALIVE_WITHIN_S,
+        every_s=_LOOK_INTERVAL_S,
+        otherwise=lambda cause: ClusterError(
+            f"nobody listens at {address} after {ALIVE_WITHIN_S:g} s: {cause}; start the engine "
+            "or correct --attach-grpc"
+        ),
+    )
+
+
+async def _no_connection(address: str) -> str | None:
+    parts = urlsplit(f"//{address}")
+    try:
+        async with asyncio.timeout(_ANSWER_WITHIN_S):
+            _, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    except (OSError, TimeoutError) as err:
+        return str(err) or f"no answer in {_ANSWER_WITHIN_S:g} s"
+    writer.close()
+    return None

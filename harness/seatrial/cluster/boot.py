@@ -11,7 +11,7 @@ import psutil
 
 from seatrial.cluster import BootReport
 from seatrial.cluster.probe import failure
-from seatrial.cluster.process import Process
+from seatrial.cluster.process import Process, children, runs
 from seatrial.render import ContainerSpec
 
 _LOOK_INTERVAL_S = 0.05
@@ -28,30 +28,16 @@ async def observed_boot(
     probe = container.probes.get("readiness")
     began_s = time.monotonic()
     process.start()
-    children: dict[int, psutil.Process] = {}
+    seen: dict[int, psutil.Process] = {}
     ready = False
     while process.running and not ready and time.monotonic() - began_s < bound_s:
-        for child in _children(process.pid):
-            children.setdefault(child.pid, child)
+        for child in children(process.pid):
+            seen.setdefault(child.pid, child)
         ready = probe is not None and await failure(session, probe) is None
         if not ready:
             await asyncio.sleep(_LOOK_INTERVAL_S)
     took_s = time.monotonic() - began_s
-    left = sum(map(_runs, children.values())) if not process.running else 0
+    left = sum(map(runs, seen.values())) if not process.running else 0
     said = process.log_path.read_text(errors="replace")
     output = without_secret(said)
     return BootReport(process.exit_code, ready, output, output != said, round(took_s, 3), left)
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -6,8 +6,7 @@ librdkafka's calls block, so each public coroutine runs in a thread of its own.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,7 @@ from confluent_kafka import admin
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.broker import PARTITIONS
+from seatrial.deadline import Deadline, until_blocking
 
 CALL_WITHIN_S = 20.0
 _ATTEMPT_S = 2.0
@@ -94,18 +94,16 @@ class KafkaAdmin:
         return admin.AdminClient(self._access.configured())
 
     def _until_ready(self, within_s: float) -> None:
-        give_up_at_s = time.monotonic() + within_s
         client = self._client()
-        while True:
+        cause = ""
+        for _ in Deadline(within_s).attempts(0):  # the call itself waits
             try:
                 client.list_topics(timeout=_ATTEMPT_S)
             except kafka.KafkaException as err:
-                if time.monotonic() > give_up_at_s:
-                    raise ClusterError(
-                        f"the broker at {self._access.bootstrap} does not answer: {err.args[0].str()}"
-                    ) from err
+                cause = err.args[0].str()
             else:
                 return
+        raise ClusterError(f"the broker at {self._access.bootstrap} does not answer: {cause}")
 
     def _topics(self) -> set[str]:
         return _topics_of(self._client(), self._access)
@@ -183,9 +181,9 @@ class KafkaAdmin:
             consumer.assign(
                 [kafka.TopicPartition(topic, number, kafka.OFFSET_BEGINNING) for topic, number in wanted]
             )
-            give_up_at_s = time.monotonic() + CALL_WITHIN_S
+            deadline = Deadline(CALL_WITHIN_S)
             while wanted:
-                if time.monotonic() > give_up_at_s:
+                if deadline.is_over:
                     raise ClusterError(f"the records of {len(wanted)} partitions cannot be read to their end")
                 for message in consumer.consume(1000, timeout=0.2):
                     record = _record(message)
@@ -201,15 +199,14 @@ def _ends(
 ) -> dict[tuple[str, int], int]:
     """Where each partition ends; one that was made a moment ago may need another to find its leader."""
     latest: Any = admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    give_up_at_s = time.monotonic() + CALL_WITHIN_S
-    while True:
+    cause = ""
+    for _ in Deadline(CALL_WITHIN_S).attempts(_LOOK_INTERVAL_S):
         futures = client.list_offsets(dict.fromkeys(partitions, latest), request_timeout=CALL_WITHIN_S)
         try:
             return {(each.topic, each.partition): future.result().offset for each, future in futures.items()}
         except kafka.KafkaException as err:
-            if time.monotonic() > give_up_at_s:
-                raise ClusterError(f"the broker does not say where topics end: {err.args[0].str()}") from err
-            time.sleep(_LOOK_INTERVAL_S)
+            cause = err.args[0].str()
+    raise ClusterError(f"the broker does not say where topics end: {cause}")
 
 
 def _record(message: kafka.Message) -> Record:
@@ -249,9 +246,10 @@ def _all_done(futures: Mapping[Any, Future[Any]], what: str) -> None:
             raise ClusterError(f"the broker does not {what} {thing}: {cause}") from err
 
 
-def _until(is_so: Any, what: str) -> None:
-    give_up_at_s = time.monotonic() + CALL_WITHIN_S
-    while not is_so():
-        if time.monotonic() > give_up_at_s:
-            raise ClusterError(f"not within {CALL_WITHIN_S:g} s: {what}")
-        time.sleep(_LOOK_INTERVAL_S)
+def _until(is_so: Callable[[], bool], what: str) -> None:
+    until_blocking(
+        is_so,
+        within_s=CALL_WITHIN_S,
+        every_s=_LOOK_INTERVAL_S,
+        otherwise=lambda: ClusterError(f"not within {CALL_WITHIN_S:g} s: {what}"),
+    )

@@ -26,7 +26,7 @@ from psycopg import sql
 from seatrial.cluster import ClusterError
 from seatrial.cluster.installation import install, short_folder
 from seatrial.cluster.port import Ports
-from seatrial.cluster.process import Process, tail
+from seatrial.cluster.process import Process, children, runs, tail
 from seatrial.cluster.reaper import Reaper
 
 #: the owner of every drill's database, whose password the engine is given
@@ -100,10 +100,10 @@ class PostgresServer:
         if self._process is None or not self._process.running:
             return
         how = signal.SIGINT if mode == "fast" else signal.SIGQUIT
-        children = _children(self._process.pid)
+        family = children(self._process.pid)
         await self._process.stop(STOP_WITHIN_S, with_signal=how)
-        await _kill_all(children)
-        _bury(children)
+        await _kill_all(family)
+        _bury(family)
 
     async def crash(self) -> None:
         """SIGKILL to the postmaster and every process it started; returns when they are gone."""
@@ -111,10 +111,10 @@ class PostgresServer:
             raise ClusterError("the database is not running; start it before crashing it")
         # A stopped postmaster forks nobody while its children are listed and killed.
         await self._process.pause()
-        children = _children(self._process.pid)
-        await _kill_all(children)
+        family = children(self._process.pid)
+        await _kill_all(family)
         await self._process.kill()
-        _bury(children)
+        _bury(family)
 
     async def create_database(self, name: str) -> None:
         """Owned by the engine's role. Raises ClusterError when the name is taken or the server is away."""
@@ -254,19 +254,12 @@ def _shared_memory_id(data_folder: Path) -> int | None:
     return int(lines[6].split()[-1]) if len(lines) > 6 and lines[6].strip() else None
 
 
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.NoSuchProcess:
-        return []
-
-
 async def _kill_all(processes: Sequence[psutil.Process]) -> None:
     """SIGKILL; returns when none runs any more (a zombie holds nothing)."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    while any(map(_runs, processes)):  # noqa: ASYNC110  another process's end sets no Event
+    while any(map(runs, processes)):  # noqa: ASYNC110  another process's end sets no Event
         await asyncio.sleep(_LOOK_INTERVAL_S)
 
 
@@ -275,10 +268,3 @@ def _bury(orphans: Sequence[psutil.Process]) -> None:
     for orphan in orphans:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(orphan.pid, os.WNOHANG)
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

@@ -1,27 +1,52 @@
-"""A kubelet's HTTP probe, as the chart describes it."""
+"""One GET that tells whether an engine is well, as a kubelet's HTTP probe asks."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Container
+from urllib.parse import urlsplit
+
 import aiohttp
 
+from seatrial.cluster import Replica
 from seatrial.render import Probe
 
+#: the one health path that every engine of this wire has; it never asks the database
+HEALTH_PATH = "/healthz"
+#: any answer at all, for whoever asks only whether somebody is there
+ANY_STATUS = range(100, 600)
+_SUCCESS = range(200, 400)
 _SHOWN_CHARACTERS = 300
 
 
 async def failure(session: aiohttp.ClientSession, probe: Probe) -> str | None:
     """Why it fails, with what the engine says; None when it passes (a status from 200 to 399)."""
-    url = f"http://127.0.0.1:{probe.port}{probe.path}"
+    return await _failure(session, f"http://127.0.0.1:{probe.port}{probe.path}", probe.timeout_s, _SUCCESS)
+
+
+async def ill_health(
+    session: aiohttp.ClientSession, replica: Replica, *, within_s: float, accepted: Container[int] = _SUCCESS
+) -> str | None:
+    """Why the replica's health path is not answered with an accepted status; None when it is."""
+    return await _failure(session, replica.rest_url + HEALTH_PATH, within_s, accepted)
+
+
+async def _failure(
+    session: aiohttp.ClientSession, url: str, within_s: float, accepted: Container[int]
+) -> str | None:
+    path = urlsplit(url).path
     try:
         # A probe's own connection each time, as a kubelet opens it.
         async with session.get(
-            url, timeout=aiohttp.ClientTimeout(total=probe.timeout_s), headers={"Connection": "close"}
+            url, timeout=aiohttp.ClientTimeout(total=within_s), headers={"Connection": "close"}
         ) as response:
-            if 200 <= response.status < 400:
+            if response.status in accepted:
                 return None
             said = (await response.text(errors="replace")).strip()[:_SHOWN_CHARACTERS]
-            return f"GET {probe.path} answered {response.status}: {said}"
+            return f"GET {path} answered {response.status}: {said}"
     except TimeoutError:
-        return f"GET {probe.path} did not answer in {probe.timeout_s:g} s"
+        return f"GET {path} did not answer in {within_s:g} s"
+    except aiohttp.ClientConnectorError as err:
+        return f"GET {path} failed: {os.strerror(err.errno) if err.errno else err}"
     except aiohttp.ClientError as err:
-        return f"GET {probe.path} failed: {err}"
+        return f"GET {path} failed: {str(err) or type(err).__name__}"

@@ -10,8 +10,11 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import psutil
+
 from seatrial.cluster import ClusterError
 from seatrial.cluster.reaper import Reaper
+from seatrial.deadline import until
 
 #: a signal sent to a live process is seen in /proc within this time, on the busiest machine we know
 SIGNAL_WITHIN_S = 10.0
@@ -28,6 +31,22 @@ def tail(path: Path, lines_max: int = 15) -> str:
     except OSError as err:
         return f"(no log: {err.strerror})"
     return "\n".join(lines) or "(the log is empty)"
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """All that descend from it; none when it is gone."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def runs(process: psutil.Process) -> bool:
+    """False also for one that has ended and was not waited for yet: whoever inherited it may take long to do so."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Process:
@@ -152,15 +171,15 @@ class Process:
         if not self.running:
             raise ClusterError(f"{self.name} is not running; start it before sending {number.name}")
         os.killpg(self.pid, number)
-        try:
-            async with asyncio.timeout(SIGNAL_WITHIN_S):
-                while self.running and self.paused is not stopped:  # noqa: ASYNC110  the kernel sets no Event
-                    await asyncio.sleep(_LOOK_INTERVAL_S)
-        except TimeoutError:
-            raise ClusterError(
+        await until(
+            lambda: not self.running or self.paused is stopped,
+            within_s=SIGNAL_WITHIN_S,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda: ClusterError(
                 f"{self.name} (process {self.pid}) is in state {_state(self.pid)} "
                 f"{SIGNAL_WITHIN_S:g} s after {number.name}"
-            ) from None
+            ),
+        )
 
     def _watch_exit(self, popen: subprocess.Popen[bytes]) -> None:
         """A pidfd tells of the exit without threads, and before the process id can be used again."""

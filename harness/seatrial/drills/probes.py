@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+from seatrial.check.probe_truth import LIVENESS, READINESS
 from seatrial.client import RecordingClient
 from seatrial.cluster import Database, Kill, Restarts, Sibling, Siblings
 from seatrial.drill import Drill
@@ -29,8 +30,6 @@ NOTICE_BOUND_S = 2.0
 AWAY_S = 4.5
 UNMIGRATED_S = 4.5
 PROBE_EVERY_S = 0.4
-LIVENESS = ("/healthz", "/health")
-READINESS = ("/ready", "/readyz")
 UNMIGRATED = "unmigrated"
 PENDING = "migrations_pending"
 DRAIN_S = 30.0

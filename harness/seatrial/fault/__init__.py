@@ -1,7 +1,7 @@
 """A fault is injected, confirmed to have an effect, held and healed: six phases (CockroachDB's failure modes),
 recorded.
 
-A fault that did not bite proves nothing: `run_fault` raises FaultDidNotBite and the drill is invalid. Healing
+A fault that did not bite proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
 happens whatever else happens, a cancelled run included.
 """
 
@@ -75,15 +75,6 @@ class Bare:
 
     async def cleanup(self, cluster: Cluster) -> None:
         """Nothing to do."""
-
-
-async def run_fault(
-    fault: Fault, cluster: Cluster, recorder: Recorder, hold_s: float = 0.0, *, process: str = "fault-0"
-) -> Evidence:
-    """Injects it, holds it for `hold_s` after it has had an effect, heals it; returns the evidence."""
-    async with inflicted(fault, cluster, recorder, process=process) as evidence:
-        await asyncio.sleep(hold_s)
-    return evidence
 
 
 @asynccontextmanager

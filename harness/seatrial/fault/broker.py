@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,6 +9,7 @@ from typing import Any, ClassVar
 from seatrial.cluster import Cluster, ClusterError, KafkaFaults, KafkaNetwork
 from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
 from seatrial.cluster.kafka_client import KafkaAdmin
+from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 
 _LOOK_INTERVAL_S = 0.02
@@ -75,13 +74,14 @@ class CutBroker(Bare):
             if not (closed := broker.cut_connections()):
                 raise FaultDidNotBite(f"{self.name}: no engine had a connection that could be refused")
             return {"closed_connections": closed}
-        give_up_at_s = time.monotonic() + self.bite_within_s
-        while not (dropped := broker.dropped_bytes()):
-            if time.monotonic() > give_up_at_s:
-                raise FaultDidNotBite(
-                    f"{self.name}: no engine exchanged a byte with the broker in {self.bite_within_s:g} s"
-                )
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+        dropped = await until(
+            broker.dropped_bytes,
+            within_s=self.bite_within_s,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda: FaultDidNotBite(
+                f"{self.name}: no engine exchanged a byte with the broker in {self.bite_within_s:g} s"
+            ),
+        )
         return {"dropped_bytes": dropped}
 
     async def heal(self, cluster: Cluster) -> None:

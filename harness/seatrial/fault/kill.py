@@ -8,11 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster, Kill
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite, lacking
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, lacking
 from seatrial.fault.liveness import all_ready, names, silence
-
-_ANSWER_WITHIN_S = 1.0
-_GONE_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class _ReplicaGoesAway(Bare):
         _can_kill(cluster, self.name)
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {"silence": await _silence(cluster, self.target, self.name)}
+        return {"silence": await silence(cluster, self.target, self.name)}
 
     async def heal(self, cluster: Cluster) -> None:
         await _can_kill(cluster, self.name).start(self.target, wait_ready=False)
@@ -101,7 +98,7 @@ class KillAllReplicas(Bare):
         await asyncio.gather(*(replicas.kill(name) for name in names(cluster)))
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {"silence": {name: await _silence(cluster, name, self.name) for name in names(cluster)}}
+        return {"silence": {name: await silence(cluster, name, self.name) for name in names(cluster)}}
 
     async def heal(self, cluster: Cluster) -> None:
         replicas = _can_kill(cluster, self.name)
@@ -109,13 +106,6 @@ class KillAllReplicas(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
-
-
-async def _silence(cluster: Cluster, replica: str, fault: str) -> str:
-    cause = await silence(cluster, replica, answer_within_s=_ANSWER_WITHIN_S, give_up_after_s=_GONE_WITHIN_S)
-    if cause is None:
-        raise FaultDidNotBite(f"{fault}: {replica} still answers {_GONE_WITHIN_S:g} s after it")
-    return cause
 
 
 def _can_kill(cluster: Cluster, fault: str) -> Kill:

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from collections.abc import Sequence
 
 import aiohttp
 
 from seatrial.cluster import Cluster, ClusterError, Kill, Replica
-from seatrial.fault import NotHealed, lacking
+from seatrial.cluster.probe import ANY_STATUS, ill_health
+from seatrial.deadline import until
+from seatrial.fault import FaultDidNotBite, NotHealed, lacking
 
-#: the one health path that every engine with this API has; it never queries the database
-_HEALTH_PATH = "/healthz"
+_SILENT_WITHIN_S = 5.0
 _LOOK_INTERVAL_S = 0.05
 
 
-async def silence(
-    cluster: Cluster, name: str, *, answer_within_s: float, give_up_after_s: float
-) -> str | None:
-    """How the replica fails to answer, once it does; None when it still answers after `give_up_after_s`."""
+async def silence(cluster: Cluster, name: str, fault: str, *, answer_within_s: float = 1.0) -> str:
+    """How the replica fails to answer; raises FaultDidNotBite when it still answers after a few seconds."""
     replica = _find(cluster, name)
-    give_up_at_s = time.monotonic() + give_up_after_s
     async with aiohttp.ClientSession() as session:
-        while (cause := await _no_answer(session, replica, answer_within_s)) is None:
-            if time.monotonic() > give_up_at_s:
-                return None
-            await asyncio.sleep(_LOOK_INTERVAL_S)
-    return cause
+        return await until(
+            lambda: ill_health(session, replica, within_s=answer_within_s, accepted=ANY_STATUS),
+            within_s=_SILENT_WITHIN_S,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda: FaultDidNotBite(
+                f"{fault}: {name} still answers {_SILENT_WITHIN_S:g} s after it"
+            ),
+        )
 
 
 def _find(cluster: Cluster, name: str) -> Replica:
@@ -48,18 +47,3 @@ async def all_ready(cluster: Cluster, replicas: Sequence[str], fault: str) -> No
         await asyncio.gather(*(cluster.start(name, wait_ready=True) for name in replicas))
     except ClusterError as err:
         raise NotHealed(f"{fault} is healed, but {err}") from err
-
-
-async def _no_answer(session: aiohttp.ClientSession, replica: Replica, within_s: float) -> str | None:
-    timeout = aiohttp.ClientTimeout(total=within_s)
-    try:
-        async with session.get(
-            replica.rest_url + _HEALTH_PATH, timeout=timeout, headers={"Connection": "close"}
-        ):
-            return None
-    except TimeoutError:
-        return f"no answer in {within_s:g} s"
-    except aiohttp.ClientConnectorError as err:
-        return os.strerror(err.errno) if err.errno else str(err)
-    except aiohttp.ClientError as err:
-        return str(err) or type(err).__name__

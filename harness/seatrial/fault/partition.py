@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster, Partition
 from seatrial.cluster.broker import CutMode
+from seatrial.deadline import until
 from seatrial.fault import Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready
 
@@ -45,13 +44,14 @@ class CutNetwork(Bare):
             if not (closed := network.cut_connections(self.target)):
                 raise FaultDidNotBite(f"{self.name}: {self.target} had no connection that could be refused")
             return {"closed_connections": closed}
-        give_up_at_s = time.monotonic() + self.bite_within_s
-        while not (dropped := network.dropped_bytes(self.target)):
-            if time.monotonic() > give_up_at_s:
-                raise FaultDidNotBite(
-                    f"{self.name}: {self.target} exchanged no byte with the database in {self.bite_within_s:g} s"
-                )
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+        dropped = await until(
+            lambda: network.dropped_bytes(self.target),
+            within_s=self.bite_within_s,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda: FaultDidNotBite(
+                f"{self.name}: {self.target} exchanged no byte with the database in {self.bite_within_s:g} s"
+            ),
+        )
         return {"dropped_bytes": dropped}
 
     async def heal(self, cluster: Cluster) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,11 +9,13 @@ from typing import Any, ClassVar
 import aiohttp
 
 from seatrial.cluster import Cluster, Kafka
+from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 from seatrial.fault.liveness import all_ready, names
-from seatrial.observe.final_state import parse_metrics
+from seatrial.observe.metrics import scrape
 
 _LOOK_INTERVAL_S = 0.1
+_ANSWER_WITHIN_S = 2.0
 _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 
@@ -38,19 +38,15 @@ class MissingTopic(Bare):
         """The scenario starts the work that needs the topics."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        give_up_at_s = time.monotonic() + self.bite_within_s
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session:
-            while time.monotonic() < give_up_at_s:
-                for replica in cluster.replicas():
-                    try:
-                        async with session.get(str(replica.metrics_url)) as response:
-                            errors = parse_metrics(await response.text()).get(_ERRORS, 0.0)
-                    except (aiohttp.ClientError, TimeoutError):
-                        continue
-                    if errors:
-                        return {"publish_errors": errors, "at": replica.name}
-                await asyncio.sleep(_LOOK_INTERVAL_S)
-        raise FaultDidNotBite(f"{self.name}: no replica counted an error within {self.bite_within_s:g} s")
+        async with aiohttp.ClientSession() as session:
+            return await until(
+                lambda: _counted_error(session, cluster),
+                within_s=self.bite_within_s,
+                every_s=_LOOK_INTERVAL_S,
+                otherwise=lambda: FaultDidNotBite(
+                    f"{self.name}: no replica counted an error within {self.bite_within_s:g} s"
+                ),
+            )
 
     async def heal(self, cluster: Cluster) -> None:
         await self._has_broker(cluster).broker().create_topics(self.topics)
@@ -62,3 +58,13 @@ class MissingTopic(Bare):
         if not isinstance(cluster, Kafka):
             raise lacking(cluster, self.name, "Kafka")
         return cluster
+
+
+async def _counted_error(session: aiohttp.ClientSession, cluster: Cluster) -> Evidence:
+    """Empty while no replica that answers has counted one."""
+    for replica in cluster.replicas():
+        series = await scrape(session, replica, within_s=_ANSWER_WITHIN_S, of=_ERRORS) or {}
+        errors = series.get(_ERRORS, 0.0)
+        if errors:
+            return {"publish_errors": errors, "at": replica.name}
+    return {}

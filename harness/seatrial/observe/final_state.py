@@ -20,10 +20,10 @@ from seatrial.client import RecordingClient
 from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
 from seatrial.cluster.broker import Broker
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
-from seatrial.history import Recorder
+from seatrial.history import OBSERVER, Recorder
+from seatrial.observe.metrics import scrape
 from seatrial.observe.outbox_audit import observe_outbox_audit
 
-OBSERVER = "observer"
 MATCHES_MAX = 20
 _SCRAPE_TIMEOUT_S = 5.0
 _BATCH_ROWS = 1000
@@ -61,7 +61,7 @@ async def observe(
     log_patterns: Sequence[str],
     broker: Broker | None = None,
 ) -> None:
-    """Raises psycopg.Error or ObservationFailed when the final state cannot be read."""
+    """Raises psycopg.Error, ObservationFailed or UnreadableMetrics when the final state cannot be read."""
     if isinstance(cluster, Database):
         await observe_database(cluster.dsn(), recorder)
         if broker is not None:
@@ -186,29 +186,13 @@ async def observe_records(broker: Broker, recorder: Recorder) -> None:
 
 async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:
     """A node that does not answer leaves no row: the checks decide whether that is wrong."""
-    timeout = aiohttp.ClientTimeout(total=_SCRAPE_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
+    async with aiohttp.ClientSession() as session:
         for replica in replicas:
             if replica.metrics_url is None:
                 continue
-            try:
-                async with session.get(replica.metrics_url) as response:
-                    text = await response.text()
-            except (aiohttp.ClientError, TimeoutError):
-                continue
-            recorder.info(OBSERVER, "metrics", {"node": replica.name, "series": parse_metrics(text)})
-
-
-def parse_metrics(text: str) -> dict[str, float]:
-    """Prometheus text format: `name{labels}` -> value."""
-    series = {}
-    for line in text.splitlines():
-        if not line or line.startswith("#"):
-            continue
-        match = re.match(r"^([^\s{]+(?:\{.*\})?)\s+(\S+)", line)
-        if match:
-            series[match.group(1)] = float(match.group(2))
-    return {name: value for name, value in series.items() if value == value and abs(value) != float("inf")}  # noqa: PLR0124
+            series = await scrape(session, replica, within_s=_SCRAPE_TIMEOUT_S)
+            if series is not None:
+                recorder.info(OBSERVER, "metrics", {"node": replica.name, "series": series})
 
 
 def scan_log(cluster: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:

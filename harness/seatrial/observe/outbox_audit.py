@@ -15,9 +15,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from seatrial.history import Recorder
+from seatrial.history import OBSERVER, Recorder
 
-_OBSERVER = "observer"
 _BATCH_ROWS = 1000
 #: the columns in which an engine says who it is
 _NAMES = frozenset({"holder", "by_whom"})
@@ -97,7 +96,7 @@ async def observe_outbox_audit(dsn: str, recorder: Recorder, aliases: Mapping[st
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         clock = await (await connection.execute("SELECT clock_timestamp() AS at")).fetchone()
-        recorder.info(_OBSERVER, "clock", {"at": _plain((clock or {})["at"])})
+        recorder.info(OBSERVER, "clock", {"at": _plain((clock or {})["at"])})
         for f, query in (
             (
                 "outbox_line",
@@ -113,7 +112,7 @@ async def observe_outbox_audit(dsn: str, recorder: Recorder, aliases: Mapping[st
                 async for row in cursor:
                     told = {name: _plain(value) for name, value in row.items()}
                     named = {name: by_replica(told[name], aliases) for name in _NAMES & told.keys()}
-                    recorder.info(_OBSERVER, f, {**told, **named})
+                    recorder.info(OBSERVER, f, {**told, **named})
 
 
 def by_replica(name: str, aliases: Mapping[str, str]) -> str:

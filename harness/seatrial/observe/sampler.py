@@ -8,7 +8,6 @@ here: faults do that.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, LiteralString
 
@@ -16,10 +15,10 @@ import aiohttp
 import psycopg
 
 from seatrial.cluster import ClusterError, Replica
-from seatrial.history import Recorder
+from seatrial.history import OBSERVER, Recorder
+from seatrial.observe.metrics import scrape
 
-_OBSERVER = "observer"
-_LEADER_GAUGE = re.compile(r"^workflow_engine_dispatch_relay_leader(?:\{[^}]*\})? (\S+)", re.MULTILINE)
+_LEADER_GAUGE = "workflow_engine_dispatch_relay_leader"
 _EVERY_S = 0.2
 _ANSWER_WITHIN_S = 1.0
 _DATABASE_WITHIN_S = 2.0
@@ -105,15 +104,10 @@ class Sampler:
     def _tell(self, f: str, about: str, value: dict[str, object]) -> None:
         if self._told.get(f + about) != value:
             self._told[f + about] = value
-            self._recorder.info(_OBSERVER, f, value)
+            self._recorder.info(OBSERVER, f, value)
 
 
 async def _leads(session: aiohttp.ClientSession, replica: Replica) -> bool | None:
     """None when it does not answer, or has no such gauge."""
-    timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN_S)
-    try:
-        async with session.get(str(replica.metrics_url), timeout=timeout) as response:
-            found = _LEADER_GAUGE.search(await response.text())
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return None
-    return None if found is None else float(found[1]) == 1.0
+    series = await scrape(session, replica, within_s=_ANSWER_WITHIN_S, of=_LEADER_GAUGE)
+    return any(value == 1.0 for value in series.values()) if series else None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Literal
 
+from seatrial.check.lease import lease_of, leased_jobs, token_of
 from seatrial.history import Call, History
 
 State = Literal["completed", "failed", "refused", "expired", "open"]
@@ -31,8 +31,7 @@ def leases(history: History, zero_s: float, end_s: float) -> list[Lease]:
     reports = _reports(history)
     return [
         _lease(call, job, reports.get(_key(call.invoke.process, job)), zero_s, end_s)
-        for call in history.calls_of("poll")
-        for job in _jobs(call)
+        for call, job in leased_jobs(history.calls_of("poll"))
     ]
 
 
@@ -47,15 +46,9 @@ def _reports(history: History) -> dict[tuple[str, str], Call]:
     return found
 
 
-def _jobs(call: Call) -> Iterator[Mapping[str, Any]]:
-    jobs = call.end.value.get("jobs") if call.end is not None and call.end.type == "ok" else None
-    if isinstance(jobs, list):
-        yield from (job for job in jobs if isinstance(job, dict))
-
-
 def _key(process: str, value: Mapping[str, Any]) -> tuple[str, str]:
     """Engines without lease tokens are told apart by the worker."""
-    return str(value.get("job_id")), str(value.get("lease_token") or process)
+    return str(value.get("job_id")), token_of(value) or process
 
 
 def _lease(poll: Call, job: Mapping[str, Any], report: Call | None, zero_s: float, end_s: float) -> Lease:
@@ -86,9 +79,8 @@ def _lease(poll: Call, job: Mapping[str, Any], report: Call | None, zero_s: floa
 def _length_s(poll: Call, job: Mapping[str, Any]) -> float:
     """By the database's own two times when the engine gives them, else what the worker asked for."""
     try:
-        locked = datetime.fromisoformat(str(job["locked_at"]))
-        length_s = (datetime.fromisoformat(str(job["lock_expires_at"])) - locked).total_seconds()
-    except (KeyError, ValueError, TypeError):
+        lease = lease_of(poll, job)
+    except ValueError:
         asked = poll.invoke.value.get("lease_s")
-        length_s = float(asked) if isinstance(asked, int | float) else 30.0
-    return max(length_s, 0.0)
+        return float(asked) if isinstance(asked, int | float) else 30.0
+    return max((lease.expires_us - lease.locked_us) / 1e6, 0.0)

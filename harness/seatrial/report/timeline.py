@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from seatrial.history import Call, History, Op
+from seatrial.history import OBSERVER, Call, History, Op
 from seatrial.report.episode import Episode, episodes
 from seatrial.report.lease import Lease, leases
 from seatrial.report.relay import Led, depths, leaders
@@ -133,7 +133,7 @@ class _Clock:
 
     def __init__(self, history: History) -> None:
         # The observer's final rows are read after the run; drawing that time would only squeeze the rest.
-        times = [op.t_s for op in history.ops if op.process != "observer"] or [0.0]
+        times = [op.t_s for op in history.ops if op.process != OBSERVER] or [0.0]
         self.zero_s = min(times)
         self.duration_s = max(max(times) - self.zero_s, 0.001)
         wanted_s = self.duration_s / BINS_MAX

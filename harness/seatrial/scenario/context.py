@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +18,7 @@ from seatrial.client import Answer, CallFailed, RecordingClient
 from seatrial.cluster import Boots, Cluster, ClusterError, Credentials, Database, Kafka, KafkaFaults, Replica
 from seatrial.cluster.broker import PARTITIONS, Broker
 from seatrial.cluster.wire import read_wire
+from seatrial.deadline import Deadline
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder, TransportName
 from seatrial.observe.sampler import Sampler
@@ -195,7 +196,7 @@ class ScenarioContext:
             await asyncio.sleep(hold_s)
         return evidence
 
-    def inflicted(self, fault: Fault) -> AbstractAsyncContextManager[Evidence]:
+    def inflicted(self, fault: Fault) -> contextlib.AbstractAsyncContextManager[Evidence]:
         """The fault holds inside the block: `async with context.inflicted(PauseReplica(a)): ...`."""
         self._faults += 1
         return inflicted(fault, self.cluster, self.recorder, process=f"fault-{self._faults}")
@@ -320,14 +321,12 @@ class ScenarioContext:
         async def make(number: int, start: Start) -> None:
             key = f"{self.run_key}/{start.key}"
             try:
-                give_up_at_s = time.monotonic() + give_up_s
-                while True:
+                async for _ in Deadline(give_up_s).attempts(_START_AGAIN_S):
                     answer = await clients[number % len(clients)].start(
                         start.definition_id, {**start.variables, "key": key}, business_key=key
                     )
-                    if not answer.refused or time.monotonic() > give_up_at_s:
+                    if not answer.refused:
                         break
-                    await asyncio.sleep(_START_AGAIN_S)
                 if answer.ok:
                     acknowledged.append(answer.id)
             finally:
@@ -390,17 +389,12 @@ class ScenarioContext:
         every_s: float = _LOOK_INTERVAL_S,
     ) -> bool:
         """Asks until it is true or the time is over; a database that is away or a failed call means not yet."""
-        deadline_s = time.monotonic() + within_s
-        while True:
-            try:
+        async for _ in Deadline(within_s).attempts(every_s):
+            with contextlib.suppress(psycopg.OperationalError, CallFailed):
                 asked = predicate()
                 if asked if isinstance(asked, bool) else await asked:
                     return True
-            except (psycopg.OperationalError, CallFailed):
-                pass
-            if time.monotonic() > deadline_s:
-                return False
-            await asyncio.sleep(every_s)
+        return False
 
     async def eventually(
         self, predicate: Callable[[], bool | Awaitable[bool]], within_s: float, what: str

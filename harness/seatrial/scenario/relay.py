@@ -1,4 +1,4 @@
-"""Work that keeps the relay of kafka_outbox mode busy, and what the drills that break its leader have in common."""
+"""Work that keeps the relay of kafka_outbox mode busy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill
 from seatrial.environment import engine_variables
-from seatrial.fault import Fault
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
@@ -97,15 +96,3 @@ async def another_leads(context: ScenarioContext, before: str, within_s: float =
         return bool(found) and before not in found
 
     return await context.reached(has_changed, within_s)
-
-
-async def leader_replaced(context: ScenarioContext, fault: Callable[[str], Fault], hold_s: float) -> None:
-    """The whole story of a drill: what befalls the leader holds until another leads, and `hold_s` longer."""
-    load = await under_load(context)
-    await context.at(context.schedule["fault_at_s"])
-    leader = await context.leader()
-    context.phase("fault")
-    async with context.inflicted(fault(leader)):
-        await another_leads(context, leader)
-        await asyncio.sleep(hold_s)
-    await to_the_end(context, load)

@@ -84,18 +84,12 @@ class WorkerPool:
         self._keepers: dict[int, asyncio.Task[None]] = {}
         self._names: set[str] = set()
         self._starts = 0
-        self._deaths = 0
 
     def __len__(self) -> int:
         return len(self._members)
 
     def __getitem__(self, index: int) -> Member:
         return self._members[index]
-
-    @property
-    def deaths(self) -> int:
-        """How many processes of members kept alive have ended by themselves."""
-        return self._deaths
 
     def start(
         self, spec: WorkerSpec, count: int = 1, *, keep_alive: bool = False, way: Way | None = None
@@ -212,7 +206,6 @@ class WorkerPool:
     async def _keep_alive(self, index: int) -> None:
         while True:
             code = await self._members[index].process.wait()
-            self._deaths += 1
             if code != -signal.SIGKILL:
                 return  # it left, or died of a bug: `stop_all` tells
             member = self._make(

@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +19,7 @@ from typing import Protocol
 import msgspec
 
 from seatrial.client import Answer, Job, RecordingClient
+from seatrial.deadline import Deadline
 from seatrial.history import Recorder
 from seatrial.workload import Handler, WorkerConfig
 
@@ -99,7 +99,7 @@ class Worker:
         A completion of unknown outcome is safe to repeat; a fail could cost a second retry, so its lease is
         left to expire.
         """
-        give_up_at_s = time.monotonic() + self._spec.give_up_s
+        deadline = Deadline(self._spec.give_up_s)
         wait_s = _RETRY_MIN_S
         fails = (
             handler.fail_while_retries_above is not None
@@ -108,7 +108,7 @@ class Worker:
         while True:
             answer = await (self._fail(job) if fails else self._complete(job, handler))
             unknown = answer.outcome == "info" and not fails
-            if not (unknown or answer.refused) or time.monotonic() > give_up_at_s:
+            if not (unknown or answer.refused) or deadline.is_over:
                 return
             await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.0))
             wait_s = min(2 * wait_s, _RETRY_MAX_S)

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from patience import eventually
 from workflow import END, document, service
 
+from patience import eventually
 from seatrial.cluster.port import Ports
 from seatrial.cluster.proxy import Proxy
 from windlass_client import BadRequest, Client, InstanceStatus, Job, NonRetryableError, Worker

@@ -13,8 +13,8 @@ import psycopg
 from engine_client import EngineClient
 from engine_on_trial import rows
 from engine_process import RunWindlass
-from patience import eventually
 
+from patience import eventually
 from seatrial.cluster.kafka import KafkaServer
 from seatrial.cluster.postgres import PostgresServer
 

@@ -17,9 +17,9 @@ import aiohttp
 import grpc
 from engine_client import EngineClient
 from engine_process import EngineProcess, RunWindlass
-from patience import eventually
 from psycopg import conninfo
 
+from patience import eventually
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 from suite.doors.grpc import GrpcDoor

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from engine_on_trial import log_lines, rows
-from patience import eventually
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from workflow import Json
 
+from patience import eventually
 from suite.boot import Booted, Boots
 from suite.doors import Door
 from suite.doors.grpc import GrpcDoor

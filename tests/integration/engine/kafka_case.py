@@ -6,10 +6,11 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
 
 from kafka_broker import KafkaBroker
 from kafka_broker import variables as broker_variables
+from patience import eventually
 from windlass.api.gen import workflow_pb2 as pb
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -79,14 +78,6 @@ class Running:
     async def variables(self, instance_id: str) -> dict[str, Any]:
         decoded: dict[str, Any] = json.loads(bytes((await self.engine.get_instance(instance_id)).variables))
         return decoded
-
-
-async def eventually(probe: Callable[[], Awaitable[bool]], within_s: float = 10.0) -> None:
-    """Returns when the probe says yes; fails the test when it has not in time."""
-    deadline = asyncio.get_running_loop().time() + within_s
-    while not await probe():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {within_s} s"
-        await asyncio.sleep(0.02)
 
 
 Boot = Callable[..., Awaitable[Running]]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from kafka_case import logged, sample
 from memory_broker import MemoryBroker
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
 
+from patience import eventually
 from windlass.dispatch import brokers
 from windlass.errors import BootRefused
 

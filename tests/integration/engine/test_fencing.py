@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import pytest
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
 
+from patience import eventually
 from windlass.errors import Conflict, EngineError, NotFound
 from windlass.wire import JobView
 

@@ -13,8 +13,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 from google.protobuf import json_format
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
 
+from patience import eventually
 from windlass.api import protobuf
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.api.grpc import GrpcApp

@@ -8,9 +8,10 @@ from itertools import pairwise
 
 import pytest
 from kafka_case import KafkaCase, logged, sample
-from nodes import END, eventually
+from nodes import END
 
 from kafka_broker import CLIENTS
+from patience import eventually
 
 pytestmark = [
     pytest.mark.slow,

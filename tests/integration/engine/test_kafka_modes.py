@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 from kafka_case import KafkaCase, logged
-from nodes import END, Running, eventually
+from nodes import END, Running
+
+from patience import eventually
 
 pytestmark = [
     pytest.mark.slow,

@@ -17,10 +17,10 @@ import confluent_kafka
 import psutil
 import pytest
 import pytest_asyncio
-from nodes import eventually
 from test_kafka_dispatch import java_partition
 
 from kafka_broker import CLIENTS, KafkaBroker, variables
+from patience import eventually
 from seatrial.cluster.kafka import ENGINE_USER
 from windlass.config import kafka_settings_from_env
 from windlass.dispatch.broker import Refusal, Scope

@@ -9,8 +9,9 @@ from typing import Any
 import asyncpg
 import msgspec
 import pytest
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
 
+from patience import eventually
 from windlass.errors import BadRequest, Conflict, EngineError, NotFound, Unavailable
 from windlass.store import apply
 from windlass.store.lease import Lease

@@ -7,7 +7,9 @@ import contextlib
 import time
 
 import pytest
-from nodes import END, Boot, Running, eventually, service
+from nodes import END, Boot, Running, service
+
+from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -8,9 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 from kafka_case import KafkaCase, logged, sample
-from nodes import Running, eventually
+from nodes import Running
 
 from kafka_broker import CLIENTS
+from patience import eventually
 from windlass.store.queries import sql
 
 pytestmark = [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 
 WITHIN_S = 5.0
 
@@ -42,12 +41,6 @@ class Caller:
         self.writer.close()
         with contextlib.suppress(OSError):
             await self.writer.wait_closed()
-
-
-async def eventually(holds: Callable[[], object], within_s: float = WITHIN_S) -> None:
-    async with asyncio.timeout(within_s):
-        while not holds():
-            await asyncio.sleep(0.005)
 
 
 def get(path: str, *headers: str) -> bytes:

@@ -11,7 +11,6 @@ from typing import Any, cast
 import grpc
 import msgspec
 import pytest
-from caller import eventually
 from dial import SERVICE, Dial, struct
 from door import FAULTS
 from google.protobuf import json_format
@@ -19,6 +18,7 @@ from grpc_door import GrpcDoor, job, nested, opened
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from patience import eventually
 from windlass import wire
 from windlass.api import faults, protobuf
 from windlass.api.gen import workflow_pb2 as pb

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 import uvloop
-from caller import Caller, eventually, get, post
+from caller import Caller, get, post
 
+from patience import eventually
 from windlass.api.call import Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.errors import BootRefused

@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from caller import Caller, eventually, get, post
+from caller import Caller, get, post
 from door import opened
 from grpc_door import opened as grpc_opened
 from test_http import on_both_loops, serving
 
+from patience import eventually
 from windlass import advance
 from windlass.api import bounds
 from windlass.config import ConfigError, settings_from_env

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from caller import Caller, eventually, post
+from caller import Caller, post
 from door import INSTANCE, NOW, opened
 
+from patience import eventually
 from windlass import wire
 
 

@@ -8,9 +8,10 @@ import io
 import json
 
 import pytest
-from caller import Caller, eventually, get, post
+from caller import Caller, get, post
 from door import Door, opened
 
+from patience import eventually
 from windlass import errors, wire
 from windlass.api import faults
 from windlass.api.metrics import MetricsApp

@@ -15,6 +15,7 @@ import pytest
 from aiohttp import web
 from small_engine import SmallEngine
 
+from patience import eventually
 from seatrial.client import CallFailed
 from seatrial.cluster import ClusterError, Kill
 from seatrial.drill import NOT_UP, Drill, describe, draw, judge_folder, run
@@ -203,10 +204,7 @@ async def test_cancellation_goes_on_after_everything_was_stopped(
         await asyncio.Event().wait()
 
     task = asyncio.create_task(run(drill(wait), environment))
-    deadline_s = time.monotonic() + 10
-    while not seen:
-        assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
+    await eventually(lambda: seen)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -300,10 +298,7 @@ async def test_a_load_repeats_what_was_refused_and_never_what_may_have_happened(
     engine.script = unsure
     await engine.close()
     load = asyncio.create_task(context.load([Start("ends", "a", {}), Start("ends", "b", {})]))
-    deadline_s = time.monotonic() + 10
-    while sum(op.type == "fail" for op in ops(context.folder)) < 2:
-        assert time.monotonic() < deadline_s
-        await asyncio.sleep(0.01)
+    await eventually(lambda: sum(op.type == "fail" for op in ops(context.folder)) >= 2)
     async with engine:
         assert await load == ["replica-0-i1"]
 
@@ -372,10 +367,7 @@ async def test_progress_is_read_from_the_history_as_it_grows(tmp_path: Path) -> 
             self.totals = (ops, ok, failed)
 
     async def until_total(total: tuple[int, int, int]) -> None:
-        deadline_s = time.monotonic() + 10
-        while seen.totals != total:
-            assert time.monotonic() < deadline_s, seen.totals
-            await asyncio.sleep(0.02)
+        await eventually(lambda: seen.totals == total)
 
     seen = Seen()
     following = asyncio.create_task(follow(tmp_path, seen))

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import pytest
 
+from patience import eventually
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.attach import AttachedCluster
 from seatrial.fault import (
@@ -17,7 +18,6 @@ from seatrial.fault import (
     FaultDidNotBite,
     FaultError,
     inflicted,
-    run_fault,
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
 from seatrial.fault.credentials import RotatePassword
@@ -112,11 +112,17 @@ def cluster() -> AttachedCluster:
     return AttachedCluster(["http://127.0.0.1:1", "http://127.0.0.1:2"])
 
 
+async def carried_out(fault: Fault, cluster: Cluster, recorder: Recorder, hold_s: float = 0.0) -> Evidence:
+    async with inflicted(fault, cluster, recorder) as evidence:
+        await asyncio.sleep(hold_s)
+    return evidence
+
+
 async def test_the_six_phases_in_order_and_what_is_recorded(
     cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary()
-    assert await run_fault(fault, cluster, recorded.recorder) == {"pages": 1}
+    assert await carried_out(fault, cluster, recorded.recorder) == {"pages": 1}
     assert fault.phases == PHASES
     invoke, ok, heal, healed = recorded.ops()
     assert {op["process"] for op in recorded.ops()} == {"fault-0"}
@@ -128,13 +134,13 @@ async def test_the_six_phases_in_order_and_what_is_recorded(
 
 
 async def test_it_holds_between_the_bite_and_the_heal(cluster: AttachedCluster, recorded: Recorded) -> None:
-    await run_fault(Diary(), cluster, recorded.recorder, 0.2)
+    await carried_out(Diary(), cluster, recorded.recorder, 0.2)
     _, bit, heal, _ = recorded.ops()
     assert heal["t_s"] - bit["t_s"] >= 0.2
 
 
 async def test_all_replicas_are_recorded_by_name(cluster: AttachedCluster, recorded: Recorded) -> None:
-    await run_fault(Diary(ALL_REPLICAS), cluster, recorded.recorder)
+    await carried_out(Diary(ALL_REPLICAS), cluster, recorded.recorder)
     assert all(op["value"]["target"] == ["replica-0", "replica-1"] for op in recorded.ops())
 
 
@@ -143,7 +149,7 @@ async def test_an_unknown_replica_is_refused_before_anything_happens(
 ) -> None:
     fault = Diary("replica-7")
     with pytest.raises(FaultError, match="diary: no replica 'replica-7'; there are replica-0, replica-1"):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert (fault.phases, recorded.ops()) == ([], [])
 
 
@@ -152,7 +158,7 @@ async def test_a_fault_that_did_not_bite_fails_and_is_healed(
 ) -> None:
     fault = Diary(raises_in="wait_until_it_bit", error=FaultDidNotBite("not a mark"))
     with pytest.raises(FaultDidNotBite, match="not a mark"):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
     assert recorded.words() == ["invoke diary", "fail diary", "invoke heal", "ok heal"]
     assert recorded.ops()[1]["error"] == {"code": "fault-did-not-bite", "status": 0, "message": "not a mark"}
@@ -163,7 +169,7 @@ async def test_a_fault_that_breaks_off_is_healed_and_its_outcome_unknown(
 ) -> None:
     fault = Diary(raises_in="inject", error=ClusterError("the saw broke"))
     with pytest.raises(ClusterError, match="the saw broke"):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert fault.phases == ["setup", "inject", "heal", "cleanup"]
     assert recorded.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
 
@@ -171,14 +177,14 @@ async def test_a_fault_that_breaks_off_is_healed_and_its_outcome_unknown(
 async def test_a_refused_setup_leaves_no_record(cluster: AttachedCluster, recorded: Recorded) -> None:
     fault = Diary(raises_in="setup", error=FaultError("cannot"))
     with pytest.raises(FaultError, match="cannot"):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert (fault.phases, recorded.ops()) == (["setup"], [])
 
 
 async def test_a_heal_that_fails_is_told_and_recorded(cluster: AttachedCluster, recorded: Recorded) -> None:
     fault = Diary(raises_in="heal", error=ClusterError("no glue"))
     with pytest.raises(FaultError, match="diary of replica-0 cannot be healed: no glue"):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert fault.phases[-2:] == ["heal", "cleanup"]
     assert recorded.words()[-1] == "fail heal"
 
@@ -204,7 +210,7 @@ async def test_a_cancelled_injection_is_healed(
     cluster: AttachedCluster, recorded: Recorded, hangs_in: str
 ) -> None:
     fault = Diary(hangs_in=hangs_in)
-    await cancel(asyncio.create_task(run_fault(fault, cluster, recorded.recorder)), fault)
+    await cancel(asyncio.create_task(carried_out(fault, cluster, recorded.recorder)), fault)
     assert fault.phases[-2:] == ["heal", "cleanup"]
     assert recorded.words() == ["invoke diary", "info diary", "invoke heal", "ok heal"]
 
@@ -214,9 +220,8 @@ async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healin
 ) -> None:
     fault = Diary()
     fault.may_heal.clear()
-    task = asyncio.create_task(run_fault(fault, cluster, recorded.recorder, 3600))
-    while "wait_until_it_bit" not in fault.phases:
-        await asyncio.sleep(0)
+    task = asyncio.create_task(carried_out(fault, cluster, recorded.recorder, 3600))
+    await eventually(lambda: "wait_until_it_bit" in fault.phases)
     task.cancel()
     await asyncio.wait_for(fault.entered.wait(), 5)
     task.cancel()
@@ -231,9 +236,8 @@ async def test_waiting_for_the_recovery_can_be_cancelled(
     cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary(hangs_in="wait_until_healed")
-    task = asyncio.create_task(run_fault(fault, cluster, recorded.recorder))
-    while "wait_until_healed" not in fault.phases:
-        await asyncio.sleep(0)
+    task = asyncio.create_task(carried_out(fault, cluster, recorded.recorder))
+    await eventually(lambda: "wait_until_healed" in fault.phases)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(task, 5)
@@ -274,7 +278,7 @@ async def test_a_cluster_without_the_ability_is_refused(
         FaultError,
         match=f"^{fault.name} needs a cluster with the ability {ability}, which AttachedCluster lacks; run this",
     ):
-        await run_fault(fault, cluster, recorded.recorder)
+        await carried_out(fault, cluster, recorded.recorder)
     assert recorded.ops() == []
 
 

@@ -18,7 +18,6 @@ from seatrial.observe.final_state import (
     ObservationFailed,
     observe_metrics,
     observe_rest,
-    parse_metrics,
     scan_log,
 )
 from seatrial.observe.outbox_audit import by_replica
@@ -74,11 +73,6 @@ async def test_metrics_of_the_nodes_that_answer_are_kept(engine: SmallEngine, tm
     assert [op.value for op in ops(tmp_path)] == [
         {"node": "replica-0", "series": {'starts_total{node="replica-0"}': 0.0}}
     ]
-
-
-def test_metrics_text_is_read_with_labels_that_hold_spaces_and_braces() -> None:
-    text = '# TYPE a counter\na_total{path="/v1/{id} x"} 3 1700000000\nb 1e-3\nc NaN\nd +Inf\n\n'
-    assert parse_metrics(text) == {'a_total{path="/v1/{id} x"}': 3.0, "b": 0.001}
 
 
 def test_a_log_scan_says_what_matched_and_that_nothing_did(tmp_path: Path) -> None:

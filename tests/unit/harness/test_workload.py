@@ -6,7 +6,6 @@ import asyncio
 import json
 import random
 import signal
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from aiohttp import web
 from small_engine import SmallEngine
 from small_grpc_engine import SmallGrpcEngine
 
+from patience import eventually
 from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import ClusterError
 from seatrial.history import Op, Recorder
@@ -27,20 +27,11 @@ from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import APPLICATION, DISBURSEMENT, loan, loan_starts, route
 from seatrial.workload.pool import WorkerPool
 
-WITHIN_S = 20.0
-
 
 def ops(folder: Path) -> list[Op]:
     return [
         msgspec.json.decode(line, type=Op) for line in (folder / "history.jsonl").read_bytes().splitlines()
     ]
-
-
-async def until(predicate: Callable[[], object]) -> None:
-    deadline_s = time.monotonic() + WITHIN_S
-    while not predicate():
-        assert time.monotonic() < deadline_s, "not in time"
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture
@@ -68,8 +59,8 @@ async def test_a_worker_executes_and_completes_and_leaves_on_sigterm(
     for number in range(40):
         engine.add_job(f"j{number}", "pay", variables={"rate": number})
     pool.start(pay(echo={"score": "rate"}, think_max_s=0.01), 2)
-    await until(lambda: len(engine.completed) == 40)
-    await until(lambda: {body["workerId"] for _, _, body in engine.requests} == {"worker-0", "worker-1"})
+    await eventually(lambda: len(engine.completed) == 40)
+    await eventually(lambda: {body["workerId"] for _, _, body in engine.requests} == {"worker-0", "worker-1"})
     await pool.stop_all()
 
     assert [pool[index].process.exit_code for index in (0, 1)] == [0, 0]
@@ -91,7 +82,7 @@ async def test_a_worker_works_over_grpc_and_over_both_alike(tmp_path: Path, tran
         for number in range(40):
             engine.add_job(f"j{number}", "pay", retries=number % 2, variables={"rate": number})
         pool.start(pay(echo={"score": "rate"}, fail_while_retries_above=0))
-        await until(lambda: len(engine.completed) + len(engine.failed) >= 40)
+        await eventually(lambda: len(engine.completed) + len(engine.failed) >= 40)
         await pool.stop_all()
         assert pool[0].process.exit_code == 0
         await pool.close()
@@ -109,7 +100,7 @@ async def test_a_worker_works_over_grpc_and_over_both_alike(tmp_path: Path, tran
 async def test_a_job_in_hand_is_finished_before_leaving(pool: WorkerPool, engine: SmallEngine) -> None:
     engine.add_job("j1", "pay")
     pool.start(pay(think_min_s=0.5, think_max_s=0.5))
-    await until(lambda: not engine.waiting)
+    await eventually(lambda: not engine.waiting)
     assert await pool.stop(0) == 0
     assert [job_id for job_id, _ in engine.completed] == ["j1"]
 
@@ -121,7 +112,7 @@ async def test_a_full_worker_asks_for_no_more_than_its_free_slots(
         engine.add_job(f"j{number}", "pay")
     spec = msgspec.structs.replace(pay(hold=True), slots=3)
     pool.start(spec)
-    await until(lambda: len(engine.waiting) == 2)
+    await eventually(lambda: len(engine.waiting) == 2)
     await pool.stop_all()
     assert len(engine.waiting) == 2
     assert engine.completed == []
@@ -134,7 +125,7 @@ async def test_a_handler_fails_while_the_job_has_more_retries_than_its_threshold
     engine.add_job("fresh", "pay", retries=2)
     engine.add_job("retried", "pay", retries=1)
     pool.start(pay(fail_while_retries_above=1))
-    await until(lambda: engine.completed and engine.failed)
+    await eventually(lambda: engine.completed and engine.failed)
 
     assert [job_id for job_id, _ in engine.completed] == ["retried"]
     assert [(job_id, body["retryable"]) for job_id, body in engine.failed] == [("fresh", True)]
@@ -151,7 +142,7 @@ async def test_a_completion_of_unknown_outcome_is_repeated_with_a_new_mark_and_a
     engine.add_job("good", "pay")
     engine.add_job("bad", "pay", retries=1)
     pool.start(pay(fail_while_retries_above=0))
-    await until(lambda: engine.completed)
+    await eventually(lambda: engine.completed)
     await pool.stop_all()
 
     sent = [body["variables"] for _, path, body in engine.requests if path == "/v1/jobs/good/complete"]
@@ -165,9 +156,9 @@ async def test_poison_kills_the_process_and_one_kept_alive_comes_back(
 ) -> None:
     engine.add_job("j1", "pay", variables={"poison": True})
     pool.start(pay(poison_variable="poison"), keep_alive=True)
-    await until(lambda: pool.deaths == 1 and pool[0].alive)
+    await eventually(lambda: pool[0].process_name == "worker-0.2" and pool[0].alive)
     engine.add_job("j2", "pay")
-    await until(lambda: engine.completed)
+    await eventually(lambda: engine.completed)
 
     executed = [(op.process, op.value["job_id"]) for op in ops(tmp_path) if op.f == "execute"]
     assert executed == [("worker-0", "j1"), ("worker-0.2", "j2")]
@@ -177,12 +168,12 @@ async def test_a_paused_worker_is_stopped_and_goes_on_when_resumed_and_both_are_
     pool: WorkerPool, engine: SmallEngine, tmp_path: Path
 ) -> None:
     pool.start(pay())
-    await until(lambda: engine.requests)
+    await eventually(lambda: engine.requests)
     await pool.pause(0)
     assert pool[0].process.paused
     engine.add_job("j1", "pay")
     await pool.resume(0)
-    await until(lambda: engine.completed)
+    await eventually(lambda: engine.completed)
 
     faults = [
         (op.process, op.type, op.f, op.value.get("target"))
@@ -202,12 +193,12 @@ async def test_a_killed_worker_is_gone_and_its_restart_is_a_new_process_of_the_s
 ) -> None:
     engine.add_job("j1", "pay")
     pool.start(pay(hold=True))
-    await until(lambda: not engine.waiting)
+    await eventually(lambda: not engine.waiting)
     await pool.kill(0)
     assert pool[0].process.exit_code == -signal.SIGKILL
     pool.restart(0)
     engine.add_job("j2", "pay")
-    await until(lambda: not engine.waiting)
+    await eventually(lambda: not engine.waiting)
     assert (pool[0].name, pool[0].process_name, pool[0].worker_id) == ("worker-0", "worker-0.2", "worker-0")
 
 
@@ -216,7 +207,7 @@ async def test_a_worker_that_dies_of_a_bug_is_reported_with_its_log(
 ) -> None:
     engine.add_job("j1", "pay")
     pool.start(pay(echo={"score": "not there"}))
-    await until(lambda: not pool[0].alive)
+    await eventually(lambda: not pool[0].alive)
     with pytest.raises(ClusterError, match=r"worker-0 exited with 1(.|\n)*KeyError: 'not there'"):
         await pool.stop_all()
 
@@ -250,7 +241,7 @@ async def test_people_answer_each_waiting_instance_once_and_leave_others_alone(
     recorder = Recorder(tmp_path)
     async with RecordingClient("client-0", [engine.replica], recorder, random.Random(1)) as client:
         people = asyncio.create_task(Actor(client, "run-1").run())
-        await until(lambda: looks >= 6)
+        await eventually(lambda: looks >= 6)
         people.cancel()
         await asyncio.gather(people, return_exceptions=True)
     recorder.close()

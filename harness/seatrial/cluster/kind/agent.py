@@ -7,11 +7,11 @@ on each node, with the node's ids of processes, finds the container's by its cgr
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Literal
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.kube import Kube, Object
+from seatrial.deadline import Deadline
 
 NAME = "node-agent"
 READY_WITHIN_S = 120.0
@@ -65,23 +65,26 @@ class NodeAgent:
             if self._pods:
                 return
             await self._kube.apply(_daemon_set(self._namespace, self._image))
-            give_up_at_s = time.monotonic() + READY_WITHIN_S
             nodes = {node["metadata"]["name"] for node in await self._kube.list("Node")}
             running: dict[str, str] = {}
-            while set(running) != nodes:
-                if time.monotonic() > give_up_at_s:
-                    missing = ", ".join(sorted(nodes - set(running)))
-                    raise ClusterError(
-                        f"no agent runs on {missing} after {READY_WITHIN_S:g} s: the cluster must allow privileged "
-                        f"pods in {self._namespace}"
-                    )
-                await asyncio.sleep(_LOOK_INTERVAL_S)
-                running = {
-                    pod["spec"]["nodeName"]: pod["metadata"]["name"]
-                    for pod in await self._kube.list("Pod", self._namespace, labels=f"app={NAME}")
-                    if pod["status"].get("phase") == "Running"
-                }
-            self._pods = running
+            async for _ in Deadline(READY_WITHIN_S).attempts(_LOOK_INTERVAL_S):
+                running = await self._running()
+                if set(running) == nodes:
+                    self._pods = running
+                    return
+            missing = ", ".join(sorted(nodes - set(running)))
+            raise ClusterError(
+                f"no agent runs on {missing} after {READY_WITHIN_S:g} s: the cluster must allow privileged "
+                f"pods in {self._namespace}"
+            )
+
+    async def _running(self) -> dict[str, str]:
+        """The agent's pod on each node that has one."""
+        return {
+            pod["spec"]["nodeName"]: pod["metadata"]["name"]
+            for pod in await self._kube.list("Pod", self._namespace, labels=f"app={NAME}")
+            if pod["status"].get("phase") == "Running"
+        }
 
     async def run(self, node: str, script: str, *arguments: str) -> str:
         """What the shell script printed, with the node's ids of processes; $0 and so on are the arguments."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Sequence
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.kube import Conflict, Kube, NotThere
 from seatrial.cluster.kind.replica_slots import Pod
+from seatrial.deadline import Deadline
 
 DRAIN_WITHIN_S = 180.0
 _INTERVAL_S = 0.5
@@ -20,8 +19,9 @@ async def evict_all(
     """Returns when `here` is empty: how many pods went, and how often one was refused."""
     gone: set[str] = set()
     refused = 0
-    give_up_at_s = time.monotonic() + DRAIN_WITHIN_S
-    while pods := here():
+    async for _ in Deadline(DRAIN_WITHIN_S).attempts(_INTERVAL_S):
+        if not (pods := here()):
+            return len(gone), refused
         for pod in pods:
             if pod.uid not in gone:
                 try:
@@ -31,8 +31,5 @@ async def evict_all(
                     gone.add(pod.uid)
                 except Conflict:
                     refused += 1
-        if time.monotonic() > give_up_at_s:
-            names = ", ".join(pod.name for pod in pods)
-            raise ClusterError(f"{node} is not drained after {DRAIN_WITHIN_S:g} s: {names} are still there")
-        await asyncio.sleep(_INTERVAL_S)
-    return len(gone), refused
+    names = ", ".join(pod.name for pod in here())
+    raise ClusterError(f"{node} is not drained after {DRAIN_WITHIN_S:g} s: {names} are still there")

@@ -6,7 +6,6 @@ for kubeconfigs and their many ways to prove who one is.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.stream import WsApiClient
 
 from seatrial.cluster import ClusterError
+from seatrial.deadline import Deadline
 
 Object = dict[str, Any]
 
@@ -241,13 +241,12 @@ class Kube:
 
 async def remove_pods(kube: Kube, namespace: str, *, labels: str = "") -> None:
     """Those whose owner is gone are not asked to take their time; returns when there is none."""
-    give_up_at_s = time.monotonic() + GONE_WITHIN_S
-    while pods := await kube.list("Pod", namespace, labels=labels):
+    async for _ in Deadline(GONE_WITHIN_S).attempts(_GONE_INTERVAL_S):
+        if not (pods := await kube.list("Pod", namespace, labels=labels)):
+            return
         for pod in pods:
             await kube.delete("Pod", pod["metadata"]["name"], namespace, grace_s=1)
-        if time.monotonic() > give_up_at_s:
-            raise ClusterError(f"the pods of {namespace} do not end in {GONE_WITHIN_S:g} s")
-        await asyncio.sleep(_GONE_INTERVAL_S)
+    raise ClusterError(f"the pods of {namespace} do not end in {GONE_WITHIN_S:g} s")
 
 
 def _path(kind: str, namespace: str | None, name: str | None = None) -> str:

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from contextlib import suppress
 
 import aiohttp
 
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.kind.kube import Kube
+from seatrial.cluster.probe import ill_health
+from seatrial.deadline import until_passes
 
 _ANSWER_INTERVAL_S = 0.1
 _CALL_TIMEOUT_S = 2.0
-_HEALTH_PATH = "/healthz"
 
 
 async def until_answers(replica: Replica, within_s: float) -> None:
     """Raises ClusterError when it does not in time."""
-    give_up_at_s = time.monotonic() + within_s
-    timeout = aiohttp.ClientTimeout(total=_CALL_TIMEOUT_S)
-    async with aiohttp.ClientSession(timeout=timeout) as session:
-        while (cause := await _no_answer(session, replica)) is not None:
-            if time.monotonic() > give_up_at_s:
-                raise ClusterError(
-                    f"{replica.name} is not reached at {replica.rest_url} in {within_s:g} s: {cause}; "
-                    "the ports of the nodes must be open to this machine"
-                )
-            await asyncio.sleep(_ANSWER_INTERVAL_S)
-
-
-async def _no_answer(session: aiohttp.ClientSession, replica: Replica) -> str | None:
-    try:
-        async with session.get(replica.rest_url + _HEALTH_PATH) as response:
-            return None if response.status == 200 else f"it answered {response.status}"
-    except (aiohttp.ClientError, TimeoutError) as err:
-        return str(err) or type(err).__name__
+    async with aiohttp.ClientSession() as session:
+        await until_passes(
+            lambda: ill_health(session, replica, within_s=_CALL_TIMEOUT_S),
+            within_s=within_s,
+            every_s=_ANSWER_INTERVAL_S,
+            otherwise=lambda cause: ClusterError(
+                f"{replica.name} is not reached at {replica.rest_url} in {within_s:g} s: {cause}; "
+                "the ports of the nodes must be open to this machine"
+            ),
+        )
 
 
 async def told_by_pods(kube: Kube, namespace: str, release: str) -> str:

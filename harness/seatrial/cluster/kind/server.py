@@ -7,9 +7,7 @@ crash: in its own namespace it would be process 1, which no signal from inside c
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-import time
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +16,7 @@ from psycopg import sql
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.kind.kube import Kube, Object
+from seatrial.deadline import Deadline
 
 ENGINE_ROLE = "windlass"
 NAME = "postgres"
@@ -66,13 +65,10 @@ class PostgresPod:
     async def stop(self) -> None:
         """A fast shutdown; returns when the pod is gone. `start` brings it back with its data."""
         await self._scale(0)
-        give_up_at_s = time.monotonic() + GONE_WITHIN_S
-        while await self._pods():
-            if time.monotonic() > give_up_at_s:
-                raise ClusterError(
-                    f"PostgreSQL in {self.namespace} still runs {GONE_WITHIN_S:g} s after its end"
-                )
-            await asyncio.sleep(_LOOK_INTERVAL_S)
+        async for _ in Deadline(GONE_WITHIN_S).attempts(_LOOK_INTERVAL_S):
+            if not await self._pods():
+                return
+        raise ClusterError(f"PostgreSQL in {self.namespace} still runs {GONE_WITHIN_S:g} s after its end")
 
     async def crash(self) -> None:
         """SIGKILL to every process of it; its kubelet starts it again, and recovery follows."""
@@ -145,23 +141,19 @@ class PostgresPod:
         )
 
     async def _until_answers(self) -> None:
-        give_up_at_s = time.monotonic() + READY_WITHIN_S
-        while True:
+        cause = ""
+        async for _ in Deadline(READY_WITHIN_S).attempts(_LOOK_INTERVAL_S):
             try:
                 await self._execute(sql.SQL("SELECT 1"))
             except psycopg.OperationalError as err:
-                if time.monotonic() > give_up_at_s:
-                    cause = str(err).strip().splitlines()[0]
-                    state = await self._state()
-                    raise ClusterError(
-                        f"PostgreSQL ({self._image}) at {self._address}:{self._port} does not answer in "
-                        f"{READY_WITHIN_S:g} s: {cause}; its pod is {state}. The nodes' addresses must be "
-                        "reachable from here, and the image must be pullable, or SEATRIAL_POSTGRES_IMAGE must name "
-                        "one that is"
-                    ) from None
-                await asyncio.sleep(_LOOK_INTERVAL_S)
+                cause = str(err).strip().splitlines()[0]
             else:
                 return
+        raise ClusterError(
+            f"PostgreSQL ({self._image}) at {self._address}:{self._port} does not answer in "
+            f"{READY_WITHIN_S:g} s: {cause}; its pod is {await self._state()}. The nodes' addresses must be "
+            "reachable from here, and the image be pullable or SEATRIAL_POSTGRES_IMAGE name one that is"
+        )
 
     async def _state(self) -> str:
         pods = await self._pods()

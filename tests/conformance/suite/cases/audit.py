@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from patience import eventually
 from workflow import END, Json, service, timer, transformation, user_task, wait
 
+from patience import eventually
 from suite.case import REST, Need, add, holds, same, shows
 from suite.context import CaseContext
 from suite.doors import LEASE_WITHIN_S

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from patience import eventually
 from workflow import END, Json, decision, fork, join, service, timer, transformation, user_task, wait
 
+from patience import eventually
 from suite.case import REST, Need, contains, holds, same, shows
 from suite.context import CaseContext
 from suite.doors import Door

@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from patience import eventually
 from workflow import END, Json, service, timer, wait
 
+from patience import eventually
 from suite.case import GRPC, REST, Need, holds, same, shows
 from suite.cases.timer import INTERRUPTED
 from suite.context import CaseContext

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 
-from patience import eventually
 from workflow import END, service, timer, wait
 
+from patience import eventually
 from suite.case import GRPC, REST, Need, holds, same, shows
 from suite.context import CaseContext
 

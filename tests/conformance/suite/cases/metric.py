@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from patience import eventually
 from workflow import END, Json, fork, join, service, timer, transformation, user_task, wait
 
+from patience import eventually
 from suite.case import GRPC, REST, Need, add, holds, same, shows
 from suite.cases.instance import chained_to
 from suite.context import CaseContext

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import psycopg
 from engine_on_trial import QUICK, rows
-from patience import eventually
 from workflow import END, service, timer, wait
 
+from patience import eventually
 from suite.boot import Booted
 from suite.case import GRPC, REST, Need, holds, same, shows
 from suite.cases.endpoint import refusal

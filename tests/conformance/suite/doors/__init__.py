@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from patience import eventually
 from workflow import Json, document
 
+from patience import eventually
 from suite.case import Differs, Transport, same
 
 

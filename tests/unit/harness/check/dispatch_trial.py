@@ -6,8 +6,6 @@ from typing import Any, Self
 
 from trial_builder import Trial, db_time
 
-DAY_S = 86_400.0
-
 
 class DispatchTrial(Trial):
     """Row d<n> belongs to job j<n> of instance i<n> unless told otherwise; every step takes `tick_s`."""

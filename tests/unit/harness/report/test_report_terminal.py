@@ -1,11 +1,11 @@
 import io
 import re
-import time
 from pathlib import Path
 
 import pytest
 import synthetic_run
 
+from seatrial.deadline import until_blocking
 from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 
@@ -97,15 +97,14 @@ def test_the_live_display_counts_as_the_drill_goes(monkeypatch: pytest.MonkeyPat
         progress.drill_started("L5", "title", 1, 2)
         progress.phase("fault")
         progress.tick(250, 246, 4)
-        deadline_s = time.monotonic() + 10
-        while (
-            "250 ops · 246 ok · 4 failed · faults 1" not in terminal.getvalue()
-            and time.monotonic() < deadline_s
-        ):
-            pass
+        until_blocking(
+            lambda: "250 ops · 246 ok · 4 failed · faults 1" in terminal.getvalue(),
+            within_s=10,
+            every_s=0.01,
+            otherwise=lambda: AssertionError(terminal.getvalue()),
+        )
         seen = terminal.getvalue()
 
-    assert "250 ops · 246 ok · 4 failed · faults 1" in seen
     assert "0 of 2 drills" in seen
 
 

@@ -93,8 +93,8 @@ def test_each_fault_is_ended_by_the_next_heal_of_its_own() -> None:
             [
                 *fault("pour-coffee", 102, "replica-1"),
                 op(104, "x-fault", "invoke", "unrelated", 9),
-                op(105, "fault-9", "invoke", "pour-coffee-heal", 2, target="replica-1"),
-                op(106, "fault-9", "ok", "pour-coffee-heal", 2, target="replica-1"),
+                op(105, "fault-0", "invoke", "heal", 2, target="replica-1"),
+                op(106, "fault-0", "ok", "heal", 2, target="replica-1"),
             ],
             "fault",
             6.0,

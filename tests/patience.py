@@ -16,12 +16,18 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(probe: Callable[[], Awaitable[T]], within_s: float = WITHIN_S) -> T: ...
+async def eventually(
+    probe: Callable[[], Awaitable[T]], within_s: float = WITHIN_S, *, every_s: float = LOOK_INTERVAL_S
+) -> T: ...
 @overload
-async def eventually(probe: Callable[[], T], within_s: float = WITHIN_S) -> T: ...
+async def eventually(
+    probe: Callable[[], T], within_s: float = WITHIN_S, *, every_s: float = LOOK_INTERVAL_S
+) -> T: ...
 
 
-async def eventually(probe: Callable[[], Any], within_s: float = WITHIN_S) -> Any:
+async def eventually(
+    probe: Callable[[], Any], within_s: float = WITHIN_S, *, every_s: float = LOOK_INTERVAL_S
+) -> Any:
     """The first true answer of the probe; fails the test when there is none in time."""
     give_up_at_s = time.monotonic() + within_s
     while True:
@@ -30,4 +36,4 @@ async def eventually(probe: Callable[[], Any], within_s: float = WITHIN_S) -> An
         if answer:
             return answer
         assert time.monotonic() < give_up_at_s, f"not within {within_s} s; the last answer was {answer!r}"
-        await asyncio.sleep(LOOK_INTERVAL_S)
+        await asyncio.sleep(every_s)
