@@ -22,7 +22,7 @@ PARTITIONS, REPLICATION_FACTOR = 8, 3
 """The values that contract 12.1 recommends."""
 
 _EPILOG = """\
-With --apply the brokers are those of WE_KAFKA_SEED_BROKERS, met as WE_KAFKA_TRANSPORT and the variables beside it say.
+With --apply the brokers are those of WE_KAFKA_SEED_BROKERS, contacted with WE_KAFKA_TRANSPORT and its settings.
 A topic that exists is left as it is, so the command may be repeated.
 
 examples:
@@ -100,7 +100,7 @@ async def _apply(
     _say(_outcome(topic, before, refused, partitions, replication_factor) for topic in topics)
     if refused:
         sys.stderr.write(
-            f"{len(refused)} of {len(topics)} topics could not be created; the reasons stand above\n"
+            f"{len(refused)} of {len(topics)} topics could not be created; the reasons are above\n"
         )
     return 1 if refused else 0
 
