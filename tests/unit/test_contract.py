@@ -14,6 +14,8 @@ from windlass.api.faults import EARLY_CODES, OVERDUE, STATUSES
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import variables
 from windlass.definition.model import StepType
+from windlass.dispatch.kafka.boot import KafkaEvent
+from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.metrics import Metrics
 from windlass.observe import BrokerEvent, Event
 
@@ -101,7 +103,10 @@ def test_every_metric_has_its_type_labels_and_mode() -> None:
 def _metrics() -> Mapping[str, tuple[str, tuple[str, ...], str]]:
     found: dict[str, tuple[str, tuple[str, ...], set[str]]] = {}
     for mode in MODES:
-        for collector in Metrics(mode).registry._collector_to_names:
+        registry = Metrics(mode).registry
+        if mode == "kafka_outbox":
+            KafkaMetrics(registry)
+        for collector in registry._collector_to_names:
             labels = tuple(getattr(collector, "_labelnames", ()))
             for metric in collector.collect():
                 if not metric.name.startswith("process_"):
@@ -114,7 +119,12 @@ def _metrics() -> Mapping[str, tuple[str, tuple[str, ...], str]]:
 
 
 def test_every_log_line_is_an_event() -> None:
-    events = {text for kind in (Event, BrokerEvent) for name, text in vars(kind).items() if name.isupper()}
+    events = {
+        text
+        for kind in (Event, BrokerEvent, KafkaEvent)
+        for name, text in vars(kind).items()
+        if name.isupper()
+    }
     for row in rows("8.4"):
         assert set(quoted(row[0])) <= events | {""}, row[0]
     shapes = [re.escape(event).replace(r"\{", "{").replace(r"\}", "}") for event in events if event[0] == "["]
