@@ -1,7 +1,7 @@
 """A fault is injected, confirmed to have an effect, held and healed: six phases (CockroachDB's failure modes),
 recorded.
 
-A fault that did not bite proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
+A fault without an effect proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
 happens whatever else happens, a cancelled run included.
 """
 

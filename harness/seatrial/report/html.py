@@ -76,7 +76,7 @@ def _without_events(study: Study) -> Study:
 
 
 def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str) -> Iterator[str]:
-    title = f"Sea trial: {wording.tally([study.result for study in studies])}"
+    title = f"Drills: {wording.tally([study.result for study in studies])}"
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -161,7 +161,7 @@ def _tiles(studies: Sequence[Study]) -> Html:
         (
             "faults injected",
             f"{len(impacts)}",
-            ("all bit" if bit == len(impacts) else f"only {bit} bit") if impacts else "",
+            ("all had an effect" if bit == len(impacts) else f"only {bit} had an effect") if impacts else "",
             None if bit == len(impacts) else False,
         ),
         (

@@ -53,7 +53,7 @@ class ScenarioContext:
             load = context.spawn(context.load(context.schedule["starts"]))  # paced by each start's at_s
             context.phase("fault")
             await context.at(3.0)                                     # 3 s after the load began
-            await context.fault(KillReplica("replica-0"), hold_s=2.0) # setup, bite, hold, heal
+            await context.fault(KillReplica("replica-0"), hold_s=2.0) # set up, inject, hold, heal
             await load
             context.phase("drain")
             await context.drain(30.0)                                 # False when it is not empty in time
