@@ -9,8 +9,9 @@ from typing import Any
 
 from confluent_kafka import admin
 
-from seatrial.cluster.kafka import KafkaServer
-from seatrial.cluster.kafka_client import CALL_WITHIN_S, KafkaAdmin, Record
+from seatrial.cluster.kafka.admin import CALL_WITHIN_S
+from seatrial.cluster.kafka.message import KafkaRecord
+from seatrial.cluster.kafka.server import KafkaServer
 
 CLIENTS = ("librdkafka", "kafka-python")
 
@@ -21,19 +22,19 @@ class KafkaBroker(KafkaServer):
     def values_by(self, client: str) -> Mapping[str, Any]:
         """What brings an engine here by that client of Kafka's: the second verifies a name that is no seed broker's."""
         if client == "librdkafka":
-            return self.engine_values(secured=False)
-        return {**self.engine_values(secured=True), "tlsServerName": "localhost"}
+            return self.kafka_values(secured=False)
+        return {**self.kafka_values(secured=True), "tlsServerName": "localhost"}
 
     @property
     def address(self) -> str:
         """Of the plaintext door that is the engines'."""
-        return str(self.engine_values(secured=False)["seedBrokers"])
+        return str(self.kafka_values(secured=False)["seedBrokers"])
 
     async def create(self, *topics: str, partitions: int = 2) -> None:
-        await KafkaAdmin(self.access()).create_topics(topics, partitions=partitions)
+        await self.admin().create_topics(topics, partitions=partitions)
 
     async def put_user(self, name: str, password: str) -> None:
-        await KafkaAdmin(self.access()).put_user(name, password)
+        await self.admin().put_user(name, password)
 
     async def let_create(self, user: str) -> None:
         """Topics of any name."""
@@ -69,11 +70,11 @@ class KafkaBroker(KafkaServer):
         await asyncio.to_thread(future.result, CALL_WITHIN_S)
 
     async def topics(self) -> Collection[str]:
-        return await KafkaAdmin(self.access()).topics()
+        return await self.admin().topics()
 
-    async def records_of(self, topic: str) -> Sequence[Record]:
+    async def records_of(self, topic: str) -> Sequence[KafkaRecord]:
         """Everything in the topic now, by partition, in order of offsets."""
-        found = await KafkaAdmin(self.access()).records([topic])
+        found = await self.admin().records([topic])
         return sorted(found, key=lambda record: (record.partition, record.offset))
 
 

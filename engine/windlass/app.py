@@ -30,9 +30,12 @@ from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
+from windlass.store.jobs import Jobs
 from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
+from windlass.store.nodes import NodeIdentity, Nodes
 from windlass.store.outbox import Outbox
 from windlass.store.queues import Queues
+from windlass.store.timers import Timers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
@@ -99,7 +102,7 @@ class Node:
         serves_api = role in {"serve", "api"}
         recheck_s = None if settings.wake_mode == "event_driven" else settings.fallback_poll_interval_s
         self.polls = WaitingPolls(
-            self.database,
+            Jobs(self.database),
             PollingSettings(settings.empty_poll_memory_s, recheck_s),
             claimed=self.telemetry.jobs_claimed,
             refused=self.telemetry.database_lost,
@@ -115,11 +118,8 @@ class Node:
         self.hints.subscribe(self.polls)
         self.hints.forward_to(self.wake_ups.job_types_waiting)
         self.heartbeat = NodeHeartbeat(
-            self.database,
-            node=self.node,
-            role=role,
-            version=version("windlass"),
-            dispatch_mode=settings.dispatch_mode,
+            Nodes(self.database),
+            NodeIdentity(self.node, role, version("windlass"), settings.dispatch_mode),
             interval_s=settings.node_heartbeat_interval_s,
             counted=self._nodes_counted,
         )
@@ -196,7 +196,7 @@ class Node:
     def _repairers(self) -> list[Sweep]:
         settings = self.settings
         leases = LeaseSweep(
-            self.database,
+            Jobs(self.database),
             self.lanes.execute,
             expiries_max=settings.lease_expiries_max,
             audit_enabled=settings.audit_log_enabled,
@@ -204,7 +204,7 @@ class Node:
             outbox=self.outbox_mode.outbox if self.outbox_mode else None,
         )
         timers = TimerSweep(
-            self.database,
+            Timers(self.database),
             self.lanes.execute,
             fired=self.telemetry.timer_fired,
             failed=self.telemetry.timer_failed,

@@ -17,11 +17,10 @@ from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
 from windlass.observe import TRACEPARENT
-from windlass.store import migrate
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
-from windlass.store.queries import sql
+from windlass.store.schema import Schema
 from windlass.store.views import Views
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.telemetry import Telemetry
@@ -70,6 +69,7 @@ class Engine:
         self._outbox_mode = outbox_mode
         self._catalog = Catalog(database)
         self._views = Views(database)
+        self._schema = Schema(database)
         self._readiness: tuple[float, wire.Readiness] | None = None
 
     # -- definitions
@@ -196,13 +196,10 @@ class Engine:
             return self._readiness[1]
         reasons = ["this node is draining"] if self._is_draining() else []
         try:
-            if not (await self._database.fetch(sql("schema_has_table")))[0][0]:
-                version = 0
-            else:
-                version = (await self._database.fetch(sql("schema_version")))[0]["version"]
-            if version < migrate.newest():
+            schema = await self._schema.state()
+            if not schema.is_current:
                 reasons.append(
-                    f"migrations pending: the schema is at {version}, this release needs {migrate.newest()}; "
+                    f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
                     "run windlass migrate"
                 )
         except Unavailable as err:
@@ -222,16 +219,16 @@ class Engine:
     async def cluster_info(self) -> dict[str, object]:
         nodes = [
             {
-                "id": row["id"],
-                "role": row["role"],
-                "version": row["version"],
-                "dispatchMode": row["dispatch_mode"],
-                "startedAt": wire.format_time(row["started_at"]),
-                "lastSeenAt": wire.format_time(row["last_seen_at"]),
-                "alive": row["alive"],
-                "self": row["id"] == self._node,
+                "id": node.id,
+                "role": node.role,
+                "version": node.version,
+                "dispatchMode": node.dispatch_mode,
+                "startedAt": wire.format_time(node.started_at),
+                "lastSeenAt": wire.format_time(node.last_seen_at),
+                "alive": node.alive,
+                "self": node.id == self._node,
             }
-            for row in await self._heartbeat.nodes()
+            for node in await self._heartbeat.nodes()
         ]
         return {"node": self._node, "nodes": nodes, "alive": sum(bool(node["alive"]) for node in nodes)}
 

@@ -1,17 +1,4 @@
-"""The engine's errors, as a tree. Each class has one stable, kebab-case code: the wire's word (contract 1.2).
-
-EngineError
-+-- Rejected              the caller's fault; nothing was written
-|   +-- BadRequest            bad-request         unreadable or incomplete input, wrong step type
-|   +-- InvalidDefinition     bad-request         every violated rule, one per line
-|   +-- UnsupportedFormat     unsupported-format  an XML definition
-|   +-- TooLarge              too-large           a body past the cap
-|   +-- NotFound              not-found           definition, instance, user task, job
-|   +-- Conflict              conflict            terminal instance, step not parked, job leased to another
-|   +-- PollDisabled          poll path disabled  polling while jobs travel through a broker
-+-- Unavailable           the database is away or the node is shutting down; try again, here or elsewhere
-+-- Defect                our bug; the command changed nothing
-"""
+"""The engine's errors. Each class has one stable, kebab-case code, the wire's word (contract 1.2), or its parent's."""
 
 from __future__ import annotations
 
@@ -19,6 +6,8 @@ from collections.abc import Sequence
 
 
 class EngineError(Exception):
+    """`reason`: what is wrong and what to do about it, for people."""
+
     code = "internal-error"
 
     def __init__(self, reason: str) -> None:
@@ -27,17 +16,17 @@ class EngineError(Exception):
 
 
 class Rejected(EngineError):
+    """The caller's fault; nothing was written."""
+
     code = "bad-request"
 
 
 class BadRequest(Rejected):
-    code = "bad-request"
+    """Unreadable or incomplete input, or a step of the wrong type."""
 
 
 class InvalidDefinition(Rejected):
     """`violations`: every rule of contract 3.5 that the document breaks, in rule order."""
-
-    code = "bad-request"
 
     def __init__(self, violations: Sequence[str]) -> None:
         super().__init__("validation error:\n" + "\n".join(violations))
@@ -45,18 +34,26 @@ class InvalidDefinition(Rejected):
 
 
 class UnsupportedFormat(Rejected):
+    """An XML definition."""
+
     code = "unsupported-format"
 
 
 class TooLarge(Rejected):
+    """A body past the cap."""
+
     code = "too-large"
 
 
 class NotFound(Rejected):
+    """No such definition, instance, user task or job."""
+
     code = "not-found"
 
 
 class Conflict(Rejected):
+    """A terminal instance, a step that is not parked, a job that is leased to another worker."""
+
     code = "conflict"
 
 
@@ -71,11 +68,13 @@ class PollDisabled(Rejected):
 
 
 class Unavailable(EngineError):
+    """The database is away or the node is leaving; the call may be tried again, here or elsewhere."""
+
     code = "unavailable"
 
 
 class Defect(EngineError):
-    code = "internal-error"
+    """Our bug; the command changed nothing."""
 
 
 class BootRefused(EngineError):

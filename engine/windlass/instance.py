@@ -87,7 +87,7 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 def decode_variables(text: str | bytes | msgspec.Raw) -> Variables:
-    """Compacted if a client indented its JSON: `store.rows.json_array` needs texts without control characters."""
+    """Compacted if a client indented its JSON: `store.arrays.json_array` needs texts without control characters."""
     raw = text.encode() if isinstance(text, str) else bytes(text)
     if _INDENTED.search(raw):
         raw = msgspec.json.format(raw, indent=-1)

@@ -60,7 +60,6 @@ class Event:
     STEP_DISPATCHED: Final = "step dispatched"
     STALE_FAIL: Final = "job: stale fail ignored"
     LEASES_RECLAIMED: Final = "lease sweeper: reclaimed expired jobs"  # count
-    LEASES_EXHAUSTED: Final = "lease sweeper: failed jobs whose lease lapsed too often"  # count
     TIMER_FIRED: Final = "timer sweeper: fired boundary event"  # event_id, target_step_id, interrupting
     TIMER_FAILED: Final = "timer sweeper: dispatch failed"
     CHAIN_REFUSED: Final = "chain: not started"  # instance_id, definition_id

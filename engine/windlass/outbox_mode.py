@@ -12,15 +12,15 @@ from windlass.config import Settings
 from windlass.dispatch import watch
 from windlass.dispatch.broker import Broker, Refusal, Scope
 from windlass.dispatch.leader import Leadership
-from windlass.dispatch.plan import OutboxRow
 from windlass.dispatch.relay import Hooks, Relay, Settled
 from windlass.dispatch.watch import DestinationWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
 from windlass.metrics import Metrics
 from windlass.observe import BrokerEvent, Log
-from windlass.store.database import Database, Row
-from windlass.store.outbox import Outbox
-from windlass.store.queries import sql
+from windlass.store.catalog import Catalog
+from windlass.store.database import Database
+from windlass.store.nodes import NodeRecord
+from windlass.store.outbox import Outbox, OutboxRow
 from windlass.sweep import adoption
 from windlass.sweep.adoption import AdoptionSweep
 from windlass.sweep.loop import Sweep
@@ -50,13 +50,13 @@ class OutboxMode:
         *,
         relays: bool,
         new_id: Callable[[], str],
-        nodes: Callable[[], Awaitable[Sequence[Row]]],
+        nodes: Callable[[], Awaitable[Sequence[NodeRecord]]],
         wake_others: Callable[[], None],
     ) -> None:
         self._settings = settings
         self._broker = broker
         self._relays = relays
-        self._database = database
+        self._catalog = Catalog(database)
         self._metrics = metrics
         self._log = log
         self._nodes = nodes
@@ -74,7 +74,7 @@ class OutboxMode:
             broker, became_unusable=self._destination_unusable, became_usable=self._destination_usable
         )
         self._relay = Relay(
-            database,
+            self.outbox,
             broker,
             self._lead,
             Hooks(self._settled, self._refused, self._cycle_failed, self._relay_state),
@@ -96,15 +96,14 @@ class OutboxMode:
         self._log.info(BrokerEvent.OUTBOX_READY)
 
     async def _check_tables(self) -> None:
-        (tables,) = await self._database.fetch(sql("outbox_has_table"))
-        if not (tables["outbox"] and tables["leader"]):
+        if not await self.outbox.is_installed():
             raise BootRefused(
                 "the table dispatch_outbox of migration 0009_dispatch_outbox, or windlass_leader of 0012, is not "
                 "there; run windlass migrate"
             )
 
     async def _check_destinations(self) -> None:
-        job_types = await self._job_types()
+        job_types = await self._catalog.job_types()
         await self._broker.check_destinations(job_types)
         self._watch.job_types.update(job_types)
 
@@ -117,9 +116,6 @@ class OutboxMode:
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"
             ) from err
         self._log.info(BrokerEvent.LOCK_OK)
-
-    async def _job_types(self) -> list[str]:
-        return [row["job_type"] for row in await self._database.fetch(sql("outbox_job_types"))]
 
     # -- life
 
@@ -182,7 +178,7 @@ class OutboxMode:
         self._metrics.outbox_backlog.set(await self.outbox.backlog())
 
     async def _look_at_destinations(self) -> None:
-        await self._watch.learn(await self._job_types())
+        await self._watch.learn(await self._catalog.job_types())
         await self._watch.look_again()
 
     # -- what the node tells it

@@ -10,13 +10,15 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from seatrial.check import judge
 from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster, Database, Entrance, Kafka
+from seatrial.cluster.broker import BrokerKind
+from seatrial.cluster.brokers import BROKERS, DEFAULT, kind_of_mode
 from seatrial.cluster.values import merge
 from seatrial.environment import Environment, Misuse, engine_variables
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
@@ -28,11 +30,12 @@ from seatrial.verdict import DrillResult, Outcome, worst
 
 #: the start of the note of a drill whose cluster did not start
 NOT_UP = "the cluster did not come up"
-KAFKA_VALUES: Mapping[str, Any] = {"engine": {"dispatchMode": "kafka_outbox"}}
-#: polling: no broker; kafka: jobs travel through one; both: there is a broker, and the drill changes the engines' mode
-Mode = Literal["polling", "kafka", "both"]
+#: of drills that change the engines' mode: these send jobs through the broker that is there
+OUTBOX_VALUES = DEFAULT.mode_values
 _OF_LEASES = frozenset({"LX", "FN"})
 _OF_DISPATCH = ("OC", "PO")
+#: what no log line of an engine in polling mode matches
+BROKER_NAMES = f"(?i){'|'.join(BROKERS)}"
 LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"')
 
 
@@ -60,7 +63,10 @@ class Drill:
     """The ability protocols of `seatrial.cluster` that the scenario uses."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Chart values; `engine_variables(...)` sets engine variables."""
-    mode: Mode = "polling"
+    mode: str = "polling"
+    """polling: no broker; a name of brokers.py, as kafka: jobs travel through one; both: there is a broker, and the
+    drill changes the engines' mode.
+    """
     replicas: int = 3
     restart: bool = False
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
@@ -73,9 +79,24 @@ class Drill:
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
 
-    def in_kafka_mode(self, *, redelivery_s: float = 5.0, **changes: Any) -> Drill:
-        """The same story in kafka_outbox mode, as `<id>-kafka`: dispatches are judged instead of leases. `changes`
-        are fields; `parameters` and `values` are merged into this drill's. A job that nobody completes is
+    def __post_init__(self) -> None:
+        if self.mode not in {"polling", "both", *BROKERS}:
+            raise ValueError(
+                f"drill {self.id}: mode {self.mode!r}; choose polling, both or {', '.join(BROKERS)}"
+            )
+
+    @property
+    def broker_kind(self) -> BrokerKind | None:
+        """None in a drill without a broker."""
+        return kind_of_mode(self.mode)
+
+    def through_broker(
+        self, kind: BrokerKind = DEFAULT, *, redelivery_s: float = 5.0, **changes: Any
+    ) -> Drill:
+        """The same story with jobs that travel through a broker, as `<id>-kafka`: dispatches are judged instead of
+        leases.
+
+        `changes` are fields; `parameters` and `values` are merged into this drill's. A job that nobody completes is
         dispatched again after `redelivery_s`.
         """
         kept = tuple(check for check in self.checks if check not in _OF_LEASES)
@@ -89,8 +110,8 @@ class Drill:
         return replace(
             self,
             **{
-                "id": f"{self.id}-kafka",
-                "mode": "kafka",
+                "id": f"{self.id}-{kind.name}",
+                "mode": kind.name,
                 "checks": (*kept, *_OF_DISPATCH),
                 "needs": tuple(dict.fromkeys((*self.needs, Database, Kafka))),
                 "core": False,
@@ -143,9 +164,9 @@ async def run(
         cluster = await environment.cluster(
             folder,
             replicas=drill.replicas,
-            values=merge(drill.values, KAFKA_VALUES) if drill.mode == "kafka" else drill.values,
+            values=_values(drill),
             restart=drill.restart,
-            broker=drill.mode != "polling",
+            broker=drill.broker_kind,
             entrance=drill.entrance,
         )
         await cluster.up()
@@ -187,6 +208,11 @@ async def run(
     result = await asyncio.to_thread(judge_folder, folder, {drill.id: drill})
     write_result(folder, result)
     return result
+
+
+def _values(drill: Drill) -> Mapping[str, Any]:
+    """A drill that changes the engines' mode begins as its own values say."""
+    return merge(drill.values, BROKERS[drill.mode].mode_values) if drill.mode in BROKERS else drill.values
 
 
 async def _act(drill: Drill, context: ScenarioContext) -> None:

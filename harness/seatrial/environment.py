@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from seatrial.cluster import Cluster, ClusterSpec, Entrance, KafkaFaults, KafkaNetwork
-from seatrial.cluster.broker import Broker
+from seatrial.cluster.broker import Broker, BrokerKind, BrokerLogin
+from seatrial.cluster.brokers import DEFAULT, kind_of
 from seatrial.cluster.values import merge
 
 if TYPE_CHECKING:
@@ -45,20 +46,10 @@ class Options:
     transport: str = "rest"
     """What clients and workers speak, a name of `seatrial.client.TRANSPORTS`."""
     brokers: str | None = None
-    """A Kafka cluster that runs already: host:port,host:port; None for one of the run's own."""
+    """A broker that runs already: host:port,host:port; None for one of the run's own."""
     broker_login: BrokerLogin | None = None
     node_image: str | None = None
     context: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BrokerLogin:
-    """SASL over TLS for `Options.brokers`; from the environment, never from arguments."""
-
-    username: str
-    password: str = field(repr=False)
-    mechanism: str = "SCRAM-SHA-512"
-    ca_path: str | None = None
 
 
 class Environment:
@@ -72,7 +63,7 @@ class Environment:
         self._values = read_values(options.values)
         self._stack = AsyncExitStack()
         self._postgres: PostgresServer | None = None
-        self._broker: Broker | None = None
+        self._brokers: dict[str, Broker] = {}
         self._shared: SharedServices | None = None
 
     async def __aenter__(self) -> Self:
@@ -82,7 +73,7 @@ class Environment:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._postgres, self._broker, self._shared = None, None, None
+        self._postgres, self._brokers, self._shared = None, {}, None
         await self._stack.__aexit__(kind, error, trace)
 
     @property
@@ -115,12 +106,12 @@ class Environment:
         replicas: int,
         values: Mapping[str, Any],
         restart: bool = False,
-        broker: bool = False,
+        broker: BrokerKind | None = None,
         entrance: Entrance = "replicas",
     ) -> Cluster:
         """Creates one that is not yet up; `values` override the run's values files. Raises ClusterError.
 
-        With `broker`, or values that send jobs through one, it has the run's Kafka, emptied of what was there.
+        With `broker`, or values that send jobs through one, it has the run's own, emptied of what was there.
         """
         if self.options.attach:
             from seatrial.cluster.attach import AttachedCluster
@@ -138,39 +129,30 @@ class Environment:
             from seatrial.cluster.kind.cluster import KindCluster
 
             shared = await self.shared()
-            pod = await shared.emptied_broker() if broker else None
+            pod = await shared.emptied_broker(broker) if broker is not None else None
             return KindCluster(spec, shared, broker=pod, chart=self.options.chart)
         from seatrial.cluster.local import LocalCluster
 
         server = await self._server()
-        sends = (merged.get("engine") or {}).get("dispatchMode") == "kafka_outbox"
-        kafka = await self._emptied_broker() if broker or sends else None
-        return LocalCluster(spec, postgres=server, broker=kafka, chart=self.options.chart, restart=restart)
+        kind = broker or kind_of(merged)
+        between = await self._emptied_broker(kind) if kind is not None else None
+        return LocalCluster(spec, postgres=server, broker=between, chart=self.options.chart, restart=restart)
 
-    async def _emptied_broker(self) -> Broker:
-        if self._broker is None:
-            broker = self._new_broker()
+    async def _emptied_broker(self, kind: BrokerKind) -> Broker:
+        """Made at the first call for its kind."""
+        if kind.name not in self._brokers:
+            broker = self._new_broker(kind)
             self._stack.push_async_callback(broker.close)
             await broker.start()
-            self._broker = broker
-        await self._broker.clear()
-        return self._broker
+            self._brokers[kind.name] = broker
+        await self._brokers[kind.name].clear()
+        return self._brokers[kind.name]
 
-    def _new_broker(self) -> Broker:
-        from seatrial.cluster.kafka import ExternalKafka, KafkaServer
-
-        if self.options.brokers is None:
-            return KafkaServer(self.options.report_dir / "kafka.log", say=self._say)
-        login = self.options.broker_login
-        if login is None:
-            return ExternalKafka(self.options.brokers)
-        return ExternalKafka(
-            self.options.brokers,
-            username=login.username,
-            password=login.password,
-            mechanism=login.mechanism,
-            ca_path=login.ca_path,
-        )
+    def _new_broker(self, kind: BrokerKind) -> Broker:
+        """What --brokers names is of the default kind."""
+        if self.options.brokers is None or kind is not DEFAULT:
+            return kind.new_server(self.options.report_dir / f"{kind.name}.log", self._say)
+        return kind.new_external(self.options.brokers, self.options.broker_login)
 
     async def shared(self) -> SharedServices:
         """What clusters on Kubernetes share; made at the first call. Raises ClusterError."""

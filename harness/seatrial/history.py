@@ -24,10 +24,10 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | client-*   | `cancel`       | instance_id, reason                                   | status |
 | client-*   | `get`          | path of any other read                                | depends |
 | worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
-| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where Kafka brought the job | |
-| worker-*   | `deliver`      | info only: a message: job_id, instance_id, step_execution_id, job_type, retries_remaining, dedup_id, topic, partition, offset, created_at, repeated: dropped as a repeat | |
-| worker-*   | `undecodable`  | info only: topic, partition, offset, cause            | |
-| worker-*   | `commit`       | info only: topic, partition, offset of the message; failed: the error, if it was | |
+| worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where the broker brought the job | |
+| worker-*   | `deliver`      | info only: a message: job_id, instance_id, step_execution_id, job_type, retries_remaining, dedup_id, destination, partition, position, created_at, repeated: dropped as a repeat | |
+| worker-*   | `undecodable`  | info only: destination, partition, position, cause    | |
+| worker-*   | `acknowledge`  | info only: destination, partition, position of the message; failed: the error, if it was | |
 | worker-*   | `complete`     | job_id, instance_id, worker_id, lease_token, variables| |
 | worker-*   | `fail_job`     | job_id, instance_id, worker_id, lease_token, retryable, error_message | |
 | fault-*    | fault's name   | invoke: target, parameters; ok: the evidence of its effect; a `heal` pair ends it | |
@@ -43,7 +43,8 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `outbox_line`  | info only: a row of dispatch_outbox was added or removed: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
 | observer   | `outbox_row`   | info only: it still waits: dedup_id, job_id, instance_id, job_type | |
 | observer   | `leader_line`  | info only: the lead changed: seq, holder, epoch, at   | |
-| observer   | `record`       | info only: a record of a topic: topic, partition, offset, at, key, headers; dedup_id, job_id, instance_id, job_type, or the cause why it is not an event | |
+| observer   | `destination`  | info only: job_type, name: where the broker keeps messages of that type | |
+| observer   | `record`       | info only: a message in a destination: destination, partition, position, at, ordering_key, epoch, envelope_dedup_id (beside the body); dedup_id, job_id, instance_id, job_type, or the cause why it is not an event | |
 | observer   | `clock`        | info only: at: what the database's clock said at this line's t_s | |
 | observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |

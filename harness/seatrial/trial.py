@@ -17,10 +17,12 @@ from seatrial import loop, report
 from seatrial.client import TRANSPORTS
 from seatrial.cluster import Cluster
 from seatrial.cluster.attach import AttachedCluster
+from seatrial.cluster.broker import BrokerLogin
+from seatrial.cluster.brokers import DEFAULT, kind_of
 from seatrial.cluster.values import merge
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
-from seatrial.environment import BrokerLogin, Environment, Misuse, Options, read_values
+from seatrial.environment import Environment, Misuse, Options, read_values
 from seatrial.follow import follow
 from seatrial.history import HISTORY_FILE, BrokenHistory
 from seatrial.render import RenderError, default_chart, render_chart
@@ -28,6 +30,7 @@ from seatrial.report.terminal import Progress
 from seatrial.verdict import DrillResult, Outcome
 
 BACKENDS = ("local", "kind")
+_LOGIN = ("USERNAME", "PASSWORD", "MECHANISM", "CA_PATH")
 _SEED_MAX = 1 << 31
 
 
@@ -97,19 +100,14 @@ def _checked_brokers(brokers: str | None) -> str | None:
 
 def _broker_login() -> BrokerLogin | None:
     """Credentials must not be in arguments, which every process on the machine can read."""
-    username, password = os.environ.get("SEATRIAL_KAFKA_USERNAME"), os.environ.get("SEATRIAL_KAFKA_PASSWORD")
+    told = {what: os.environ.get(DEFAULT.variable(what)) or None for what in _LOGIN}
+    username, password = told["USERNAME"], told["PASSWORD"]
     if not username and not password:
         return None
     if not (username and password):
-        raise Misuse(
-            "only one of SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD is set; set both, or neither for plaintext"
-        )
-    return BrokerLogin(
-        username,
-        password,
-        os.environ.get("SEATRIAL_KAFKA_MECHANISM") or "SCRAM-SHA-512",
-        os.environ.get("SEATRIAL_KAFKA_CA_PATH") or None,
-    )
+        names = " and ".join(DEFAULT.variable(what) for what in ("USERNAME", "PASSWORD"))
+        raise Misuse(f"only one of {names} is set; set both, or neither for plaintext")
+    return BrokerLogin(username, password, told["MECHANISM"], told["CA_PATH"])
 
 
 def _listed(text: str | None) -> tuple[str, ...]:
@@ -157,11 +155,8 @@ def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
 
 def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Renders with the values that a run sets itself, so that the chart can complain only about the operator's."""
-    kafka = values.get("kafka") or {}
-    if (values.get("engine") or {}).get("dispatchMode") == "kafka_outbox":
-        credentials = {"saslUsername": "x", "saslPassword": "x"}
-        secured = kafka.get("transport") == "sasl_scram_tls" and not kafka.get("existingSecret")
-        values = merge({"kafka": {"seedBrokers": "x:1", **(credentials if secured else {})}}, values)
+    if (kind := kind_of(values)) is not None:
+        values = merge(kind.completing_values(values), values)
     return merge(values, {"postgresql": {"dsn": "postgresql://x/x"}})
 
 

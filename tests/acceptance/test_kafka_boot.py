@@ -17,7 +17,7 @@ from workflow import END, document, service
 from kafka_broker import KafkaBroker
 from kafka_broker import variables as broker_variables
 from patience import eventually
-from seatrial.cluster.kafka import ENGINE_USER
+from seatrial.cluster.kafka.settings import ENGINE_USER
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 
@@ -39,7 +39,7 @@ def plaintext(dsn: str, address: str) -> dict[str, str]:
 
 
 def secured(dsn: str, broker: KafkaBroker, **more: str) -> dict[str, str]:
-    return {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=True)), **more}
+    return {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.kafka_values(secured=True)), **more}
 
 
 def boot_lines(process: EngineProcess) -> list[str]:

@@ -29,7 +29,7 @@ async def pair(windlass: RunWindlass, dsn: str, broker: KafkaBroker) -> tuple[No
     """The leader, a standby and a topic with a definition that needs it."""
     job_type = secrets.token_hex(4)
     await broker.create(f"workflow.jobs.{job_type}")
-    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=False))}
+    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.kafka_values(secured=False))}
     leader = await windlass.serving(**variables, WINDLASS_NODE_NAME="leader")
     standby = await windlass.serving(**variables, WINDLASS_NODE_NAME="standby")
     body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
@@ -106,7 +106,7 @@ async def test_an_api_node_leaves_the_relay_to_a_scheduler(
     job_type = secrets.token_hex(4)
     topic = f"workflow.jobs.{job_type}"
     await broker.create(topic)
-    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.engine_values(secured=False))}
+    variables = {"WE_POSTGRES_DSN": dsn, **broker_variables(broker.kafka_values(secured=False))}
     process, api = await windlass.serving("api", **variables, WINDLASS_NODE_NAME="api")
     body = document("d") | {"steps": [service("a") | {"jobType": job_type}, END]}
     assert (await api.post("/v1/definitions", body)).status == 201

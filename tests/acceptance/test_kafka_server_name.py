@@ -16,7 +16,7 @@ from workflow import END, document, service
 
 from kafka_broker import KafkaBroker
 from patience import eventually
-from seatrial.cluster.kafka import ENGINE_USER
+from seatrial.cluster.kafka.settings import ENGINE_USER
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 
 pytestmark = [

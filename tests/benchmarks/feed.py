@@ -14,7 +14,7 @@ import sys
 
 import confluent_kafka as kafka
 
-from seatrial.workload.kafka_worker import decoded
+from seatrial.cluster.kafka.message import event_of, read
 
 BATCH_MAX = 500
 WAIT_S = 0.02
@@ -44,8 +44,8 @@ def main() -> None:
             for message in consumer.consume(BATCH_MAX, WAIT_S):
                 if (error := message.error()) is not None:
                     raise kafka.KafkaException(error)
-                job = decoded(message).job
-                lines.append(f"{job.job_id} {job.instance_id} {job.job_type}\n")
+                event = event_of(read(message).value)
+                lines.append(f"{event.job_id} {event.instance_id} {event.job_type}\n")
             sys.stdout.write("".join(lines))
             sys.stdout.flush()
     except BrokenPipeError:

@@ -19,8 +19,8 @@ from typing import Any
 import asyncpg
 from rig import SHAPE, Bench, Engine, cpu_s, running, told_by_driver
 
-from seatrial.cluster.kafka import TOPIC_PREFIX, KafkaServer
-from seatrial.cluster.kafka_client import KafkaAdmin
+from seatrial.cluster.kafka.names import topic_of
+from seatrial.cluster.kafka.server import KafkaServer
 from seatrial.deadline import Deadline
 
 DATABASE = "bench_outbox"
@@ -56,8 +56,8 @@ class Outbox:
         """A name for the driver, and the topic of its only job type."""
         self._runs += 1
         name = f"k{self._runs}"
-        topic = f"{TOPIC_PREFIX}bench-{name}-s1"
-        await KafkaAdmin(self.broker.access()).create_topics([topic], partitions=8)
+        topic = topic_of(f"bench-{name}-s1")
+        await self.broker.admin().create_topics([topic], partitions=8)
         return name, topic
 
     @contextlib.contextmanager
@@ -133,7 +133,7 @@ class Outbox:
             await _until(connection, "SELECT NOT EXISTS (SELECT FROM dispatch_outbox)", DRAIN_WITHIN_S)
             empty_at_s = time.time()
             spent_s = cpu_s(relay.pid)
-        records = await KafkaAdmin(self.broker.access()).records([topic])
+        records = await self.broker.admin().records([topic])
         if len(records) != messages:
             sys.exit(f"bench: {len(records)} records of {messages} messages are in {topic}")
         first_at_s = min(record.at_ms for record in records) / 1000

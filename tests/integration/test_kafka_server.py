@@ -16,7 +16,9 @@ from aiohttp import web
 
 from patience import eventually
 from seatrial.cluster import ClusterError, Replica
-from seatrial.cluster.kafka import ExternalKafka, KafkaServer
+from seatrial.cluster.kafka.external import ExternalKafka
+from seatrial.cluster.kafka.names import topic_of
+from seatrial.cluster.kafka.server import KafkaServer
 from seatrial.cluster.wire import read_wire
 from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import Op, Recorder
@@ -30,7 +32,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
 ]
 WITHIN_S = 60.0
-TOPIC = "workflow.jobs.pay"
+TOPIC = topic_of("pay")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -42,7 +44,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kafk
 @pytest_asyncio.fixture(loop_scope="module")
 async def broker(server: KafkaServer) -> AsyncIterator[KafkaServer]:
     await server.clear()
-    await server.create_topics([TOPIC])
+    await server.create_destinations(["pay"])
     yield server
     await server.mend()
 
@@ -92,17 +94,18 @@ def _silent() -> Any:
 
 
 async def test_all_that_engines_send_is_read_past_the_proxy(broker: KafkaServer) -> None:
-    assert await asyncio.to_thread(produced, broker.engine_values(secured=False), 50) == []
+    assert await asyncio.to_thread(produced, broker.kafka_values(secured=False), 50) == []
     records = await broker.records()
     assert len(records) == 50
-    assert {record.key for record in records} == {f"i{number}".encode() for number in range(50)}
+    assert {record.ordering_key for record in records} == {f"i{number}" for number in range(50)}
     assert len({record.partition for record in records}) > 1
-    assert records[0].headers.keys() == {"dedup-id"}
+    assert {record.envelope_dedup_id for record in records} == {f"d{number}" for number in range(50)}
+    assert {(record.destination, record.event, record.epoch) for record in records} == {(TOPIC, None, None)}
 
 
 @pytest.mark.parametrize("mechanism", ["SCRAM-SHA-256", "SCRAM-SHA-512"])
 async def test_the_engine_logs_in_and_nothing_shows_on_the_wire(broker: KafkaServer, mechanism: str) -> None:
-    values = {**broker.engine_values(secured=True), "saslMechanism": mechanism}
+    values = {**broker.kafka_values(secured=True), "saslMechanism": mechanism}
     assert await asyncio.to_thread(produced, values, 5, b"payload-of-a-job") == []
     wire = read_wire(broker.captured(), [*broker.secrets(), "payload-of-a-job", TOPIC])
     assert wire.bytes > 1000
@@ -110,7 +113,7 @@ async def test_the_engine_logs_in_and_nothing_shows_on_the_wire(broker: KafkaSer
 
 
 async def test_plaintext_at_the_secured_door_is_seen_for_what_it_is(broker: KafkaServer) -> None:
-    plain = {"seedBrokers": broker.engine_values(secured=True)["seedBrokers"], "transport": "plaintext"}
+    plain = {"seedBrokers": broker.kafka_values(secured=True)["seedBrokers"], "transport": "plaintext"}
     assert await asyncio.to_thread(refused, plain) != []
     assert read_wire(broker.captured(), []).plain_streams > 0
 
@@ -122,21 +125,21 @@ async def test_the_stranger_logs_in_and_may_do_nothing(broker: KafkaServer) -> N
 
 
 async def test_another_authority_is_not_believed(broker: KafkaServer) -> None:
-    values = {**broker.engine_values(secured=True), "tlsCaPath": str(broker.other_authority())}
+    values = {**broker.kafka_values(secured=True), "tlsCaPath": str(broker.other_authority())}
     assert await asyncio.to_thread(refused, values) == ["_MSG_TIMED_OUT"]
 
 
 async def test_a_crash_keeps_topics_and_records(broker: KafkaServer) -> None:
-    assert await asyncio.to_thread(produced, broker.engine_values(secured=False), 20) == []
+    assert await asyncio.to_thread(produced, broker.kafka_values(secured=False), 20) == []
     await broker.crash()
     assert not broker.running
     await broker.start()
     assert len(await broker.records()) == 20
-    assert await asyncio.to_thread(produced, broker.engine_values(secured=True), 5) == []
+    assert await asyncio.to_thread(produced, broker.kafka_values(secured=True), 5) == []
 
 
 async def test_a_cut_swallows_and_the_mend_delivers(broker: KafkaServer) -> None:
-    values = broker.engine_values(secured=False)
+    values = broker.kafka_values(secured=False)
     await broker.cut("blackhole")
     assert await asyncio.to_thread(refused, values) == ["_MSG_TIMED_OUT"]
     assert broker.dropped_bytes() > 0
@@ -145,10 +148,10 @@ async def test_a_cut_swallows_and_the_mend_delivers(broker: KafkaServer) -> None
 
 
 async def test_the_next_drill_begins_with_no_topic(broker: KafkaServer) -> None:
-    await asyncio.to_thread(produced, broker.engine_values(secured=False), 3)
+    await asyncio.to_thread(produced, broker.kafka_values(secured=False), 3)
     await broker.clear()
     assert await broker.records() == []
-    await broker.create_topics([TOPIC])
+    await broker.create_destinations(["pay"])
     assert await broker.records() == []
 
 
@@ -156,8 +159,8 @@ async def test_somebody_elses_cluster_loses_only_what_was_made_there(broker: Kaf
     external = ExternalKafka(broker.access().bootstrap)
     await external.start()
     with pytest.raises(ClusterError, match=r"workflow\.jobs\.pay"):
-        await external.create_topics([TOPIC])
-    await external.create_topics(["workflow.jobs.other"])
+        await external.create_destinations(["pay"])
+    await external.create_destinations(["other"])
     await external.close()
     with pytest.raises(ClusterError, match="SEATRIAL_KAFKA_USERNAME"):
         external.engine_values(secured=True)
@@ -200,7 +203,12 @@ async def pool(tmp_path: Path, broker: KafkaServer, answers: Answers) -> AsyncIt
     recorder = Recorder(tmp_path)
     url = f"http://127.0.0.1:{answers.port}"  # type: ignore[attr-defined]
     made = WorkerPool(
-        tmp_path, [Replica("replica-0", url, None)], recorder, "1", way="kafka", broker=broker.access()
+        tmp_path,
+        [Replica("replica-0", url, None)],
+        recorder,
+        "1",
+        way="consume",
+        broker=broker.consumer_access(),
     )
     yield made
     await made.close()
@@ -211,7 +219,7 @@ async def publish(broker: KafkaServer, *dedup_ids: str) -> None:
     """Job J<n> under dedup id D<n>, or whatever stands behind a colon."""
 
     def send() -> None:
-        producer = kafka.Producer(options(broker.engine_values(secured=False)))
+        producer = kafka.Producer(options(broker.kafka_values(secured=False)))
         for each in dedup_ids:
             dedup_id, _, job_id = each.partition(":")
             event = JobDispatchEvent(
@@ -233,16 +241,16 @@ def spec(**changes: Any) -> WorkerSpec:
     return WorkerSpec(**{"handlers": {"pay": Handler()}, "session_timeout_s": 1.5, **changes})
 
 
-async def test_a_worker_drops_repeats_completes_and_commits(
+async def test_a_worker_drops_repeats_completes_and_acknowledges(
     broker: KafkaServer, pool: WorkerPool, answers: Answers, tmp_path: Path
 ) -> None:
     await publish(broker, "D1", "D2", "D1", ":J9", ":J9")
     pool.start(spec())
-    await eventually(lambda: len(ops(tmp_path, "commit")) == 5, WITHIN_S)
+    await eventually(lambda: len(ops(tmp_path, "acknowledge")) == 5, WITHIN_S)
     # Without a dedup id nothing is dropped.
     assert answers.completed == ["J1", "J2", "J9", "J9"]
     assert [op.value["repeated"] for op in ops(tmp_path, "deliver")] == [False, False, True, False, False]
-    assert [op.value["offset"] for op in ops(tmp_path, "commit")] == [0, 1, 2, 3, 4]
+    assert [op.value["position"] for op in ops(tmp_path, "acknowledge")] == [0, 1, 2, 3, 4]
     assert await pool.stop(0) == 0
     await publish(broker, "D3")
     pool.restart(0)
@@ -250,13 +258,13 @@ async def test_a_worker_drops_repeats_completes_and_commits(
     assert len(ops(tmp_path, "deliver")) == 6
 
 
-async def test_a_completion_that_nobody_takes_is_committed_all_the_same(
+async def test_a_completion_that_nobody_takes_is_acknowledged_all_the_same(
     broker: KafkaServer, pool: WorkerPool, answers: Answers, tmp_path: Path
 ) -> None:
     answers.status = 503
     await publish(broker, "D1", "D2")
     pool.start(spec())
-    await eventually(lambda: len(ops(tmp_path, "commit")) == 2, WITHIN_S)
+    await eventually(lambda: len(ops(tmp_path, "acknowledge")) == 2, WITHIN_S)
     assert len(ops(tmp_path, "fail_job")) == 0
     assert [op.type for op in ops(tmp_path, "complete")] == ["invoke", "info"] * 2
 
@@ -267,27 +275,27 @@ async def test_other_runners_send_a_fail_after_it(
     answers.status = 503
     await publish(broker, "D1")
     pool.start(spec(fails_after_lost_complete=True))
-    await eventually(lambda: len(ops(tmp_path, "commit")) == 1, WITHIN_S)
+    await eventually(lambda: len(ops(tmp_path, "acknowledge")) == 1, WITHIN_S)
     assert [op.type for op in ops(tmp_path, "fail_job")] == ["invoke", "info"]
 
 
-async def test_who_never_commits_leaves_all_to_the_next(
+async def test_who_never_acknowledges_leaves_all_to_the_next(
     broker: KafkaServer, pool: WorkerPool, answers: Answers, tmp_path: Path
 ) -> None:
     await publish(broker, "D1", "D2")
-    pool.start(spec(commits="never"))
+    pool.start(spec(acknowledges="never"))
     await eventually(lambda: answers.completed == ["J1", "J2"], WITHIN_S)
     await pool.kill(0)
     pool.start(spec())
     await eventually(lambda: answers.completed == ["J1", "J2", "J1", "J2"], WITHIN_S)
-    assert [op.process for op in ops(tmp_path, "commit")] == ["worker-1", "worker-1"]
+    assert [op.process for op in ops(tmp_path, "acknowledge")] == ["worker-1", "worker-1"]
 
 
-async def test_who_commits_early_takes_what_it_had_in_hand_along(
+async def test_who_acknowledges_early_takes_what_it_had_in_hand_along(
     broker: KafkaServer, pool: WorkerPool, answers: Answers, tmp_path: Path
 ) -> None:
     await publish(broker, "D1", "D2")
-    pool.start(spec(commits="early", handlers={"pay": Handler(hold=True)}))
+    pool.start(spec(acknowledges="early", handlers={"pay": Handler(hold=True)}))
     await eventually(lambda: ops(tmp_path, "execute"), WITHIN_S)
     await pool.kill(0)
     pool.start(spec())
@@ -297,9 +305,9 @@ async def test_who_commits_early_takes_what_it_had_in_hand_along(
 async def test_a_poison_message_is_named_and_left_behind(
     broker: KafkaServer, pool: WorkerPool, answers: Answers, tmp_path: Path
 ) -> None:
-    await asyncio.to_thread(produced, broker.engine_values(secured=False), 1, b"\xff\xff\xff")
+    await asyncio.to_thread(produced, broker.kafka_values(secured=False), 1, b"\xff\xff\xff")
     pool.start(spec())
-    await eventually(lambda: len(ops(tmp_path, "commit")) == 1, WITHIN_S)
+    await eventually(lambda: len(ops(tmp_path, "acknowledge")) == 1, WITHIN_S)
     (poison,) = ops(tmp_path, "undecodable")
     assert "DecodeError" in poison.value["cause"]
     assert answers.completed == []

@@ -25,7 +25,7 @@ from seatrial.cluster import (
 )
 from seatrial.cluster.local import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.drill import KAFKA_VALUES
+from seatrial.drill import OUTBOX_VALUES
 from seatrial.environment import engine_variables
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -131,7 +131,7 @@ async def test_without_a_broker_kafka_mode_is_refused_by_name(server: PostgresSe
         made.broker_process()
     try:
         with pytest.raises(ClusterError, match="no broker"):
-            await made.boot(KAFKA_VALUES, bound_s=BOUND_S)
+            await made.boot(OUTBOX_VALUES, bound_s=BOUND_S)
     finally:
         await made.down()
 

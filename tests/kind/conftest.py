@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from kafka_consumer import emptied_kafka
 from trial_namespace import missing_need
 from typed_shell import Shell, a_shell
 
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind.nodes import Images
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
@@ -52,8 +53,7 @@ async def shared(image: str) -> AsyncIterator[SharedServices]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def broker(shared: SharedServices) -> KafkaPod:
-    """Without topics, and shared by all tests."""
-    return await shared.emptied_broker()
+    return await emptied_kafka(shared)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

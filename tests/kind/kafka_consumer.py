@@ -1,4 +1,4 @@
-"""Seatrial's worker of Kafka beside a release that a test has installed."""
+"""The run's Kafka, and Seatrial's worker of it beside a release that a test has installed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from seatrial.cluster import Replica
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.brokers import BROKERS
+from seatrial.cluster.kafka.pod import KafkaPod
+from seatrial.cluster.kind.shared import SharedServices
 from seatrial.history import Recorder
 from seatrial.workload import Workload
 from seatrial.workload.pool import WorkerPool
+
+
+async def emptied_kafka(shared: SharedServices) -> KafkaPod:
+    """Without topics, and shared by all tests."""
+    broker = await shared.emptied_broker(BROKERS["kafka"])
+    assert isinstance(broker, KafkaPod)
+    return broker
 
 
 @asynccontextmanager
@@ -18,7 +27,12 @@ async def a_kafka_worker(work: Workload, url: str, broker: KafkaPod, folder: Pat
     """It reads the topics of the work and answers at `url`."""
     recorder = Recorder(folder)
     pool = WorkerPool(
-        folder, [Replica("service", url, None)], recorder, "kind", way="kafka", broker=broker.access()
+        folder,
+        [Replica("service", url, None)],
+        recorder,
+        "kind",
+        way="consume",
+        broker=broker.consumer_access(),
     )
     try:
         pool.start(work.worker())

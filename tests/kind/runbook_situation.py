@@ -12,13 +12,13 @@ from pathlib import Path
 
 import psycopg
 import yaml
-from kafka_consumer import a_kafka_worker
+from kafka_consumer import a_kafka_worker, emptied_kafka
 from typed_shell import DATABASE_SECRET, Shell, a_shell
 
 from patience import eventually
-from seatrial.cluster.kind import broker as broker_pod
+from seatrial.cluster.kafka import pod as broker_pod
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind import server
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.release import serving
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload.linear import linear
@@ -73,8 +73,8 @@ async def a_situation(shared: SharedServices, folder: Path) -> AsyncIterator[Sit
     """One pool polls and one sends by Kafka. A pod has crashed; a job has failed, one was left by its worker, one has
     no topic; a worker consumes; a session waits for another's lock.
     """
-    broker = await shared.emptied_broker()
-    await broker.create_topics(CONSUMED.topics())
+    broker = await emptied_kafka(shared)
+    await broker.create_destinations(CONSUMED.job_types())
     async with AsyncExitStack() as stack:
         shell = await stack.enter_async_context(a_shell(shared, folder))
         _install(shell, broker)
@@ -103,7 +103,7 @@ def _install(shell: Shell, broker: KafkaPod) -> None:
     """Twice, so that there is something to roll back to."""
     values = {
         "postgresql": {"existingSecret": "windlass-db"},
-        "kafka": dict(broker.engine_values(secured=False)),
+        **broker.engine_values(secured=False),
         "pools": [{"name": POOL.removeprefix("windlass-"), "dispatchMode": "kafka_outbox", "replicas": 1}],
         "extraEnv": [{"name": "WINDLASS_LEASE_SWEEP_SECONDS", "value": "1"}],
     }
@@ -162,9 +162,7 @@ async def _work(polled: str, sent: str) -> None:
 
 
 async def _until_consumed(broker: KafkaPod, job_type: str) -> None:
-    group = f"workflow.workers.{job_type}"
+    async def has_consumers() -> bool:
+        return bool((await broker.consumers([job_type])).get(job_type))
 
-    async def has_members() -> bool:
-        return bool((await broker.members([group])).get(group))
-
-    await eventually(has_members, WITHIN_S, every_s=0.2)
+    await eventually(has_consumers, WITHIN_S, every_s=0.2)

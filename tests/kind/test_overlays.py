@@ -10,7 +10,7 @@ from kafka_consumer import a_kafka_worker
 from typed_shell import DATABASE_SECRET, ROOT, Shell, blocks, head, of_notes
 
 from patience import eventually
-from seatrial.cluster.kind.broker import KafkaPod
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear
@@ -40,7 +40,7 @@ async def test_jobs_travel_through_kafka_by_scram_over_tls(
     shell: Shell, broker: KafkaPod, tmp_path: Path
 ) -> None:
     shell = shell.knowing_brokers(broker.secured())
-    await broker.create_topics(PARCEL.topics())
+    await broker.create_destinations(PARCEL.job_types())
     shell.type_each([DATABASE_SECRET, *head("kafka.yaml")])
     told = "".join(shell.type_each(of_notes(shell.type("helm get notes windlass"))))
     assert "successfully rolled out" in told
@@ -72,7 +72,7 @@ async def test_a_second_release_hands_the_first_one_s_jobs_to_kafka(
     shell: Shell, broker: KafkaPod, tmp_path: Path
 ) -> None:
     shell = shell.knowing_brokers(broker.secured())
-    await broker.create_topics(PARCEL.topics())
+    await broker.create_destinations(PARCEL.job_types())
     *secrets, _ = head("kafka.yaml")
     shell.type_each([DATABASE_SECRET, *head("small-cluster.yaml"), ROLLED_OUT.format("windlass")])
     shell.type_each([*secrets, *head("mixed.yaml"), ROLLED_OUT.format("windlass-outbox")])
@@ -87,7 +87,7 @@ async def test_the_pools_of_the_readme_stand_behind_one_service(
     """Its second pool is the next release, as the drills have it."""
     next_image = f"{image}-next"
     await shared.load([next_image])
-    await broker.create_topics(PARCEL.topics())
+    await broker.create_destinations(PARCEL.job_types())
     shell = shell.knowing_brokers(broker.secured())
     shell.hold("pools.yaml", blocks("Pools", "yaml").replace('"0.2.0"', f'"{next_image.rpartition(":")[2]}"'))
     *secrets, install = head("kafka.yaml")
@@ -120,7 +120,8 @@ async def sent_by_kafka(url: str, broker: KafkaPod, folder: Path) -> None:
 
 
 async def is_sent(broker: KafkaPod, instance: Instance) -> bool:
-    return any(instance.id.encode() in record.value for record in await broker.records())
+    records = await broker.records()
+    return any(record.event is not None and record.event.instance_id == instance.id for record in records)
 
 
 async def travels_both_ways(polled: str, outbox: str, broker: KafkaPod, folder: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trial_namespace import a_namespace
 
-from seatrial.cluster.kind.broker import SecuredDoor
+from seatrial.cluster.kafka.pod import SecuredDoor
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.cluster.port import Ports

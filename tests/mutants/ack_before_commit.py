@@ -6,7 +6,7 @@ from mutation import serve
 
 from windlass.commands import StartInstance
 from windlass.store.apply import Batch, Transactor
-from windlass.store.database import Connection
+from windlass.store.driver import Connection
 
 EVERY = 25
 

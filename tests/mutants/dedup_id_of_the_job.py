@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import mutation
 
-from windlass.store.database import Connection
+from windlass.store.driver import Connection
 from windlass.store.outbox import JobEvent, Outbox
 
 honest = Outbox._insert

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import mutation
 
 from windlass.dispatch.backoff import Backoff
-from windlass.dispatch.plan import OutboxRow
 from windlass.dispatch.relay import Relay
+from windlass.store.outbox import OutboxRow
 
 honest = Relay._publish
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import mutation
 
-from windlass.dispatch.plan import OutboxRow
 from windlass.dispatch.relay import Relay
+from windlass.store.outbox import OutboxRow
 
 honest = Relay._publish
 
 
 async def publish_inside(self: Relay, waves: Sequence[Sequence[OutboxRow]], epoch: int) -> list[OutboxRow]:
-    async with self._database.connection() as connection, connection.transaction():
+    async with self._outbox._database.transaction() as connection:
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
         await connection.execute("SELECT 1")
         return await honest(self, waves, epoch)

@@ -13,7 +13,7 @@ RETURNING id, instance_id, step_execution_id, target_step_id, interrupting"""
 
 
 async def mark_then_dispatch(self: TimerSweep) -> None:
-    for row in await self._database.fetch(DUE_AND_MARKED, BATCH_ROWS_MAX):
+    for row in await self._timers._database.fetch(DUE_AND_MARKED, BATCH_ROWS_MAX):
         timer = FireTimer(*row.values())
         await self._execute(timer)
         self._fired(timer)

@@ -59,6 +59,12 @@ VAGUE_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|managers?|misc|stuff)(_|
 CLOCKS = frozenset(
     {"datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns"}
 )
+DATABASE_FUNCTIONS = frozenset({"json_array", "sql", "text_array", "translate"})
+DATABASE_METHODS = frozenset({"connection", "fetch", "fetchrow", "fetchval", "session", "transaction"})
+STATEMENT = re.compile(
+    r"\b(SELECT|INSERT INTO|DELETE FROM|UPDATE \w+ (AS \w+ )?SET|FOR UPDATE|TRUNCATE|(CREATE|ALTER|DROP) (TABLE|INDEX)"
+    r"|LISTEN|NOTIFY|BEGIN|COMMIT|ROLLBACK|pg_\w+\()"
+)
 ONE_MACHINE = re.compile(r"(?<![\w.:-])/(root|work|home/\w+|Users/\w+)/")
 BOUND_S_MAX = 240.0
 
@@ -102,6 +108,34 @@ def leaves_the_clock_to_the_database(path: str, text: str) -> Iterator[str]:
         for node in _walk(path, text):
             if isinstance(node, ast.Attribute) and ast.unparse(node) in CLOCKS:
                 yield f"{path}:{node.lineno}: {ast.unparse(node)}; only the database's clock judges (contract 9)"
+
+
+def leaves_the_database_to_the_store(path: str, text: str) -> Iterator[str]:
+    """The driver, its errors, its connections and SQL have one place; an import contract names its closed modules."""
+    if not path.startswith("engine/windlass/") or path.startswith("engine/windlass/store/"):
+        return
+    prose = {
+        id(node.value)
+        for node in _walk(path, text)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in _walk(path, text):
+        found = None
+        match node:
+            case ast.Import(names=names) if any(name.name.split(".")[0] == "asyncpg" for name in names):
+                found = "asyncpg"
+            case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "asyncpg":
+                found = "asyncpg"
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in DATABASE_FUNCTIONS:
+                found = f"{name}()"
+            case ast.Call(func=ast.Attribute(attr=name)) if name in DATABASE_METHODS:
+                found = f".{name}()"
+            case ast.Constant(value=str(value)) if id(node) not in prose and (
+                word := STATEMENT.search(value)
+            ):
+                found = word[0]
+        if found is not None and isinstance(node, ast.stmt | ast.expr):
+            yield f"{path}:{node.lineno}: {found} outside the store; give it a typed method in engine/windlass/store"
 
 
 def leaves_the_environment_to_config(path: str, text: str) -> Iterator[str]:
@@ -154,6 +188,7 @@ RULES: Mapping[Rule, tuple[str, str]] = {
     does_not_print: ("harness/seatrial/scenario/context.py", "print(1)\n"),
     names_what_it_ignores: ("tests/unit/test_x.py", "x = 1  # TYPE: IGNORE\n".lower()),
     leaves_the_clock_to_the_database: ("engine/windlass/store/lanes.py", "now = datetime.now(UTC)\n"),
+    leaves_the_database_to_the_store: ("engine/windlass/sweep/leases.py", "import asyncpg\n"),
     leaves_the_environment_to_config: ("engine/windlass/app.py", "home = os.environ['HOME']\n"),
     has_a_plain_name: ("harness/seatrial/http_utils.py", ""),
     puts_nothing_off: ("README.md", "todo: later\n".upper()),
@@ -189,6 +224,38 @@ def test_every_file(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_the_rule_bites(rule: Rule) -> None:
     assert len(list(rule(*RULES[rule]))) == 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from asyncpg.exceptions import DataError",
+        "text = sql('job_claim')",
+        "text = queries.sql('job_claim')",
+        "raise translate(err) from err",
+        "ids = json_array(names)",
+        "ids = arrays.text_array(names)",
+        "rows = await database.fetch(text)",
+        "row = await connection.fetchrow(text)",
+        "async with database.connection() as connection: pass",
+        "async with database.transaction() as connection: pass",
+        "session = await database.session('wake')",
+        "text = 'SELECT 1'",
+        "text = f'DELETE FROM {table}'",
+        "text = 'UPDATE job AS j SET status = $1'",
+        "await connection.execute('BEGIN')",
+        "text = 'LISTEN windlass_jobs'",
+    ],
+)
+def test_the_database_is_kept_in_the_store(code: str) -> None:
+    function = f"async def f():\n    {code}\n"
+    assert len(list(leaves_the_database_to_the_store("engine/windlass/dispatch/relay.py", function))) == 1
+    assert not list(leaves_the_database_to_the_store("engine/windlass/store/outbox.py", function))
+
+
+def test_prose_may_speak_of_the_database() -> None:
+    text = '"""Wakes by LISTEN and NOTIFY; asks with SELECT."""\n\nLIMIT = 1\n"""Rows of one COMMIT."""\n'
+    assert not list(leaves_the_database_to_the_store("engine/windlass/dispatch/wake.py", text))
 
 
 def test_the_files_are_looked_at() -> None:

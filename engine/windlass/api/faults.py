@@ -9,8 +9,6 @@ from windlass.api.call import Response
 from windlass.config import BROKER_MODES
 
 STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
-    errors.BadRequest: (400, "INVALID_ARGUMENT"),
-    errors.InvalidDefinition: (400, "INVALID_ARGUMENT"),
     errors.Rejected: (400, "INVALID_ARGUMENT"),
     errors.NotFound: (404, "NOT_FOUND"),
     errors.Conflict: (409, "FAILED_PRECONDITION"),
@@ -18,10 +16,9 @@ STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),
     errors.Unavailable: (503, "UNAVAILABLE"),
-    errors.BootRefused: (500, "INTERNAL"),
-    errors.Defect: (500, "INTERNAL"),
     errors.EngineError: (500, "INTERNAL"),
 }
+"""A class that is not here is answered as its parent."""
 
 #: Codes of the calls refused before they reach a route.
 EARLY_CODES = {
@@ -46,10 +43,7 @@ _RETRY_SOON = b"Retry-After: 1\r\n"
 
 def status_of(error: errors.EngineError) -> tuple[int, str]:
     """Return the HTTP status and the gRPC status name of the nearest class in the table."""
-    for kind in type(error).__mro__:
-        if kind in STATUSES:
-            return STATUSES[kind]
-    raise AssertionError("EngineError is in the table")
+    return next(STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES)
 
 
 def answer(error: errors.EngineError) -> Response:

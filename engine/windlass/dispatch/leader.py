@@ -14,17 +14,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import asyncpg
-
 from windlass.errors import EngineError
-from windlass.store.database import Connection, Database, describe
-from windlass.store.queries import sql
+from windlass.store.database import Database
+from windlass.store.leadership import LeaderSession
+from windlass.store.session import SessionFailed
 
 LOOK_INTERVAL_S = 0.1
 RECONNECT_DELAY_S = 0.25
 CONNECT_TIMEOUT_S = 2.0
 """Short, for a leader that cannot speak to the database soon is none; a boot has more patience."""
 BOOT_CONNECT_TIMEOUT_S = 10.0
+RESIGN_TIMEOUT_S = 1.0
 
 #: Parts of a term: how often it is renewed, and what is kept free at its end for clocks and messages under way.
 RENEWALS_PER_TERM = 6
@@ -64,8 +64,7 @@ class Leadership:
         self._term_s = term_s
         self._changed = changed
         self._session_lost = session_lost
-        self._connection: Connection | None = None
-        self._is_locked = False
+        self._session: LeaderSession | None = None
         self._term: Term | None = None
         self._task: asyncio.Task[None] | None = None
         self._disturbed = asyncio.Event()
@@ -83,11 +82,10 @@ class Leadership:
     async def enter(self) -> None:
         """The first attempt, at boot; raises EngineError when the lock or the row cannot be used at all."""
         try:
-            await self._open(BOOT_CONNECT_TIMEOUT_S)
-            await self._compete()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-            await self._leave_session()
-            raise EngineError(describe(err)) from err
+            await self._compete(await self._open(BOOT_CONNECT_TIMEOUT_S))
+        except SessionFailed:
+            self._leave_session()
+            raise
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="leadership")
@@ -97,83 +95,69 @@ class Leadership:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._connection is not None and self._term is not None:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                await self._connection.execute(sql("leader_resign"), self._term.epoch, timeout=1.0)
+        if self._session is not None and self._term is not None:
+            with contextlib.suppress(SessionFailed):
+                await self._session.resign(self._term.epoch, RESIGN_TIMEOUT_S)
         self._step_down()
-        await self._leave_session()
+        self._leave_session()
 
     async def _run(self) -> None:
         while True:
             try:
-                await self._open(CONNECT_TIMEOUT_S)
+                session = await self._open(CONNECT_TIMEOUT_S)
                 if self._term is None:
-                    await self._compete()
+                    await self._compete(session)
                 else:
-                    await self._renew(self._term.epoch)
-            except (
-                EngineError,
-                asyncpg.PostgresError,
-                asyncpg.InterfaceError,
-                OSError,
-                TimeoutError,
-            ) as err:
+                    await self._renew(session, self._term.epoch)
+            except EngineError as err:
                 # A leader without its session may be followed at any moment.
-                had_session = self._connection is not None
+                had_session = self._session is not None
                 self._step_down()
-                await self._leave_session()
+                self._leave_session()
                 if had_session:
-                    self._session_lost(describe(err))
+                    self._session_lost(err.reason)
                 await asyncio.sleep(RECONNECT_DELAY_S)
                 continue
             pause_s = LOOK_INTERVAL_S if self._term is None else self._term_s / RENEWALS_PER_TERM
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._disturbed.wait(), pause_s)
 
-    async def _open(self, within_s: float) -> None:
-        if self._connection is None:
+    async def _open(self, within_s: float) -> LeaderSession:
+        if self._session is None:
             self._disturbed.clear()
-            async with asyncio.timeout(within_s):
-                self._connection = await self._database.dedicated("relay-leader")
-            self._connection.add_termination_listener(lambda _: self._disturbed.set())
-            self._is_locked = False
+            self._session = await LeaderSession.open(
+                self._database,
+                within_s=within_s,
+                # Renewals that take longer than this are as good as none.
+                answer_within_s=self._term_s * (1 - MARGIN_PER_TERM) - self._term_s / RENEWALS_PER_TERM,
+                ended=self._disturbed.set,
+            )
+        return self._session
 
-    async def _ask(self, name: str, *arguments: object) -> asyncpg.Record | None:
-        assert self._connection is not None
-        # Renewals that take longer than this are as good as none.
-        timeout_s = self._term_s * (1 - MARGIN_PER_TERM) - self._term_s / RENEWALS_PER_TERM
-        return await self._connection.fetchrow(name, *arguments, timeout=timeout_s)
-
-    async def _compete(self) -> None:
-        found = await self._ask(sql("leader_try_lock"))
-        assert found is not None
-        self._is_locked = found["is_locked"]
-        if not (self._is_locked or found["is_vacant"]):
+    async def _compete(self, session: LeaderSession) -> None:
+        is_vacant = await session.try_lock()
+        if not (session.is_locked or is_vacant):
             return
         asked_at_s = time.monotonic()
-        row = await self._ask(sql("leader_take"), self._holder, self._term_s, self._is_locked)
-        if row is not None:
-            self._term = term(row["epoch"], asked_at_s, self._term_s)
+        epoch = await session.take(self._holder, self._term_s)
+        if epoch is not None:
+            self._term = term(epoch, asked_at_s, self._term_s)
             self.taken.set()
             self._changed(True)
-        elif self._is_locked:
+        elif session.is_locked:
             # Somebody leads without the lock and shall have it.
-            await self._ask(sql("leader_unlock"))
-            self._is_locked = False
+            await session.unlock()
 
-    async def _renew(self, epoch: int) -> None:
-        if not self._is_locked:
-            found = await self._ask(sql("leader_try_lock"))
-            self._is_locked = found is not None and found["is_locked"]
+    async def _renew(self, session: LeaderSession, epoch: int) -> None:
+        if not session.is_locked:
+            await session.try_lock()
         asked_at_s = time.monotonic()
-        row = await self._ask(sql("leader_renew"), epoch, self._term_s, self._is_locked)
-        if row is not None:
+        if await session.renew(epoch, self._term_s):
             self._term = term(epoch, asked_at_s, self._term_s)
             return
         self._step_down()
-        if self._is_locked:
-            await self._ask(sql("leader_unlock"))
-            self._is_locked = False
+        if session.is_locked:
+            await session.unlock()
 
     def _step_down(self) -> None:
         if self._term is not None:
@@ -181,7 +165,7 @@ class Leadership:
             self.taken.clear()
             self._changed(False)
 
-    async def _leave_session(self) -> None:
-        connection, self._connection, self._is_locked = self._connection, None, False
-        if connection is not None:
-            connection.terminate()
+    def _leave_session(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.terminate()

@@ -5,24 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-Line = tuple[str, str]
-"""Instance id and job type: rows of one line keep their order (contract 6.6)."""
-
-
-class OutboxRow(NamedTuple):
-    """A row of `dispatch_outbox` as the relay reads it."""
-
-    id: str
-    job_id: str
-    instance_id: str
-    job_type: str
-    payload: bytes
-    is_due: bool
-    """False: the job is done, or a poller holds it."""
-
-    @property
-    def line(self) -> Line:
-        return self.instance_id, self.job_type
+from windlass.store.outbox import Line, OutboxRow
 
 
 class Plan(NamedTuple):

@@ -15,11 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from windlass.errors import EngineError
-from windlass.store.database import Database, Row
-from windlass.store.queries import sql
+from windlass.store.jobs import ClaimedJob, Jobs
 from windlass.store.reservation import LeaseReservation
-from windlass.store.rows import json_array
-from windlass.wire import JobView, RawJson, format_time
+from windlass.wire import JobView
 
 CLAIM_JOBS_MAX = 256
 """Jobs one claim statement may lease, over all the polls it answers."""
@@ -76,13 +74,13 @@ class WaitingPolls:
 
     def __init__(
         self,
-        database: Database,
+        jobs: Jobs,
         settings: PollingSettings,
         *,
         claimed: Callable[[Sequence[JobView], float, Sequence[float]], None],
         refused: Callable[[Exception], None],
     ) -> None:
-        self._database = database
+        self._jobs = jobs
         self._settings = settings
         self._claimed = claimed
         self._refused = refused
@@ -243,12 +241,8 @@ class WaitingPolls:
         slots = _deal(polls, CLAIM_JOBS_MAX)
         began = time.monotonic()
         try:
-            rows = await self._database.fetch(
-                sql("job_claim"),
-                list(types),
-                json_array(slots),
-                [p.worker_id for p in polls],
-                [p.lease_s for p in polls],
+            claimed = await self._jobs.claim(
+                types, slots, [p.worker_id for p in polls], [p.lease_s for p in polls]
             )
         except EngineError as err:
             self._refused(err)
@@ -257,25 +251,23 @@ class WaitingPolls:
                     poll.answer.set_exception(err)
             return
         elapsed_s = time.monotonic() - began
-        if len(rows) < len(slots):
+        if len(claimed) < len(slots):
             self._remember_empty(types, generations)
-        given: list[list[Row]] = [[] for _ in polls]
-        for row in rows:
-            given[row["slot"] - 1].append(row)
+        given: list[list[ClaimedJob]] = [[] for _ in polls]
+        for job in claimed:
+            given[job.slot - 1].append(job)
         for poll, share in zip(polls, given, strict=True):
             self._settle(poll, share, elapsed_s)
 
-    def _settle(self, poll: Poll, rows: list[Row], elapsed_s: float) -> None:
-        if not rows and poll.waits and not poll.answer.done() and not self._draining:
+    def _settle(self, poll: Poll, share: list[ClaimedJob], elapsed_s: float) -> None:
+        if not share and poll.waits and not poll.answer.done() and not self._draining:
             self._park(poll)
             return
-        rows.sort(key=lambda row: (row["created_at"], row["id"]))
-        jobs = [_view(row) for row in rows]
+        jobs = [job.view for job in share]
         if poll.answer.done():
             self._release(jobs)
             return
-        ages_s = [max(0.0, (row["locked_at"] - row["created_at"]).total_seconds()) for row in rows]
-        self._claimed(jobs, elapsed_s, ages_s)
+        self._claimed(jobs, elapsed_s, [job.age_s for job in share])
         poll.answer.set_result(jobs)
 
     # -- memory
@@ -340,14 +332,12 @@ class WaitingPolls:
 
     async def _give_back(self, jobs: list[JobView]) -> None:
         try:
-            rows = await self._database.fetch(
-                sql("job_release"), [job.id for job in jobs], [int(job.lease_token) for job in jobs]
-            )
+            job_types = await self._jobs.release(jobs)
         except EngineError as err:
             # Their leases lapse by themselves.
             self._refused(err)
             return
-        self.wake({row["job_type"] for row in rows})
+        self.wake(job_types)
 
     async def _recheck_parked(self, every_s: float) -> None:
         """The fallback behind every hint (contract 6.1): waiting polls also ask."""
@@ -363,21 +353,3 @@ def _deal(polls: Sequence[Poll], most: int) -> list[int]:
     rounds = max(poll.jobs_max for poll in polls)
     order = (number for turn in range(rounds) for number, poll in enumerate(polls, 1) if turn < poll.jobs_max)
     return list(itertools.islice(order, most))
-
-
-def _view(row: Row) -> JobView:
-    return JobView(
-        id=row["id"],
-        instance_id=row["instance_id"],
-        step_id=row["step_id"] or "",
-        step_execution_id=row["step_execution_id"],
-        job_type=row["job_type"],
-        status="LOCKED",
-        worker_id=row["worker_id"],
-        locked_at=format_time(row["locked_at"]),
-        lock_expires_at=format_time(row["lock_expires_at"]),
-        retries_remaining=row["retries_remaining"],
-        variables=RawJson(row["payload"].encode()),
-        created_at=format_time(row["created_at"]),
-        lease_token=str(row["lease_token"]),
-    )

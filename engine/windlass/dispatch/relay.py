@@ -16,10 +16,8 @@ from typing import NamedTuple, Protocol
 
 from windlass.dispatch.backoff import Backoff
 from windlass.dispatch.broker import Broker, Message, Refusal, Scope
-from windlass.dispatch.plan import Line, OutboxRow, plan
-from windlass.store.database import Database
-from windlass.store.queries import sql
-from windlass.store.rows import json_array, text_array
+from windlass.dispatch.plan import plan
+from windlass.store.outbox import Line, Outbox, OutboxRow
 
 IDLE_S = 0.25
 """Pause after an empty look that no hint cuts short (contract 6.3)."""
@@ -79,7 +77,7 @@ class Relay:
 
     def __init__(
         self,
-        database: Database,
+        outbox: Outbox,
         broker: Broker,
         lead: Lead,
         hooks: Hooks,
@@ -88,7 +86,7 @@ class Relay:
         redelivery_s: float,
         audit_enabled: bool,
     ) -> None:
-        self._database = database
+        self._outbox = outbox
         self._broker = broker
         self._lead = lead
         self._hooks = hooks
@@ -176,7 +174,11 @@ class Relay:
         job_types = set(self._destinations.waiting(began_s))
         if len(held) + len(self._behind) > HELD_MAX:
             job_types.update(row.line[1] for row in held)
-        rows = await self._head(job_types, [*(row.id for row in held), *self._behind])
+        rows = await self._outbox.head(
+            self._batch_size,
+            without_job_types=job_types,
+            without_ids=[*(row.id for row in held), *self._behind],
+        )
         if len(rows) < self._batch_size:
             self._forget_destinations_but(job_types | {row.job_type for row in rows})
         if not rows and self.state.broker:
@@ -197,17 +199,6 @@ class Relay:
             backoff.clear()
         self._behind.clear()
         self._forget_destinations_but(set())
-
-    async def _head(self, topics: set[str], held_ids: Sequence[str]) -> list[OutboxRow]:
-        rows = await self._database.fetch(
-            sql("outbox_head"), self._batch_size, text_array(topics), json_array(held_ids)
-        )
-        return [
-            OutboxRow(
-                row["id"], row["job_id"], row["instance_id"], row["job_type"], row["payload"], row["is_due"]
-            )
-            for row in rows
-        ]
 
     async def _publish(self, waves: Sequence[Sequence[OutboxRow]], epoch: int) -> list[OutboxRow]:
         """The rows that the broker has. A line ends at its first failure, a wave at the end of the term."""
@@ -264,22 +255,20 @@ class Relay:
     async def _settle(
         self, epoch: int, acknowledged: Sequence[OutboxRow], stale: Sequence[OutboxRow], began_s: float
     ) -> bool:
-        rows = await self._database.fetch(
-            sql("outbox_settle"),
+        removed = await self._outbox.settle(
             epoch,
-            json_array([row.id for row in acknowledged]),
-            json_array([row.id for row in stale]),
-            self._redelivery_s,
-            self._audit_enabled,
+            [row.id for row in acknowledged],
+            [row.id for row in stale],
+            redelivery_s=self._redelivery_s,
+            audit_enabled=self._audit_enabled,
         )
-        (settled,) = rows
-        if not settled["leads"]:
+        if removed is None:
             # Another node leads: it publishes what is still there again, under the same dedup ids.
             return False
         for row in stale:
             self._messages.succeeded(HeldRow(row.id, row.line))
         elapsed_s = time.monotonic() - began_s
-        self._hooks.settled(Settled(settled["published"], settled["dropped"], elapsed_s))
+        self._hooks.settled(Settled(removed.published, removed.dropped, elapsed_s))
         return True
 
     def _forget_destinations_but(self, job_types: set[str]) -> None:

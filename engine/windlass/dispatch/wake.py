@@ -11,21 +11,18 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-import asyncpg
 import msgspec
 
 from windlass.errors import Unavailable
-from windlass.store.database import Connection, Database
-from windlass.store.queries import sql
+from windlass.store.database import Database
+from windlass.store.notifications import PAYLOAD_BYTES_MAX, Listener
+from windlass.store.session import SessionFailed
 
-CHANNEL = "windlass_jobs"
 NOTIFY_INTERVAL_S = 0.01
 """At most one NOTIFY in this time, naming all types that gathered."""
 HEARTBEAT_INTERVAL_S = 3.0
 HEARTBEAT_TIMEOUT_S = 2.0
 RECONNECT_DELAY_S = 0.5
-PAYLOAD_BYTES_MAX = 7_900
-"""PostgreSQL refuses 8000; a longer list is sent as "all"."""
 
 
 class Hint(msgspec.Struct, array_like=True):
@@ -78,21 +75,21 @@ class WakeUps:
 
     async def _run(self) -> None:
         while True:
-            connection = None
+            listener = None
             try:
-                connection = await self._database.dedicated("wake")
-                await connection.add_listener(CHANNEL, self._heard)
+                listener = await Listener.open(self._database, self._heard)
                 self._set_listening(listening=True, cause="")
                 self._woken_all()
-                await self._converse(connection)
-            except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
-                self._set_listening(listening=False, cause=f"{type(err).__name__}: {err}")
+                await self._converse(listener)
+            except (Unavailable, SessionFailed) as err:
+                cause = err.reason if isinstance(err, SessionFailed) else f"{type(err).__name__}: {err}"
+                self._set_listening(listening=False, cause=cause)
                 await asyncio.sleep(RECONNECT_DELAY_S)
             finally:
-                if connection is not None:
-                    connection.terminate()
+                if listener is not None:
+                    listener.terminate()
 
-    async def _converse(self, connection: Connection) -> None:
+    async def _converse(self, listener: Listener) -> None:
         """Sends gathered hints, and asks for a sign of life when there is nothing to say."""
         while True:
             with contextlib.suppress(TimeoutError):
@@ -103,16 +100,15 @@ class WakeUps:
                 self._something.clear()
                 payload = msgspec.json.encode(Hint(self._node, names))
                 if len(payload) > PAYLOAD_BYTES_MAX:
+                    # A list that does not fit is sent as "any".
                     payload = msgspec.json.encode(Hint(self._node, []))
-                await connection.execute(
-                    sql("notify"), CHANNEL, payload.decode(), timeout=HEARTBEAT_TIMEOUT_S
-                )
+                await listener.notify(payload.decode(), HEARTBEAT_TIMEOUT_S)
                 await asyncio.sleep(NOTIFY_INTERVAL_S)
             else:
                 self._something.clear()
-                await connection.fetchval(sql("ping"), timeout=HEARTBEAT_TIMEOUT_S)
+                await listener.ping(HEARTBEAT_TIMEOUT_S)
 
-    def _heard(self, _connection: object, _pid: int, _channel: str, payload: str) -> None:
+    def _heard(self, payload: str) -> None:
         try:
             hint = msgspec.json.decode(payload, type=Hint)
         except msgspec.DecodeError:

@@ -28,13 +28,14 @@ from windlass.effects import ChainRequested, JobClosed, JobRequeued, Recorded
 from windlass.errors import BadRequest, Conflict, Defect, EngineError, NotFound
 from windlass.instance import Instance, decode_progress, decode_variables, encode_variables
 from windlass.states import InstanceStatus, JobStatus
-from windlass.store.database import Connection, Row
+from windlass.store.arrays import text_array
 from windlass.store.definitions import DefinitionCache
+from windlass.store.driver import Connection, Row
 from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 from windlass.store.reservation import LeaseReservation, LeaseReservations
-from windlass.store.rows import NewJob, WriteSet, text_array
+from windlass.store.rows import NewJob, WriteSet
 from windlass.wire import InstanceView, JobView, RawJson, format_time
 
 CHAINED_STARTS_MAX = 25

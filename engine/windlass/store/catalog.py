@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncpg
 
 from windlass.definition.document import Upload, with_version
-from windlass.errors import EngineError, InvalidDefinition, NotFound
-from windlass.store.database import Connection, Database, Row, translate
+from windlass.errors import InvalidDefinition, NotFound
+from windlass.store.database import Database
+from windlass.store.driver import Connection, Row
 from windlass.store.queries import sql
 from windlass.store.views import PAGE_MAX
 from windlass.wire import DefinitionPage, DefinitionSummary, format_time
@@ -23,23 +24,20 @@ class Catalog:
 
         Uploads of one id wait for each other, so two at once both get their answer.
         """
-        try:
-            async with self._database.connection() as connection, connection.transaction():
-                await connection.execute(sql("definition_lock_id"), upload.definition_id)
+        async with self._database.transaction() as connection:
+            await connection.execute(sql("definition_lock_id"), upload.definition_id)
+            try:
                 content = upload.content.decode()
                 row = await connection.fetchrow(sql("definition_find_equal"), upload.definition_id, content)
                 if row is not None:
                     return _summary(upload.definition_id, row), False
                 summary = await self._insert(connection, upload, content, parsed_steps)
-                if audit:
-                    await connection.execute(sql("definition_audit"), upload.definition_id, summary.version)
-                return summary, True
-        except asyncpg.DataError as err:
-            raise InvalidDefinition([f"the database cannot store this: {str(err).splitlines()[0]}"]) from err
-        except EngineError:
-            raise
-        except Exception as err:
-            raise translate(err) from err
+            except asyncpg.DataError as err:
+                told = str(err).splitlines()[0]
+                raise InvalidDefinition([f"the database cannot store this: {told}"]) from err
+            if audit:
+                await connection.execute(sql("definition_audit"), upload.definition_id, summary.version)
+            return summary, True
 
     async def _insert(
         self, connection: Connection, upload: Upload, content: str, parsed_steps: str
@@ -65,6 +63,10 @@ class Catalog:
             wanted = "" if version is None else f" version {version}"
             raise NotFound(f"definition {definition_id}{wanted} not found")
         return with_version(rows[0]["source"].encode(), rows[0]["version"])
+
+    async def job_types(self) -> list[str]:
+        """Every job type of every stored version, in order."""
+        return [row["job_type"] for row in await self._database.fetch(sql("definition_job_types"))]
 
     async def list_page(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage:
         pattern = f"%{_escaped(keyword)}%" if keyword else None

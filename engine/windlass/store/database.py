@@ -1,4 +1,4 @@
-"""The one way to PostgreSQL: a pool, the driver's errors in our words, and connections for special use.
+"""The one way to PostgreSQL: a pool, and sessions for special use.
 
 asyncpg was chosen by measurement (scripts/bench --drivers): a lane's four round trips cost a third to a half of the CPU
 they cost through psycopg's asynchronous connection.
@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import asyncpg
 
 from windlass.config import Settings
 from windlass.dsn import redact
-from windlass.errors import BadRequest, BootRefused, Defect, EngineError, Unavailable
-
-Connection: TypeAlias = Any
-"""An asyncpg.Connection; the driver ships no types."""
-Row: TypeAlias = Any
-"""An asyncpg.Record: values by column name."""
+from windlass.errors import BootRefused, EngineError, Unavailable
+from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, is_connection_loss, translate
+from windlass.store.session import Session
 
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch anew costs more than it can win.
@@ -35,48 +32,12 @@ SESSION_SETTINGS = {
     "idle_in_transaction_session_timeout": "15000",
 }
 
-#: The connection is gone, or must be dropped: the server leaves, or is a standby by now.
-_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
-
 
 class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
     """Nothing to reset between users: the engine sets no session state on pooled connections."""
 
     def get_reset_query(self) -> str:
         return ""
-
-
-def is_connection_loss(err: BaseException) -> bool:
-    if isinstance(err, asyncpg.PostgresError):
-        state = str(err.sqlstate or "")
-        return state in _CONNECTION_STATES or state.startswith("08")
-    # InternalClientError: the driver lost track of the protocol, as it does when a server dies between two messages.
-    return isinstance(
-        err,
-        (
-            OSError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            TimeoutError,
-            asyncio.IncompleteReadError,
-        ),
-    )
-
-
-def translate(err: BaseException) -> EngineError:
-    """A driver's error in the engine's words; the cause is kept by `raise ... from`."""
-    if isinstance(err, EngineError):
-        return err
-    if is_connection_loss(err):
-        return Unavailable(f"the database is unreachable ({describe(err)}); try again")
-    if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
-        return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
-    return Defect(f"internal error: {describe(err)}")
-
-
-def describe(err: BaseException) -> str:
-    """Kind and first line of an error."""
-    return f"{type(err).__name__}: {err}".splitlines()[0][:300]
 
 
 class Database:
@@ -102,14 +63,7 @@ class Database:
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
-        except (
-            Unavailable,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            OSError,
-            TimeoutError,
-            ValueError,
-        ) as err:
+        except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
                 f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
@@ -119,24 +73,25 @@ class Database:
         name = f"windlass/{self._settings.node_name}/{purpose}"
         return SESSION_SETTINGS | {"application_name": name[:63]}
 
-    async def dedicated(self, purpose: str) -> Connection:
-        """A connection outside the pool (LISTEN, migrations); the caller closes it. Raises Unavailable."""
+    async def session(self, purpose: str) -> Session:
+        """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
         try:
-            return await asyncpg.connect(
+            connection = await asyncpg.connect(
                 self._url,
                 timeout=self._settings.database_timeout_s,
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),
             )
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
+        except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
+        return Session(connection)
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A pooled connection. Raises Unavailable when none can be had in `database_timeout_s`."""
         try:
             connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as err:
+        except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         try:
             yield connection
@@ -148,6 +103,17 @@ class Database:
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
                 await self._pool.release(connection)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """BEGIN ... COMMIT on a pooled connection; driver errors arrive translated, and an error rolls back."""
+        try:
+            async with self.connection() as connection, connection.transaction():
+                yield connection
+        except EngineError:
+            raise
+        except Exception as err:
+            raise translate(err) from err
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """One statement of its own; driver errors arrive translated."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from windlass.definition.document import compile_definition
 from windlass.definition.model import Definition
-from windlass.store.database import Connection
+from windlass.store.driver import Connection
 from windlass.store.queries import sql
 
 #: What is kept, by the length of its JSON; as objects it takes several times as much.

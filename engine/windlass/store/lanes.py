@@ -18,7 +18,8 @@ from zlib import crc32
 from windlass.commands import Command, lane_key
 from windlass.errors import EngineError, Unavailable
 from windlass.store.apply import Answer, Batch, Transactor
-from windlass.store.database import Database, is_connection_loss, translate
+from windlass.store.database import Database
+from windlass.store.driver import is_connection_loss, translate
 
 IN_FLIGHT_MAX = 3
 """Batches of one lane that read, write and commit at a time: more make them small and take connections from polls."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from windlass.states import JobStatus
-from windlass.store.database import Row
+from windlass.store.driver import Row
 
 
 @dataclass(slots=True)

@@ -9,11 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
-import asyncpg
-
 from windlass.errors import BootRefused
-from windlass.store.database import Connection, Database, describe
+from windlass.store.database import Database
 from windlass.store.queries import sql
+from windlass.store.session import Session, SessionFailed
 
 _FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
 
@@ -50,44 +49,46 @@ async def migrate(database: Database) -> tuple[list[str], int]:
     A database that is ahead is left alone: the previous release runs on the new schema. Raises BootRefused when a
     migration fails (it is rolled back), a former tool left the schema marked dirty, or the role may not make tables.
     """
-    connection = await database.dedicated("migrate")
+    session = await database.session("migrate")
     try:
-        await connection.execute(sql("schema_lock"))
+        await session.execute(sql("schema_lock"))
         try:
-            return await _migrate(connection)
+            return await _migrate(session)
         finally:
-            with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await connection.execute(sql("schema_unlock"))
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as err:
+            with contextlib.suppress(SessionFailed):
+                await session.execute(sql("schema_unlock"))
+    except SessionFailed as err:
         raise BootRefused(
-            f"the schema cannot be brought up to date ({describe(err)}); give the role of WE_POSTGRES_DSN the right "
+            f"the schema cannot be brought up to date ({err}); give the role of WE_POSTGRES_DSN the right "
             "to create tables there, or run windlass migrate as a role that has it"
         ) from err
     finally:
-        await connection.close(timeout=5)
+        await session.close(within_s=5)
 
 
-async def _migrate(connection: Connection) -> tuple[list[str], int]:
-    await connection.execute("SET client_min_messages = warning")
-    if not await connection.fetchval(sql("schema_has_table")):
+async def _migrate(session: Session) -> tuple[list[str], int]:
+    await session.execute("SET client_min_messages = warning")
+    table = await session.fetch_row(sql("schema_has_table"))
+    if table is None or not table["is_there"]:
         # Asked first: a role that may only use tables boots on a schema that is current.
-        await connection.execute(sql("schema_table"))
-    row = await connection.fetchrow(sql("schema_version"))
+        await session.execute(sql("schema_table"))
+    row = await session.fetch_row(sql("schema_version"))
+    assert row is not None
     if row["dirty"]:
         raise BootRefused(
             f"schema_migrations: version {row['version']} is marked dirty; repair that migration by hand, "
             "then set dirty = false"
         )
-    applied = [await _apply(connection, m) for m in migrations() if m.version > row["version"]]
+    applied = [await _apply(session, m) for m in migrations() if m.version > row["version"]]
     return applied, max(row["version"], newest())
 
 
-async def _apply(connection: Connection, migration: Migration) -> str:
+async def _apply(session: Session, migration: Migration) -> str:
     try:
-        async with connection.transaction():
-            await connection.execute(migration.text)
-            await connection.execute(sql("schema_clear_version"))
-            await connection.execute(sql("schema_set_version"), migration.version)
-    except Exception as err:
-        raise BootRefused(f"migration {migration.name} failed and was rolled back: {err}") from err
+        async with session.transaction():
+            await session.execute(migration.text)
+            await session.execute(sql("schema_clear_version"))
+            await session.execute(sql("schema_set_version"), migration.version)
+    except SessionFailed as err:
+        raise BootRefused(f"migration {migration.name} failed and was rolled back: {err.__cause__}") from err
     return migration.name

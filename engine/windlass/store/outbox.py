@@ -1,19 +1,21 @@
 """Events of jobs in `dispatch_outbox`, written in the transaction that makes or re-queues the job (contract 6.2).
 
-What an event looks like on the wire is the caller's business (`encode`); here it is bytes.
+What an event looks like on the wire is the caller's business (`encode`); here it is bytes. `head` and `settle` are the
+relay's: what it reads to publish, and what it removes after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from windlass.errors import EngineError
 from windlass.states import JobStatus
-from windlass.store.database import Connection, Database, Row, translate
+from windlass.store.arrays import json_array, text_array
+from windlass.store.database import Database
+from windlass.store.driver import Connection, Row
 from windlass.store.queries import sql
-from windlass.store.rows import WriteSet, json_array, text_array
+from windlass.store.rows import WriteSet
 
 EVENTS_MAX = 500
 """Events that one transaction of a sweep writes."""
@@ -30,6 +32,33 @@ class JobEvent(NamedTuple):
     retries_remaining: int
     payload: bytes
     created_at: datetime
+
+
+Line = tuple[str, str]
+"""Instance id and job type: rows of one line keep their order (contract 6.6)."""
+
+
+class OutboxRow(NamedTuple):
+    """A row of `dispatch_outbox` as the relay reads it."""
+
+    id: str
+    job_id: str
+    instance_id: str
+    job_type: str
+    payload: bytes
+    is_due: bool
+    """False: the job is done, or a poller holds it."""
+
+    @property
+    def line(self) -> Line:
+        return self.instance_id, self.job_type
+
+
+class RemovedRows(NamedTuple):
+    """How many rows `settle` removed."""
+
+    published: int
+    dropped: int
 
 
 class Page(NamedTuple):
@@ -78,15 +107,10 @@ class Outbox:
 
     async def redeliver(self, postpone_s: float) -> tuple[int, int]:
         """Events of dispatched jobs that nobody completed in time; how many were looked at and written."""
-        try:
-            async with self._database.connection() as connection, connection.transaction():
-                rows = await connection.fetch(sql("outbox_overdue"), EVENTS_MAX, postpone_s)
-                events = [self._event(row) for row in rows if row["id"] is not None]
-                await self._insert(connection, events)
-        except EngineError:
-            raise
-        except Exception as err:
-            raise translate(err) from err
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(sql("outbox_overdue"), EVENTS_MAX, postpone_s)
+            events = [self._event(row) for row in rows if row["id"] is not None]
+            await self._insert(connection, events)
         return rows[0]["looked_at"], len(events)
 
     async def adopt(self, after: Page, waiting_s: float) -> tuple[Page | None, int]:
@@ -95,23 +119,56 @@ class Outbox:
         Returns where to go on, None at the end, and how many were written.
         """
         start = after.queued_at or datetime.fromtimestamp(0).astimezone()
-        try:
-            async with self._database.connection() as connection, connection.transaction():
-                page = await connection.fetchrow(
-                    sql("outbox_strays"), after.job_type, start, after.job_id, EVENTS_MAX, waiting_s
-                )
-                if page is None:
-                    return None, 0
-                events: list[JobEvent] = []
-                if page["strays"]:
-                    rows = await connection.fetch(sql("outbox_adopt"), text_array(page["strays"]))
-                    events = [self._event(row) for row in rows]
-                    await self._insert(connection, events)
-        except EngineError:
-            raise
-        except Exception as err:
-            raise translate(err) from err
+        async with self._database.transaction() as connection:
+            page = await connection.fetchrow(
+                sql("outbox_strays"), after.job_type, start, after.job_id, EVENTS_MAX, waiting_s
+            )
+            if page is None:
+                return None, 0
+            events: list[JobEvent] = []
+            if page["strays"]:
+                rows = await connection.fetch(sql("outbox_adopt"), text_array(page["strays"]))
+                events = [self._event(row) for row in rows]
+                await self._insert(connection, events)
         return Page(page["job_type"], page["queued_at"], page["id"]), len(events)
+
+    async def head(
+        self, rows_max: int, *, without_job_types: Iterable[str], without_ids: Sequence[str]
+    ) -> list[OutboxRow]:
+        """The oldest rows that are not left out, in the order in which they are to be published."""
+        rows = await self._database.fetch(
+            sql("outbox_head"), rows_max, text_array(without_job_types), json_array(without_ids)
+        )
+        return [OutboxRow(*row) for row in rows]
+
+    async def settle(
+        self,
+        epoch: int,
+        acknowledged_ids: Sequence[str],
+        stale_ids: Sequence[str],
+        *,
+        redelivery_s: float,
+        audit_enabled: bool,
+    ) -> RemovedRows | None:
+        """Removes rows that the broker has, and rows whose jobs nobody waits for any more.
+
+        A published job is due for redelivery after `redelivery_s`. None, and nothing is removed, when the leader of
+        `epoch` has been deposed.
+        """
+        (settled,) = await self._database.fetch(
+            sql("outbox_settle"),
+            epoch,
+            json_array(acknowledged_ids),
+            json_array(stale_ids),
+            redelivery_s,
+            audit_enabled,
+        )
+        return RemovedRows(settled["published"], settled["dropped"]) if settled["leads"] else None
+
+    async def is_installed(self) -> bool:
+        """Whether the tables are there that the outbox and its relay need."""
+        (tables,) = await self._database.fetch(sql("outbox_has_table"))
+        return bool(tables["outbox"] and tables["leader"])
 
     async def backlog(self) -> int:
         return int((await self._database.fetch(sql("outbox_backlog")))[0][0])

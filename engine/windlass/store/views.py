@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from windlass.errors import NotFound
-from windlass.store.database import Database, Row
+from windlass.store.database import Database
+from windlass.store.driver import Row
 from windlass.store.queries import sql
 from windlass.wire import InstancePage, InstanceView, RawJson, StepExecutionView, format_time
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from windlass.dispatch.relay import Lead
-from windlass.store.database import Row
+from windlass.store.nodes import NodeRecord
 from windlass.store.outbox import Outbox, Page
 
 INTERVAL_S = 1.0
@@ -23,7 +23,7 @@ class AdoptionSweep:
         self,
         outbox: Outbox,
         lead: Lead,
-        nodes: Callable[[], Awaitable[Sequence[Row]]],
+        nodes: Callable[[], Awaitable[Sequence[NodeRecord]]],
         *,
         patience_s: float,
         adopted: Callable[[int], None],
@@ -41,7 +41,7 @@ class AdoptionSweep:
         if not self._lead.leads():
             return
         epoch = self._lead.epoch
-        pollers = any(row["alive"] and row["dispatch_mode"] == "polling" for row in await self._nodes())
+        pollers = any(node.alive and node.dispatch_mode == "polling" for node in await self._nodes())
         is_due = (
             epoch != self._epoch
             or pollers

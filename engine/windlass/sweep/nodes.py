@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from windlass.store.database import Database, Row
-from windlass.store.queries import sql
+from windlass.store.nodes import NodeIdentity, NodeRecord, Nodes
 
 ALIVE_INTERVALS = 3.0
 """A node not seen for this many heartbeat intervals is not counted."""
@@ -14,28 +13,25 @@ ALIVE_INTERVALS = 3.0
 class NodeHeartbeat:
     def __init__(
         self,
-        database: Database,
+        nodes: Nodes,
+        identity: NodeIdentity,
         *,
-        node: str,
-        role: str,
-        version: str,
-        dispatch_mode: str,
         interval_s: float,
         counted: Callable[[int], None],
     ) -> None:
-        self._database = database
-        self._identity = (node, role, version, dispatch_mode)
+        self._nodes = nodes
+        self._identity = identity
         self._alive_s = interval_s * ALIVE_INTERVALS
         self._counted = counted
         self._joined = False
 
     async def beat(self) -> None:
-        await self._database.fetch(sql("node_beat"), *self._identity, not self._joined)
+        await self._nodes.beat(self._identity, has_just_started=not self._joined)
         self._joined = True
-        self._counted(sum(row["alive"] for row in await self.nodes()))
+        self._counted(sum(node.alive for node in await self.nodes()))
 
-    async def nodes(self) -> Sequence[Row]:
-        return await self._database.fetch(sql("node_list"), self._alive_s)
+    async def nodes(self) -> Sequence[NodeRecord]:
+        return await self._nodes.all(self._alive_s)
 
     async def leave(self) -> None:
-        await self._database.fetch(sql("node_leave"), self._identity[0])
+        await self._nodes.remove(self._identity.id)

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from windlass.commands import FireTimer
-from windlass.store.database import Database
-from windlass.store.queries import sql
+from windlass.store.timers import Timers
 
 BATCH_ROWS_MAX = 500
 
@@ -19,30 +18,20 @@ BATCH_ROWS_MAX = 500
 class TimerSweep:
     def __init__(
         self,
-        database: Database,
+        timers: Timers,
         execute: Callable[[FireTimer], Awaitable[object]],
         *,
         fired: Callable[[FireTimer], None],
         failed: Callable[[FireTimer, BaseException], None],
     ) -> None:
-        self._database = database
+        self._timers = timers
         self._execute = execute
         self._fired = fired
         self._failed = failed
 
     async def sweep(self) -> None:
         while True:
-            rows = await self._database.fetch(sql("timer_due"), BATCH_ROWS_MAX)
-            timers = [
-                FireTimer(
-                    row["id"],
-                    row["instance_id"],
-                    row["step_execution_id"],
-                    row["target_step_id"],
-                    row["interrupting"],
-                )
-                for row in rows
-            ]
+            timers = await self._timers.due(BATCH_ROWS_MAX)
             outcomes = await asyncio.gather(*map(self._execute, timers), return_exceptions=True)
             failures = 0
             for timer, outcome in zip(timers, outcomes, strict=True):
@@ -51,5 +40,5 @@ class TimerSweep:
                     self._failed(timer, outcome)
                 else:
                     self._fired(timer)
-            if len(rows) < BATCH_ROWS_MAX or failures:
+            if len(timers) < BATCH_ROWS_MAX or failures:
                 return

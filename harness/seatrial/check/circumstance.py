@@ -103,7 +103,7 @@ def _leaders_hit(facts: Facts) -> int:
 
 
 def _rows_waiting_together(facts: Facts) -> int:
-    """Rows that waited beside an earlier one of the same instance and topic: only these can be overtaken."""
+    """Rows that waited beside an earlier one of the same instance and job type: only these can be overtaken."""
     lines: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in dispatches_of(facts).rows.values():
         lines[row.instance_id, row.job_type].append(row)

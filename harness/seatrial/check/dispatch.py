@@ -1,11 +1,10 @@
-"""What became of each row of the outbox: the lines of its audit, the records of the topics, the leaders' terms."""
+"""What became of each row of the outbox: the lines of its audit, the broker's records, the leaders' terms."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
-from typing import Any
 
 import msgspec
 
@@ -14,16 +13,17 @@ from seatrial.check.facts import Facts
 from seatrial.check.instant import instant_us
 from seatrial.history import Op
 
-EPOCH_HEADER = "leader-epoch"
-
 
 class Record(msgspec.Struct, frozen=True):
-    """One record of a topic. `at_us`: the broker's clock, to the millisecond."""
+    """One message as a destination keeps it: those of one partition are in the order of their positions.
+
+    `at_us`: the broker's clock, to the millisecond.
+    """
 
     dedup_id: str
-    topic: str
+    destination: str
     partition: int
-    offset: int
+    position: int
     at_us: int
     epoch: int | None
     op: Op
@@ -48,10 +48,6 @@ class Row(msgspec.Struct, frozen=True):
     def removed_us(self) -> int | None:
         return instant_us(self.removed.value["at"]) if self.removed is not None else None
 
-    @property
-    def topic(self) -> str:
-        return f"workflow.jobs.{self.job_type}"
-
 
 class Term(msgspec.Struct, frozen=True):
     epoch: int
@@ -74,18 +70,24 @@ class Dispatches:
         self.removals: Sequence[Op] = [op for op in lines if op.value["what"] == "removed"]
         records = [_record(op) for op in facts.rows("record") if "dedup_id" in op.value]
         read_us = [instant_us(op.value["at"]) for op in facts.rows("clock")]
-        #: the topics are read after the outbox audit, which lacks records that came in between
+        #: the destinations are read after the outbox audit, which lacks records that came in between
         self.records: Sequence[Record] = [
             each for each in records if not read_us or each.at_us <= read_us[-1]
         ]
+        #: by job type, where the broker keeps its messages
+        self.destinations: Mapping[str, str] = {
+            op.value["job_type"]: op.value["name"] for op in facts.rows("destination")
+        }
         self.undecodable: Sequence[Op] = [op for op in facts.rows("record") if "dedup_id" not in op.value]
         self.terms: Sequence[Term] = [_term(op) for op in facts.rows("leader_line")]
 
     @cached_property
     def records_of(self) -> Mapping[str, Sequence[Record]]:
-        """By dedup id, in the order of their offsets."""
+        """By dedup id, in the order of their positions."""
         found: dict[str, list[Record]] = defaultdict(list)
-        for record in sorted(self.records, key=lambda each: (each.topic, each.partition, each.offset)):
+        for record in sorted(
+            self.records, key=lambda each: (each.destination, each.partition, each.position)
+        ):
             found[record.dedup_id].append(record)
         return found
 
@@ -114,7 +116,7 @@ def _unkept(facts: Facts) -> str | None:
 
 
 OUTBOX_AUDIT = Assumption(_unkept, essential=True)
-"""The triggers' lines and the records of the topics were read at the end."""
+"""The triggers' lines and the broker's records were read at the end."""
 
 
 def _row(op: Op, removed: Mapping[str, Op], waiting: set[str]) -> Row:
@@ -136,18 +138,13 @@ def _record(op: Op) -> Record:
     value = op.value
     return Record(
         value["dedup_id"],
-        value["topic"],
+        value["destination"],
         int(value["partition"]),
-        int(value["offset"]),
+        int(value["position"]),
         instant_us(value["at"]),
-        _epoch(value.get("headers") or {}),
+        value.get("epoch"),
         op,
     )
-
-
-def _epoch(headers: Mapping[str, Any]) -> int | None:
-    text = headers.get(EPOCH_HEADER)
-    return int(text) if text is not None and str(text).isdigit() else None
 
 
 def _term(op: Op) -> Term:

@@ -19,7 +19,7 @@ from seatrial.verdict import Verdict
 GUARANTEE = (
     "Handlers run at least once and rarely twice: each repeated execution of a job follows a lease that expired, was "
     "given back, or was held by a worker that a fault stopped; or a message that was delivered again, not yet "
-    "committed or committed while its worker was paused."
+    "acknowledged or acknowledged while its worker was paused."
 )
 _IDS_MAX = 200
 
@@ -109,7 +109,7 @@ def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int
     """Of the executions that messages brought: the wanted retries, and the explained repeats.
 
     A new dedup id explains one (whether the engine may give it is OC's to judge); the same id again, one that was
-    published twice, or whose offset had not been committed when it was delivered to another process, as far as that
+    published twice, or had not been acknowledged when it was delivered to another process, as far as that
     process could know.
     """
     by_message: dict[str, list[Op]] = defaultdict(list)
@@ -128,25 +128,25 @@ def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int
         copies = len(dispatches_of(facts).records_of.get(dedup_id, ()))
         for before, again in pairwise(ops):
             is_elsewhere = again.process != before.process
-            explained += is_elsewhere and (copies > 1 or not _committed(facts, dedup_id, before, again))
+            explained += is_elsewhere and (copies > 1 or not _acknowledged(facts, dedup_id, before, again))
     return retries, explained
 
 
-def _committed(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
-    """Whether the first process had committed the message before the second one got it, and not while the second was
-    paused: a consumer that resumes may first hand out what it fetched before its group continued without it.
+def _acknowledged(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
+    """Whether the first process had acknowledged the message before the second one got it, and not while the second
+    was paused: a consumer that resumes may first hand out what it fetched before its group continued without it.
     """
     places = {
-        (op.value["topic"], op.value["partition"], op.value["offset"])
+        (op.value["destination"], op.value["partition"], op.value["position"])
         for op in facts.deliveries_of.get(dedup_id, ())
         if op.process == before.process
     }
     return any(
         op.process == before.process
         and before.t_s <= op.t_s < again.t_s
-        and (op.value["topic"], op.value["partition"], op.value["offset"]) in places
+        and (op.value["destination"], op.value["partition"], op.value["position"]) in places
         and not _stood_still(facts, again.process, op.t_s)
-        for op in facts.commits
+        for op in facts.acknowledgements
     )
 
 

@@ -218,13 +218,13 @@ class Facts:
 
     @cached_property
     def deliveries_of(self) -> dict[str, list[Op]]:
-        """What workers got from Kafka, by dedup id."""
+        """What workers got from the broker, by dedup id."""
         return _grouped((op for op in self.ops if op.f == "deliver"), "dedup_id")
 
     @cached_property
-    def commits(self) -> Sequence[Op]:
-        """Offsets that workers committed to the broker."""
-        return [op for op in self.ops if op.f == "commit" and "failed" not in op.value]
+    def acknowledgements(self) -> Sequence[Op]:
+        """Acknowledgements that the broker accepted from workers."""
+        return [op for op in self.ops if op.f == "acknowledge" and "failed" not in op.value]
 
     # -- faults and phases ---------------------------------------------------------------------
 

@@ -11,19 +11,28 @@ from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Polling mode is pure: the outbox stays empty, or as another mode left it; no dispatch or Kafka metric exists, no "
-    "log line mentions Kafka, and the engine connects only to the database."
+    "Polling mode is pure: the outbox stays empty, or as another mode left it; no dispatch or broker metric exists, no "
+    "log line names a broker, and the engine connects only to the database."
 )
 OUTBOX = "dispatch_outbox"
-FORBIDDEN_SERIES = ("workflow_engine_dispatch_", "workflow_engine_kafka_")
 
 
 def _outbox_rows(facts: Facts) -> Sequence[Op]:
     return [op for op in facts.rows("table_count") if op.value["table"].rpartition(".")[2] == OUTBOX]
 
 
-def _kafka_scans(facts: Facts) -> Sequence[Op]:
-    return [op for op in facts.rows("log_scan") if "kafka" in str(op.value["pattern"]).lower()]
+def _brokers(facts: Facts) -> Sequence[str]:
+    return sorted(facts.words("broker_names"))
+
+
+def _broker_scans(facts: Facts) -> Sequence[Op]:
+    """Searches of a log for the name of every broker."""
+    names = _brokers(facts)
+    return [
+        op
+        for op in facts.rows("log_scan")
+        if names and all(name in str(op.value["pattern"]).lower() for name in names)
+    ]
 
 
 def _is_left(facts: Facts) -> bool:
@@ -39,8 +48,11 @@ def _unseen(facts: Facts) -> str | None:
     if not _outbox_rows(facts):
         return f"the rows of {OUTBOX} were not counted"
     filled = {_node(op) for op in facts.rows("metrics") if op.value["series"]}
-    scanned = {_node(op) for op in _kafka_scans(facts)}
-    for what, nodes in (("metrics were read", filled), ("logs were searched for kafka", scanned)):
+    scanned = {_node(op) for op in _broker_scans(facts)}
+    for what, nodes in (
+        ("metrics were read", filled),
+        (f"logs were searched for {' and '.join(_brokers(facts)) or 'a broker'}", scanned),
+    ):
         if len(nodes) < facts.header.replicas:
             return f"the {what} on {len(nodes)} of {facts.header.replicas} replicas only"
     return None
@@ -48,8 +60,14 @@ def _unseen(facts: Facts) -> str | None:
 
 @assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
 def mode_purity(history: History) -> Verdict:
-    """Parameter `outbox_left` (false): rows of another mode are there; then their number must never change."""
+    """Parameters: `broker_names`: the words by which metrics and log lines would reveal a broker, in lower case;
+    `outbox_left` (false): rows of another mode are there; then their number must never change.
+    """
     facts = facts_of(history)
+    forbidden_series = (
+        "workflow_engine_dispatch_",
+        *(f"workflow_engine_{name}_" for name in _brokers(facts)),
+    )
     findings = Findings(facts)
     outbox_rows = 0
     left = int(_outbox_rows(facts)[0].value["rows"]) if _is_left(facts) else None
@@ -62,10 +80,10 @@ def mode_purity(history: History) -> Verdict:
     for op in facts.rows("metrics"):
         for name in op.value["series"]:
             series += 1
-            if name.startswith(FORBIDDEN_SERIES):
+            if name.startswith(forbidden_series):
                 findings.add(f"{_node(op)} exposes {name}", at=(op.index,))
     lines = 0
-    for op in _kafka_scans(facts):
+    for op in _broker_scans(facts):
         for line in op.value["matches"]:
             lines += 1
             findings.add(f"{_node(op)} logged {str(line)[:300]}", at=(op.index,))
@@ -81,7 +99,7 @@ def mode_purity(history: History) -> Verdict:
         "looks_at_sockets": looks,
     }
     summary = (
-        f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines mention Kafka, "
+        f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines name a broker, "
         f"sockets looked at {looks} times"
     )
     return findings.verdict("MP", GUARANTEE, summary, figures)

@@ -86,7 +86,7 @@ def _judge_row(dispatches: Dispatches, row: Row, records: Sequence[Record], find
 def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
     for op in dispatches.undecodable:
         findings.add(
-            f"a record of {op.value['topic']} is not a JobDispatchEvent: {op.value['cause']}", at=(op.index,)
+            f"a record of {op.value['destination']} is not a job's event: {op.value['cause']}", at=(op.index,)
         )
     for record in dispatches.records:
         value = record.op.value
@@ -94,16 +94,17 @@ def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
         ids = (record.dedup_id, str(value.get("job_id")), str(value.get("instance_id")))
         if row is None:
             findings.add(
-                f"record {record.dedup_id} in {record.topic} was never enqueued", *ids, at=(record.op.index,)
+                f"record {record.dedup_id} in {record.destination} was never enqueued",
+                *ids,
+                at=(record.op.index,),
             )
             continue
-        header = (value.get("headers") or {}).get("dedup-id")
         for what, found, wanted in (
             ("job", value.get("job_id"), row.job_id),
             ("instance", value.get("instance_id"), row.instance_id),
-            ("topic", record.topic, row.topic),
-            ("key", value.get("key"), row.instance_id),
-            ("header dedup-id", header, row.dedup_id),
+            ("destination", record.destination, dispatches.destinations.get(row.job_type)),
+            ("ordering key", value.get("ordering_key"), row.instance_id),
+            ("dedup id beside its body", value.get("envelope_dedup_id"), row.dedup_id),
         ):
             if found != wanted:
                 text = f"record {record.dedup_id} has {what} {found}, its row {wanted}"

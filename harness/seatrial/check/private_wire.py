@@ -9,7 +9,7 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "With sasl_scram_tls every byte between engine and broker is TLS, in each direction of each connection, and "
+    "With a login over TLS every byte between engine and broker is TLS, in each direction of each connection, and "
     "neither credentials nor jobs show on the wire or in a log."
 )
 

@@ -39,7 +39,7 @@ class Authority:
         return path
 
     def server_pem(self, names: Sequence[str], addresses: Sequence[str]) -> bytes:
-        """A key (PKCS#8) followed by a certificate for these names: what Kafka reads as a PEM keystore."""
+        """A key (PKCS#8) followed by a certificate for these names: what Kafka, for one, reads as a PEM keystore."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]

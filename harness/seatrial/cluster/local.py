@@ -27,7 +27,7 @@ import psycopg
 from seatrial.cluster import BootReport, ClusterError, ClusterSpec, Replica
 from seatrial.cluster.boot import observed_boot
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, CutMode
-from seatrial.cluster.kafka import KafkaServer
+from seatrial.cluster.brokers import kind_of
 from seatrial.cluster.kubelet import Kubelet
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
@@ -184,7 +184,7 @@ class LocalCluster:
 
     def broker_process(self) -> BrokerProcess:
         broker = self.broker()
-        if not isinstance(broker, KafkaServer):
+        if not isinstance(broker, BrokerProcess):
             raise ClusterError(
                 "the broker was given with --brokers, and drills must not break it; leave --brokers out"
             )
@@ -356,11 +356,10 @@ class LocalCluster:
 
     def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Where the broker is, unless the values say otherwise; nothing of it in polling mode."""
-        if (values.get("engine") or {}).get("dispatchMode") != "kafka_outbox":
+        kind = kind_of(values)
+        if kind is None:
             return values
-        named = values.get("kafka") or {}
-        secured = named.get("transport") == "sasl_scram_tls"
-        return merge({"kafka": self.broker().engine_values(secured=secured)}, values)
+        return merge(self.broker().engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place; programs are found beside this Python first."""

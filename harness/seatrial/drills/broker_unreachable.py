@@ -11,7 +11,7 @@ import asyncio
 
 from seatrial.cluster import Boots, Database, Kafka, Siblings
 from seatrial.cluster.port import Ports
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 
 #: ten seconds are promised; the rest is for the start of the process and the migrations on a busy machine
@@ -33,10 +33,10 @@ async def scenario(context: ScenarioContext) -> None:
 
 async def _boot_on_empty_database(context: ScenarioContext, case: str, address: str) -> None:
     assert isinstance(context.cluster, Siblings)
-    fresh = context.cluster.sibling(context.folder / case.replace(" ", "-"), replicas=1, values=KAFKA_VALUES)
+    fresh = context.cluster.sibling(context.folder / case.replace(" ", "-"), replicas=1, values=OUTBOX_VALUES)
     try:
-        brokers = {"kafka": {"seedBrokers": address}}
-        await context.boot(case, brokers, [address], bound_s=BOOT_BOUND_S, on=fresh)
+        values = context.broker_kind.address_values(address)
+        await context.boot(case, values, [address], bound_s=BOOT_BOUND_S, on=fresh)
     finally:
         await fresh.down()
 

@@ -91,7 +91,7 @@ DRILL = Drill(
     bound_s=120.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="PostgreSQL killed under load, jobs through Kafka",
     promise="The outbox survives a crash of the database, and the relay recovers by itself.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),

@@ -117,7 +117,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="One Kafka job completed many times at once",
     promise="A job delivered by Kafka is also completed once, however many completions arrive together (contract 5.3).",
     checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),

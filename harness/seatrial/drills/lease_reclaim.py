@@ -127,7 +127,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="A Kafka worker dies while it holds messages",
     promise="Other workers get a killed worker's messages as soon as its group has noticed (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),

@@ -1,5 +1,6 @@
-"""M3: during a change of mode some replicas hand jobs to Kafka and others to pollers, with workers of both kinds. A
-job may reach workers in both ways: the first completion wins, a poller's lease is respected, and when the last
+"""M3: during a change of mode some replicas hand jobs to a broker and others to pollers, with workers of both kinds.
+
+A job may reach workers in both ways: the first completion wins, a poller's lease is respected, and when the last
 replica
 has changed nothing is left behind.
 """
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill, Reconfigure
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler
@@ -38,14 +39,14 @@ async def scenario(context: ScenarioContext) -> None:
     assert isinstance(context.cluster, Reconfigure)
     await context.upload(WORK)
     context.workers.start(WORK.worker(lease_s=LEASE_S), way="poll")
-    context.workers.start(WORK.worker(), way="kafka")
+    context.workers.start(WORK.worker(), way="consume")
     await context.workers_joined()
     context.phase("load")
     load = context.spawn(context.load(context.schedule["starts"]))
     names = context.names
     for number, at_s in zip(context.schedule["order"], sorted(context.schedule["turns_s"]), strict=True):
         await context.at(at_s)
-        await context.cluster.reconfigure(names[number % len(names)], KAFKA_VALUES)
+        await context.cluster.reconfigure(names[number % len(names)], OUTBOX_VALUES)
     await load
     context.phase("drain")
     await context.drain(DRAIN_S)

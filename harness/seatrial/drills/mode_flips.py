@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster import Database, Kafka, Kill, Reconfigure
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
@@ -23,9 +23,9 @@ REDELIVERY_S = 4.0
 DONE_WITHIN_S = 40.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
 TURNS: tuple[tuple[str, Mapping[str, Any], Any], ...] = (
-    ("to-kafka", KAFKA_VALUES, "kafka"),
+    ("to-kafka", OUTBOX_VALUES, "consume"),
     ("to-polling", POLLING, "poll"),
-    ("to-kafka-again", KAFKA_VALUES, "kafka"),
+    ("to-kafka-again", OUTBOX_VALUES, "consume"),
 )
 
 

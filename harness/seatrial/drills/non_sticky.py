@@ -135,7 +135,7 @@ DRILL = Drill(
     bound_s=180.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="Any replica for any completion of a Kafka job, one killed",
     promise="Any node accepts the completion of a job that another dispatched, and nothing is lost when a node dies.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster import Database, Logs, Sockets
-from seatrial.drill import LOG_PATTERNS, Drill
+from seatrial.cluster.brokers import BROKERS
+from seatrial.drill import BROKER_NAMES, LOG_PATTERNS, Drill
 from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
@@ -70,6 +71,7 @@ DRILL = Drill(
     parameters={
         "lease_s": 30,
         "lease_sweep_interval_s": 1,
+        "broker_names": sorted(BROKERS),
         "error_statuses_allowed": [],
         "ops_min": LINEAR_STARTS,
     },
@@ -77,5 +79,5 @@ DRILL = Drill(
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     core=True,
     bound_s=90.0,
-    log_patterns=(*LOG_PATTERNS, "(?i)kafka"),
+    log_patterns=(*LOG_PATTERNS, BROKER_NAMES),
 )

@@ -2,20 +2,22 @@
 
 The broker is cut off until events wait in the outbox; then each replica is replaced in polling mode. No job may be
 lost: jobs that wait are polled, jobs that a consumer had are completed by whoever is first. The remaining rows are
-not published and stay as they are, and the engine shows no trace of Kafka any more.
+not published and stay as they are, and the engine shows no trace of a broker any more.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from seatrial.cluster import Database, Kafka, KafkaNetwork, Logs, RollingReconfigure, Sockets
+from seatrial.cluster.brokers import BROKERS
 from seatrial.cluster.values import merge
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import BROKER_NAMES, OUTBOX_VALUES, Drill
 from seatrial.environment import engine_variables
 from seatrial.fault.broker import CutBroker
 from seatrial.observe.final_state import observe_metrics
@@ -30,7 +32,6 @@ BACKLOG_WITHIN_S = 20.0
 LOOKS = 3
 DRAIN_S = 60.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
-KAFKA_WORD = "(?i)kafka"
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -46,7 +47,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(context: ScenarioContext) -> None:
     await context.upload(WORK)
-    (consumer,) = context.workers.start(WORK.worker(), way="kafka")
+    (consumer,) = context.workers.start(WORK.worker(), way="consume")
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["before"])
@@ -85,14 +86,14 @@ async def _look(context: ScenarioContext) -> None:
 
 
 def _scan_logs(context: ScenarioContext) -> None:
-    """Since the change of mode: before it log lines may mention Kafka."""
+    """Since the change of mode: before it log lines may name the broker."""
     assert isinstance(context.cluster, Logs)
     for name in context.names:
         began_at = context.cluster.run_began_at(name)
         lines = context.cluster.log_path(name).read_bytes()[began_at:].decode(errors="replace").splitlines()
-        matches = [line for line in lines if "kafka" in line.lower()][:20]
+        matches = [line for line in lines if re.search(BROKER_NAMES, line)][:20]
         context.recorder.info(
-            "observer", "log_scan", {"node": name, "pattern": KAFKA_WORD, "matches": matches}
+            "observer", "log_scan", {"node": name, "pattern": BROKER_NAMES, "matches": matches}
         )
 
 
@@ -107,6 +108,7 @@ DRILL = Drill(
         "lease_s": 30,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
+        "broker_names": sorted(BROKERS),
         "outbox_left": True,
         "error_statuses_allowed": [0, 410, 503],
         "faults_min": 1,
@@ -115,7 +117,7 @@ DRILL = Drill(
     },
     needs=(Database, Kafka, KafkaNetwork, Logs, Sockets, RollingReconfigure),
     values=merge(
-        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), KAFKA_VALUES
+        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1), OUTBOX_VALUES
     ),
     mode="both",
     core=True,

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from seatrial.cluster import KafkaFaults
+from seatrial.cluster.brokers import DEFAULT
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.environment import engine_variables
@@ -57,7 +58,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 async def secured_scenario(context: ScenarioContext) -> None:
     await scenario(context)
-    context.look_at_wire("smoke", *LINEAR.topics())
+    context.look_at_wire("smoke", *context.destinations(LINEAR))
 
 
 DRILL = Drill(
@@ -80,7 +81,7 @@ DRILL = Drill(
     bound_s=90.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="All workloads through Kafka, no fault",
     promise="In kafka_outbox mode every step type completes, each job once, in order (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
@@ -97,7 +98,7 @@ SECURED = replace(
     promise="With sasl_scram_tls the same workloads complete, and no byte can be read on the wire (contract 6.6).",
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
-    values=merge(KAFKA.values, {"kafka": {"transport": "sasl_scram_tls"}}),
+    values=merge(KAFKA.values, DEFAULT.secured_values),
     needs=(*KAFKA.needs, KafkaFaults),
     core=False,
     on_kind=False,

@@ -13,7 +13,7 @@ from typing import Any
 from seatrial.cluster import Database, Kafka, Kill
 from seatrial.drill import Drill
 from seatrial.environment import engine_variables
-from seatrial.fault.topic import MissingTopic
+from seatrial.fault.destination import MissingDestination
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import together
 from seatrial.workload.linear import linear, linear_starts
@@ -39,10 +39,10 @@ async def scenario(context: ScenarioContext) -> None:
     await context.upload(FLOWING)
     context.workers.start(FLOWING.worker(), 2)
     await context.workers_joined()
-    await context.upload(LATE, topics=False)
+    await context.upload(LATE, destinations=False)
     context.phase("load")
     loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("flowing", "late")))
-    async with context.inflicted(MissingTopic(tuple(LATE.topics()))):
+    async with context.inflicted(MissingDestination(tuple(sorted(LATE.job_types())))):
         await asyncio.sleep(AWAY_S)
     context.phase("heal")
     context.workers.start(together(LATE))

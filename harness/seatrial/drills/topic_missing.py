@@ -33,17 +33,18 @@ async def scenario(context: ScenarioContext) -> None:
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
-    (missing,), (absent,) = MISSING.topics(), ABSENT.topics()
-    await context.upload(MISSING, topics=False)
+    (missing,), (absent,) = context.destinations(MISSING), context.destinations(ABSENT)
+    await context.upload(MISSING, destinations=False)
     await context.boot("one topic missing", {}, [missing], bound_s=BOOT_BOUND_S)
-    await context.upload(ABSENT, topics=False)
+    await context.upload(ABSENT, destinations=False)
     await context.boot("two topics missing", {}, [absent, missing], bound_s=BOOT_BOUND_S)
-    await context.broker.create_topics([missing])
+    await context.broker.create_destinations(MISSING.job_types())
     await context.boot("one of them made", {}, [absent], bound_s=BOOT_BOUND_S)
-    await context.broker.create_topics([absent])
-    await context.boot(
-        "both made", {}, ["[dispatch] all topics present"], bound_s=2 * BOOT_BOUND_S, serves=True
+    await context.broker.create_destinations(ABSENT.job_types())
+    everything = context.broker.destination_lines(
+        THERE.job_types() | MISSING.job_types() | ABSENT.job_types()
     )
+    await context.boot("both made", {}, everything, bound_s=2 * BOOT_BOUND_S, serves=True)
     context.phase("drain")
     await context.drain(DRAIN_S)
 

@@ -13,21 +13,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster import Boots, Database, Kafka, KafkaFaults, Siblings
-from seatrial.drill import KAFKA_VALUES, Drill
+from seatrial.drill import Drill
 from seatrial.environment import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, Start
 from seatrial.workload.linear import linear, linear_starts
 
 TYPED = linear(2)
+BARE_TYPE = "bare-step"
 #: as Rochallor stores a step that names no job type: its text as it came, its parsed form with the step's own name
-BARE_STEP = {"id": "bare-step", "name": "Bare", "type": "SERVICE_TASK", "nextStep": "done"}
+BARE_STEP = {"id": BARE_TYPE, "name": "Bare", "type": "SERVICE_TASK", "nextStep": "done"}
 BARE_END = {"id": "done", "name": "Done", "type": "END"}
-BARE_TOPIC = "workflow.jobs.bare-step"
 STARTS_EACH = 10
 BOOT_BOUND_S = 30.0
 DRAIN_S = 40.0
-SECURED = {"kafka": {"transport": "sasl_scram_tls"}}
 READY_LINES = ("[dispatch] advisory-lock handshake ok", "[dispatch] migration 0009_dispatch_outbox applied")
 
 
@@ -39,46 +38,47 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 async def scenario(context: ScenarioContext) -> None:
     await context.upload(TYPED)
     await _store_bare_definition(context)
-    context.workers.start(TYPED.worker(handlers={**TYPED.handlers, "bare-step": Handler()}))
+    context.workers.start(TYPED.worker(handlers={**TYPED.handlers, BARE_TYPE: Handler()}))
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
-    topics = ",".join(sorted(TYPED.topics() | {BARE_TOPIC}))
-    checked = (f"[dispatch] validating topics: {topics}", "[dispatch] all topics present", *READY_LINES)
+    checked = (*context.broker.destination_lines({*TYPED.job_types(), BARE_TYPE}), *READY_LINES)
     standby = (*checked, "[dispatch] relay started; this replica is leader=false")
-    plaintext = ("[dispatch] mode=kafka_outbox", "[dispatch] kafka transport=plaintext brokers=[127.0.0.1:")
+    plaintext = tuple(context.broker.boot_lines(secured=False))
     await context.boot("all topics there", {}, (*plaintext, *standby), bound_s=BOOT_BOUND_S, serves=True)
-    secured = (
-        "[dispatch] mode=kafka_outbox",
-        "[dispatch] kafka transport=sasl_scram_tls mechanism=SCRAM-SHA-512",
-        "[dispatch] TLS handshake ok",
-        "[dispatch] SASL auth ok as user=windlass",
+    secured = context.broker.boot_lines(secured=True)
+    await context.boot(
+        "with a login over TLS",
+        context.broker_kind.secured_values,
+        (*secured, *standby),
+        bound_s=BOOT_BOUND_S,
+        serves=True,
     )
-    await context.boot("by SASL over TLS", SECURED, (*secured, *standby), bound_s=BOOT_BOUND_S, serves=True)
     await _first_boot(context, plaintext)
     context.phase("drain")
     await context.drain(DRAIN_S)
 
 
 async def _store_bare_definition(context: ScenarioContext) -> None:
-    await context.broker.create_topics([BARE_TOPIC])
+    await context.broker.create_destinations([BARE_TYPE])
     document = {"id": "bare", "name": "A step without a job type", "steps": [BARE_STEP, BARE_END]}
     await context.query(
         """INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps)
         VALUES ('bare', 1, 'A step without a job type', %s::text::jsonb, %s::text::jsonb)""",
         json.dumps(document),
-        json.dumps([{**BARE_STEP, "jobType": "bare-step"}, BARE_END]),
+        json.dumps([{**BARE_STEP, "jobType": BARE_TYPE}, BARE_END]),
     )
 
 
 async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> None:
     """On a database in which nothing is stored, so that nobody leads yet."""
     assert isinstance(context.cluster, Siblings)
-    fresh = context.cluster.sibling(context.folder / "fresh", replicas=1, values=KAFKA_VALUES)
+    fresh = context.cluster.sibling(
+        context.folder / "fresh", replicas=1, values=context.broker_kind.mode_values
+    )
     first = (
         *plaintext,
-        "[dispatch] validating topics: (none)",
-        "[dispatch] all topics present",
+        *context.broker.destination_lines([]),
         *READY_LINES,
         "[dispatch] relay started; this replica is leader=true",
     )

@@ -1,7 +1,8 @@
-"""K6: workers take messages and never come back, and for a while the group is empty. One commits before it works and
-dies: for Kafka its messages are done, so only the engine can send the jobs again. One completes its jobs, commits
-nothing and dies: its messages are delivered to the next worker, which must be told that the jobs are done. The last
-worker behaves correctly, and gets everything.
+"""K6: workers take messages and never come back, and for a while the group is empty.
+
+One acknowledges before it works and dies: the broker will not hand out its messages again, so only the engine can send
+the jobs again. One completes its jobs, acknowledges nothing and dies: its messages are delivered to the next worker,
+which must be told that the jobs are done. The last worker behaves correctly, and gets everything.
 """
 
 from __future__ import annotations
@@ -42,11 +43,11 @@ async def scenario(context: ScenarioContext) -> None:
     (hasty,) = context.workers.start(
         TAKEN.worker(
             handlers=dict.fromkeys(TAKEN.handlers, Handler(hold=True)),
-            commits="early",
+            acknowledges="early",
             session_timeout_s=SESSION_S,
         )
     )
-    (forgetful,) = context.workers.start(SEEN.worker(commits="never", session_timeout_s=SESSION_S))
+    (forgetful,) = context.workers.start(SEEN.worker(acknowledges="never", session_timeout_s=SESSION_S))
     await context.workers_joined()
     context.phase("load")
     await context.load(context.schedule["starts"])
@@ -74,7 +75,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K6",
     title="Workers take messages and never come back",
-    promise="A worker that commits too early, or never, loses no job and completes none twice (contract 6.7).",
+    promise="A worker that acknowledges too early, or never, loses no job and completes none twice (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -144,7 +144,7 @@ DRILL = Drill(
     bound_s=100.0,
 )
 
-KAFKA = DRILL.in_kafka_mode(
+KAFKA = DRILL.through_broker(
     title="A paused Kafka worker comes back after its job was sent again",
     promise="A job that its worker does not finish is sent to another; the late answer of the first changes nothing.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),

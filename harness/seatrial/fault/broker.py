@@ -1,4 +1,4 @@
-"""Faults of the Kafka broker: it crashes, or the network between it and the engines is cut."""
+"""Faults of the broker: it crashes, or the network between it and the engines is cut."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster, ClusterError, KafkaFaults, KafkaNetwork
 from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
-from seatrial.cluster.kafka_client import KafkaAdmin
 from seatrial.deadline import until
 from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite, lacking
 
@@ -33,11 +32,10 @@ class CrashBroker(Bare):
         await _can_break(cluster, self.name).crash()
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        access = _can_break(cluster, self.name).access()
         try:
-            await KafkaAdmin(access).until_ready(_SILENT_WITHIN_S)
+            await _can_break(cluster, self.name).until_ready(_SILENT_WITHIN_S)
         except ClusterError as err:
-            return {"metadata": str(err)}
+            return {"answer": str(err)}
         raise FaultDidNotBite(f"{self.name}: the broker still answers")
 
     async def heal(self, cluster: Cluster) -> None:

@@ -13,13 +13,11 @@ from typing import Any
 
 import aiohttp
 import psycopg
-from google.protobuf.message import DecodeError
 from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
 from seatrial.cluster import Aliases, Cluster, Database, Exits, Logs, Replica
 from seatrial.cluster.broker import Broker
-from seatrial.gen.workflow_pb2 import JobDispatchEvent
 from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
 from seatrial.observe.outbox_audit import observe_outbox_audit
@@ -166,22 +164,25 @@ def _step_row(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def observe_records(broker: Broker, recorder: Recorder) -> None:
-    """Every record that ever reached the topics of this run; one that is not an event has a `cause` instead of
+    """The destinations of this run and every record in them; one that is not an event has a `cause` instead of
     ids.
     """
+    for job_type, name in broker.destinations().items():
+        recorder.info(OBSERVER, "destination", {"job_type": job_type, "name": name})
     for record in await broker.records():
-        event = JobDispatchEvent()
-        place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-        headers = {name: value.decode(errors="replace") for name, value in record.headers.items()}
-        told: dict[str, Any] = {"key": record.key.decode(errors="replace"), "headers": headers}
-        told["at"] = datetime.fromtimestamp(record.at_ms / 1000, UTC).isoformat()
-        try:
-            event.ParseFromString(record.value)
-        except DecodeError as err:
-            recorder.info(OBSERVER, "record", {**place, **told, "cause": str(err)})
+        told: dict[str, Any] = {
+            **record.place(),
+            "at": datetime.fromtimestamp(record.at_ms / 1000, UTC).isoformat(),
+            "ordering_key": record.ordering_key,
+            "epoch": record.epoch,
+            "envelope_dedup_id": record.envelope_dedup_id,
+        }
+        event = record.event
+        if event is None:
+            recorder.info(OBSERVER, "record", {**told, "cause": record.cause})
             continue
         ids = {"dedup_id": event.dedup_id, "job_id": event.job_id, "instance_id": event.instance_id}
-        recorder.info(OBSERVER, "record", {**place, **told, **ids, "job_type": event.job_type})
+        recorder.info(OBSERVER, "record", {**told, **ids, "job_type": event.job_type})
 
 
 async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:

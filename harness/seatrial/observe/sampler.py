@@ -1,4 +1,4 @@
-"""Samples a cluster during a drill: who claims to lead and how much waits if jobs travel through Kafka, and who is
+"""Samples a cluster during a drill: who claims to lead and how much waits if jobs travel through a broker, and who is
 connected if the drill asks for it.
 
 What changed is recorded, so a quiet run stays a short history. A node or a database that does not answer is no error

@@ -16,7 +16,8 @@ import psycopg
 
 from seatrial.client import Answer, CallFailed, RecordingClient
 from seatrial.cluster import Boots, Cluster, ClusterError, Credentials, Database, Kafka, KafkaFaults, Replica
-from seatrial.cluster.broker import PARTITIONS, Broker
+from seatrial.cluster.broker import Broker, BrokerKind
+from seatrial.cluster.brokers import BROKERS, kind_of_mode
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.fault import Evidence, Fault, inflicted
@@ -97,14 +98,15 @@ class ScenarioContext:
         self.parameters = parameters
         self.run_key = run_key
         """Begins the key of every instance of this run, so that runs on one cluster stay apart."""
+        self._broker_kind = kind_of_mode(mode)
         self._broker = cluster.broker() if mode != "polling" and isinstance(cluster, Kafka) else None
         self.workers = WorkerPool(
             folder,
             cluster.replicas(),
             recorder,
             f"{seed}:workers",
-            way="kafka" if mode == "kafka" else "poll",
-            broker=self._broker.access() if self._broker else None,
+            way="consume" if mode in BROKERS else "poll",
+            broker=self._broker.consumer_access() if self._broker else None,
             transports=transports,
         )
         dsn = cluster.dsn() if isinstance(cluster, Database) else None
@@ -208,6 +210,17 @@ class ScenarioContext:
             raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
 
+    @property
+    def broker_kind(self) -> BrokerKind:
+        """Raises ClusterError in a drill whose mode is polling."""
+        if self._broker_kind is None:
+            raise ClusterError("this drill has no broker; its mode must be a broker's name or both")
+        return self._broker_kind
+
+    def destinations(self, *workloads: Workload) -> list[str]:
+        """The names by which operators know where the jobs of these go, sorted."""
+        return sorted(map(self.broker.destination, _job_types(workloads)))
+
     async def leaders(self) -> Sequence[str]:
         """The replicas that claim at this moment to lead the relay."""
         return await self._sampler.leaders()
@@ -224,22 +237,17 @@ class ScenarioContext:
         return found[0]
 
     async def workers_joined(self, within_s: float = 60.0) -> None:
-        """Returns when every live consuming worker has been assigned its partitions of each of its topics."""
+        """Every live worker that consumes gets its share of the jobs of each of its types; nobody waits else."""
         if self._broker is None:
             return
         broker = self._broker
 
         async def all_have_theirs() -> bool:
-            wanted = {
-                f"workflow.workers.{job_type}": names for job_type, names in self.workers.consumers().items()
-            }
-            members = await broker.members(wanted) if wanted else {}
-            return all(
-                names <= members.get(group, {}).keys() and sum(members[group].values()) >= PARTITIONS
-                for group, names in wanted.items()
-            )
+            wanted = self.workers.consumers()
+            consumers = await broker.consumers(wanted)
+            return all(names <= consumers.get(job_type, set()) for job_type, names in wanted.items())
 
-        await self.eventually(all_have_theirs, within_s, "every worker has been assigned its partitions")
+        await self.eventually(all_have_theirs, within_s, "every worker has its share of the jobs")
 
     async def boot(
         self,
@@ -291,13 +299,13 @@ class ScenarioContext:
         }
         self.recorder.info("observer", "wire", row)
 
-    async def upload(self, *workloads: Workload, topics: bool = True) -> None:
-        """Where there is a broker, makes the topics of the jobs first, unless `topics` is False.
+    async def upload(self, *workloads: Workload, destinations: bool = True) -> None:
+        """Where there is a broker, makes the destinations of the jobs first, unless `destinations` is False.
 
         Raises CallFailed when a definition is not accepted.
         """
-        if self._broker is not None and topics:
-            await self._broker.create_topics(topic for workload in workloads for topic in workload.topics())
+        if self._broker is not None and destinations:
+            await self._broker.create_destinations(_job_types(workloads))
         client = self.client()
         for workload in workloads:
             for definition in workload.definitions:
@@ -449,3 +457,7 @@ class ScenarioContext:
         )
         self._clients.append(client)
         return client
+
+
+def _job_types(workloads: Iterable[Workload]) -> set[str]:
+    return {job_type for workload in workloads for job_type in workload.job_types()}

@@ -1,4 +1,4 @@
-"""Work that keeps the relay of kafka_outbox mode busy."""
+"""Work that keeps the outbox's relay busy."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ import msgspec
 from seatrial.cluster import Replica
 from seatrial.history import TransportName
 
-Way = Literal["poll", "kafka"]
-"""How a worker gets its jobs."""
+Way = Literal["poll", "consume"]
+"""How a worker gets its jobs: from the engines, or from the broker."""
 
 
 class Handler(msgspec.Struct, frozen=True):
@@ -47,12 +47,12 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     send_token: bool = True
     worker_id: str | None = None
     """None: the worker's own name. A fixed one makes several processes look like one worker."""
-    commits: Literal["after", "early", "never"] = "after"
-    """When a Kafka worker commits an offset: when the job is answered, before it works, not at all."""
+    acknowledges: Literal["after", "early", "never"] = "after"
+    """When a consumer acknowledges a message: when the job is answered, before it works, not at all."""
     session_timeout_s: float = 3.0
-    """So soon a Kafka worker that is gone loses its partitions to others."""
+    """So soon a consumer that is gone loses its share of the messages to others."""
     fails_after_lost_complete: bool = False
-    """A Kafka worker whose complete failed sends a retryable fail, as all SDKs but Go's do."""
+    """A consumer whose complete failed sends a retryable fail, as all SDKs but Go's do."""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
@@ -66,8 +66,6 @@ class WorkerConfig(msgspec.Struct, frozen=True):
     history_folder: str
     spec: WorkerSpec
     transports: tuple[TransportName, ...] = ("rest",)
-    bootstrap: str | None = None
-    """The broker's address, for a worker that consumes."""
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -94,10 +92,10 @@ class Workload:
         """A spec that answers all of this workload's jobs; keyword arguments as WorkerSpec's fields."""
         return WorkerSpec(**{"handlers": dict(self.handlers), **changes})
 
-    def topics(self) -> set[str]:
-        """Where its jobs are published: by job type, or by step where a step names none (contract 6.2)."""
+    def job_types(self) -> set[str]:
+        """Of all its jobs; a step that names none has its own id for a type (contract 6.2)."""
         return {
-            f"workflow.jobs.{step.get('jobType') or step['id']}"
+            step.get("jobType") or step["id"]
             for definition in self.definitions
             for step in definition["steps"]
             if step["type"] == "SERVICE_TASK"

@@ -24,12 +24,12 @@ from seatrial.history import Recorder, TransportName
 from seatrial.workload import Way, WorkerConfig, WorkerSpec
 
 if TYPE_CHECKING:
-    from seatrial.cluster.kafka_client import Access
+    from seatrial.cluster.broker import ConsumerAccess
 
 STOP_GRACE_S = 15.0
-#: how librdkafka's options reach a worker: they may hold a password, and so stay out of its configuration's file
-OPTIONS_VARIABLE = "SEATRIAL_KAFKA_OPTIONS"
-_MODULES = {"poll": "seatrial.workload.worker", "kafka": "seatrial.workload.kafka_worker"}
+#: How the access to the broker reaches a worker: it may hold a password, and so stays out of the configuration's file.
+ACCESS_VARIABLE = "SEATRIAL_BROKER_ACCESS"
+_MODULES = {"poll": "seatrial.workload.worker", "consume": "seatrial.workload.broker_worker"}
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class Member:
 class WorkerPool:
     """`folder` is the run's: the workers append to its history and log to its `logs/`.
 
-    `way` is how workers get their jobs unless `start` says otherwise; `broker` is where those of Kafka find them.
+    `way` is how workers get their jobs unless `start` says otherwise; `broker` is where those that consume find them.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class WorkerPool:
         *,
         transports: Sequence[TransportName] = ("rest",),
         way: Way = "poll",
-        broker: Access | None = None,
+        broker: ConsumerAccess | None = None,
     ) -> None:
         self._folder = folder
         self._replicas = tuple(replicas)
@@ -105,10 +105,10 @@ class WorkerPool:
         return list(range(first, first + count))
 
     def consumers(self) -> dict[str, set[str]]:
-        """By job type, the names of the live workers that take it from Kafka."""
+        """By job type, the names of the live workers that take it from the broker."""
         found: dict[str, set[str]] = {}
         for member in self._members:
-            if member.way == "kafka" and member.alive:
+            if member.way == "consume" and member.alive:
                 for job_type in member.spec.handlers:
                     found.setdefault(job_type, set()).add(member.process_name)
         return found
@@ -186,15 +186,14 @@ class WorkerPool:
             history_folder=str(self._folder.resolve()),
             spec=spec,
             transports=self._transports,
-            bootstrap=self._broker.bootstrap if self._broker else None,
         )
         env = dict(os.environ)
-        if way == "kafka":
+        if way == "consume":
             if self._broker is None:
                 raise ClusterError(
                     f"{name} is to consume and the cluster has no broker; see the drill's mode"
                 )
-            env[OPTIONS_VARIABLE] = msgspec.json.encode(self._broker.options).decode()
+            env[ACCESS_VARIABLE] = msgspec.json.encode(self._broker).decode()
         path = self._folder / "workers" / f"{process_name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(msgspec.json.encode(config))

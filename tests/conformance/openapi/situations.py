@@ -15,7 +15,7 @@ from engine_on_trial import rows
 from engine_process import RunWindlass
 
 from patience import eventually
-from seatrial.cluster.kafka import KafkaServer
+from seatrial.cluster.kafka.server import KafkaServer
 from seatrial.cluster.postgres import PostgresServer
 
 BODY_BYTES_MAX = 64 * 1024
@@ -103,7 +103,7 @@ class Situations:
         async def make() -> EngineClient:
             dsn, _ = await self._database()
             broker = await self._stack.enter_async_context(KafkaServer(self._folder / "kafka.log"))
-            seeds = broker.engine_values(secured=False)["seedBrokers"]
+            seeds = broker.kafka_values(secured=False)["seedBrokers"]
             _, client = await self._run.serving(
                 WE_POSTGRES_DSN=dsn,
                 WE_DISPATCH_MODE="kafka_outbox",

@@ -21,7 +21,7 @@ from test_kafka_dispatch import java_partition
 
 from kafka_broker import CLIENTS, KafkaBroker, variables
 from patience import eventually
-from seatrial.cluster.kafka import ENGINE_USER
+from seatrial.cluster.kafka.settings import ENGINE_USER
 from windlass.config import kafka_settings_from_env
 from windlass.dispatch.broker import Refusal, Scope
 from windlass.dispatch.kafka.choice import kafka_publisher
@@ -43,7 +43,7 @@ Make = Callable[..., KafkaPublisher]
 def values(request: pytest.FixtureRequest, broker: KafkaBroker) -> Mapping[str, Any]:
     """Of a secured engine, by each client."""
     more = broker.values_by(request.param) if request.param == "kafka-python" else {}
-    return {**broker.engine_values(secured=True), **more}
+    return {**broker.kafka_values(secured=True), **more}
 
 
 @pytest.fixture
@@ -239,7 +239,7 @@ async def test_a_topic_deleted_meanwhile_is_missed_and_not_made_anew(
     other = f"{topic}-other"
     await broker.create(topic, other)
     assert await publisher.publish([record(topic), record(other)]) == [None, None]
-    await broker.delete_topics([topic])
+    await broker.admin().delete_topics([topic])
     began_s = time.monotonic()
     gone, there = await publisher.publish([record(topic), record(other)])
     assert time.monotonic() - began_s < PUBLISH_WITHIN_S

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nodes import END, Running, service
 
 from windlass.instance import decode_variables, encode_variables
-from windlass.store.rows import json_array, text_array
+from windlass.store.arrays import json_array, text_array
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

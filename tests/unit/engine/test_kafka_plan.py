@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.dispatch.backoff import Backoff
-from windlass.dispatch.plan import OutboxRow, plan
+from windlass.dispatch.plan import plan
+from windlass.store.outbox import OutboxRow
 
 
 def row(number: int, instance: str = "i", job_type: str = "a", *, due: bool = True) -> OutboxRow:

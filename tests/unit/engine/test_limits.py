@@ -236,7 +236,7 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
     """Also in wake mode event_driven, where no look at the waiting polls comes round."""
 
     class Nothing:
-        async def fetch(self, *_: object) -> list[Any]:
+        async def claim(self, *_: object) -> list[Any]:
             return []
 
     monkeypatch.setattr(polling, "TYPES_KEPT_MAX", 50)

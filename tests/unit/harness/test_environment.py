@@ -74,7 +74,7 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
     options = new_options(brokers=" kafka-0:9092 , kafka-1:9092", report_dir=tmp_path)
     assert options.brokers == "kafka-0:9092,kafka-1:9092"
     assert options.broker_login is not None
-    assert options.broker_login.mechanism == "SCRAM-SHA-512"
+    assert options.broker_login.mechanism is None
     assert "not-to-be-shown" not in repr(options)
 
 

@@ -22,11 +22,11 @@ from seatrial.fault import (
 from seatrial.fault.broker import CrashBroker, CutBroker
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.database import CrashDatabase, TerminateLeaderSession, TerminateSessions
+from seatrial.fault.destination import MissingDestination
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.fault.scale import ScaleRelease
-from seatrial.fault.topic import MissingTopic
 from seatrial.history import HISTORY_FILE, Recorder
 
 PHASES = ["setup", "inject", "wait_until_it_bit", "heal", "wait_until_healed", "cleanup"]
@@ -265,7 +265,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (TerminateLeaderSession("replica-0"), "Database"),
         (CrashBroker(), "KafkaFaults"),
         (CutBroker("refuse"), "KafkaNetwork"),
-        (MissingTopic(("workflow.jobs.late",)), "Kafka"),
+        (MissingDestination(("late",)), "Kafka"),
         (ScaleRelease(5), "Scale"),
         (RotatePassword(), "Credentials"),
     ],
@@ -297,7 +297,7 @@ async def test_a_cluster_without_the_ability_is_refused(
         (TerminateLeaderSession("r"), "terminate_leader_session", "r", {}),
         (CrashBroker(), "crash_broker", BROKER, {"signal": "SIGKILL"}),
         (CutBroker("half-open"), "cut_broker", BROKER, {"mode": "half-open", "delay_s": 0.0}),
-        (MissingTopic(("t",)), "missing_topic", BROKER, {"topics": ["t"]}),
+        (MissingDestination(("t",)), "missing_destination", BROKER, {"job_types": ["t"]}),
         (ScaleRelease(5), "scale_release", ALL_REPLICAS, {"replicas": 5}),
         (RotatePassword(), "rotate_password", DATABASE, {}),
     ],

@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 
 from seatrial.cluster import ClusterError
+from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind.agent import NodeAgent
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.kube import Kube
 from seatrial.cluster.kind.network import Socket, accept, accepted, opened, parsed, refuse
 

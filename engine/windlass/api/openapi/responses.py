@@ -14,16 +14,7 @@ from windlass.api.openapi.shape import Schema, ref, whole, word
 EARLY = tuple(faults.EARLY_CODES)
 
 _CODES: Mapping[int, str] = faults.EARLY_CODES | {
-    faults.STATUSES[kind][0]: kind.code
-    for kind in (
-        errors.BadRequest,
-        errors.NotFound,
-        errors.Conflict,
-        errors.TooLarge,
-        errors.UnsupportedFormat,
-        errors.Unavailable,
-        errors.Defect,
-    )
+    status: kind.code for kind, (status, _) in faults.STATUSES.items()
 }
 
 

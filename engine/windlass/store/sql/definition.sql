@@ -67,3 +67,11 @@ SELECT count(*) FROM (
     SELECT DISTINCT ON (id) id, name FROM workflow_definition ORDER BY id, version DESC
 ) AS newest
 WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1;
+
+-- name: definition_job_types
+-- Every job type of every stored version, in order: the topics that must exist (contract 6.6).
+SELECT DISTINCT coalesce(nullif(s.step ->> 'jobType', ''), s.step ->> 'id') AS job_type
+FROM workflow_definition AS d
+CROSS JOIN LATERAL jsonb_array_elements(d.parsed_steps) AS s (step)
+WHERE s.step ->> 'type' = 'SERVICE_TASK'
+ORDER BY 1;

@@ -161,11 +161,3 @@ SELECT count(*) FROM dispatch_outbox;
 -- name: outbox_has_table
 -- Is the schema there that the relay needs, and the table of the contract? Asked at boot.
 SELECT to_regclass('dispatch_outbox') IS NOT NULL AS outbox, to_regclass('windlass_leader') IS NOT NULL AS leader;
-
--- name: outbox_job_types
--- Every job type of every stored version, in order: the topics that must exist (contract 6.6).
-SELECT DISTINCT coalesce(nullif(s.step ->> 'jobType', ''), s.step ->> 'id') AS job_type
-FROM workflow_definition AS d
-CROSS JOIN LATERAL jsonb_array_elements(d.parsed_steps) AS s (step)
-WHERE s.step ->> 'type' = 'SERVICE_TASK'
-ORDER BY 1;

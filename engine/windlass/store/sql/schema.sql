@@ -24,4 +24,4 @@ INSERT INTO schema_migrations (version, dirty) VALUES ($1, false);
 
 -- name: schema_has_table
 -- Is there a version row at all? Asked by readiness, which must not create anything.
-SELECT to_regclass('schema_migrations') IS NOT NULL;
+SELECT to_regclass('schema_migrations') IS NOT NULL AS is_there;

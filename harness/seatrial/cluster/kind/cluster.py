@@ -25,9 +25,8 @@ from seatrial.cluster import (
     Rollout,
     Scaled,
 )
-from seatrial.cluster.broker import Broker
+from seatrial.cluster.broker import Broker, BrokerInCluster
 from seatrial.cluster.kind.boots import observed_boot
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.eviction import evict_all
 from seatrial.cluster.kind.exposures import exposures
 from seatrial.cluster.kind.kube import remove_pods
@@ -62,7 +61,7 @@ class KindCluster:
         spec: ClusterSpec,
         shared: SharedServices,
         *,
-        broker: KafkaPod | None = None,
+        broker: BrokerInCluster | None = None,
         chart: Path | None = None,
     ) -> None:
         if spec.replicas < 1:
@@ -214,7 +213,7 @@ class KindCluster:
     def broker(self) -> Broker:
         return self.broker_network()
 
-    def broker_network(self) -> KafkaPod:
+    def broker_network(self) -> BrokerInCluster:
         if self._broker is None:
             raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
@@ -370,7 +369,7 @@ class KindCluster:
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
                 **({"service": {"type": "NodePort"}} if self.spec.entrance == "service" else {}),
-                **({"kafka": self._broker.engine_values(secured=False)} if self._broker is not None else {}),
+                **(self._broker.engine_values(secured=False) if self._broker is not None else {}),
             },
         )
         tag = engine_image(self._chart, values).rpartition(":")[2]

@@ -10,15 +10,15 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from seatrial.cluster import ClusterError
+from seatrial.cluster.brokers import BROKERS
 from seatrial.cluster.kind.kube import Access
 
 CLUSTER_NAME = "seatrial"
 POSTGRES_IMAGE = "postgres:15-bookworm"
-KAFKA_IMAGE = "apache/kafka:4.3.1"
 CREATE_WITHIN_S = 300.0
 LOAD_WITHIN_S = 300.0
 COMMAND_WITHIN_S = 60.0
@@ -62,16 +62,23 @@ class Images:
     """Third-party images; each may be a mirror's or another build of the same."""
 
     postgres: str = POSTGRES_IMAGE
-    kafka: str = KAFKA_IMAGE
+    brokers: Mapping[str, str] = field(
+        default_factory=lambda: {kind.name: kind.image for kind in BROKERS.values()}
+    )
+    """By the name of the broker's kind."""
     node: str | None = None
     """None: kind's own choice."""
 
     @staticmethod
     def from_env(*, node: str | None = None) -> Images:
-        """`SEATRIAL_{POSTGRES,KAFKA,NODE}_IMAGE`; empty counts as unset, and `node` wins over the last one."""
+        """`SEATRIAL_POSTGRES_IMAGE`, `SEATRIAL_NODE_IMAGE` and one for each broker, as `SEATRIAL_KAFKA_IMAGE`; empty
+        counts as unset, and `node` wins over its variable.
+        """
         return Images(
             postgres=os.environ.get("SEATRIAL_POSTGRES_IMAGE") or POSTGRES_IMAGE,
-            kafka=os.environ.get("SEATRIAL_KAFKA_IMAGE") or KAFKA_IMAGE,
+            brokers={
+                kind.name: os.environ.get(kind.variable("IMAGE")) or kind.image for kind in BROKERS.values()
+            },
             node=node or os.environ.get("SEATRIAL_NODE_IMAGE") or None,
         )
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
+from seatrial.cluster.broker import BrokerInCluster, BrokerKind
 from seatrial.cluster.kind.agent import NodeAgent
-from seatrial.cluster.kind.broker import KafkaPod
 from seatrial.cluster.kind.kube import Access, Kube
 from seatrial.cluster.kind.nodes import Images, Nodes
 from seatrial.cluster.kind.server import PostgresPod, node_address
@@ -24,7 +24,7 @@ class SharedServices:
         self.address: str
         self.server: PostgresPod
         self.agent: NodeAgent
-        self._broker: KafkaPod | None = None
+        self._brokers: dict[str, BrokerInCluster] = {}
 
     async def up(self, engine_image: str) -> None:
         """The agents run in the engine's image: it is there anyway, and has a shell."""
@@ -46,22 +46,19 @@ class SharedServices:
     async def down(self) -> None:
         await self._stack.aclose()
 
-    async def emptied_broker(self) -> KafkaPod:
-        """Made at the first call, and without what earlier drills left."""
-        if self._broker is None:
-            await self.nodes.load([self.images.kafka])
-            broker = KafkaPod(
-                self.kube,
-                self.agent,
-                self.server.namespace,
-                image=self.images.kafka,
-                address=self.address,
+    async def emptied_broker(self, kind: BrokerKind) -> BrokerInCluster:
+        """Made at the first call for its kind, and without what earlier drills left."""
+        if kind.name not in self._brokers:
+            image = self.images.brokers[kind.name]
+            await self.nodes.load([image])
+            broker = kind.new_pod(
+                self.kube, self.agent, self.server.namespace, image=image, address=self.address
             )
             self._stack.push_async_callback(broker.close)
             await broker.start()
-            self._broker = broker
-        await self._broker.clear()
-        return self._broker
+            self._brokers[kind.name] = broker
+        await self._brokers[kind.name].clear()
+        return self._brokers[kind.name]
 
     async def load(self, images: Iterable[str]) -> None:
         await self.nodes.load(images)

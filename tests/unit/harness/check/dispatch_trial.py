@@ -1,4 +1,4 @@
-"""Histories of jobs that travel through Kafka: the outbox audit, records, leaders, deliveries."""
+"""Histories of jobs that travel through a broker: the outbox audit, records, leaders, deliveries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class DispatchTrial(Trial):
         super().__init__(*checks, **parameters)
         self.lines: list[dict[str, Any]] = []
         self.waiting: dict[str, dict[str, Any]] = {}
-        self.offsets: dict[tuple[str, int], int] = {}
+        self.positions: dict[tuple[str, int], int] = {}
+        self.destinations: dict[str, str] = {}
         self.epoch: int | None = None
 
     def _row(self, row: str, job: str | None, instance: str | None, job_type: str) -> dict[str, Any]:
@@ -67,18 +68,22 @@ class DispatchTrial(Trial):
     ) -> Self:
         self.now_s += self.tick_s
         ids = self._row(row, job, instance, job_type)
-        topic = f"workflow.jobs.{job_type}"
-        offset = self.offsets.get((topic, partition), 0)
-        self.offsets[topic, partition] = offset + 1
-        headers = {"dedup-id": row}
-        if epoch is not None:
-            headers["leader-epoch"] = str(epoch)
+        name = self._destination(job_type)
+        position = self.positions.get((name, partition), 0)
+        self.positions[name, partition] = position + 1
         value = {
-            "topic": topic, "partition": partition, "offset": offset, "at": db_time(self.now_s),
-            "key": ids["instance_id"], "headers": headers, **ids,
+            "destination": name, "partition": partition, "position": position, "at": db_time(self.now_s),
+            "ordering_key": ids["instance_id"], "epoch": epoch, "envelope_dedup_id": row, **ids,
         }  # fmt: skip
         self.note("observer", "record", **{**value, **changes})
         return self
+
+    def _destination(self, job_type: str) -> str:
+        """Its name at the broker, which the history tells once."""
+        if job_type not in self.destinations:
+            self.destinations[job_type] = f"queue of {job_type}"
+            self.note("observer", "destination", job_type=job_type, name=self.destinations[job_type])
+        return self.destinations[job_type]
 
     def relay(self, row: str, **rest: Any) -> Self:
         """Published, then removed."""
@@ -94,16 +99,17 @@ class DispatchTrial(Trial):
         self.note("observer", "leads", node=node, leads=leads)
         return self
 
-    def deliver(self, row: str, *, worker: str = "a", offset: int = 0, repeated: bool = False) -> Self:
+    def deliver(self, row: str, *, worker: str = "a", position: int = 0, repeated: bool = False) -> Self:
         ids = self._row(row, None, None, "work")
-        place = {"topic": "workflow.jobs.work", "partition": 0, "offset": offset}
+        place = {"destination": self._destination("work"), "partition": 0, "position": position}
         self.now_s += self.tick_s
         self.note(f"worker-{worker}", "deliver", **ids, **place, repeated=repeated)
         return self
 
-    def commit(self, *, worker: str = "a", offset: int = 0) -> Self:
+    def acknowledge(self, *, worker: str = "a", position: int = 0) -> Self:
         self.now_s += self.tick_s
-        self.note(f"worker-{worker}", "commit", topic="workflow.jobs.work", partition=0, offset=offset)
+        place = {"destination": self._destination("work"), "partition": 0, "position": position}
+        self.note(f"worker-{worker}", "acknowledge", **place)
         return self
 
     def ran(self, row: str, job: str, *, worker: str = "a") -> Self:

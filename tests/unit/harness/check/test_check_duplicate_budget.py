@@ -103,9 +103,9 @@ def test_a_message_that_was_not_committed_comes_again() -> None:
 
 
 def test_a_committed_message_never_comes_again() -> None:
-    trial = consumed().commit().deliver("d1", worker="b").ran("d1", "j1", worker="b")
+    trial = consumed().acknowledge().deliver("d1", worker="b").ran("d1", "j1", worker="b")
     assert judged(trial).outcome is Outcome.FAIL
-    late = consumed().deliver("d1", worker="b").ran("d1", "j1", worker="b").commit()
+    late = consumed().deliver("d1", worker="b").ran("d1", "j1", worker="b").acknowledge()
     assert judged(late).outcome is Outcome.PASS
 
 
@@ -113,26 +113,32 @@ def test_what_was_committed_while_its_second_worker_stood_still_may_have_been_in
     def again(trial: DispatchTrial) -> DispatchTrial:
         return trial.deliver("d1", worker="b").ran("d1", "j1", worker="b")
 
-    slept = consumed().fault("pause_worker", "worker-b").commit()
+    slept = consumed().fault("pause_worker", "worker-b").acknowledge()
     assert judged(again(slept)).outcome is Outcome.PASS
-    woken = again(consumed().fault("pause_worker", "worker-b").commit().heal("worker-b"))
+    woken = again(consumed().fault("pause_worker", "worker-b").acknowledge().heal("worker-b"))
     assert judged(woken).outcome is Outcome.PASS
-    too_late = consumed().fault("pause_worker", "worker-b").heal("worker-b").commit()
+    too_late = consumed().fault("pause_worker", "worker-b").heal("worker-b").acknowledge()
     assert judged(again(too_late)).outcome is Outcome.FAIL
-    other = consumed().fault("pause_worker", "worker-a").commit()
+    other = consumed().fault("pause_worker", "worker-a").acknowledge()
     assert judged(again(other)).outcome is Outcome.FAIL
 
 
 def test_a_copy_runs_again_in_another_process_but_never_in_the_same() -> None:
-    copied = consumed().commit().record("d1").deliver("d1", worker="b", offset=1).ran("d1", "j1", worker="b")
+    copied = (
+        consumed()
+        .acknowledge()
+        .record("d1")
+        .deliver("d1", worker="b", position=1)
+        .ran("d1", "j1", worker="b")
+    )
     assert judged(copied).outcome is Outcome.PASS
     assert judged(consumed().record("d1").ran("d1", "j1")).outcome is Outcome.FAIL
 
 
 def test_a_new_dedup_id_is_a_new_dispatch() -> None:
-    trial = consumed().commit().ran("d2", "j1", worker="b")
+    trial = consumed().acknowledge().ran("d2", "j1", worker="b")
     assert judged(trial).outcome is Outcome.PASS
-    retried = consumed().commit().fail_job("j1", token=None).ran("d2", "j1", worker="b")
+    retried = consumed().acknowledge().fail_job("j1", token=None).ran("d2", "j1", worker="b")
     assert judged(retried).figures["duplicates"] == 0
     assert judged(retried).figures["retries"] == 1
 

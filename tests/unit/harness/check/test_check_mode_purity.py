@@ -17,7 +17,9 @@ def judged(trial: Trial) -> Verdict:
 
 
 def pure(*, replicas: int = 3, ops_min: int = 1, **parameters: Any) -> Trial:
-    trial = Trial("MP", replicas=replicas, ops_min=ops_min, **parameters).lived(1)
+    trial = Trial(
+        "MP", replicas=replicas, ops_min=ops_min, **{"broker_names": ["kafka"], **parameters}
+    ).lived(1)
     trial.note("observer", "table_count", table="dispatch_outbox", rows=0)
     for number in range(replicas):
         trial.note("observer", "metrics", node=f"replica-{number}", series=dict(POLLING_SERIES))
@@ -55,7 +57,7 @@ def test_a_dispatch_metric_exists() -> None:
         assert judged(trial).outcome is Outcome.FAIL
 
 
-def test_a_log_line_speaks_of_kafka() -> None:
+def test_a_log_line_names_the_broker() -> None:
     trial = pure()
     trial.note("observer", "log_scan", node="replica-2", pattern="Kafka", matches=["connecting to Kafka"])
     verdict = judged(trial)
@@ -71,6 +73,18 @@ def test_it_is_invalid_where_nobody_looked() -> None:
     trial = pure()
     trial.ops = [op for op in trial.ops if op.value.get("node") != "replica-2"]
     assert judged(trial).outcome is Outcome.INVALID
+
+
+def test_every_broker_is_looked_for() -> None:
+    both = ["kafka", "rabbitmq"]
+    trial = pure(broker_names=both)
+    assert judged(trial).outcome is Outcome.INVALID
+    for number in range(3):
+        trial.note("observer", "log_scan", node=f"replica-{number}", pattern="(?i)kafka|rabbitmq", matches=[])
+    assert judged(trial).outcome is Outcome.PASS
+    trial.note("observer", "metrics", node="replica-0", series={"workflow_engine_rabbitmq_channels": 1.0})
+    assert judged(trial).outcome is Outcome.FAIL
+    assert judged(pure(broker_names=[])).outcome is Outcome.INVALID
 
 
 def test_without_load_it_is_invalid() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from dispatch_trial import DispatchTrial
 from hypothesis import given
 from hypothesis import strategies as st
+from trial_builder import db_time
 
 from seatrial.check import CHECKS
 from seatrial.history import History
@@ -77,7 +78,8 @@ def test_a_record_of_nobody() -> None:
 
 def test_a_record_that_is_no_event() -> None:
     made = trial().enqueue("d1").relay("d1")
-    made.note("observer", "record", topic="workflow.jobs.work", partition=0, offset=9, cause="truncated")
+    place = {"destination": made.destinations["work"], "partition": 0, "position": 9}
+    made.note("observer", "record", **place, at=db_time(made.now_s), cause="truncated")
     assert judged(made).outcome is Outcome.FAIL
 
 
@@ -86,10 +88,10 @@ def test_a_record_says_what_its_row_says() -> None:
     for changes in (
         {"job_id": "j2"},
         {"instance_id": "i2"},
-        {"topic": "workflow.jobs.other"},
-        {"key": "i2"},
-        {"headers": {"dedup-id": "d2"}},
-        {"headers": {}},
+        {"destination": "queue of other"},
+        {"ordering_key": "i2"},
+        {"envelope_dedup_id": "d2"},
+        {"envelope_dedup_id": None},
     ):
         verdict = judged(trial().enqueue("d1").relay("d1", **changes))
         assert verdict.outcome is Outcome.FAIL, changes

@@ -14,15 +14,15 @@ from typing import Any
 from seatrial.cluster import ClusterError
 from seatrial.cluster.broker import CutMode
 from seatrial.cluster.certificate import new_authority
-from seatrial.cluster.kafka import (
+from seatrial.cluster.kafka.external import ExternalKafka
+from seatrial.cluster.kafka.settings import (
     ENGINE_USER,
     READY_WITHIN_S,
     SETTINGS,
-    ExternalKafka,
     make_users,
     secured_listener,
 )
-from seatrial.cluster.kafka_client import KafkaAdmin
+from seatrial.cluster.kafka.values import KEY, plaintext_lines, plaintext_values
 from seatrial.cluster.kind.agent import NodeAgent
 from seatrial.cluster.kind.kube import Kube, Object
 from seatrial.cluster.kind.network import accept, accepted, refuse, sockets
@@ -70,9 +70,8 @@ class KafkaPod(ExternalKafka):
             _keystore(self._namespace, self._authority.server_pem(self._hosts, [])),
             _pod(self._namespace, self._image, self._hosts[0], self._brokers),
         )
-        admin = KafkaAdmin(self.access())
-        await admin.until_ready(READY_WITHIN_S)
-        await make_users(admin, self._passwords)
+        await self.until_ready(READY_WITHIN_S)
+        await make_users(self.admin(), self._passwords)
 
     async def clear(self) -> None:
         """Also mends what a drill left broken."""
@@ -109,7 +108,10 @@ class KafkaPod(ExternalKafka):
             raise ClusterError(
                 "drills on Kubernetes use the broker only in plaintext; run this drill on --backend local"
             )
-        return {"seedBrokers": f"{self._hosts[0]}:{_INSIDE_PORT}", "transport": "plaintext"}
+        return {KEY: plaintext_values(f"{self._hosts[0]}:{_INSIDE_PORT}")}
+
+    def boot_lines(self, *, secured: bool) -> Sequence[str]:
+        return plaintext_lines(str(self.engine_values(secured=secured)[KEY]["seedBrokers"]))
 
     def secured(self) -> SecuredDoor:
         brokers = tuple(f"{host}:{_SECURED_PORT}" for host in self._hosts)

@@ -1,4 +1,4 @@
-"""Apache Kafka itself, one node, in a folder that goes with it; and a cluster of somebody else's in its place.
+"""Apache Kafka as a process on this machine, one node, in a folder that goes with it.
 
 Three doors, each for one kind of caller. DIRECT is the harness's and the workers': what is seen there is what the
 broker holds, whatever is done to the network. ENGINE and SECURED are the engines': the broker advertises the address
@@ -16,68 +16,37 @@ from pathlib import Path
 from typing import Any, Self
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.broker import CutMode
+from seatrial.cluster.broker import BootCase, BrokerLogin, CutMode
 from seatrial.cluster.certificate import Authority, new_authority
-from seatrial.cluster.kafka_client import Access, KafkaAdmin, Record
-from seatrial.cluster.kafka_installation import install_kafka
+from seatrial.cluster.kafka import logins
+from seatrial.cluster.kafka.access import KafkaAccess
+from seatrial.cluster.kafka.broker import KafkaTopics
+from seatrial.cluster.kafka.installation import install_kafka
+from seatrial.cluster.kafka.names import topic_of
+from seatrial.cluster.kafka.settings import (
+    ENGINE_USER,
+    READY_WITHIN_S,
+    SETTINGS,
+    STRANGER,
+    make_users,
+    secured_listener,
+)
+from seatrial.cluster.kafka.values import (
+    KEY,
+    plaintext_lines,
+    plaintext_values,
+    secured_lines,
+    secured_values,
+)
 from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.reaper import Reaper
 
-READY_WITHIN_S = 90.0
 STOP_WITHIN_S = 20.0
-TOPIC_PREFIX = "workflow.jobs."
-GROUP_PREFIX = "workflow.workers."
-ENGINE_USER = "windlass"
-#: proves itself and may do nothing
-STRANGER = "stranger"
-#: of the drills' own broker, wherever it runs: one replica of everything, small thread pools, no topic by accident
-SETTINGS: Mapping[str, str] = {
-    "auto.create.topics.enable": "false",
-    # The broker's clock, which is the database's: when a record was taken, not when it was made.
-    "log.message.timestamp.type": "LogAppendTime",
-    "offsets.topic.replication.factor": "1",
-    "offsets.topic.num.partitions": "1",
-    "transaction.state.log.num.partitions": "1",
-    "transaction.state.log.replication.factor": "1",
-    "transaction.state.log.min.isr": "1",
-    "share.coordinator.state.topic.num.partitions": "1",
-    "share.coordinator.state.topic.replication.factor": "1",
-    "share.coordinator.state.topic.min.isr": "1",
-    "group.initial.rebalance.delay.ms": "0",
-    "group.min.session.timeout.ms": "1000",
-    "num.network.threads": "2",
-    "num.io.threads": "2",
-    "background.threads": "2",
-    "log.index.size.max.bytes": "1048576",
-}
 
 
-def secured_listener(keystore: str) -> Mapping[str, str]:
-    """Properties of the door SECURED, wherever the broker runs: SCRAM over TLS, and rights for those with a name."""
-    scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-    return {
-        "listener.name.secured.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
-        "listener.name.secured.scram-sha-512.sasl.jaas.config": scram,
-        "listener.name.secured.scram-sha-256.sasl.jaas.config": scram,
-        "listener.name.secured.ssl.keystore.type": "PEM",
-        "listener.name.secured.ssl.keystore.location": keystore,
-        "listener.name.secured.ssl.client.auth": "none",
-        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Whoever comes in without a name is the harness, its worker or an engine in plaintext mode.
-        "super.users": "User:ANONYMOUS",
-    }
-
-
-async def make_users(admin: KafkaAdmin, passwords: Mapping[str, str]) -> None:
-    """Those who may come in by SECURED; only the engine's user gets rights."""
-    for user, password in passwords.items():
-        await admin.put_user(user, password)
-    await admin.grant(ENGINE_USER, TOPIC_PREFIX, GROUP_PREFIX)
-
-
-class KafkaServer:
+class KafkaServer(KafkaTopics):
     """`start` ... `close`. Usable again after `stop` and `crash`; ports, topics and records stay.
 
     The proxies live in the loop that started it.
@@ -92,6 +61,7 @@ class KafkaServer:
         say: Callable[[str], None] = lambda _line: None,
     ) -> None:
         """`names` and `addresses` are those of its certificate, wherever it listens."""
+        super().__init__()
         self.log_path = log_path
         self._certified = (names, addresses)
         self._say = say
@@ -102,7 +72,6 @@ class KafkaServer:
         self._process: Process | None = None
         self._proxies: dict[bool, Proxy] = {}
         self._direct_port = 0
-        self._made: set[str] = set()
         self.authority: Authority = new_authority("Seatrial's authority")
 
     async def __aenter__(self) -> Self:
@@ -133,7 +102,7 @@ class KafkaServer:
         process.start()
         await self._answer(process)
         if is_new:
-            await make_users(self._admin(), self._passwords)
+            await make_users(self.admin(), self._passwords)
 
     async def stop(self) -> None:
         """SIGTERM. Nothing happens when it does not run."""
@@ -173,45 +142,40 @@ class KafkaServer:
     def captured(self) -> Sequence[bytes]:
         return self._proxies[True].captured()
 
-    def access(self) -> Access:
-        return Access(f"127.0.0.1:{self._direct_port}")
+    def access(self) -> KafkaAccess:
+        return KafkaAccess(f"127.0.0.1:{self._direct_port}")
+
+    def kafka_values(self, *, secured: bool) -> Mapping[str, Any]:
+        """What stands below the chart's key `kafka`."""
+        return self._values_of(ENGINE_USER) if secured else plaintext_values(self._address(secured=False))
 
     def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
-        brokers = f"127.0.0.1:{self._proxies[secured].port}"
-        if not secured:
-            return {"seedBrokers": brokers, "transport": "plaintext"}
-        return {
-            "seedBrokers": brokers,
-            "transport": "sasl_scram_tls",
-            "saslUsername": ENGINE_USER,
-            "saslPassword": self._passwords[ENGINE_USER],
-            "tlsCaPath": str(self._home() / "ca.crt"),
-        }
+        return {KEY: self.kafka_values(secured=secured)}
+
+    def boot_lines(self, *, secured: bool) -> Sequence[str]:
+        return secured_lines(ENGINE_USER) if secured else plaintext_lines(self._address(secured=False))
+
+    def refused_logins(self, job_types: Iterable[str]) -> Sequence[BootCase]:
+        return logins.refused(
+            self.kafka_values(secured=True),
+            stranger=self.stranger_values(),
+            other_authority=self.other_authority(),
+            topics=map(topic_of, job_types),
+        )
+
+    def accepted_logins(self) -> Sequence[BootCase]:
+        return logins.accepted(self.kafka_values(secured=True))
 
     def stranger_values(self) -> Mapping[str, Any]:
-        """As `engine_values`, for the one who may log in and may do nothing."""
-        return {
-            **self.engine_values(secured=True),
-            "saslUsername": STRANGER,
-            "saslPassword": self._passwords[STRANGER],
-        }
+        """As `kafka_values`, for the one who may log in and may do nothing."""
+        return self._values_of(STRANGER)
 
     def other_authority(self) -> Path:
+        """A CA file that did not sign the broker's certificate."""
         return new_authority("Somebody else's authority").write(self._home() / "other-ca.crt")
 
     def secrets(self) -> Sequence[str]:
         return list(self._passwords.values())
-
-    async def create_topics(self, names: Iterable[str]) -> None:
-        """Those that are not there yet."""
-        fresh = set(names) - self._made
-        if fresh:
-            await self._admin().create_topics(fresh)
-            self._made |= fresh
-
-    async def delete_topics(self, names: Iterable[str]) -> None:
-        await self._admin().delete_topics(names)
-        self._made -= set(names)
 
     async def clear(self) -> None:
         """Also mends what a drill left broken."""
@@ -219,14 +183,8 @@ class KafkaServer:
         if self._process is not None and self._process.running and self._process.paused:
             await self._process.resume()
         await self.start()
-        await self.delete_topics(set(self._made))
+        await super().clear()
         self.capture()
-
-    async def records(self) -> list[Record]:
-        return await self._admin().records(self._made)
-
-    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
-        return await self._admin().members(groups)
 
     async def close(self) -> None:
         """The broker and its folder are gone afterwards; safe to call twice and half-way."""
@@ -293,7 +251,7 @@ class KafkaServer:
         return "".join(f"{name}={value}\n" for name, value in lines.items())
 
     async def _answer(self, process: Process) -> None:
-        ready = asyncio.ensure_future(self._admin().until_ready(READY_WITHIN_S))
+        ready = asyncio.ensure_future(self.until_ready(READY_WITHIN_S))
         ended = asyncio.ensure_future(process.wait())
         try:
             await asyncio.wait({ready, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -307,8 +265,12 @@ class KafkaServer:
                 f"Kafka did not start: {cause}; the end of {self.log_path}:\n{tail(self.log_path)}"
             )
 
-    def _admin(self) -> KafkaAdmin:
-        return KafkaAdmin(self.access())
+    def _address(self, *, secured: bool) -> str:
+        return f"127.0.0.1:{self._proxies[secured].port}"
+
+    def _values_of(self, user: str) -> Mapping[str, Any]:
+        login = BrokerLogin(user, self._passwords[user], ca_path=str(self._home() / "ca.crt"))
+        return secured_values(self._address(secured=True), login)
 
     def _home(self) -> Path:
         if self._folder is None:
@@ -319,96 +281,3 @@ class KafkaServer:
         if self._process is None or not self._process.running:
             raise ClusterError("the broker is not running; start it first")
         return self._process
-
-
-class ExternalKafka:
-    """A cluster that runs already. Only topics that a drill made are ever deleted.
-
-    `username` None is plaintext; else SASL_SSL with SCRAM. Engines and workers take the same way to it.
-    """
-
-    def __init__(
-        self,
-        brokers: str,
-        *,
-        username: str | None = None,
-        password: str | None = None,
-        mechanism: str = "SCRAM-SHA-512",
-        ca_path: str | None = None,
-    ) -> None:
-        self._brokers = brokers
-        self._username = username
-        self._password = password
-        self._mechanism = mechanism
-        self._ca_path = ca_path
-        self._made: set[str] = set()
-
-    async def start(self) -> None:
-        """Raises ClusterError when it does not answer."""
-        await self._admin().until_ready(READY_WITHIN_S / 3)
-
-    async def close(self) -> None:
-        await self._admin().delete_topics(self._made)
-        self._made.clear()
-
-    def access(self) -> Access:
-        if self._username is None:
-            return Access(self._brokers)
-        options = {
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": self._mechanism,
-            "sasl.username": self._username,
-            "sasl.password": self._password or "",
-        }
-        if self._ca_path:
-            options["ssl.ca.location"] = self._ca_path
-        return Access(self._brokers, options)
-
-    def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
-        if secured and self._username is None:
-            raise ClusterError(
-                f"the drill speaks to the broker by SASL over TLS, and {self._brokers} was given without credentials; "
-                "set SEATRIAL_KAFKA_USERNAME and SEATRIAL_KAFKA_PASSWORD"
-            )
-        if self._username is None:
-            return {"seedBrokers": self._brokers, "transport": "plaintext"}
-        return {
-            "seedBrokers": self._brokers,
-            "transport": "sasl_scram_tls",
-            "saslMechanism": self._mechanism,
-            "saslUsername": self._username,
-            "saslPassword": self._password,
-            "tlsCaPath": self._ca_path or "",
-        }
-
-    def secrets(self) -> Sequence[str]:
-        return [self._password] if self._password else []
-
-    async def create_topics(self, names: Iterable[str]) -> None:
-        """Refuses a topic that is there and not of our making: its records are somebody's."""
-        fresh = set(names) - self._made
-        if taken := fresh & await self._admin().topics():
-            raise ClusterError(
-                f"{self._brokers} has the topics {', '.join(sorted(taken))} already, and a drill must know every "
-                "record of its topics; delete them, or give --brokers a cluster without them"
-            )
-        if fresh:
-            await self._admin().create_topics(fresh)
-            self._made |= fresh
-
-    async def delete_topics(self, names: Iterable[str]) -> None:
-        ours = set(names) & self._made
-        await self._admin().delete_topics(ours)
-        self._made -= ours
-
-    async def clear(self) -> None:
-        await self.delete_topics(set(self._made))
-
-    async def records(self) -> list[Record]:
-        return await self._admin().records(self._made)
-
-    async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
-        return await self._admin().members(groups)
-
-    def _admin(self) -> KafkaAdmin:
-        return KafkaAdmin(self.access())

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import confluent_kafka as kafka
 from confluent_kafka import admin
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.broker import PARTITIONS
+from seatrial.cluster.kafka.access import KafkaAccess
+from seatrial.cluster.kafka.message import KafkaRecord, read
+from seatrial.cluster.kafka.names import PARTITIONS
 from seatrial.deadline import Deadline, until_blocking
 
 CALL_WITHIN_S = 20.0
@@ -23,38 +24,8 @@ _ATTEMPT_S = 2.0
 _LOOK_INTERVAL_S = 0.05
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How to reach a broker; `options` are librdkafka's and may hold credentials, so they are never shown."""
-
-    bootstrap: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    def configured(self) -> dict[str, Any]:
-        """For any client of librdkafka."""
-        return {
-            "bootstrap.servers": self.bootstrap,
-            "reconnect.backoff.max.ms": 500,
-            "log_level": 0,
-            **self.options,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """One record of a topic; `at_ms` is the time that the topic keeps, since 1970."""
-
-    topic: str
-    partition: int
-    offset: int
-    at_ms: int
-    key: bytes
-    value: bytes
-    headers: Mapping[str, bytes]
-
-
 class KafkaAdmin:
-    def __init__(self, access: Access) -> None:
+    def __init__(self, access: KafkaAccess) -> None:
         self._access = access
 
     async def until_ready(self, within_s: float) -> None:
@@ -80,7 +51,7 @@ class KafkaAdmin:
         """Everything a relay does: describe and write topics, describe groups and their offsets."""
         await asyncio.to_thread(self._grant, user, topic_prefix, group_prefix)
 
-    async def records(self, topics: Iterable[str]) -> list[Record]:
+    async def records(self, topics: Iterable[str]) -> list[KafkaRecord]:
         """All that is in these topics now, by topic, partition and offset."""
         return await asyncio.to_thread(lambda: list(self._records(sorted(topics))))
 
@@ -164,7 +135,7 @@ class KafkaAdmin:
                 }
         return found
 
-    def _records(self, topics: Sequence[str]) -> Iterator[Record]:
+    def _records(self, topics: Sequence[str]) -> Iterator[KafkaRecord]:
         if not topics:
             return
         client = self._client()
@@ -186,7 +157,7 @@ class KafkaAdmin:
                 if deadline.is_over:
                     raise ClusterError(f"the records of {len(wanted)} partitions cannot be read to their end")
                 for message in consumer.consume(1000, timeout=0.2):
-                    record = _record(message)
+                    record = read(message)
                     yield record
                     if record.offset + 1 >= ends[record.topic, record.partition]:
                         wanted.discard((record.topic, record.partition))
@@ -209,27 +180,7 @@ def _ends(
     raise ClusterError(f"the broker does not say where topics end: {cause}")
 
 
-def _record(message: kafka.Message) -> Record:
-    error = message.error()
-    if error is not None:
-        raise ClusterError(f"a record cannot be read: {error.str()}")
-    headers: Any = message.headers() or []
-    return Record(
-        str(message.topic()),
-        int(message.partition() or 0),
-        int(message.offset() or 0),
-        int(message.timestamp()[1]),
-        _bytes(message.key()),
-        _bytes(message.value()),
-        {name: _bytes(value) for name, value in headers},
-    )
-
-
-def _bytes(value: str | bytes | None) -> bytes:
-    return value.encode() if isinstance(value, str) else value or b""
-
-
-def _topics_of(client: admin.AdminClient, access: Access) -> set[str]:
+def _topics_of(client: admin.AdminClient, access: KafkaAccess) -> set[str]:
     try:
         found = client.list_topics(timeout=CALL_WITHIN_S).topics
     except kafka.KafkaException as err:

@@ -1,4 +1,4 @@
-"""A definition whose topic does not exist yet: its jobs cannot be published until it does."""
+"""A definition whose jobs have no destination at the broker yet: they cannot be published until one is created."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 
 @dataclass(frozen=True)
-class MissingTopic(Bare):
-    """It has an effect when a replica counts an error of publishing; healed by creating the topics."""
+class MissingDestination(Bare):
+    """It has an effect when a replica counts an error of publishing; healed by creating the destinations."""
 
-    name: ClassVar[str] = "missing_topic"
-    topics: tuple[str, ...]
+    name: ClassVar[str] = "missing_destination"
+    job_types: tuple[str, ...]
     target: str = BROKER
     bite_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"topics": list(self.topics)}
+        return {"job_types": list(self.job_types)}
 
     async def setup(self, cluster: Cluster) -> None:
         self._has_broker(cluster)
 
     async def inject(self, cluster: Cluster) -> None:
-        """The scenario starts the work that needs the topics."""
+        """The scenario starts the work that needs them."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         async with aiohttp.ClientSession() as session:
@@ -49,7 +49,7 @@ class MissingTopic(Bare):
             )
 
     async def heal(self, cluster: Cluster) -> None:
-        await self._has_broker(cluster).broker().create_topics(self.topics)
+        await self._has_broker(cluster).broker().create_destinations(self.job_types)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)

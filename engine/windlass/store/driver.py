@@ -1,0 +1,52 @@
+"""The driver's errors in the engine's words. Nothing outside `store/` sees an error, a row or a connection of it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, TypeAlias
+
+import asyncpg
+
+from windlass.errors import BadRequest, Defect, EngineError, Unavailable
+
+Connection: TypeAlias = Any
+"""An asyncpg.Connection; the driver ships no types."""
+Row: TypeAlias = Any
+"""An asyncpg.Record: values by column name."""
+
+#: What the driver raises, as far as the database or the way to it is the cause. InternalClientError: it lost track of
+#: the protocol, as it does when a server dies between two messages.
+DRIVER_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+    asyncio.IncompleteReadError,
+)
+
+#: The connection is gone, or must be dropped: the server leaves, or is a standby by now.
+_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
+
+
+def is_connection_loss(err: BaseException) -> bool:
+    if isinstance(err, asyncpg.PostgresError):
+        state = str(err.sqlstate or "")
+        return state in _CONNECTION_STATES or state.startswith("08")
+    return isinstance(err, DRIVER_ERRORS)
+
+
+def translate(err: BaseException) -> EngineError:
+    """A driver's error in the engine's words; the cause is kept by `raise ... from`."""
+    if isinstance(err, EngineError):
+        return err
+    if is_connection_loss(err):
+        return Unavailable(f"the database is unreachable ({describe(err)}); try again")
+    if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
+        return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
+    return Defect(f"internal error: {describe(err)}")
+
+
+def describe(err: BaseException) -> str:
+    """Kind and first line of an error."""
+    return f"{type(err).__name__}: {err}".splitlines()[0][:300]

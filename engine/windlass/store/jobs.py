@@ -1,0 +1,108 @@
+"""Jobs as pollers and the lease sweep handle them: claim, give back, take back what lapsed (contract 1.6, 5.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from windlass.states import JobStatus
+from windlass.store.arrays import json_array
+from windlass.store.database import Database
+from windlass.store.driver import Row
+from windlass.store.outbox import Outbox
+from windlass.store.queries import sql
+from windlass.wire import JobView, RawJson, format_time
+
+
+class ClaimedJob(NamedTuple):
+    slot: int
+    """Number of the poll it was claimed for, from 1."""
+    age_s: float
+    """From its creation to this lease."""
+    view: JobView
+
+
+class LapsedLeases(NamedTuple):
+    """What one look for lapsed leases found."""
+
+    freed_job_types: Sequence[str]
+    """Of each job that may be claimed again."""
+    exhausted_job_ids: Sequence[str]
+    """Jobs whose lease lapsed too often: still leased, to be failed by the caller."""
+
+    @property
+    def looked_at(self) -> int:
+        return len(self.freed_job_types) + len(self.exhausted_job_ids)
+
+
+class Jobs:
+    """Every method raises EngineError, Unavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def claim(
+        self,
+        job_types: Sequence[str],
+        slots: Sequence[int],
+        worker_ids: Sequence[str],
+        leases_s: Sequence[float],
+    ) -> list[ClaimedJob]:
+        """Leases the oldest claimable jobs of these types, at most one for each slot, and returns them oldest first.
+
+        A slot is a place, counted from 1, in `worker_ids` and `leases_s`; the first slots get the oldest jobs.
+        """
+        rows = await self._database.fetch(
+            sql("job_claim"), list(job_types), json_array(slots), worker_ids, leases_s
+        )
+        rows.sort(key=lambda row: (row["created_at"], row["id"]))
+        return [_claimed(row) for row in rows]
+
+    async def release(self, jobs: Sequence[JobView]) -> set[str]:
+        """Gives back leases that are still the ones of `jobs`; returns the types of the jobs that are free now."""
+        rows = await self._database.fetch(
+            sql("job_release"), [job.id for job in jobs], [int(job.lease_token) for job in jobs]
+        )
+        return {row["job_type"] for row in rows}
+
+    async def expire_leases(
+        self, rows_max: int, expiries_max: int, *, audit_enabled: bool, outbox: Outbox | None
+    ) -> LapsedLeases:
+        """Frees jobs whose lease lapsed on the database's clock, at most `rows_max`; rows in use are skipped.
+
+        With an outbox, the events of the freed jobs are written in the same transaction.
+        """
+        arguments = (rows_max, expiries_max, audit_enabled)
+        if outbox is None:
+            return _lapsed(await self._database.fetch(sql("job_expire_leases"), *arguments))
+        async with self._database.transaction() as connection:
+            rows = await connection.fetch(sql("job_expire_leases"), *arguments)
+            await outbox.append_again(connection, [row["id"] for row in rows if not row["exhausted"]])
+        return _lapsed(rows)
+
+
+def _lapsed(rows: Sequence[Row]) -> LapsedLeases:
+    return LapsedLeases(
+        [row["job_type"] for row in rows if not row["exhausted"]],
+        [row["id"] for row in rows if row["exhausted"]],
+    )
+
+
+def _claimed(row: Row) -> ClaimedJob:
+    created_at, locked_at = row["created_at"], row["locked_at"]
+    view = JobView(
+        id=row["id"],
+        instance_id=row["instance_id"],
+        step_id=row["step_id"] or "",
+        step_execution_id=row["step_execution_id"],
+        job_type=row["job_type"],
+        status=JobStatus.LOCKED,
+        worker_id=row["worker_id"],
+        locked_at=format_time(locked_at),
+        lock_expires_at=format_time(row["lock_expires_at"]),
+        retries_remaining=row["retries_remaining"],
+        variables=RawJson(row["payload"].encode()),
+        created_at=format_time(created_at),
+        lease_token=str(row["lease_token"]),
+    )
+    return ClaimedJob(row["slot"], max(0.0, (locked_at - created_at).total_seconds()), view)

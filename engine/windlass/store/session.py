@@ -1,0 +1,66 @@
+"""A session of its own, for what ends with it: LISTEN, advisory locks; and for migrations, which may take long."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from windlass.errors import EngineError
+from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe
+
+
+class SessionFailed(EngineError):
+    """The session, or a statement in it, failed; `reason` is the driver's error, its kind first.
+
+    Whoever keeps the session decides what follows, so nothing is said of trying again.
+    """
+
+
+class Session:
+    """Every method raises SessionFailed in place of the driver's errors; `timeout_s` None: the database's timeout."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def execute(self, text: str, *arguments: object, timeout_s: float | None = None) -> None:
+        with _translated():
+            await self._connection.execute(text, *arguments, timeout=timeout_s)
+
+    async def fetch_row(self, text: str, *arguments: object, timeout_s: float | None = None) -> Row | None:
+        """The first row of the result, None when it has none."""
+        with _translated():
+            return await self._connection.fetchrow(text, *arguments, timeout=timeout_s)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        with _translated():
+            async with self._connection.transaction():
+                yield
+
+    async def listen(self, channel: str, heard: Callable[[str], None]) -> None:
+        """`heard` gets the payload of every notification on the channel."""
+
+        def deliver(_connection: object, _pid: int, _channel: str, payload: str) -> None:
+            heard(payload)
+
+        with _translated():
+            await self._connection.add_listener(channel, deliver)
+
+    def on_termination(self, ended: Callable[[], None]) -> None:
+        """`ended` is called once, when the session ends for whatever reason."""
+        self._connection.add_termination_listener(lambda _: ended())
+
+    def terminate(self) -> None:
+        """Ends it at once, without waiting for the server."""
+        self._connection.terminate()
+
+    async def close(self, within_s: float) -> None:
+        await self._connection.close(timeout=within_s)
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DRIVER_ERRORS as err:
+        raise SessionFailed(describe(err)) from err

@@ -1,0 +1,30 @@
+"""Boundary timers that are due."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from windlass.commands import FireTimer
+from windlass.store.database import Database
+from windlass.store.queries import sql
+
+
+class Timers:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def due(self, rows_max: int) -> Sequence[FireTimer]:
+        """Timers whose time has come on the database's clock, oldest first; whether one fires is decided by its lane.
+
+        Raises EngineError, Unavailable when the database is away.
+        """
+        return [
+            FireTimer(
+                row["id"],
+                row["instance_id"],
+                row["step_execution_id"],
+                row["target_step_id"],
+                row["interrupting"],
+            )
+            for row in await self._database.fetch(sql("timer_due"), rows_max)
+        ]
