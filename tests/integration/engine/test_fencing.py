@@ -179,5 +179,5 @@ async def test_a_job_that_never_answers_fails_after_so_many_leases(boot: Boot) -
     await eventually(has_failed)
     reason = (await one.engine.get_instance(job.instance_id)).failure_reason
     assert reason is not None
-    assert "lapsed 2 times" in reason
+    assert "expired 2 times" in reason
     assert (await job_row(one, job))[0] == "FAILED"
