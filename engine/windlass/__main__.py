@@ -81,7 +81,8 @@ def _with_settings(command: str, act: Callable[[str, Settings], int]) -> int:
 
 def _fatal(text: str) -> None:
     """One JSON line on standard output and the same text on standard error (contract 8.4)."""
-    from windlass.observe import Event, Log
+    from windlass.telemetry.events import Event
+    from windlass.telemetry.log import Log
 
     Log("info", sys.stdout.buffer).error(Event.FATAL, err=text)
     sys.stderr.write(f"{text}\n")

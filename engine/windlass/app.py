@@ -24,8 +24,6 @@ from windlass.dispatch.wake import WakeUps
 from windlass.engine import Engine
 from windlass.errors import EngineError
 from windlass.ids import UlidSource
-from windlass.metrics import Metrics
-from windlass.observe import Event, Log, bridge_stdlib
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
@@ -40,7 +38,10 @@ from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.timers import TimerSweep
-from windlass.telemetry import Telemetry
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import Log, bridge_stdlib
+from windlass.telemetry.metrics import Metrics
+from windlass.telemetry.node import NodeTelemetry
 
 if TYPE_CHECKING:
     from windlass.outbox_mode import OutboxMode
@@ -67,7 +68,7 @@ def migrate(settings: Settings) -> int:
         database = Database(settings)
         await database.open()
         try:
-            Telemetry(Metrics(settings.dispatch_mode), log).migrated(*await schema.migrate(database))
+            NodeTelemetry(Metrics(settings.dispatch_mode), log).migrated(*await schema.migrate(database))
         finally:
             await database.close()
 
@@ -94,7 +95,7 @@ class Node:
         self.log = log
         self.node = settings.node_name
         self.metrics = Metrics(settings.dispatch_mode)
-        self.telemetry = Telemetry(self.metrics, log)
+        self.telemetry = NodeTelemetry(self.metrics, log)
         self.hints = Hints()
         self.database = Database(settings)
         self.is_draining = False
@@ -159,13 +160,13 @@ class Node:
         # Imported here: in polling mode no broker's client may be in the process (contract 6.5).
         from windlass.dispatch.brokers import broker_of
         from windlass.outbox_mode import OutboxMode
+        from windlass.telemetry.outbox import OutboxTelemetry
 
         return OutboxMode(
             self.settings,
             broker_of(self.settings, self.metrics, self.log),
             self.database,
-            self.metrics,
-            self.log,
+            OutboxTelemetry(self.metrics, self.log),
             relays=self.role != "api",
             new_id=new_id,
             nodes=self.heartbeat.nodes,

@@ -16,14 +16,14 @@ from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
-from windlass.observe import TRACEPARENT
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
 from windlass.store.schema import Schema
 from windlass.store.views import Views
 from windlass.sweep.nodes import NodeHeartbeat
-from windlass.telemetry import Telemetry
+from windlass.telemetry.log import TRACEPARENT
+from windlass.telemetry.node import NodeTelemetry
 
 READINESS_KEPT_S = 0.5
 """Probes at the same moment share one check of the database."""
@@ -52,7 +52,7 @@ class Engine:
         polls: WaitingPolls,
         wake_ups: WakeUps,
         heartbeat: NodeHeartbeat,
-        telemetry: Telemetry,
+        telemetry: NodeTelemetry,
         node: str,
         is_draining: Callable[[], bool],
         outbox_mode: BrokerMode | None = None,

@@ -15,16 +15,16 @@ from windlass.dispatch.leader import Leadership
 from windlass.dispatch.relay import Hooks, Relay, Settled
 from windlass.dispatch.watch import DestinationWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
-from windlass.metrics import Metrics
-from windlass.observe import BrokerEvent, Log
+from windlass.job_event import OutboxRow
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.nodes import NodeRecord
-from windlass.store.outbox import Outbox, OutboxRow
+from windlass.store.outbox import Outbox
 from windlass.sweep import adoption
 from windlass.sweep.adoption import AdoptionSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.redelivery import RedeliverySweep
+from windlass.telemetry.outbox import OutboxTelemetry
 
 STOP_WITHIN_S = 5.0
 BACKLOG_INTERVAL_S = 1.0
@@ -45,8 +45,7 @@ class OutboxMode:
         settings: Settings,
         broker: Broker,
         database: Database,
-        metrics: Metrics,
-        log: Log,
+        telemetry: OutboxTelemetry,
         *,
         relays: bool,
         new_id: Callable[[], str],
@@ -57,8 +56,7 @@ class OutboxMode:
         self._broker = broker
         self._relays = relays
         self._catalog = Catalog(database)
-        self._metrics = metrics
-        self._log = log
+        self._telemetry = telemetry
         self._nodes = nodes
         self._wake_others = wake_others
         self._background: set[asyncio.Task[None]] = set()
@@ -68,7 +66,7 @@ class OutboxMode:
             holder=settings.node_name,
             term_s=settings.leader_term_s,
             changed=self._lead_changed,
-            session_lost=lambda cause: log.warning(BrokerEvent.SESSION_LOST, err=cause),
+            session_lost=telemetry.session_lost,
         )
         self._watch = DestinationWatch(
             broker, became_unusable=self._destination_unusable, became_usable=self._destination_usable
@@ -77,7 +75,7 @@ class OutboxMode:
             self.outbox,
             broker,
             self._lead,
-            Hooks(self._settled, self._refused, self._cycle_failed, self._relay_state),
+            Hooks(self._settled, self._refused, telemetry.cycle_failed, self._relay_state),
             batch_size=broker.batch_size,
             redelivery_s=settings.redelivery_s,
             audit_enabled=settings.audit_log_enabled,
@@ -93,7 +91,7 @@ class OutboxMode:
         await self._check_destinations()
         if self._relays:
             await self._check_lead()
-        self._log.info(BrokerEvent.OUTBOX_READY)
+        self._telemetry.outbox_ready()
 
     async def _check_tables(self) -> None:
         if not await self.outbox.is_installed():
@@ -115,7 +113,7 @@ class OutboxMode:
                 f"the advisory lock and the leader's row cannot be used ({err}); grant the role of WE_POSTGRES_DSN the "
                 "use of windlass_leader, and give it a session of its own if a pooler is in between"
             ) from err
-        self._log.info(BrokerEvent.LOCK_OK)
+        self._telemetry.lock_works()
 
     # -- life
 
@@ -123,8 +121,7 @@ class OutboxMode:
         if self._relays:
             self._lead.start()
             self._relay.start()
-            leads = "true" if self._lead.leads() else "false"
-            self._log.info(BrokerEvent.RELAY_STARTED.format(leader=leads))
+            self._telemetry.relay_started(leads=self._lead.leads())
         self._broker.report_started()
 
     async def stop(self) -> None:
@@ -175,7 +172,7 @@ class OutboxMode:
         return checked
 
     async def _count_backlog(self) -> None:
-        self._metrics.outbox_backlog.set(await self.outbox.backlog())
+        self._telemetry.backlog(await self.outbox.backlog())
 
     async def _look_at_destinations(self) -> None:
         await self._watch.learn(await self._catalog.job_types())
@@ -206,7 +203,7 @@ class OutboxMode:
         try:
             await self._watch.learn(job_types)
         except Unavailable as err:
-            self._log.warning(BrokerEvent.CYCLE_FAILED, err=err)
+            self._telemetry.cycle_failed(err)
 
     # -- what it tells the node
 
@@ -238,66 +235,50 @@ class OutboxMode:
         """Why the relay cannot reach it; empty when it can, or when it is another node's to say."""
         return self._relay.state.broker if self._lead.leads() else ""
 
-    # -- what the parts report
+    # -- where a report of one part changes another
 
     def _lead_changed(self, leads: bool) -> None:
-        self._metrics.relay_leader.set(1 if leads else 0)
         if leads:
-            self._log.info(BrokerEvent.LEADER_TAKEN, epoch=self._lead.epoch)
-            self._log.info(BrokerEvent.RELAY_RUNS)
+            self._telemetry.lead_taken(self._lead.epoch)
         else:
             # What has not left yet is the next leader's to send.
             self._broker.recall()
-            self._log.warning(BrokerEvent.LEADER_LEFT)
-            self._log.info(BrokerEvent.RELAY_STOPPED)
+            self._telemetry.lead_lost()
 
     def _settled(self, settled: Settled) -> None:
-        if settled.published:
-            self._metrics.relay_publish("success").inc(settled.published)
-        self._metrics.relay_batch_latency.observe(settled.elapsed_s)
-        if settled.dropped:
-            self._log.info(BrokerEvent.ROWS_DROPPED, count=settled.dropped)
+        self._telemetry.batch_settled(
+            published=settled.published, dropped=settled.dropped, elapsed_s=settled.elapsed_s
+        )
 
     def _refused(self, row: OutboxRow, refusal: Refusal) -> None:
-        self._metrics.relay_publish("error").inc()
+        self._telemetry.publish_failed()
         if refusal.scope is Scope.MESSAGE:
-            self._log.warning(
-                BrokerEvent.MESSAGE_REFUSED,
-                job_id=row.job_id,
-                topic=self._broker.destination(row.job_type),
-                err=refusal.text,
+            self._telemetry.message_refused(
+                job_id=row.job_id, topic=self._broker.destination(row.job_type), cause=refusal.text
             )
-
-    def _cycle_failed(self, err: Exception) -> None:
-        self._log.warning(BrokerEvent.CYCLE_FAILED, err=err)
 
     def _relay_state(self) -> None:
         state = self._relay.state
         if bool(state.broker) != self._was_away:
             self._was_away = bool(state.broker)
             if state.broker:
-                self._log.warning(BrokerEvent.BROKER_AWAY, err=state.broker)
+                self._telemetry.broker_away(state.broker)
             else:
-                self._log.info(BrokerEvent.BROKER_BACK)
+                self._telemetry.broker_back()
         for job_type, reason in state.destinations.items():
             self._watch.blame(job_type, reason)
 
     def _destination_unusable(self, job_type: str, reason: str) -> None:
-        topic = self._broker.destination(job_type)
-        self._metrics.destination_unusable.labels(topic).set(1)
-        self._log.warning(BrokerEvent.DESTINATION_UNUSABLE, topic=topic, err=reason)
+        self._telemetry.destination_unusable(self._broker.destination(job_type), reason)
 
     def _destination_usable(self, job_type: str) -> None:
-        topic = self._broker.destination(job_type)
-        self._metrics.destination_unusable.labels(topic).set(0)
-        self._log.info(BrokerEvent.DESTINATION_USABLE, topic=topic)
+        self._telemetry.destination_usable(self._broker.destination(job_type))
         self._relay.destination_mended(job_type)
 
     def _redelivered(self, count: int) -> None:
-        self._metrics.redeliveries.inc(count)
-        self._log.warning(BrokerEvent.REDELIVERED, count=count)
+        self._telemetry.redelivered(count)
         self.written()
 
     def _adopted(self, count: int) -> None:
-        self._log.info(BrokerEvent.ADOPTED, count=count)
+        self._telemetry.adopted(count)
         self._relay.wake()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import mutation
 
+from windlass.job_event import JobEvent
 from windlass.store.driver import Connection
-from windlass.store.outbox import JobEvent, Outbox
+from windlass.store.outbox import Outbox
 
 honest = Outbox._insert
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mutation
 from prometheus_client import Gauge
 
-from windlass.metrics import Metrics
+from windlass.telemetry.metrics import Metrics
 
 honest = Metrics._own
 

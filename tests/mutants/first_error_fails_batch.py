@@ -8,7 +8,7 @@ import mutation
 
 from windlass.dispatch.backoff import Backoff
 from windlass.dispatch.relay import Relay
-from windlass.store.outbox import OutboxRow
+from windlass.job_event import OutboxRow
 
 honest = Relay._publish
 

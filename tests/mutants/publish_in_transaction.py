@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import mutation
 
 from windlass.dispatch.relay import Relay
-from windlass.store.outbox import OutboxRow
+from windlass.job_event import OutboxRow
 
 honest = Relay._publish
 

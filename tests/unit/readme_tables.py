@@ -18,7 +18,7 @@ from seatrial.check import CHECKS
 from seatrial.drills import CATALOGUE
 from windlass import config, states
 from windlass.dispatch.kafka.metrics import KafkaMetrics
-from windlass.metrics import Metrics
+from windlass.telemetry.metrics import Metrics
 from windlass.variable import Variable
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +34,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "RT": ("store/lanes.py", "dispatch/wake.py"),
     "LV": ("sweep/leases.py", "sweep/timers.py"),
     "AV": ("store/lanes.py", "app.py"),
-    "MP": ("app.py", "metrics.py"),
+    "MP": ("app.py", "telemetry/metrics.py"),
     "BC": ("config.py", "app.py"),
     "TP": ("sweep/timers.py", "store/sql/timer.sql"),
     "PT": ("engine.py", "api/health.py"),

@@ -16,8 +16,8 @@ from windlass.config import variables
 from windlass.definition.model import StepType
 from windlass.dispatch.kafka.boot import KafkaEvent
 from windlass.dispatch.kafka.metrics import KafkaMetrics
-from windlass.metrics import Metrics
-from windlass.observe import BrokerEvent, Event
+from windlass.telemetry.events import BrokerEvent, Event
+from windlass.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 ENGINE = ROOT / "engine/windlass"
@@ -104,7 +104,7 @@ def _metrics() -> Mapping[str, tuple[str, tuple[str, ...], str]]:
     found: dict[str, tuple[str, tuple[str, ...], set[str]]] = {}
     for mode in MODES:
         registry = Metrics(mode).registry
-        if mode == "kafka_outbox":
+        if mode != "polling":
             KafkaMetrics(registry)
         for collector in registry._collector_to_names:
             labels = tuple(getattr(collector, "_labelnames", ()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response
-from windlass.observe import TRACEPARENT
+from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
     from windlass.api.http import HttpServer

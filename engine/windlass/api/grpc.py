@@ -22,8 +22,9 @@ from windlass.api.http import cannot_listen
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
 from windlass.config import Settings
 from windlass.errors import BadRequest, Defect, EngineError
-from windlass.metrics import Metrics
-from windlass.observe import TRACEPARENT, Event, Log, stack_of
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import TRACEPARENT, Log, stack_of
+from windlass.telemetry.metrics import Metrics
 
 #: Time for streams that never end by themselves (health watchers, reflection) during a shutdown.
 LAST_MOMENT_S = 1.0

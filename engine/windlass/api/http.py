@@ -15,7 +15,8 @@ from http import HTTPStatus
 from windlass.api.call import Handler, Limits, Request, Response
 from windlass.api.connection import Connection
 from windlass.errors import BootRefused
-from windlass.observe import Event, Log, stack_of
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import Log, stack_of
 
 #: Idle connections of a server that shuts down stay open this long, so that their next call is still answered, with
 #: `Connection: close`, instead of meeting a closed socket.

@@ -13,8 +13,8 @@ from windlass.api.call import TEXT, Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.config import Settings
 from windlass.errors import BadRequest, EngineError
-from windlass.metrics import CONTENT_TYPE, Metrics
-from windlass.observe import Log
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import CONTENT_TYPE, Metrics
 
 _BODY_BYTES_MAX = 64 * 1024
 _CONNECTIONS_MAX = 100

@@ -30,8 +30,9 @@ from windlass.errors import (
     Unavailable,
     UnsupportedFormat,
 )
-from windlass.metrics import Metrics
-from windlass.observe import Event, Log, stack_of
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import Log, stack_of
+from windlass.telemetry.metrics import Metrics
 
 ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
 PREFLIGHT = Response(

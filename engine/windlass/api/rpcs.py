@@ -10,7 +10,8 @@ from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
 from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
-from windlass.observe import Event, Log
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import Log
 
 SERVICE = "workflow.v1.WorkflowEngine"
 

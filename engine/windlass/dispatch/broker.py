@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
-from windlass.store.outbox import JobEvent
+from windlass.job_event import JobEvent
 
 
 class Message(NamedTuple):

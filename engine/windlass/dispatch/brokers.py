@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from windlass.config import Settings
 from windlass.dispatch.broker import Broker
-from windlass.metrics import Metrics
-from windlass.observe import Log
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 
 Factory = Callable[[Settings, Metrics, Log], Broker]
 

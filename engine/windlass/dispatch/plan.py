@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from windlass.store.outbox import Line, OutboxRow
+from windlass.job_event import Line, OutboxRow
 
 
 class Plan(NamedTuple):

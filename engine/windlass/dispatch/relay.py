@@ -17,7 +17,8 @@ from typing import NamedTuple, Protocol
 from windlass.dispatch.backoff import Backoff
 from windlass.dispatch.broker import Broker, Message, Refusal, Scope
 from windlass.dispatch.plan import plan
-from windlass.store.outbox import Line, Outbox, OutboxRow
+from windlass.job_event import Line, OutboxRow
+from windlass.store.outbox import Outbox
 
 IDLE_S = 0.25
 """Pause after an empty look that no hint cuts short (contract 6.3)."""

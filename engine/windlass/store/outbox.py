@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from windlass.job_event import JobEvent, OutboxRow
 from windlass.states import JobStatus
 from windlass.store.arrays import json_array, text_array
 from windlass.store.database import Database
@@ -19,39 +20,6 @@ from windlass.store.rows import WriteSet
 
 EVENTS_MAX = 500
 """Events that one transaction of a sweep writes."""
-
-
-class JobEvent(NamedTuple):
-    """What a worker is told of one job; `payload` is the JSON text of its variables."""
-
-    dedup_id: str
-    job_id: str
-    instance_id: str
-    execution_id: str
-    job_type: str
-    retries_remaining: int
-    payload: bytes
-    created_at: datetime
-
-
-Line = tuple[str, str]
-"""Instance id and job type: rows of one line keep their order (contract 6.6)."""
-
-
-class OutboxRow(NamedTuple):
-    """A row of `dispatch_outbox` as the relay reads it."""
-
-    id: str
-    job_id: str
-    instance_id: str
-    job_type: str
-    payload: bytes
-    is_due: bool
-    """False: the job is done, or a poller holds it."""
-
-    @property
-    def line(self) -> Line:
-        return self.instance_id, self.job_type
 
 
 class RemovedRows(NamedTuple):

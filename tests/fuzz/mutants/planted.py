@@ -11,7 +11,7 @@ from windlass import errors
 from windlass.api import bodies
 from windlass.api.rest import RestApp
 from windlass.engine import Engine
-from windlass.observe import Event
+from windlass.telemetry.events import Event
 from windlass.wire import DefinitionSummary
 
 LEAK_BYTES = 512 * 1024

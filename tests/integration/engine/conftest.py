@@ -19,7 +19,7 @@ from kafka_broker import CLIENTS, KafkaBroker
 from seatrial.cluster.postgres import PostgresServer
 from windlass.app import Node
 from windlass.config import settings_from_env
-from windlass.observe import Log
+from windlass.telemetry.log import Log
 
 NO_FILE = Path("/nonexistent/engine.yaml")
 

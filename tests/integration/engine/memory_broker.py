@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from windlass.dispatch.broker import Message, Probe, Refusal, Scope
 from windlass.errors import BootRefused, Unavailable
-from windlass.store.outbox import JobEvent
+from windlass.job_event import JobEvent
 
 
 class MemoryBroker:

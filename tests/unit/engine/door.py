@@ -16,8 +16,8 @@ from caller import Caller, get, post
 from windlass import errors, wire
 from windlass.api.rest import RestApp
 from windlass.config import Settings
-from windlass.metrics import Metrics
-from windlass.observe import Log
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 
 NOW = "2026-01-02T03:04:05.6Z"
 FAULTS: dict[str, Exception] = {

@@ -19,7 +19,7 @@ from patience import eventually
 from windlass.api.call import Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.errors import BootRefused
-from windlass.observe import Log
+from windlass.telemetry.log import Log
 
 
 def on_both_loops(scenario: Callable[[], Awaitable[None]]) -> Callable[..., None]:

@@ -18,8 +18,8 @@ from windlass.dispatch.kafka import broker
 from windlass.dispatch.kafka.broker import KafkaBroker
 from windlass.dispatch.kafka.publisher import Record
 from windlass.dispatch.kafka.topics import topic_of
-from windlass.metrics import Metrics
-from windlass.observe import Log
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 
 MISSING = "UNKNOWN_TOPIC_OR_PART: no such topic"
 

@@ -17,7 +17,7 @@ from windlass.dispatch.kafka.publisher import PartitionEnds
 from windlass.dispatch.kafka.topics import group_of, topic_of
 from windlass.dispatch.leader import MARGIN_PER_TERM, RENEWALS_PER_TERM, term
 from windlass.dispatch.watch import DestinationWatch
-from windlass.store.outbox import JobEvent
+from windlass.job_event import JobEvent
 
 # -- the term
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from windlass.dispatch.backoff import Backoff
 from windlass.dispatch.plan import plan
-from windlass.store.outbox import OutboxRow
+from windlass.job_event import OutboxRow
 
 
 def row(number: int, instance: str = "i", job_type: str = "a", *, due: bool = True) -> OutboxRow:

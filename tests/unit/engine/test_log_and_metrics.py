@@ -17,8 +17,9 @@ import pytest
 
 from windlass.dispatch.kafka.boot import KafkaEvent
 from windlass.dispatch.kafka.metrics import KafkaMetrics
-from windlass.metrics import Metrics
-from windlass.observe import BUFFER_BYTES_MAX, TRACEPARENT, BrokerEvent, Event, Log, bridge_stdlib
+from windlass.telemetry.events import BrokerEvent, Event
+from windlass.telemetry.log import BUFFER_BYTES_MAX, TRACEPARENT, Log, bridge_stdlib
+from windlass.telemetry.metrics import Metrics
 
 
 class Sink(io.BytesIO):
@@ -171,7 +172,7 @@ def test_a_reader_that_went_away_costs_lines_only() -> None:
 def test_the_end_of_the_process_writes_what_is_left() -> None:
     program = (
         "import asyncio, sys\n"
-        "from windlass.observe import Log\n"
+        "from windlass.telemetry.log import Log\n"
         "log = Log('info', sys.stdout.buffer)\n"
         "async def main(): log.info('last words')\n"
         "asyncio.run(main())\n"

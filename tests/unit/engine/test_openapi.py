@@ -26,9 +26,9 @@ from windlass.api.router import Router
 from windlass.config import Settings
 from windlass.definition.document import _Form, _Problems, parse_upload
 from windlass.definition.model import StepType
-from windlass.metrics import Metrics
-from windlass.observe import Log
 from windlass.states import InstanceStatus
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = Settings(postgres_dsn="")

@@ -17,8 +17,8 @@ from windlass.api import faults
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.config import Settings
-from windlass.metrics import Metrics
-from windlass.observe import Log
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Final
 from windlass.config import KafkaSettings
 from windlass.dispatch.kafka.publisher import KafkaPublisher
 from windlass.errors import BootRefused, Unavailable
-from windlass.observe import Log
+from windlass.telemetry.log import Log
 
 
 class KafkaEvent:

@@ -16,8 +16,8 @@ from windlass.dispatch.kafka.lag import LagProbe
 from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.dispatch.kafka.publisher import Record
 from windlass.dispatch.kafka.topics import topic_of
-from windlass.observe import Log
-from windlass.store.outbox import JobEvent
+from windlass.job_event import JobEvent
+from windlass.telemetry.log import Log
 
 
 class KafkaBroker:

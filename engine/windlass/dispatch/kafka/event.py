@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windlass.api.gen import workflow_pb2 as pb
-from windlass.store.outbox import JobEvent
+from windlass.job_event import JobEvent
 
 SCHEMA_VERSION = 1
 CONTENT_TYPE = b"application/x-protobuf; proto=workflow.v1.JobDispatchEvent"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from windlass.dispatch.kafka.publisher import KafkaPublisher, PartitionEnds
 from windlass.dispatch.kafka.topics import group_of, topic_of
-from windlass.metrics import ShowsEach
+from windlass.telemetry.metrics import ShowsEach
 
 INTERVAL_S = 5.0
 TOPICS_PER_LOOK_MAX = 5

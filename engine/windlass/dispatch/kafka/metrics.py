@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from windlass.metrics import Children, Counts, ShowsEach
+from windlass.telemetry.metrics import Children, Counts, ShowsEach
 
 
 class KafkaMetrics:

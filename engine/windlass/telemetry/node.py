@@ -1,7 +1,7 @@
-"""What the parts of a node report, as metrics and log lines: contract 8.1 and 8.4.
+"""What the parts of a node report, as metrics and log lines.
 
-Nothing here changes anything or wakes anybody: a part hands over what happened, and this room alone knows which series
-and which line tell it. The names stand in `metrics.py` and `observe.py`.
+Nothing here changes anything or wakes anybody: a part hands over what happened, and this module alone knows which
+series and which line tell it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from windlass.commands import (
     SignalWait,
     StartInstance,
 )
-from windlass.metrics import Metrics
-from windlass.observe import Event, Log
 from windlass.store.apply import Batch
+from windlass.telemetry.events import Event
+from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Metrics
 from windlass.wire import InstanceView, JobView
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
@@ -37,7 +38,7 @@ _TX_TYPES = {
 FIRST_LEASE_TOKEN = "1"  # noqa: S105  tokens count the leases of a job
 
 
-class Telemetry:
+class NodeTelemetry:
     """One for a node. Every method returns at once and raises nothing."""
 
     def __init__(self, metrics: Metrics, log: Log) -> None:

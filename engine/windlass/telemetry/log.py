@@ -1,7 +1,5 @@
-"""The engine's log events, each named once with its attributes. Metrics: `metrics.py`.
-
-A line is one JSON object on standard output (contract 8.4). Lines collect in memory and are written together soon
-after; warnings, errors and the end of the process do not wait.
+"""The log. A line is one JSON object on standard output (contract 8.4). Lines collect in memory and are written
+together soon after; warnings, errors and the end of the process do not wait.
 """
 
 from __future__ import annotations
@@ -12,14 +10,12 @@ import contextvars
 import logging
 import time
 import traceback
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO
 
 import msgspec
 
 from windlass.dsn import redact
-from windlass.metrics import Metrics
-
-__all__ = ["TRACEPARENT", "BrokerEvent", "Event", "Log", "Metrics", "bridge_stdlib", "redact"]
+from windlass.telemetry.events import Event
 
 #: The W3C trace header of the request being served, copied onto every line it causes (contract 1.3).
 TRACEPARENT: contextvars.ContextVar[str | None] = contextvars.ContextVar("traceparent", default=None)
@@ -29,78 +25,6 @@ BUFFER_BYTES_MAX = 256 * 1024
 
 DEBUG, INFO, WARN, ERROR = 10, 20, 30, 40
 _LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
-
-
-class Event:
-    """Every `msg`. Operators search for these texts and attribute names, so they do not change."""
-
-    # Life of the process: rest_port, grpc_port, metrics_port; addr; err.
-    STARTING: Final = "engine: starting"
-    DISPATCH_READY: Final = "engine: dispatch runtime ready"  # mode
-    REST_LISTENING: Final = "engine: REST listening"
-    METRICS_LISTENING: Final = "engine: metrics listening"
-    GRPC_LISTENING: Final = "engine: gRPC listening"
-    SHUTDOWN_SIGNAL: Final = "engine: shutdown signal received"  # signal
-    STOPPED: Final = "engine: stopped"
-    FATAL: Final = "engine: fatal"
-    CONFIG_WARNING: Final = "config: warning"  # warning
-
-    # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack.
-    REST_REQUEST: Final = "rest request"
-    REST_HANDLER_BROKE: Final = "rest: handler broke"
-    REST_CUT: Final = "rest: calls outlived the grace and were cut"  # connections
-    GRPC_REQUEST: Final = "grpc request"  # method, code, duration (ns), err
-    GRPC_HANDLER_BROKE: Final = "grpc: handler broke"
-    GRPC_CUT: Final = "grpc: calls outlived the grace and were cut"  # calls
-    GRPC_JOB_TOO_DEEP: Final = "grpc: job withheld, its variables are nested too deep for protobuf"  # job_id
-
-    # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,
-    # step_execution_id, attempt, job_id, worker_id.
-    ENGINE_TX: Final = "engine tx"
-    STEP_DISPATCHED: Final = "step dispatched"
-    STALE_FAIL: Final = "job: stale fail ignored"
-    LEASES_RECLAIMED: Final = "lease sweeper: reclaimed expired jobs"  # count
-    TIMER_FIRED: Final = "timer sweeper: fired boundary event"  # event_id, target_step_id, interrupting
-    TIMER_FAILED: Final = "timer sweeper: dispatch failed"
-    CHAIN_REFUSED: Final = "chain: not started"  # instance_id, definition_id
-    SWEEP_FAILED: Final = "sweep: cycle failed"  # sweep, err
-
-    # The database and waking.
-    MIGRATION_APPLIED: Final = "migrate: applied"  # migration
-    SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
-    DATABASE_LOST: Final = "database: unreachable"  # err
-    DATABASE_BACK: Final = "database: reachable again"
-    WAKE_DEGRADED: Final = "wake: degraded to polling"  # err
-    WAKE_RESTORED: Final = "wake: notifications restored"
-
-    #: `msg` of a line that came through Python's own logging: logger, text
-    LIBRARY: Final = "library"
-
-
-class BrokerEvent:
-    """Every `msg` of the outbox mode whatever its broker; the first ones are boot lines of contract 6.5.
-
-    Those of one broker alone are in its folder below `dispatch/`.
-    """
-
-    LOCK_OK: Final = "[dispatch] advisory-lock handshake ok"
-    OUTBOX_READY: Final = "[dispatch] migration 0009_dispatch_outbox applied"
-    RELAY_STARTED: Final = "[dispatch] relay started; this replica is leader={leader}"
-
-    LEADER_TAKEN: Final = "dispatch: became relay leader"  # epoch
-    LEADER_LEFT: Final = "dispatch: no longer relay leader"
-    SESSION_LOST: Final = "dispatch: advisory lock session lost"  # err
-    RELAY_RUNS: Final = "dispatch: relay started"
-    RELAY_STOPPED: Final = "dispatch: relay stopped"
-    CYCLE_FAILED: Final = "dispatch: relay cycle error"  # err
-    MESSAGE_REFUSED: Final = "dispatch: record refused by the broker"  # job_id, topic, err
-    ROWS_DROPPED: Final = "dispatch: dropped events that nobody waits for"  # count
-    BROKER_AWAY: Final = "dispatch: broker unreachable"  # err
-    BROKER_BACK: Final = "dispatch: broker reachable again"
-    DESTINATION_UNUSABLE: Final = "dispatch: topic cannot be published to"  # topic, err
-    DESTINATION_USABLE: Final = "dispatch: topic can be published to again"  # topic
-    REDELIVERED: Final = "dispatch: dispatched jobs again that nobody completed in time"  # count
-    ADOPTED: Final = "dispatch: dispatched jobs left waiting by polling mode"  # count
 
 
 class Log:
