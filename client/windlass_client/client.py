@@ -145,13 +145,13 @@ def _transport(address: str, timeout_s: float) -> Transport:
     url = urlsplit(address)
     if not url.hostname or url.query or url.fragment:
         raise ValueError(
-            f"{address!r} is no address of an engine; write http://host:8080 or grpc://host:9090"
+            f"{address!r} is not the address of an engine; write http://host:8080 or grpc://host:9090"
         )
     if url.scheme in {"http", "https"}:
         return RestTransport(address, timeout_s)
     if url.scheme in {"grpc", "grpcs"}:
         if not url.port or url.path.strip("/"):
-            raise ValueError(f"{address!r} is no host and port; write {url.scheme}://host:9090")
+            raise ValueError(f"{address!r} is not host and port; write {url.scheme}://host:9090")
         try:
             from windlass_client.grpc import GrpcTransport
         except ImportError as error:

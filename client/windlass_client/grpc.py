@@ -135,7 +135,7 @@ class GrpcTransport:
             request = getattr(pb, f"{rpc}Request")(**fields)
             serialised = request.SerializeToString()
         except (TypeError, ValueError) as error:
-            raise BadRequest(f"{rpc}: what is to be sent does not fit its message: {error}") from error
+            raise BadRequest(f"{rpc}: the request does not fit its message: {error}") from error
         call: Any = self._channel.unary_unary(
             f"/{SERVICE}/{rpc}", response_deserializer=getattr(pb, f"{rpc}Response").FromString
         )
@@ -144,4 +144,4 @@ class GrpcTransport:
         except grpc.aio.AioRpcError as error:
             status = error.code().name
             kind = BY_GRPC_STATUS.get(status, EngineFault)
-            raise kind(error.details() or f"{rpc} was answered {status} without a word") from error
+            raise kind(error.details() or f"{rpc} was answered {status} without a message") from error

@@ -88,7 +88,7 @@ def _plain_json(value: object) -> Any:
     try:
         return msgspec.json.decode(msgspec.json.encode(value))
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"what is to be sent is no JSON: {error}") from error
+        raise BadRequest(f"the request is not JSON: {error}") from error
 
 
 def _is_within(value: object, levels: int) -> bool:

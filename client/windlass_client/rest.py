@@ -115,7 +115,7 @@ class RestTransport:
             return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as error:
             raise EngineFault(
-                f"{method} {path} was answered with what is no {kind.__name__}: {error}"
+                f"{method} {path} was answered with something other than a {kind.__name__}: {error}"
             ) from error
 
     async def _call(self, method: str, path: str, body: object = None, extra_s: float = 0) -> bytes:
@@ -150,7 +150,7 @@ def _encoded(body: object) -> bytes:
     try:
         return msgspec.json.encode(body)
     except (TypeError, ValueError, RecursionError) as error:
-        raise BadRequest(f"what is to be sent is no JSON: {error}") from error
+        raise BadRequest(f"the request is not JSON: {error}") from error
 
 
 def _refusal(status: int, text: bytes) -> WindlassError:
@@ -159,5 +159,5 @@ def _refusal(status: int, text: bytes) -> WindlassError:
         found = msgspec.json.decode(text)
         reason = str(found["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
-        reason = text.decode(errors="replace").strip() or f"answered {status} without a word"
+        reason = text.decode(errors="replace").strip() or f"answered {status} without a message"
     return kind(reason)

@@ -189,10 +189,12 @@ class Worker:
             await self._fail(job, f"the result of the handler was refused: {error}", retryable=False)
         except WindlassError as error:
             # Lost lease or lost engine: whoever has it next does it again.
-            log.warning("job %s (%s) was done and not completed: %s", job.id, job.job_type, error)
+            log.warning("job %s (%s) was done but not completed: %s", job.id, job.job_type, error)
 
     async def _fail(self, job: Job, message: str, *, retryable: bool) -> None:
         try:
             await self._client.fail(job, message, retryable=retryable)
         except WindlassError as error:
-            log.warning("job %s (%s) failed, which was not noted: %s", job.id, job.job_type, error)
+            log.warning(
+                "job %s (%s) failed, but the engine could not be told: %s", job.id, job.job_type, error
+            )

@@ -1,4 +1,6 @@
-"""The command: `windlass` alone serves; the other words migrate, judge the configuration or say the version."""
+"""The command: `windlass` alone serves; its commands migrate, check the configuration, print the version and so
+on.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ commands:
   api            API and dispatch only
   scheduler      sweeps, relay and health pages, no API; any number may run
   migrate        bring the schema up to date, then exit
-  topics         print the Kafka topics that definitions need, or create them; has a --help of its own
-  check-config   print the settings in force, passwords masked, or everything wrong with them
+  topics         print the Kafka topics that definitions need, or create them; see windlass topics --help
+  check-config   print the settings in force, passwords masked, or all errors in them
   version        print the version
 
 Everything is configured by environment variables and, optionally, /etc/workflow/engine.yaml;
@@ -39,7 +41,7 @@ EXIT_FAILED, EXIT_MISUSED = 1, 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit code: 0 done, 1 failed and said why, 2 no such command."""
+    """Runs one command; returns the exit code: 0 done, 1 failed with a message, 2 no such command."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == ["topics"]:
         from windlass.dispatch.kafka.command import run
@@ -88,8 +90,8 @@ def _fatal(text: str) -> None:
 
 def _run(role: str, settings: Settings) -> int:
     if settings.log_level != "debug":
-        # gRPC's C library, which reads this as it is imported, would put lines of its own between those of the log,
-        # some for any caller's bad frame.
+        # gRPC's C library reads this when it is imported. Otherwise it would write lines of its own into the log,
+        # some for any bad frame of a caller.
         os.putenv("GRPC_VERBOSITY", "NONE")
     from windlass import app
 

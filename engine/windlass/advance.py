@@ -42,13 +42,14 @@ from windlass.instance import (
 from windlass.states import InstanceStatus, JobStatus, StepStatus, UserTaskStatus
 
 STEPS_PER_EVENT_MAX = 1_000
-"""A chain of steps that parks nowhere for this long is a loop without work in it: the instance fails."""
+"""A chain of this many steps without waiting is a loop without work in it: the instance fails."""
 
 EVENT_BYTES_MAX = 128 * 1024 * 1024
-"""What the steps of one event may write of variables: each step entered keeps a copy, and all are in memory at once."""
+"""Bytes of variables that the steps of one event may write: each step entered keeps a copy, and all are in memory at
+the same time."""
 
 PARSED_BYTES_PER_UNIT = 16
-"""Of JSON, for as much time as a unit of `expression.Work` takes."""
+"""Bytes of JSON that are parsed in the time of one unit of `expression.Work`."""
 
 ENGINE = "engine"
 INTERRUPTED = "interrupted by boundary timer"
@@ -56,7 +57,7 @@ _PARKING = frozenset({StepType.USER_TASK, StepType.WAIT})
 
 
 class Surroundings(NamedTuple):
-    """What a decision may take from outside, as arguments."""
+    """What a decision may use from outside."""
 
     new_id: Callable[[], str]
     now_text: Callable[[], str]
@@ -260,7 +261,7 @@ class _Run:
         failure_reason: str | None = None,
         except_timer: str | None = None,
     ) -> None:
-        """Ends an execution and its timers; the token is gone from here."""
+        """Ends an execution and its timers; its token is no longer here."""
         step = self.open.pop(execution_id)
         self.emit(StepClosed(execution_id, status, output, failure_reason))
         for timer_id in step.timer_ids:
@@ -288,14 +289,14 @@ class _Run:
         self.record(f"instance-{status.lower()}", ENGINE, reason=reason)
 
     def fail(self, execution_id: str, reason: str) -> None:
-        """A definition's own mistake, met while its step was entered."""
+        """A mistake in the definition, found while a step was entered."""
         self.emit(StepClosed(execution_id, StepStatus.FAILED, None, reason))
         self.finish(InstanceStatus.FAILED, reason)
 
     # -- moving on
 
     def leave(self, execution_id: str, sent: Variables) -> None:
-        """A parked step's work is done: merge what came with it and go on (contract 5.3)."""
+        """A parked step's work is done: merge its variables and continue (contract 5.3)."""
         token = self.open[execution_id]
         step = self.definition.steps[token.step_id]
         self.close(execution_id, StepStatus.COMPLETED, encode_variables(sent))
@@ -442,7 +443,7 @@ class _Run:
         ]
 
     def _join(self, step: Step, execution_id: str, scope: Scope) -> list[tuple[str, Scope]]:
-        """Arrivals are counted per activation; the last distinct branch goes on with the gateway's own scope."""
+        """Arrivals are counted per activation; the last distinct branch continues with the gateway's own scope."""
         gateway = self.definition.gateway_of_join.get(step.id)
         here = next((branch for branch in reversed(scope) if branch.gateway_step_id == gateway), None)
         if here is None:

@@ -1,6 +1,7 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
-`traceparent` is the caller's header: a batch serves many calls, and each line tells whose it is (contract 1.3).
+`traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
+1.3).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class FailJob:
 
 @dataclass(frozen=True, slots=True)
 class ExhaustJob:
-    """From the lease sweep: its lease lapsed too often, whoever held it."""
+    """From the lease sweep: the job's lease expired too often, whoever held it."""
 
     job_id: str
     reason: str
@@ -92,7 +93,7 @@ Command = (
 
 
 def lane_key(command: Command) -> str:
-    """What chooses the lane: the instance where it is known, so that its commands meet in one batch."""
+    """The key that chooses the lane: the instance if it is known, so that its commands end up in one batch."""
     match command:
         case StartInstance():
             return command.business_key or ""

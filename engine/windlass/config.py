@@ -49,20 +49,21 @@ _COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
 _TIME: dict[str, Any] = {"minimum": 0.1, "maximum": 3600}
 
 
-# In polling mode the broker's names are neither judged nor warned of: no log line may name it (contract 6.5).
+# In polling mode the broker's variables are neither checked nor warned about: no log line may mention it (contract
+# 6.5).
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KafkaSettings:
-    """Read and judged only in mode kafka_outbox; the order is that of contract 7.2."""
+    """Read and checked only in mode kafka_outbox; the order is that of contract 7.2."""
 
     seed_brokers: tuple[str, ...] = declare(
         "WE_KAFKA_SEED_BROKERS",
-        "brokers to meet first, host:port, separated by commas",
+        "brokers to contact first, host:port, separated by commas",
         yaml="kafka.seedBrokers",
         required_when=_KAFKA_MODE,
     )
     transport: str = declare(
         "WE_KAFKA_TRANSPORT",
-        "how to speak to the brokers; never falls back",
+        "how to connect to the brokers; there is no fallback",
         yaml="kafka.transport",
         choices=("plaintext", "sasl_scram_tls"),
         required_when=_KAFKA_MODE,
@@ -73,7 +74,7 @@ class KafkaSettings:
     )
     sasl_mechanism: str = declare(
         "WE_KAFKA_SASL_MECHANISM",
-        "how the user proves itself",
+        "SASL mechanism of the user",
         default="SCRAM-SHA-512",
         yaml="kafka.saslMechanism",
         choices=("SCRAM-SHA-256", "SCRAM-SHA-512"),
@@ -83,7 +84,7 @@ class KafkaSettings:
     )
     tls_server_name: str | None = declare(
         "WE_KAFKA_TLS_SERVER_NAME",
-        "name that each broker's certificate must bear, whatever host it is reached at; unset = its host",
+        "name that each broker's certificate must contain, whatever host it is reached at; unset = that host",
         yaml="kafka.tlsServerName",
     )
     outbox_batch_size: int = declare(
@@ -97,7 +98,7 @@ class KafkaSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything the process was told. `_s` are seconds."""
+    """The whole configuration. Names with `_s` are seconds."""
 
     postgres_dsn: str = declare(
         "WE_POSTGRES_DSN",
@@ -152,27 +153,27 @@ class Settings:
 
     lease_s: float = declare(
         "WINDLASS_LEASE_SECONDS",
-        "how long a polled job is held when the worker asks for no time of its own",
+        "length of a lease if the poll does not ask for another",
         default=30.0,
         **_TIME,
     )
     lease_sweep_interval_s: float = declare(
         "WINDLASS_LEASE_SWEEP_SECONDS",
-        "pause between two looks for expired leases",
+        "pause between two checks for expired leases",
         default=15.0,
         minimum=0.05,
         maximum=3600,
     )
     timer_sweep_interval_s: float = declare(
         "WINDLASS_TIMER_SWEEP_SECONDS",
-        "pause between two looks for due timers",
+        "pause between two checks for due timers",
         default=5.0,
         minimum=0.05,
         maximum=3600,
     )
     lease_expiries_max: int = declare(
         "WINDLASS_LEASE_EXPIRIES_MAX",
-        "a job whose lease lapsed this often fails; 0 = no cap",
+        "a job fails when its lease has expired this often; 0 = no limit",
         default=25,
         minimum=0,
         maximum=1_000_000,
@@ -187,29 +188,29 @@ class Settings:
     )
     leader_term_s: float = declare(
         "WINDLASS_LEADER_TERM_SECONDS",
-        "how long a silent relay leader is waited for; one whose session ends is followed at once",
+        "how long to wait before a silent relay leader is replaced; one whose session has ended is replaced at once",
         default=3.0,
         minimum=0.5,
         maximum=60,
     )
     shutdown_grace_s: float = declare(
         "WINDLASS_SHUTDOWN_GRACE_SECONDS",
-        "how long calls under way may take after SIGTERM",
+        "how long calls in progress may take after SIGTERM",
         default=30.0,
         minimum=0,
         maximum=3600,
     )
     lanes: int = declare(
         "WINDLASS_LANES",
-        "transactions that commit commands side by side; one gathers the largest batches and costs a quarter less "
-        "CPU per job than two, more pay where PostgreSQL has cores to spare",
+        "lanes that commit commands in parallel; a single one collects the largest batches and costs a quarter less "
+        "CPU per job than two, more help if PostgreSQL has free cores",
         default=1,
         minimum=1,
         maximum=64,
     )
     lane_batch_max: int = declare(
         "WINDLASS_LANE_BATCH_MAX",
-        "commands one transaction takes at most",
+        "most commands in one transaction",
         default=256,
         minimum=1,
         maximum=10_000,
@@ -223,34 +224,34 @@ class Settings:
     )
     held_bytes_max: int = declare(
         "WINDLASS_HELD_BYTES_MAX",
-        "bodies of all REST calls being read or served; past it the one that would add to them gets 503",
+        "bytes of all request bodies that REST calls hold at one time; a call beyond that gets 503",
         default=256 * 1024 * 1024,
         minimum=1024,
         maximum=64 * 1024 * 1024 * 1024,
     )
     head_bytes_max: int = declare(
         "WINDLASS_HEAD_BYTES_MAX",
-        "largest head of a call; larger ones get 431, over gRPC, where it is the metadata, RESOURCE_EXHAUSTED",
+        "largest head of a REST call, or metadata of a gRPC call; larger ones get 431 or RESOURCE_EXHAUSTED",
         default=32 * 1024,
         minimum=4096,
         maximum=1024 * 1024,
     )
     long_poll_s_max: float = declare(
         "WINDLASS_LONG_POLL_SECONDS_MAX",
-        "longest a poll with waitMs is held; below WINDLASS_REQUEST_TIMEOUT_SECONDS",
+        "longest time that a poll with waitMs waits; below WINDLASS_REQUEST_TIMEOUT_SECONDS",
         default=25.0,
         minimum=0,
         maximum=29,
     )
     wake_mode: str = declare(
         "WINDLASS_WAKE_MODE",
-        "how waiting polls learn of jobs: notifications and polling, only the one, only the other",
+        "how waiting polls learn of jobs: notifications and polling, only notifications, only polling",
         default="hybrid",
         choices=("hybrid", "event_driven", "polling"),
     )
     fallback_poll_interval_s: float = declare(
         "WINDLASS_FALLBACK_POLL_SECONDS",
-        "pause between two looks for jobs while no notification comes",
+        "pause between two checks for jobs while no notification comes",
         default=0.5,
         minimum=0.01,
         maximum=60,
@@ -264,13 +265,13 @@ class Settings:
     )
     request_timeout_s: float = declare(
         "WINDLASS_REQUEST_TIMEOUT_SECONDS",
-        "longest a call may take before it is answered 504, over gRPC DEADLINE_EXCEEDED",
+        "longest time a call may take before it is answered 504, over gRPC DEADLINE_EXCEEDED",
         default=30.0,
         **_TIME,
     )
     database_timeout_s: float = declare(
         "WINDLASS_DATABASE_TIMEOUT_SECONDS",
-        "longest one statement or connection attempt may take",
+        "longest time one statement or connection attempt may take",
         default=10.0,
         **_TIME,
     )
@@ -282,31 +283,31 @@ class Settings:
     )
     node_heartbeat_interval_s: float = declare(
         "WINDLASS_NODE_HEARTBEAT_SECONDS",
-        "pause between two signs of life in /cluster/info",
+        "pause between two heartbeats, which /cluster/info shows",
         default=5.0,
         **_TIME,
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
-        "connections of each door; past it REST closes the longest idle one, gRPC the new one",
+        "connections of REST and gRPC each; beyond it REST closes the one idle for longest, gRPC the new one",
         default=2000,
         **_COUNT,
     )
     grpc_streams_max: int = declare(
         "WINDLASS_GRPC_STREAMS_MAX",
-        "calls under way on one gRPC connection; more wait at the client",
+        "concurrent calls on one gRPC connection; more wait at the client",
         default=1000,
         **_COUNT,
     )
     read_timeout_s: float = declare(
         "WINDLASS_READ_TIMEOUT_SECONDS",
-        "longest a REST call may take to arrive before it is answered 408, and a gRPC connection to be set up",
+        "longest time for a REST call to arrive before it is answered 408, and for a gRPC connection to be set up",
         default=30.0,
         **_TIME,
     )
     write_timeout_s: float = declare(
         "WINDLASS_WRITE_TIMEOUT_SECONDS",
-        "longest a REST caller may leave its answer unread before the connection is cut",
+        "longest time a REST caller may leave its answer unread before the connection is cut",
         default=60.0,
         **_TIME,
     )
@@ -317,14 +318,14 @@ class Settings:
         **_TIME,
     )
 
-    #: WE_* and WINDLASS_* names that mean nothing here; Kubernetes service links create such names
+    #: unknown WE_* and WINDLASS_* names; Kubernetes service links create such names
     unknown_variables: tuple[str, ...] = ()
     #: sentences to log once at start, `unknown_variables` included
     warnings: tuple[str, ...] = ()
 
 
 def variables() -> Sequence[Variable]:
-    """List every variable once, in the order of `Settings`, the broker's where its mode is chosen."""
+    """List every variable once, in the order of `Settings`, with the broker's at the place of the mode."""
     return tuple(variable for _, variable in _declared(Settings))
 
 
@@ -337,7 +338,7 @@ def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
 
 
 def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Settings:
-    """Read, judge and freeze everything; ConfigError carries all problems at once."""
+    """Read and check everything; ConfigError reports all problems at once."""
     reader = Reader(env, yaml_path)
     values: dict[str, Any] = {}
     for field in dataclasses.fields(Settings):
@@ -366,7 +367,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
 
 
 def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> KafkaSettings:
-    """Only what concerns the broker, whatever the mode; for commands that need no database."""
+    """Only the broker's settings, whatever the mode; for commands that need no database."""
     reader = Reader(env, yaml_path)
     settings = _kafka(reader)
     if reader.problems:
@@ -375,7 +376,7 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
-    """Give each variable that applies with the value in force, passwords masked."""
+    """Yield each variable that applies with its effective value, passwords masked."""
     for field, variable in _declared(Settings):
         holder = settings if hasattr(settings, field) else settings.kafka
         if holder is None:
@@ -397,7 +398,7 @@ def _dsn(reader: Reader, dsn: str) -> str:
         )
         return dsn
     reader.warnings.extend(
-        f"WE_POSTGRES_DSN: {name} means nothing to this engine's driver and is ignored"
+        f"WE_POSTGRES_DSN: {name} is unknown to this engine's driver and is ignored"
         for name in database.ignored
     )
     return database.url
@@ -456,7 +457,7 @@ def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
         port = values[field]
         if port and port in taken:
             reader.problems.append(
-                f"config: {name} is {port}, which {taken[port]} has already; give each its own port"
+                f"config: {name} is {port}, which {taken[port]} already uses; give each its own port"
             )
         taken.setdefault(port, name)
 
@@ -474,7 +475,7 @@ def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
     if values["held_bytes_max"] < values["body_bytes_max"]:
         reader.problems.append(
             f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
-            f"got {values['held_bytes_max']}; the largest body would never get in: raise the one or lower the other"
+            f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
         )
 
 
@@ -486,4 +487,4 @@ def _unknown(env: Mapping[str, str]) -> Iterator[str]:
 def _unknown_text(name: str, known: Sequence[Variable]) -> str:
     near = difflib.get_close_matches(name, [variable.name for variable in known], n=1, cutoff=0.8)
     hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{name} is no variable of this engine and is ignored{hint}"
+    return f"{name} is not a variable of this engine and is ignored{hint}"

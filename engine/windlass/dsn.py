@@ -1,4 +1,4 @@
-"""Where PostgreSQL is, in both spellings libpq knows, and never with its password in sight."""
+"""The address of PostgreSQL, in both forms that libpq accepts, never shown with its password."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PAIR = re.compile(
 )
 #: One host of a URL's list: a name, an address or an IPv6 address in brackets, and perhaps a port.
 _HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
-#: libpq settles these before it speaks to the server; the driver would send them on, and be refused.
+#: libpq handles these itself; the driver would send them to the server, which would refuse them.
 _LIBPQ_ONLY = frozenset(
     {
         "channel_binding",
@@ -50,34 +50,31 @@ def redact(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """`url` is what the driver takes; `ignored` names the parameters that mean nothing to it."""
+    """`url` is what the driver accepts; `ignored` names the parameters that it does not know."""
 
     url: str
     ignored: tuple[str, ...]
 
 
 def database_url(dsn: str) -> DatabaseUrl:
-    """Turn either spelling into the one the driver reads.
-
-    ValueError says what is wrong without the password.
-    """
+    """Convert either form to the one that the driver reads. ValueError says what is wrong without the password."""
     if not re.match(r"postgres(ql)?://", dsn):
         dsn = _url_of_keywords(dsn)
     parts = urlsplit(dsn)
     login, _, hosts = parts.netloc.rpartition("@")
     hosts_read = all(_is_host(host) for host in hosts.split(","))
     if "@" in login or not hosts_read or parts.fragment:
-        # The host itself is not shown: with an unescaped / # ? in the password it holds a piece of it.
+        # The host is not shown: with an unescaped / # ? in the password it contains a part of the password.
         raise ValueError(
-            f"has no readable host:port in {redact(dsn)!r}, or a character in the password not written as %XX"
+            f"has no readable host:port in {redact(dsn)!r}, or a character in the password is not written as %XX"
         )
     try:
         pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
     except ValueError:
-        raise ValueError(f"has parameters that are no key=value in {redact(dsn)!r}") from None
+        raise ValueError(f"has parameters that are not key=value in {redact(dsn)!r}") from None
     for key, value in pairs:
         if key in _LIBPQ_ONLY and value == "require":
-            raise ValueError(f"asks for {key}={value}, which this engine's driver cannot promise")
+            raise ValueError(f"asks for {key}={value}, which this engine's driver cannot guarantee")
     ignored = tuple(dict.fromkeys(key for key, _ in pairs if key in _LIBPQ_ONLY))
     if not ignored:
         return DatabaseUrl(dsn, ())
@@ -86,7 +83,7 @@ def database_url(dsn: str) -> DatabaseUrl:
 
 
 def _without_secrets(dsn: str) -> str:
-    """Redacted as what it might have been meant to be: a URL without its scheme, a password with blanks in it."""
+    """Also redacts what may have been meant: a URL without its scheme, a password that contains blanks."""
     text = re.sub(r":\S*@", f":{MASK}@", redact(dsn))
     return re.sub(rf"{re.escape(MASK)}(?:\s+[^\s=]+(?!\S))+", MASK, text)
 

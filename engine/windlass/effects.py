@@ -1,4 +1,4 @@
-"""What a decision wants written: plain facts, in the order they were decided. `store/rows.py` folds them into sets."""
+"""What a decision changes: plain facts in the order of the decision. `store/rows.py` collects them into sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine behind its doors: `EnginePort`, made of lanes (writes), the waiting polls and reads."""
+"""The engine behind REST and gRPC: `EnginePort`, implemented with lanes (writes), the waiting polls and reads."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from windlass.telemetry.log import TRACEPARENT
 from windlass.telemetry.node import NodeTelemetry
 
 READINESS_KEPT_S = 0.5
-"""Probes of one moment share one look at the database."""
+"""Probes at the same moment share one check of the database."""
 UPLOAD_IN_LOOP_BYTES_MAX = 64 * 1024
-"""A larger definition is parsed in a thread: the others' calls go on meanwhile."""
+"""A larger definition is parsed in a thread, so that other calls are not held up."""
 VERSION_MAX = 2**31 - 1
 
 
@@ -190,7 +190,7 @@ class Engine:
     # -- health
 
     async def readiness(self) -> wire.Readiness:
-        """Looks at the database at most twice a second, however often it is asked."""
+        """Checks the database at most twice a second, however often it is called."""
         now_s = time.monotonic()
         if self._readiness is not None and now_s - self._readiness[0] < READINESS_KEPT_S:
             return self._readiness[1]

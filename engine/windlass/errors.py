@@ -78,6 +78,6 @@ class Defect(EngineError):
 
 
 class BootRefused(EngineError):
-    """The process cannot keep its promise and exits 1 naming the cause."""
+    """The process cannot start as configured, and exits 1 naming the cause."""
 
     code = "boot-refused"

@@ -12,7 +12,7 @@ _COUNTER_BITS = 30
 
 
 class UlidSource:
-    """Two ids of one source never compare equal or out of order, also when the clock steps back.
+    """Two ids of one source are never equal or out of order, even if the clock steps back.
 
     Within a millisecond only the last six characters count up; the twenty before them are kept.
     """

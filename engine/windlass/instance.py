@@ -87,7 +87,7 @@ class Instance(msgspec.Struct, frozen=True):
 
 
 def decode_variables(text: str | bytes | msgspec.Raw) -> Variables:
-    """Compacted where a client indented its JSON: `store.arrays.json_array` needs texts without control characters."""
+    """Compacted if a client indented its JSON: `store.arrays.json_array` needs texts without control characters."""
     raw = text.encode() if isinstance(text, str) else bytes(text)
     if _INDENTED.search(raw):
         raw = msgspec.json.format(raw, indent=-1)
@@ -107,9 +107,8 @@ def encode_progress(progress: Progress) -> str:
 
 
 class ParsedVariables(Mapping[str, Any]):
-    """What an expression reads: each variable is parsed when first asked for, and only then.
-
-    `parsing` hears of the bytes of each before, and may raise.
+    """The variables that an expression reads; each is parsed when it is first read. `parsing` is called before with
+    its size in bytes, and may raise.
     """
 
     def __init__(self, raw: Variables, parsing: Callable[[int], None]) -> None:

@@ -210,7 +210,7 @@ class OutboxMode:
     def degraded(self) -> list[str]:
         """Why jobs do not flow as they should, although calls are answered."""
         away = self._broker_away()
-        found = [f"the broker is away: {away}; events wait in dispatch_outbox"] if away else []
+        found = [f"the broker is unreachable: {away}; events wait in dispatch_outbox"] if away else []
         told = {**self._relay.state.destinations, **self._watch.unusable}
         return found + [
             f"topic {self._broker.destination(job_type)} cannot be published to: {reason}; its events wait"

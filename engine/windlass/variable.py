@@ -17,7 +17,7 @@ Kind = Literal["string", "integer", "seconds", "boolean"]
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _INTEGER = re.compile(r"[+-]?[0-9]+")
-#: Digits past which no limit of ours can be met; also keeps int() away from Python's own digit cap.
+#: No limit of ours has more digits; this also keeps int() below Python's own limit of digits.
 _INTEGER_DIGITS_MAX = 18
 
 
@@ -43,7 +43,7 @@ class Variable:
 
     @property
     def limits(self) -> str:
-        """The allowed values in words; empty when anything goes."""
+        """The allowed values in words; empty if every value is allowed."""
         if self.choices:
             return ", ".join(self.choices)
         if self.minimum is not None and self.maximum is not None:
@@ -62,7 +62,7 @@ def declare(
     kind: Kind | None = None,
     **rest: Any,
 ) -> Any:
-    """Make a dataclass field that knows its variable. A callable default is asked once, at import."""
+    """Make a dataclass field that knows its variable. A callable default is called once, at import."""
     value = default() if callable(default) else default
     kinds: dict[type, Kind] = {bool: "boolean", int: "integer", float: "seconds"}
     variable = Variable(
@@ -80,7 +80,7 @@ def declare(
 
 
 class Reader:
-    """Looks a variable up, judges it, and writes down what is wrong instead of stopping."""
+    """Reads and checks variables, and collects what is wrong instead of stopping."""
 
     def __init__(self, env: Mapping[str, str], yaml_path: Path) -> None:
         self.problems: list[str] = []
@@ -90,11 +90,11 @@ class Reader:
         self._yaml = _flat(self._load(yaml_path))
 
     def unknown_yaml_keys(self, known: Iterable[Variable], silent_below: str | None) -> Iterator[str]:
-        """One sentence for each key of the file that fills nothing."""
+        """One sentence for each key of the file that is not used."""
         keys = {variable.yaml_key for variable in known}
         for key in self._yaml:
             if key not in keys and not (silent_below and key.startswith(silent_below)):
-                yield f"{self._yaml_path}: {key} is no setting of this engine and is ignored"
+                yield f"{self._yaml_path}: {key} is not a setting of this engine and is ignored"
 
     def _load(self, path: Path) -> Mapping[Any, Any]:
         try:
@@ -102,7 +102,7 @@ class Reader:
         except FileNotFoundError:
             return {}
         except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"config: cannot read {path}: {error}; mend or remove the file")
+            self.problems.append(f"config: cannot read {path}: {error}; fix or remove the file")
             return {}
         import yaml
 
@@ -110,13 +110,13 @@ class Reader:
             loaded = yaml.safe_load(text)
         except yaml.YAMLError as error:
             cause = redact(" ".join(str(error).split()))
-            self.problems.append(f"config: {path} is not readable YAML: {cause}; mend or remove the file")
+            self.problems.append(f"config: {path} is not readable YAML: {cause}; fix or remove the file")
             return {}
         if loaded is None:
             return {}
         if not isinstance(loaded, dict):
             self.problems.append(
-                f"config: {path} must hold a mapping, not a {type(loaded).__name__}; mend or remove the file"
+                f"config: {path} must hold a mapping, not a {type(loaded).__name__}; fix or remove the file"
             )
             return {}
         return loaded
@@ -125,7 +125,7 @@ class Reader:
         self.problems.append(f"config: {variable.name} {fault}; {remedy}")
 
     def find(self, variable: Variable) -> object:
-        """Return the value as written, None when it is set nowhere."""
+        """Return the value as written, None if it is not set."""
         text = self._env.get(variable.name, "")
         if text:
             return text
@@ -133,7 +133,7 @@ class Reader:
         return None if value == "" else value
 
     def read(self, variable: Variable) -> Any:
-        """Return the typed value; the default when unset, and when it is bad (which is then written down)."""
+        """Return the typed value; the default if it is unset or wrong (the latter is recorded as a problem)."""
         found = self.find(variable)
         if found is None:
             if variable.required_when == "always":

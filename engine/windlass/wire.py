@@ -1,4 +1,4 @@
-"""What crosses the door between the API and the engine, in the words of contract 1.4.
+"""The data between the API and the engine, with the names of contract 1.4.
 
 Instants leave as text already formatted for the wire (`format_time`); variables stay raw JSON
 bytes (`msgspec.Raw`) end to end, so a value no step reads is never parsed twice.
@@ -76,7 +76,7 @@ class StepExecutionView(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class JobView(msgspec.Struct, frozen=True, rename="camel"):
-    """A polled job. `lease_token` is ours: optional for clients, new at each acquisition."""
+    """A polled job. `lease_token` is an addition of Windlass: optional for clients, new for each lease."""
 
     id: str
     instance_id: str
@@ -96,7 +96,7 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
 class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`reasons` is empty exactly when the node may receive calls.
 
-    `degraded` says what does not work although calls are answered: a broker that is away takes no call with it.
+    `degraded` says what does not work although calls are answered, such as an unreachable broker.
     """
 
     ready: bool

@@ -28,17 +28,17 @@ _OPTIONS: Mapping[str, tuple[str, str]] = {
     "--kube-config": ("KUBECONFIG", "kubeconfig of the cluster"),
     "--chart-path": ("ATS_CHART_PATH", "the chart's folder; default: charts/windlass"),
     "--chart-version": ("ATS_CHART_VERSION", "version of the chart under test, for the record"),
-    "--cluster-type": ("ATS_CLUSTER_TYPE", "kind of cluster, for the record"),
+    "--cluster-type": ("ATS_CLUSTER_TYPE", "type of the cluster, for the record"),
     "--cluster-version": ("ATS_CLUSTER_VERSION", "Kubernetes version, for the record"),
     "--app-config-file-path": ("ATS_APP_CONFIG_FILE_PATH", "values file for the chart"),
 }
-"""Option -> the variable that stands for it when it is not given."""
+"""Option -> the environment variable that is used if the option is not given."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     if pluginmanager.has_plugin(_PEER):
-        return  # it has the same options, and may have been asked for as well
-    group = parser.getgroup("seatrial charts", "a chart under test on a cluster")
+        return  # it has the same options, and may be loaded too
+    group = parser.getgroup("seatrial charts", "tests of a chart on a cluster")
     for option, (variable, meaning) in _OPTIONS.items():
         group.addoption(option, metavar="VALUE", help=f"{meaning} ({variable})")
 
@@ -77,7 +77,7 @@ def values_file_path(pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="module")
 def kube_config(pytestconfig: pytest.Config) -> str:
-    """The file's path; the test fails with the names of option and variable when neither is given."""
+    """The file's path; if it is not given, the test fails and names the option and the variable."""
     path = _option(pytestconfig, "--kube-config")
     if not path:
         raise pytest.UsageError("no cluster is named: give --kube-config FILE, or set KUBECONFIG")
@@ -112,7 +112,9 @@ Render = Callable[..., "Rendered"]
 
 @pytest.fixture(scope="module")
 def render(chart_path: str, values_file_path: str) -> Render:
-    """`render(values, release=..., namespace=...)`: the objects, without a cluster; the values file lies beneath."""
+    """`render(values, release=..., namespace=...)`: the objects, without a cluster; `values` override the values
+    file.
+    """
     from seatrial.render import render_chart
 
     def rendered(values: Mapping[str, object] | None = None, **named: str) -> Rendered:

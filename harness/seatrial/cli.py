@@ -22,7 +22,7 @@ UP_FOLDER = Path("reports/up")
 
 app = typer.Typer(
     name="seatrial",
-    help="Puts a workflow engine's deployment on trial: load, faults, and a verdict job by job.",
+    help="Tests a workflow engine's deployment: load, faults, and a verdict job by job.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,11 +34,15 @@ Replicas = Annotated[
     int | None, typer.Option(min=1, max=64, help="How many; default: what each drill asks for.")
 ]
 Seed = Annotated[
-    int | None, typer.Option(min=0, help="Draws the schedule; drawn and printed when not given.")
+    int | None,
+    typer.Option(min=0, help="Determines the schedule; chosen at random and printed if not given."),
 ]
+BackendName = Annotated[str, typer.Option(help=f"Where the cluster runs: {' or '.join(backends.NAMES)}.")]
 EngineCommand = Annotated[
     str | None,
-    typer.Option(metavar="CMD", help="Runs instead of the chart's command: same environment, same ports."),
+    typer.Option(
+        metavar="CMD", help="Command to run instead of the chart's, with the same environment and ports."
+    ),
 ]
 Chart = Annotated[
     Path | None, typer.Option(metavar="DIR", help="The chart to run; default: charts/windlass.")
@@ -50,16 +54,21 @@ Values = Annotated[
 
 Attach = Annotated[
     str | None,
-    typer.Option(metavar="URL,URL", help="Try running endpoints instead, with drills that need no fault."),
+    typer.Option(
+        metavar="URL,URL", help="Test engines that are already running, with drills that need no fault."
+    ),
 ]
 AttachGrpc = Annotated[
     str | None,
-    typer.Option(metavar="HOST:PORT,...", help="The gRPC addresses of what --attach names, in its order."),
+    typer.Option(
+        metavar="HOST:PORT,...", help="The gRPC addresses of the replicas of --attach, in the same order."
+    ),
 ]
 Transport = Annotated[
     str,
     typer.Option(
-        metavar="rest|grpc|both", help="What clients and workers speak; both: drawn anew for each call."
+        metavar="rest|grpc|both",
+        help="Protocol of clients and workers; both: chosen at random for each call.",
     ),
 ]
 Brokers = Annotated[
@@ -81,9 +90,7 @@ def run(
     core: Annotated[
         bool, typer.Option("--core", help="The core set; the default when no drill is named.")
     ] = False,
-    backend: Annotated[
-        str, typer.Option(help=f"Where the cluster runs: {' or '.join(backends.NAMES)}.")
-    ] = backends.DEFAULT,
+    backend: BackendName = backends.DEFAULT,
     replicas: Replicas = None,
     seed: Seed = None,
     report: Annotated[
@@ -99,16 +106,18 @@ def run(
     values: Values = None,
     image: Annotated[
         str | None,
-        typer.Option(metavar="IMAGE", help="The nodes of a kind cluster that is made; default: kind's own."),
+        typer.Option(metavar="IMAGE", help="Image of the nodes of a new kind cluster; default: kind's own."),
     ] = None,
     context: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="A cluster of your kubeconfig instead of one that kind makes."),
+        typer.Option(
+            metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."
+        ),
     ] = None,
     keep: Annotated[
         bool,
         typer.Option(
-            "--keep", help="Hold the cluster of a single drill, observed but not judged, until Ctrl-C."
+            "--keep", help="Keep the cluster of a single drill running, without judging it, until Ctrl-C."
         ),
     ] = False,
 ) -> None:
@@ -118,9 +127,9 @@ def run(
 
     `seatrial run L5 --seed 7 --report out`  one drill, the same schedule each time
 
-    `seatrial run --all --engine-command "./engine serve"`  another engine that speaks this wire
+    `seatrial run --all --engine-command "./engine serve"`  another engine with the same API
 
-    `seatrial run L5 --transport both`  each call drawn from REST and gRPC
+    `seatrial run L5 --transport both`  REST or gRPC, at random for each call
 
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
 
@@ -157,7 +166,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: each drill, whether jobs are polled for or travel through Kafka, its promise, its judges.
+    """Lists the catalogue: each drill, whether jobs are polled or travel through Kafka, its promise, its checks.
 
     `seatrial list`
     """
@@ -175,10 +184,10 @@ def list_drills() -> None:
 @app.command()
 def judge(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A report's folder, or one drill's below it.")
+        Path, typer.Argument(metavar="DIR", help="Folder of a report, or of one of its drills.")
     ],
     report: Annotated[
-        Path | None, typer.Option(metavar="OUT", help="Also write the report anew, into OUT.")
+        Path | None, typer.Option(metavar="OUT", help="Also write the report again, to OUT.")
     ] = None,
 ) -> None:
     """Judges saved histories again; the exit code is the one of the run.
@@ -200,10 +209,14 @@ def up(
     engine_command: EngineCommand = None,
     chart: Chart = None,
     values: Values = None,
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="Holds its state and its logs.")] = UP_FOLDER,
-    foreground: Annotated[bool, typer.Option("--foreground", help="Stay here; Ctrl-C ends it.")] = False,
+    folder: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder for its state and its logs.")
+    ] = UP_FOLDER,
+    foreground: Annotated[
+        bool, typer.Option("--foreground", help="Stay in the foreground; Ctrl-C ends it.")
+    ] = False,
 ) -> None:
-    """Brings up a cluster to play with and prints its addresses.
+    """Starts a cluster to play with and prints its addresses.
 
     `seatrial up`  three replicas in the background, until `seatrial down`
 
@@ -229,9 +242,11 @@ def up(
 
 @app.command()
 def down(
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="The one that `up` was given.")] = UP_FOLDER,
+    folder: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder that was given to `up`.")
+    ] = UP_FOLDER,
 ) -> None:
-    """Ends the cluster that `seatrial up` brought up; returns when it is gone.
+    """Ends the cluster that `seatrial up` started; returns when it is gone.
 
     `seatrial down`
     """
@@ -250,10 +265,12 @@ app.add_typer(kind, name="kind")
 def kind_up(
     image: Annotated[
         str | None,
-        typer.Option(metavar="IMAGE", help="Its nodes; default: SEATRIAL_NODE_IMAGE, or kind's own."),
+        typer.Option(
+            metavar="IMAGE", help="Image of its nodes; default: SEATRIAL_NODE_IMAGE, or kind's own."
+        ),
     ] = None,
 ) -> None:
-    """Makes the cluster, two nodes; nothing happens when it is there.
+    """Creates the cluster with two nodes, unless it exists.
 
     `seatrial kind up`
     """
@@ -263,13 +280,13 @@ def kind_up(
     with _plainly():
         loop.run(Nodes(node_image=Images.from_env(node=image).node).up())
     typer.echo(
-        f"kind cluster {CLUSTER_NAME} is up; `kind get kubeconfig --name {CLUSTER_NAME}` tells how to reach it"
+        f"kind cluster {CLUSTER_NAME} is up; `kind get kubeconfig --name {CLUSTER_NAME}` prints how to reach it"
     )
 
 
 @kind.command("down")
 def kind_down() -> None:
-    """Deletes it; nothing happens when it is not there.
+    """Deletes it, if it exists.
 
     `seatrial kind down`
     """
@@ -283,7 +300,7 @@ def kind_down() -> None:
 
 @contextmanager
 def _plainly() -> Iterator[None]:
-    """One line on stderr for what the caller can mend; 130 when interrupted."""
+    """One line on stderr for errors of the caller; 130 when interrupted."""
     import asyncio
 
     from seatrial.cluster import ClusterError
@@ -322,7 +339,7 @@ def _words(options: Options) -> Sequence[str]:
 
 
 def _command_with_seed(seed: int) -> str:
-    """What draws the same run again."""
+    """The command that repeats the same run."""
     words = ["seatrial", *sys.argv[1:]]
     return shlex.join(
         words if any(word.startswith("--seed") for word in words) else [*words, "--seed", str(seed)]

@@ -1,8 +1,8 @@
-"""Waiting with an end: look again and again until something holds, and give up with an error that says why.
+"""Waiting with a time limit: check repeatedly until something is true, and give up with an error that says why.
 
 `until` and `until_passes` are for coroutines, `until_blocking` for threads; a loop that needs more goes over
-`Deadline.attempts` itself. All of them look at once, and for the last time when the time is over. What a look
-raises goes through, and so does a cancellation: only the look itself knows which of its errors mean "not yet".
+`Deadline.attempts` itself. All of them check at once, and for the last time when the time is over. Errors of a check
+and cancellations are raised: only the check itself knows which of its errors mean "not yet".
 
 Retry libraries (tenacity, stamina, backoff) are made for calls that raise and for backing off from a busy server.
 Here most looks answer "not yet" without an error and the pace is fixed, so each use would first translate its answer

@@ -30,7 +30,7 @@ from seatrial.report.store import write_result
 from seatrial.scenario.context import ScenarioContext
 from seatrial.verdict import DrillResult, Outcome, worst
 
-#: begins the note of a drill that never had its cluster
+#: the start of the note of a drill whose cluster did not start
 NOT_UP = "the cluster did not come up"
 #: of drills that change the engines' mode: these send jobs through the broker that is there
 OUTBOX_VALUES = DEFAULT.mode_values
@@ -49,8 +49,8 @@ def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:
 class Drill:
     """`promise` is one sentence: what users may rely on. Times in seconds.
 
-    `plan` draws everything random from the generator it is given (seeded from seed and id) and nothing from
-    elsewhere: what it returns is the schedule, whose hash says that two runs were the same.
+    `plan` takes everything random from the generator it is given (seeded from seed and id): it returns the schedule,
+    whose hash tells whether two runs were the same.
     """
 
     id: str
@@ -74,9 +74,9 @@ class Drill:
     """Each replica gets a kubelet, which restarts it when it ends or its liveness probe fails."""
     core: bool = False
     on_kind: bool = False
-    """In the set that --backend kind runs."""
+    """Whether --backend kind runs it."""
     entrance: Entrance = "replicas"
-    """Where clients come in; by `service` where pods come and go."""
+    """The addresses that clients use; `service` where pods come and go."""
     bound_s: float = 120.0
     """A scenario that takes longer makes the drill invalid."""
     log_patterns: tuple[str, ...] = LOG_PATTERNS
@@ -95,10 +95,10 @@ class Drill:
     def through_broker(
         self, kind: BrokerKind = DEFAULT, *, redelivery_s: float = 5.0, **changes: Any
     ) -> Drill:
-        """The same story with jobs that travel through a broker, as `<id>-kafka`: there are no leases to judge, but
-        dispatches.
+        """The same story with jobs that travel through a broker, as `<id>-kafka`: dispatches are judged instead of
+        leases.
 
-        `changes` are fields; `parameters` and `values` are laid over this drill's. A job that nobody completes is
+        `changes` are fields; `parameters` and `values` are merged into this drill's. A job that nobody completes is
         dispatched again after `redelivery_s`.
         """
         kept = tuple(check for check in self.checks if check not in _OF_LEASES)
@@ -235,7 +235,7 @@ def judge_folder(folder: Path, catalogue: Mapping[str, Drill]) -> DrillResult:
     header = history.header
     drill = catalogue.get(header.drill)
     ends = [op.value for op in history.ops if op.f == "phase" and op.value.get("name") == "end"]
-    cause = ends[-1].get("invalid") if ends else "the run was cut short: its history has no end"
+    cause = ends[-1].get("invalid") if ends else "the run was interrupted: its history has no end"
     verdicts = () if cause else judge(history)
     times = [op.t_s for op in history.ops]
     return DrillResult(
@@ -285,6 +285,6 @@ def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: da
 def _fresh_folder(report_dir: Path, drill_id: str) -> Path:
     folder = report_dir / drill_id
     if (folder / HISTORY_FILE).exists():
-        raise Misuse(f"{folder} holds a run already; give another --report, or remove it")
+        raise Misuse(f"{folder} already contains a run; give another --report, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     return folder

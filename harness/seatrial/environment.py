@@ -15,9 +15,8 @@ from seatrial.cluster.values import merge, read_values
 
 
 class Environment:
-    """`async with Environment(options) as environment`: clusters come from it, and the shared servers go with it.
-
-    `say` takes a line for whoever waits.
+    """`async with Environment(options) as environment`: it creates clusters, and ends the shared servers. `say` is
+    called with lines of progress.
     """
 
     def __init__(self, options: Options, *, say: Callable[[str], None] = lambda _line: None) -> None:
@@ -54,7 +53,7 @@ class Environment:
         broker: BrokerKind | None = None,
         entrance: Entrance = "replicas",
     ) -> Cluster:
-        """Makes one that is not yet up; `values` win over the run's values files. Raises ClusterError.
+        """Creates one that is not yet up; `values` override the run's values files. Raises ClusterError.
 
         With `broker` it has the run's of that kind, emptied of what was there.
         """

@@ -23,7 +23,7 @@ class Watcher(Protocol):
 
 
 async def follow(folder: Path, watcher: Watcher) -> None:
-    """Until cancelled; a history that is not there yet is waited for."""
+    """Runs until cancelled; waits for a history that does not exist yet."""
     path = folder / HISTORY_FILE
     rest = b""
     offset = ops = ok = failed = 0

@@ -6,7 +6,8 @@ One line is one `Op`. A call to the system is an `invoke` line followed, under t
 - `fail`  it certainly did not happen (refused before any effect: 4xx, connection refused),
 - `info`  we do not know (time-out, connection lost mid-call, 5xx).
 
-Over gRPC a status counts as its HTTP twin (client/grpc.py), and a client's invoke says which transport it took.
+Over gRPC a status counts as the matching HTTP status (client/grpc.py), and a client's invoke says which transport it
+used.
 
 Several processes append to one file; each line is one `write` to a descriptor opened with O_APPEND,
 so lines never interleave. `t_s` is CLOCK_MONOTONIC, which all processes of one machine share.
@@ -29,7 +30,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | worker-*   | `acknowledge`  | info only: destination, partition, position of the message; failed: the error, if it was | |
 | worker-*   | `complete`     | job_id, instance_id, worker_id, lease_token, variables| |
 | worker-*   | `fail_job`     | job_id, instance_id, worker_id, lease_token, retryable, error_message | |
-| fault-*    | fault's name   | invoke: target, parameters; ok: what showed that it bit; a `heal` pair ends it | |
+| fault-*    | fault's name   | invoke: target, parameters; ok: the evidence of its effect; a `heal` pair ends it | |
 | probe-*    | `probe`        | node, path                                            | status, body |
 | harness    | `phase`        | info only: name in (load, fault, heal, drain, observe, end) | |
 | observer   | `instance`     | info only: a final row: id, definition_id, definition_version, status, current_step_ids, variables, failure_reason, business_key, started_at, completed_at | |
@@ -39,20 +40,20 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired | |
 | observer   | `audit`        | info only: kind, instance_id, detail, at               | |
 | observer   | `table_count`  | info only: table, rows                                | |
-| observer   | `outbox_line`  | info only: a row of dispatch_outbox came or went: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
+| observer   | `outbox_line`  | info only: a row of dispatch_outbox was added or removed: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
 | observer   | `outbox_row`   | info only: it still waits: dedup_id, job_id, instance_id, job_type | |
 | observer   | `leader_line`  | info only: the lead changed: seq, holder, epoch, at   | |
 | observer   | `destination`  | info only: job_type, name: where the broker keeps messages of that type | |
-| observer   | `record`       | info only: a message in a destination: destination, partition, position, at, ordering_key, epoch, envelope_dedup_id (beside the body); dedup_id, job_id, instance_id, job_type, or the cause why it is none | |
+| observer   | `record`       | info only: a message in a destination: destination, partition, position, at, ordering_key, epoch, envelope_dedup_id (beside the body); dedup_id, job_id, instance_id, job_type, or the cause why it is not an event | |
 | observer   | `clock`        | info only: at: what the database's clock said at this line's t_s | |
 | observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `sessions`     | info only: total, nodes: {node: count}: the connections of engines that the database counts | |
-| observer   | `exposure`     | info only: place, bytes, found: how often a password, old or new, stands where it was searched for | |
+| observer   | `exposure`     | info only: place, bytes, found: how often an old or new password was found there | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
-| observer   | `exit`         | info only: node, exit_code: a run of it that ended by itself; minus the signal's number | |
+| observer   | `exit`         | info only: node, exit_code: a run of it that exited by itself; minus the signal's number | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |
 | observer   | `wire`         | info only: case, streams, bytes, plain_streams, needles_seen, logs_with_secrets: what the broker's proxy carried | |
@@ -103,11 +104,11 @@ class Op(msgspec.Struct, frozen=True, omit_defaults=True):
     index: int = -1
     """Line number from 0; set by the reader, never written."""
     transport: TransportName | None = None
-    """How a client's call travelled; stands in its invoke."""
+    """The transport of a client's call; part of its invoke."""
 
 
 class RunHeader(msgspec.Struct, frozen=True):
-    """What a judge needs besides the operations; written first, as the value of `run`."""
+    """What checks need besides the operations; written first, as the value of `run`."""
 
     drill: str
     seed: int
@@ -129,7 +130,7 @@ class BrokenHistory(Exception):
 
 
 class Recorder:
-    """Appends ops to `folder/history.jsonl`; one per operating-system process, safe beside others."""
+    """Appends ops to `folder/history.jsonl`; one per operating-system process, safe to use together with others."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -179,7 +180,7 @@ class Recorder:
         )
 
     def info(self, process: str, f: str, value: Mapping[str, Any], node: str | None = None) -> None:
-        """A statement that is no call (call 0)."""
+        """A line that is not a call (call 0)."""
         self._write(Op(time.monotonic(), process, "info", f, 0, node, dict(value)))
 
     def close(self) -> None:

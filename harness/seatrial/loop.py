@@ -1,4 +1,4 @@
-"""One way to run the harness's coroutines: on uvloop where it is installed, else on asyncio's own loop."""
+"""Runs the harness's coroutines on uvloop if it is installed, else on asyncio's own loop."""
 
 from __future__ import annotations
 

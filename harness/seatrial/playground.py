@@ -51,7 +51,7 @@ def read_state(folder: Path) -> State | None:
 
 
 async def serve(environment: Environment, folder: Path, ready: Callable[[State], None]) -> None:
-    """Brings a cluster up, says so, and keeps it until this task is cancelled; nothing is left behind."""
+    """Starts a cluster, says so, and keeps it until this task is cancelled; nothing is left behind."""
     _refuse_second(folder)
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
     cluster = await environment.cluster(

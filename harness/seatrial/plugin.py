@@ -32,16 +32,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--seatrial-replicas", type=int, metavar="N", help="replicas; default: what each drill asks for"
     )
     group.addoption(
-        "--seatrial-seed", type=int, metavar="N", help="draws the schedules; default: drawn and shown"
+        "--seatrial-seed",
+        type=int,
+        metavar="N",
+        help="determines the schedules; default: chosen at random and shown",
     )
     group.addoption("--seatrial-report", type=Path, metavar="DIR", help="default: reports/TIME-SEED")
     group.addoption(
         "--seatrial-transport",
         metavar="rest|grpc|both",
         default="rest",
-        help="what clients and workers speak",
+        help="protocol of clients and workers",
     )
-    group.addoption("--seatrial-engine-command", metavar="CMD", help="runs instead of the chart's command")
+    group.addoption("--seatrial-engine-command", metavar="CMD", help="command to run instead of the chart's")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -67,7 +70,7 @@ def pytest_collection_modifyitems(
         drills = select(names, core=asked == "core", everything=asked == "all")
     except Misuse as err:
         raise pytest.UsageError(f"{_DRILLS}: {err}") from err
-    _drill_session(config)  # refuses what the other options cannot mean
+    _drill_session(config)  # refuses options that cannot be combined
     collector = DrillCollector.from_parent(session, name="seatrial", nodeid="seatrial", drills=drills)
     report: pytest.CollectReport = session.ihook.pytest_make_collect_report(collector=collector)
     session.ihook.pytest_collectreport(report=report)
@@ -98,7 +101,7 @@ class DrillFailed(Exception):
 
 
 class DrillCollector(pytest.Collector):
-    """The chosen drills, beside the session's files."""
+    """The chosen drills, in addition to the session's files."""
 
     def __init__(self, *, drills: Sequence[Drill], **known: Any) -> None:
         super().__init__(**known)
@@ -122,7 +125,7 @@ class DrillItem(pytest.Item):
             raise DrillFailed(result)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Shows what the drill found; a traceback says something only about other errors."""
+        """Shows what the drill found; a traceback helps only for other errors."""
         if isinstance(excinfo.value, DrillFailed):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)

@@ -1,4 +1,4 @@
-"""The chart, rendered in process: what every backend runs is what the chart says."""
+"""The chart, rendered in process: every backend runs what the chart says."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HELM_PREFIXES = (
 
 
 class RenderError(Exception):
-    """The chart refused the values, with its own message; or a container needs what was not rendered."""
+    """The chart refused the values, with its own message; or a container needs something that was not rendered."""
 
 
 @dataclass(frozen=True, slots=True)

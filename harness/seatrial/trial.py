@@ -49,11 +49,11 @@ def new_options(
     node_image: str | None = None,
     context: str | None = None,
 ) -> Options:
-    """What can be checked before anything starts, is: raises Misuse or RenderError."""
+    """Checks everything that can be checked before anything starts: raises Misuse or RenderError."""
     urls = _listed(attach)
     entry = backends.chosen(backend, has_addresses=bool(urls))
     if transport not in TRANSPORTS:
-        raise Misuse(f"transport {transport!r} is not there; choose {' or '.join(TRANSPORTS)}")
+        raise Misuse(f"transport {transport!r} does not exist; choose {' or '.join(TRANSPORTS)}")
     if attach is not None and not urls:
         raise Misuse("--attach names no URL; give one or more, as http://HOST:PORT,http://HOST:PORT")
     chosen = secrets.randbelow(_SEED_MAX) if seed is None else seed
@@ -93,14 +93,14 @@ def _checked_brokers(brokers: str | None) -> str | None:
 
 
 def _broker_login() -> BrokerLogin | None:
-    """Credentials have no place in arguments, which every process on the machine may read."""
+    """Credentials must not be in arguments, which every process on the machine can read."""
     told = {what: os.environ.get(DEFAULT.variable(what)) or None for what in _LOGIN}
     username, password = told["USERNAME"], told["PASSWORD"]
     if not username and not password:
         return None
     if not (username and password):
         names = " and ".join(DEFAULT.variable(what) for what in ("USERNAME", "PASSWORD"))
-        raise Misuse(f"of {names} one is set; set both, or neither for plaintext")
+        raise Misuse(f"only one of {names} is set; set both, or neither for plaintext")
     return BrokerLogin(username, password, told["MECHANISM"], told["CA_PATH"])
 
 
@@ -119,7 +119,7 @@ def _check_chart(chart: Path | None, values: Sequence[Path]) -> None:
 
 
 def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With what a run brings itself, so that only what the chart has against the operator's own is heard."""
+    """Renders with the values that a run sets itself, so that the chart can complain only about the operator's."""
     if (kind := kind_of(values)) is not None:
         values = merge(kind.completing_values(values), values)
     return merge(values, {"postgresql": {"dsn": "postgresql://x/x"}})
@@ -128,7 +128,7 @@ def _completed(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def carry_out(
     options: Options, names: Sequence[str], *, core: bool, everything: bool, keep: bool, command: str
 ) -> bool:
-    """Runs, reports, and tells whether every drill passed. Raises Misuse."""
+    """Runs the drills, writes the report, and returns whether every drill passed. Raises Misuse."""
     chosen = select(names, core=core, everything=everything, backend=options.backend)
     drills = _able(options, chosen, names)
     if keep and len(drills) != 1:
@@ -155,7 +155,7 @@ def _able(options: Options, drills: Sequence[Drill], names: Sequence[str]) -> li
             raise Misuse(f"drill {drill.id} {refusal}")
     able = [drill for drill in drills if not backends.refusal(drill.needs, options)]
     if not able:
-        raise Misuse("no drill is left that this backend can run; name one with `seatrial run DRILL`")
+        raise Misuse("this backend can run none of these drills; name another with `seatrial run DRILL`")
     return able
 
 
@@ -183,13 +183,13 @@ async def _run_all(
             results.append(result)
             progress.drill_finished(result)
             if number == 1 and len(drills) > 1 and any(note.startswith(NOT_UP) for note in result.notes):
-                progress.note(f"the other {len(drills) - 1} drills were not tried")
+                progress.note(f"the other {len(drills) - 1} drills were not run")
                 break
     return results
 
 
 async def _hold(cluster: Cluster, progress: Progress) -> None:
-    """Until Ctrl-C, which for once does not interrupt the run."""
+    """Waits for Ctrl-C, which in this case does not interrupt the run."""
     for replica in cluster.replicas():
         progress.note(
             f"{replica.name}  REST {replica.rest_url}  gRPC {replica.grpc_address}  metrics {replica.metrics_url}"

@@ -1,4 +1,4 @@
-"""What a check says. Worst wins; only `pass` exits 0."""
+"""The result of a check. The worst outcome wins; only `pass` exits 0."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Outcome(StrEnum):
 
     PASS = "pass"  # noqa: S105
     VACUOUS = "vacuous"
-    """The interesting state was never reached, so nothing was shown."""
+    """The situation that the drill is about never came up, so nothing was proved."""
     INVALID = "invalid"
-    """The fault did not bite, or the run could not be carried out."""
+    """The fault had no effect, or the run could not be carried out."""
     UNKNOWN = "unknown"
-    """The check itself died; its traceback is the summary."""
+    """The check itself crashed; its traceback is the summary."""
     FAIL = "fail"
     """The guarantee was broken; the witnesses name the ids."""
 
@@ -58,7 +58,7 @@ Check = Callable[[History], Verdict]
 
 
 class DrillResult(msgspec.Struct, frozen=True):
-    """One drill's end: what `report` draws and the exit code is made of."""
+    """One drill's result, from which the report and the exit code are made."""
 
     drill: str
     title: str

@@ -192,7 +192,7 @@ async def test_a_port_in_use(windlass: RunWindlass, server: PostgresServer, dsn:
 async def test_two_of_one_port(windlass: RunWindlass) -> None:
     process = await windlass(WE_POSTGRES_DSN="postgresql:///d", WE_REST_PORT="18080", WE_METRICS_PORT="18080")
     text = await process.refused_to_boot()
-    assert text == "config: WE_METRICS_PORT is 18080, which WE_REST_PORT has already; give each its own port"
+    assert text == "config: WE_METRICS_PORT is 18080, which WE_REST_PORT already uses; give each its own port"
 
 
 # -- variables ------------------------------------------------------------------------------------

@@ -35,12 +35,12 @@ async def test_without_its_database_it_is_alive_but_not_ready(start_engine: Star
     workflow = await engine.define(service("a"), END)
     instance = await workflow.start()
     await cluster.ability(Partition).cut(REPLICA, "refuse")
-    await eventually(answers(engine, 503, "the database is away"))
+    await eventually(answers(engine, 503, "the database is unreachable"))
     assert (await engine.get("/readyz")).status == 503
     assert await is_alive(engine)
     detailed = (await engine.get("/health/detailed")).json
     assert detailed["status"] == "not-ready"
-    assert "the database is away" in " ".join(detailed["reasons"])
+    assert "the database is unreachable" in " ".join(detailed["reasons"])
     assert (await engine.metrics()).count("# TYPE") > 10
     for answer in (
         await engine.get(f"/v1/instances/{instance['id']}"),

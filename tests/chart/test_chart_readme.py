@@ -53,15 +53,18 @@ def test_every_set_in_the_text_is_a_key() -> None:
         ({"namespaceOverride": "other"}, "kubectl rollout status deployment/rel-windlass -n other"),
         (
             {"replicaCount": 3, "engine": {"db": {"maxConns": 16}}},
-            "3 pods, and two more during a rollout, take up to 90 connections of PostgreSQL.",
+            "3 pods, and two more during a rollout, use up to 90 connections to PostgreSQL.",
         ),
         (
             merged(
                 POOL, {"autoscaling": {"enabled": True, "maxReplicas": 4}, "engine": {"db": {"maxConns": 8}}}
             ),
-            "6 pods, and two more during a rollout, take up to 80 connections of PostgreSQL.",
+            "6 pods, and two more during a rollout, use up to 80 connections to PostgreSQL.",
         ),
-        ({"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}}, "WARNING: the DSN came inline"),
+        (
+            {"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}},
+            "WARNING: postgresql.dsn stays readable",
+        ),
     ],
 )
 def test_the_notes_say_what_comes_next(values: Values, line: str) -> None:

@@ -43,7 +43,7 @@ def test_all_mistakes_are_named_at_once() -> None:
     assert [line.split(":")[0] for line in refusal.splitlines()] == [
         "no database",
         "engine.rest.port, engine.grpc.port and engine.metrics.port are 8080, 8080, 9091",
-        "engine.dispatchMode is kafka_outbox and no broker is named",
+        "engine.dispatchMode is kafka_outbox but no broker is named",
     ]
 
 
@@ -60,7 +60,7 @@ def test_nothing_that_plaintext_would_ignore_is_taken(key: str) -> None:
     value = "/etc/ca.pem" if key == "kafka.tlsCaPath" else "given"
     kafka = {"seedBrokers": "kafka:9092", key.removeprefix("kafka."): value}
     refusal = refusal_of(merged(DATABASE, {"engine": {"dispatchMode": "kafka_outbox"}, "kafka": kafka}))
-    assert refusal.startswith(f"{key} is set and kafka.transport is plaintext")
+    assert refusal.startswith(f"{key} is set but not used, since kafka.transport is plaintext")
 
 
 def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:

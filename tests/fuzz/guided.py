@@ -36,7 +36,7 @@ def read_expression(data: bytes) -> None:
         value = expression.evaluate(text, VARIABLES | dict.fromkeys(compiled.names - VARIABLES.keys(), 7))
     except expression.ExpressionError as error:
         if not str(error):
-            raise AssertionError("an error without a word") from error
+            raise AssertionError("an error without a message") from error
         return
     json.dumps(value, allow_nan=False)
     if value != expression.evaluate(text, VARIABLES | dict.fromkeys(compiled.names - VARIABLES.keys(), 7)):

@@ -111,7 +111,7 @@ def judge_call(case: Case, found: GrpcAnswer) -> bool:
         raise Broken("status", f"answered {found.code.name}: {found.details[:300]}")
     if not found.details and not case.metadata:
         # Of metadata past its limit the library under the door says nothing to some clients.
-        raise Broken("error body", f"{found.code.name} without a word")
+        raise Broken("error body", f"{found.code.name} without a message")
     return False
 
 

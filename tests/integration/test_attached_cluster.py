@@ -97,7 +97,7 @@ async def test_a_run_asks_the_endpoints_before_its_first_drill(
 @pytest.mark.parametrize("address", ["", "http://h:1", "h", "h:0", "h:x", "h:1/path", "user@h:1", ":1"])
 def test_what_is_no_grpc_address_is_refused(address: str) -> None:
     with pytest.raises(
-        ClusterError, match="is no gRPC address of an engine; give HOST:PORT, without a scheme"
+        ClusterError, match="is not the gRPC address of an engine; give HOST:PORT, without a scheme"
     ):
         AttachedCluster(["http://h:1"], [address])
 
@@ -111,7 +111,7 @@ def test_every_url_needs_its_grpc_address() -> None:
 
 @pytest.mark.parametrize("url", ["", "127.0.0.1:8080", "ftp://host:1", "http://", "http://h:0", "http://h:x"])
 def test_what_is_no_address_is_refused(url: str) -> None:
-    with pytest.raises(ClusterError, match="is no address of an engine; give http://HOST:PORT"):
+    with pytest.raises(ClusterError, match="is not the address of an engine; give http://HOST:PORT"):
         AttachedCluster([url])
 
 

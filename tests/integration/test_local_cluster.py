@@ -200,7 +200,10 @@ async def test_a_replica_that_is_never_ready_is_shown_with_what_its_probe_heard(
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("no-such-engine --fast", r"engine command 'no-such-engine' is no program in .*; give its full path"),
+        (
+            "no-such-engine --fast",
+            r"engine command 'no-such-engine' is not a program in .*; give its full path",
+        ),
         ("windlass 'serve", r"""engine command "windlass 'serve": No closing quotation"""),
     ],
 )
@@ -226,7 +229,7 @@ async def test_an_unknown_replica_and_no_replica_are_refused(cluster: LocalClust
         await cluster.ability(Kill).kill("replica-9")
     with pytest.raises(ClusterError, match="replicas must be at least 1, got 0"):
         LocalCluster(ClusterSpec(replicas=0))
-    with pytest.raises(ClusterError, match="up already"):
+    with pytest.raises(ClusterError, match="already up"):
         await cluster.up()
 
 

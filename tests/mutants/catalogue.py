@@ -25,33 +25,40 @@ class Mutant:
 
 
 MUTANTS: tuple[Mutant, ...] = (
-    Mutant("no_fence", "L2", ("FN", "LX"), "whoever answers a job decides it", fast=True),
+    Mutant("no_fence", "L2", ("FN", "LX"), "any worker may answer a job", fast=True),
     Mutant("grpc_no_fence", "L2", ("FN", "LX"), "a completion over gRPC is not fenced", transport="both"),
-    Mutant("name_is_token", "L3", ("FN", "LX"), "a holder is known by its name alone"),
-    Mutant("no_sweep", "L1", ("LV", "NL"), "lapsed leases are never taken back", fast=True),
-    Mutant("sweep_by_app_clock", "L1", ("LX",), "a lease's end is judged by a replica's clock"),
+    Mutant("name_is_token", "L3", ("FN", "LX"), "a holder is recognized by its name alone"),
+    Mutant("no_sweep", "L1", ("LV", "NL"), "expired leases are never taken back", fast=True),
+    Mutant("sweep_by_app_clock", "L1", ("LX",), "a replica's clock decides when a lease ends"),
     Mutant("delivered_twice", "L1", ("DB",), "some jobs are handed out twice under one lease"),
-    Mutant("ack_before_commit", "L1", ("NL",), "some starts are answered and never written"),
+    Mutant("ack_before_commit", "L1", ("NL",), "some starts are answered but never written"),
     Mutant("double_start", "L1", ("NP",), "some starts make two instances"),
-    Mutant("select_without_for_update", "L4", ("S1x",), "decisions on unlocked reads", fast=True),
+    Mutant("select_without_for_update", "L4", ("S1x",), "decisions are based on unlocked reads", fast=True),
     Mutant("internal_errors", "L4", ("AV",), "one completion in forty is answered 500"),
     Mutant("claim_without_lock", "smoke", ("LX",), "two nodes lease the same jobs"),
-    Mutant("boot_locks_jobs", "L5", ("RT",), "a booting replica takes the job table for itself"),
+    Mutant("boot_locks_jobs", "L5", ("RT",), "a booting replica locks the whole job table"),
     Mutant("no_attempt_cap", "L6", ("DB", "LV"), "a job that kills its workers is handed out for ever"),
     Mutant("outbox_in_polling", "M4", ("MP",), "outbox rows are written in polling mode", fast=True),
     Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
-    Mutant("dials_in_polling", "M4", ("MP",), "a socket leads elsewhere than to the database"),
-    Mutant("lane_keeps_dead_connection", "D1", ("RT", "LV"), "a lane never comes back from a lost database"),
+    Mutant("dials_in_polling", "M4", ("MP",), "a socket connects to something other than the database"),
+    Mutant(
+        "lane_keeps_dead_connection",
+        "D1",
+        ("RT", "LV"),
+        "a lane never recovers from a lost database connection",
+    ),
     Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),
     Mutant("liveness_asks_database", "U6", ("PT",), "liveness fails while the database is away"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),
     Mutant(
-        "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts apart from its parent's commit"
+        "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts outside its parent's transaction"
     ),
-    Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all that waits"),
+    Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all waiting jobs"),
     Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
     Mutant("pool_beyond_limit", "P6", ("CB",), "a pool opens more connections than DB_MAX_CONNS"),
-    Mutant("notify_only_no_fallback_poll", "P6", ("LV",), "a waiting poll never asks without being told"),
+    Mutant(
+        "notify_only_no_fallback_poll", "P6", ("LV",), "a waiting poll never looks without a notification"
+    ),
     Mutant(
         "delete_outbox_before_ack",
         "smoke-kafka",
@@ -59,26 +66,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "rows are removed before they are published",
         fast=True,
     ),
-    Mutant("relay_without_epoch", "F6", ("LD",), "a leader that is deposed goes on"),
+    Mutant("relay_without_epoch", "F6", ("LD",), "a leader that was replaced continues"),
     Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead once a minute"),
-    Mutant("order_by_created_at", "O1", ("PO",), "rows go out in the order in which transactions began"),
+    Mutant(
+        "order_by_created_at", "O1", ("PO",), "rows are published in the order in which transactions began"
+    ),
     Mutant(
         "first_error_fails_batch",
         "T5",
         ("OC", "RT"),
-        "one record that fails takes its batch along",
+        "one record that fails makes its whole batch fail",
         fast=True,
     ),
     Mutant(
-        "swallow_broker_error_at_boot", "T3", ("BC",), "a broker that is away at boot is no matter", fast=True
+        "swallow_broker_error_at_boot",
+        "T3",
+        ("BC",),
+        "a broker that is unreachable at boot is ignored",
+        fast=True,
     ),
-    Mutant("boot_fallback_to_polling", "T3", ("BC",), "without its broker a node serves by polling"),
+    Mutant("boot_fallback_to_polling", "T3", ("BC",), "without its broker a node falls back to polling"),
     Mutant("topics_unchecked_at_boot", "T2", ("BC",), "a node starts without its topics"),
-    Mutant("ignores_transport", "T4", ("PW",), "it speaks plaintext whatever it was told"),
-    Mutant("trusts_any_name", "T4", ("BC",), "a broker's certificate may bear any name"),
-    Mutant("no_redelivery", "K6", ("LV", "NL"), "what a worker's early commit loses is lost for good"),
-    Mutant("dedup_id_of_the_job", "K3", ("LV", "NL"), "a redelivery has the dedup id that workers drop"),
-    Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is at it"),
-    Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is away"),
+    Mutant("ignores_transport", "T4", ("PW",), "it uses plaintext whatever the settings say"),
+    Mutant("trusts_any_name", "T4", ("BC",), "a broker's certificate may contain any name"),
+    Mutant("no_redelivery", "K6", ("LV", "NL"), "a job lost by a worker's early commit is never sent again"),
+    Mutant(
+        "dedup_id_of_the_job", "K3", ("LV", "NL"), "a redelivery repeats the dedup id, so workers drop it"
+    ),
+    Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is busy with it"),
+    Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

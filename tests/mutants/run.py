@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/mutants",
-        description="Puts engines with one promise broken on trial; each must be caught by its drill.",
+        description="Runs engines with one promise broken; each must be caught by its drill.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

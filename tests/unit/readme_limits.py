@@ -12,27 +12,32 @@ from windlass.definition import document, duration, expression, operators, parse
 MIB = 1024 * 1024
 BAD, CLAMPED, FAILED = (
     "400, INVALID_ARGUMENT",
-    "taken as the limit",
+    "the limit is used",
     "the instance is FAILED, with the reason",
 )
 
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
-    "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls under way", "503, try again"),
-    "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; metadata", "431, RESOURCE_EXHAUSTED"),
-    "WINDLASS_READ_TIMEOUT_SECONDS": ("time for a call to arrive; for a gRPC connection to be set up", "408; closed"),
+    "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls in progress", "503, try again"),
+    "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
+    "WINDLASS_READ_TIMEOUT_SECONDS": (
+        "time for a call to arrive; for a gRPC connection to be set up", "408; connection closed"
+    ),
     "WINDLASS_REQUEST_TIMEOUT_SECONDS": ("time for a call to be served", "504, DEADLINE_EXCEEDED"),
-    "WINDLASS_WRITE_TIMEOUT_SECONDS": ("time for an answer to be taken", "cut"),
-    "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "closed"),
-    "WINDLASS_CONNECTIONS_MAX": ("connections, of each door", "REST: the longest idle closed, else 503; gRPC: closed"),
-    "WINDLASS_GRPC_STREAMS_MAX": ("calls at once on a gRPC connection", "wait at the client"),
+    "WINDLASS_WRITE_TIMEOUT_SECONDS": ("time for the caller to read an answer", "connection cut"),
+    "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "connection closed"),
+    "WINDLASS_CONNECTIONS_MAX": (
+        "connections, REST and gRPC each",
+        "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed",
+    ),
+    "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),
 }  # fmt: skip
-"""Limits that a variable sets: what is limited, and what more of it gets."""
+"""Limits that a variable sets: what is limited, and what happens beyond it."""
 
 
 def rows() -> Iterator[tuple[str, str, str]]:
-    """(what, how much, what becomes of more)."""
+    """(what, how much, what happens beyond it)."""
     defaults = {variable.name: variable.default_text for variable in config.variables()}
     for name, (what, more) in SET_BY.items():
         yield what, f"`{name}` (`{defaults[name]}`)", more
@@ -46,12 +51,12 @@ def rows() -> Iterator[tuple[str, str, str]]:
     yield "`leaseSeconds` of a poll", f"{bounds.LEASE_S_MIN:g} to {bounds.LEASE_S_MAX:g}", CLAMPED
     yield "`pageSize` of a list", str(bounds.PAGE_SIZE_MAX), CLAMPED
     yield "business key", f"{bounds.BUSINESS_KEY_BYTES_MAX:,} bytes", BAD
-    yield "variables: objects and arrays inside each other", str(payload.NESTING_MAX), BAD
+    yield "variables: nested objects and arrays", str(payload.NESTING_MAX), BAD
     yield "the same, read over gRPC", str(protobuf.NESTING_MAX), "[see gRPC](#grpc)"
-    yield "variables: numbers", "a double's range", BAD
+    yield "variables: numbers", "range of a double", BAD
     yield (
         "any text",
-        "UTF-8 without U+0000 and half surrogates",
+        "UTF-8 without U+0000 and lone surrogates",
         f"{BAD}; in a fail's message U+0000 is replaced",
     )
     yield "definition: nesting", str(document.NESTING_MAX), BAD
@@ -64,9 +69,9 @@ def rows() -> Iterator[tuple[str, str, str]]:
         BAD,
     )
     yield (
-        "faults of a document that are listed",
+        "errors of a definition that are listed",
         f"{validation.VIOLATIONS_SHOWN_MAX:,}",
-        "counted or cut, and said so",
+        "the rest is counted or cut, and the answer says so",
     )
     yield "expression", f"{expression.EXPRESSION_CHARS_MAX:,} characters, {parser.NESTING_MAX} deep", FAILED
     yield (
@@ -79,5 +84,5 @@ def rows() -> Iterator[tuple[str, str, str]]:
         f"{operators.WORK_MAX:,} units, less than a second",
         FAILED,
     )
-    yield "steps in a row without work to wait for", f"{advance.STEPS_PER_EVENT_MAX:,}", FAILED
+    yield "steps in a row without waiting", f"{advance.STEPS_PER_EVENT_MAX:,}", FAILED
     yield "variables that such steps write", f"{advance.EVENT_BYTES_MAX // MIB} MiB", FAILED

@@ -163,7 +163,7 @@ def variables() -> str:
 
 
 def limits() -> str:
-    rows = ["| what | limit | more of it |", "| --- | --- | --- |"]
+    rows = ["| what | limit | beyond it |", "| --- | --- | --- |"]
     rows += [f"| {' | '.join(row)} |" for row in readme_limits.rows()]
     return _lines(rows)
 

@@ -36,6 +36,8 @@ PAGES = (
     "docs/client.md",
     "docs/rest.md",
     "docs/conformance.md",
+    "docs/glossary.md",
+    "docs/track-record.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"

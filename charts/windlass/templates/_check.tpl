@@ -1,5 +1,5 @@
-{{/* Mistakes that only show when two values are seen together. All are named at once, each with its remedy;
-     none shows the value of a credential. */}}
+{{/* Mistakes that only show when two values are compared. All are reported at once, each with its remedy;
+     no message contains the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
 {{- range list "names" "postgresql" "ports" "kafka" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
@@ -28,7 +28,7 @@ no database: set postgresql.existingSecret to the name of a Secret that holds th
 {{- else if and $postgresql.dsn $postgresql.existingSecret }}
 postgresql.dsn and postgresql.existingSecret are both set: keep one
 {{- else if and $postgresql.dsn (not (regexMatch "^postgres(ql)?://|^ *[a-z_]+ *=" $postgresql.dsn)) }}
-postgresql.dsn is no DSN: write postgres://user:password@host:port/database or "host=... dbname=..."
+postgresql.dsn is not a DSN: write postgres://user:password@host:port/database or "host=... dbname=..."
 {{- end }}
 {{- if and $postgresql.sslmode (contains "sslmode" $postgresql.dsn) }}
 postgresql.dsn and postgresql.sslmode both set the TLS mode: keep one
@@ -37,7 +37,7 @@ postgresql.dsn and postgresql.sslmode both set the TLS mode: keep one
 postgresql.tls.existingSecret and postgresql.tls.existingConfigMap are both set: keep one
 {{- end }}
 {{- if and (hasPrefix "verify-" $postgresql.sslmode) (not (include "windlass.ca.isMounted" $postgresql.tls)) }}
-postgresql.sslmode is {{ $postgresql.sslmode }} and there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap
+postgresql.sslmode is {{ $postgresql.sslmode }} but there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap
 {{- end }}
 {{- end -}}
 
@@ -52,20 +52,20 @@ postgresql.dsn and parts of it (host, user, database or secretKeys) are both set
 {{- if and (get $postgresql $part) (get $keys $part) }}
 postgresql.{{ $part }} and postgresql.secretKeys.{{ $part }} are both set: keep one
 {{- else if and (ne $part "database") (not (get $postgresql $part)) (not (get $keys $part)) }}
-the database comes in parts and its {{ $part }} is missing: set postgresql.{{ $part }} or postgresql.secretKeys.{{ $part }}
+the database is given in parts and its {{ $part }} is missing: set postgresql.{{ $part }} or postgresql.secretKeys.{{ $part }}
 {{- end }}
 {{- end -}}
 {{- if and (compact (values $keys)) (not $postgresql.existingSecret) }}
-postgresql.secretKeys names keys and no Secret holds them: set postgresql.existingSecret
+postgresql.secretKeys names keys but no Secret that holds them: set postgresql.existingSecret
 {{- end }}
 {{- if and $postgresql.existingSecret (not (compact (values $keys))) }}
-postgresql.existingSecret is set beside the database's parts and no key of it is read: set postgresql.secretKeys.password, or remove postgresql.existingSecret
+postgresql.existingSecret is set together with the database's parts, but none of its keys is used: set postgresql.secretKeys.password, or remove postgresql.existingSecret
 {{- end }}
 {{- if ne $postgresql.existingSecretKey "dsn" }}
-postgresql.existingSecretKey is set and the database comes in parts, which would not use it: remove one of them
+postgresql.existingSecretKey is set but not used, since the database is given in parts: remove one of them
 {{- end }}
 {{- if and (include "windlass.ca.isMounted" $postgresql.tls) (not (has $postgresql.sslmode (list "require" "verify-ca" "verify-full"))) }}
-postgresql.tls has a CA and postgresql.sslmode would not verify with it: set postgresql.sslmode to verify-full
+postgresql.tls has a CA but postgresql.sslmode does not verify with it: set postgresql.sslmode to verify-full
 {{- end }}
 {{- end -}}
 
@@ -87,22 +87,22 @@ engine.db.minConns {{ $min }} is above engine.db.maxConns {{ $max }}: lower the 
 {{- $topics := .Values.topics -}}
 {{- if include "windlass.usesKafka" . -}}
 {{- if not (include "windlass.kafka.seedBrokers" .) }}
-{{ ternary "engine.dispatchMode" "dispatchMode of a pool" (eq .Values.engine.dispatchMode "kafka_outbox") }} is kafka_outbox and no broker is named: set kafka.seedBrokers to host:port
+{{ ternary "engine.dispatchMode" "dispatchMode of a pool" (eq .Values.engine.dispatchMode "kafka_outbox") }} is kafka_outbox but no broker is named: set kafka.seedBrokers to host:port
 {{- end }}
 {{- if eq $kafka.transport "sasl_scram_tls" -}}
 {{- include "windlass.check.kafka.secured" $kafka }}
 {{- else }}
 {{- range $key := list "saslUsername" "saslPassword" "existingSecret" "tlsCaPath" "tlsServerName" "tls.existingSecret" "tls.existingConfigMap" -}}
 {{- if get (ternary $kafka.tls $kafka (hasPrefix "tls." $key)) (trimPrefix "tls." $key) }}
-kafka.{{ $key }} is set and kafka.transport is plaintext, which would not use it: set kafka.transport to sasl_scram_tls, or remove kafka.{{ $key }}
+kafka.{{ $key }} is set but not used, since kafka.transport is plaintext: set kafka.transport to sasl_scram_tls, or remove kafka.{{ $key }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if and $topics.enabled (not (and $topics.definitions.existingConfigMap $topics.definitions.files)) }}
-topics.enabled and no definitions to make topics for: set topics.definitions.existingConfigMap, and in topics.definitions.files its keys
+topics.enabled is set but no definitions are named: set topics.definitions.existingConfigMap, and its keys in topics.definitions.files
 {{- end }}
 {{- else if $topics.enabled }}
-topics.enabled and no pod dispatches by kafka_outbox: set engine.dispatchMode to kafka_outbox, or remove topics.enabled
+topics.enabled is set but no pod dispatches by kafka_outbox: set engine.dispatchMode to kafka_outbox, or remove topics.enabled
 {{- end }}
 {{- end -}}
 
@@ -112,10 +112,10 @@ topics.enabled and no pod dispatches by kafka_outbox: set engine.dispatchMode to
 {{- if and $inline .existingSecret }}
 kafka.saslUsername or kafka.saslPassword and kafka.existingSecret are both set: keep one way
 {{- else if not (or .existingSecret (and .saslUsername .saslPassword)) }}
-kafka.transport is sasl_scram_tls and the credentials are missing: set kafka.existingSecret, or kafka.saslUsername and kafka.saslPassword for a trial
+kafka.transport is sasl_scram_tls but the credentials are missing: set kafka.existingSecret, or kafka.saslUsername and kafka.saslPassword for a trial
 {{- end }}
 {{- if gt (len (compact (list .tlsCaPath .tls.existingSecret .tls.existingConfigMap))) 1 }}
-of kafka.tlsCaPath, kafka.tls.existingSecret and kafka.tls.existingConfigMap more than one is set: keep one
+more than one of kafka.tlsCaPath, kafka.tls.existingSecret and kafka.tls.existingConfigMap is set: keep one
 {{- end }}
 {{- end -}}
 
@@ -130,13 +130,13 @@ of kafka.tlsCaPath, kafka.tls.existingSecret and kafka.tls.existingConfigMap mor
 {{- end -}}
 {{- end -}}
 {{- if and $autoscaling.enabled $keda.enabled }}
-autoscaling.enabled and keda.enabled would pull at the same Deployment: keep one
+autoscaling.enabled and keda.enabled would scale the same Deployment: keep one
 {{- end }}
 {{- if and $autoscaling.enabled (not (or (dig "requests" "cpu" "" .Values.resources) (dig "limits" "cpu" "" .Values.resources))) }}
-autoscaling.enabled measures CPU against its request, and there is none: set resources.requests.cpu
+autoscaling.enabled measures CPU against its request, but no request is set: set resources.requests.cpu
 {{- end }}
 {{- if and $keda.enabled (not $keda.queues) }}
-keda.enabled and no queue to scale by: add to keda.queues a jobType and its targetLength
+keda.enabled is set but there is no queue to scale by: add a jobType and its targetLength to keda.queues
 {{- end }}
 {{- end -}}
 
@@ -152,7 +152,7 @@ keda.enabled and no queue to scale by: add to keda.queues a jobType and its targ
 {{- if and $max $min }}
 podDisruptionBudget.minAvailable {{ $min }} and maxUnavailable {{ $max }} exclude each other: set podDisruptionBudget.minAvailable to ""
 {{- else if and $min (gt $fewest 0) (ge $stay $fewest) }}
-podDisruptionBudget.minAvailable {{ $min }} with {{ $source }} {{ $fewest }} blocks every node drain: raise {{ $source }}, or set podDisruptionBudget.maxUnavailable to 1 in place of minAvailable
+podDisruptionBudget.minAvailable {{ $min }} with {{ $source }} {{ $fewest }} blocks every node drain: raise {{ $source }}, or set podDisruptionBudget.maxUnavailable to 1 instead of minAvailable
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -160,7 +160,7 @@ podDisruptionBudget.minAvailable {{ $min }} with {{ $source }} {{ $fewest }} blo
 {{- define "windlass.check.rollout" -}}
 {{- $needed := add (int64 .Values.preStopSeconds) (int64 .Values.engine.shutdownGraceSeconds) 5 -}}
 {{- if lt (int64 .Values.terminationGracePeriodSeconds) $needed }}
-terminationGracePeriodSeconds {{ int64 .Values.terminationGracePeriodSeconds }} would kill pods that still drain (preStopSeconds, engine.shutdownGraceSeconds and 5 s for the relay): set it to {{ $needed }} or more
+terminationGracePeriodSeconds {{ int64 .Values.terminationGracePeriodSeconds }} would kill pods that are still draining (preStopSeconds, engine.shutdownGraceSeconds and 5 s for the relay): set it to {{ $needed }} or more
 {{- end }}
 {{- if not (or (ne (include "windlass.scalar" .Values.rollingUpdate.maxSurge | trimSuffix "%") "0") (ne (include "windlass.scalar" .Values.rollingUpdate.maxUnavailable | trimSuffix "%") "0")) }}
 rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0, so no pod could ever be replaced: set rollingUpdate.maxSurge to 1
@@ -180,7 +180,7 @@ pools names {{ .name }} twice: give each pool its own name
 {{- define "windlass.check.jobs" -}}
 {{- range $name := list "migrations" "topics" -}}
 {{- if and $.Values.tests.enabled (hasKey (get $.Values $name).annotations "argocd.argoproj.io/hook") }}
-{{ $name }}.annotations sets argocd.argoproj.io/hook, with which Argo CD takes Helm's test for an ordinary pod: leave it out, for Argo CD reads Helm's hooks, or set tests.enabled to false
+{{ $name }}.annotations sets argocd.argoproj.io/hook, which makes Argo CD treat Helm's test as an ordinary pod: leave it out, since Argo CD reads Helm's hooks, or set tests.enabled to false
 {{- end }}
 {{- end }}
 {{- end -}}

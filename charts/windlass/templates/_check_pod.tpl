@@ -1,4 +1,4 @@
-{{/* A name that the chart uses itself would be there twice: an error under server-side apply, and elsewhere nobody's guess. */}}
+{{/* A name that the chart uses itself would be there twice: an error under server-side apply, undefined elsewhere. */}}
 {{- define "windlass.check.labels" -}}
 {{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" "windlass/serves" -}}
 {{- $values := .Values -}}
@@ -22,7 +22,7 @@ podAnnotations sets {{ $key }}, which is the chart's own: choose another annotat
 {{- $variables := include "windlass.check.ownVariables" $ | fromYaml -}}
 {{- range .Values.extraEnv -}}
 {{- if hasKey $variables .name }}
-extraEnv sets {{ .name }}: set {{ get $variables .name }} in its place
+extraEnv sets {{ .name }}: set {{ get $variables .name }} instead
 {{- end }}
 {{- if hasKey $seen .name }}
 extraEnv sets {{ .name }} twice: keep one
@@ -35,7 +35,7 @@ extraEnv sets {{ .name }} twice: keep one
 {{- $seen := dict "engine" true "migrate" true "topics" true "test" true -}}
 {{- range concat .Values.extraInitContainers .Values.extraContainers -}}
 {{- if hasKey $seen .name }}
-the name {{ .name }} of an extra container is taken: choose another
+the name {{ .name }} of an extra container is already used: choose another
 {{- end }}
 {{- $_ := set $seen .name true -}}
 {{- end }}
@@ -55,10 +55,10 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
-extraVolumeMounts mounts {{ .name }}, which is no volume: add it to extraVolumes
+extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
 {{- end }}
 {{- if hasKey $paths .mountPath }}
-extraVolumeMounts mounts {{ .mountPath }}, which is taken: choose another path
+extraVolumeMounts mounts {{ .mountPath }}, which is already used: choose another path
 {{- end }}
 {{- $_ := set $paths .mountPath true -}}
 {{- end }}

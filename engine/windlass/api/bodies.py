@@ -71,7 +71,7 @@ def reader(kind: type[Body]) -> Callable[[bytes], Body]:
         try:
             return decode(data)
         except msgspec.DecodeError as error:
-            cause = str(error) if data.strip() else "it is empty, a JSON object is wanted"
+            cause = str(error) if data.strip() else "it is empty; a JSON object is expected"
         except UnicodeDecodeError:
             cause = "it is not valid UTF-8"
         except RecursionError:
@@ -86,10 +86,12 @@ def text(value: str | None, name: str) -> str:
     if value is None:
         return ""
     if "\x00" in value:
-        raise BadRequest(f"invalid request body: {name} holds the character U+0000; remove it")
+        raise BadRequest(f"invalid request body: {name} contains the character U+0000; remove it")
     return value
 
 
 def note(value: str | None) -> str:
-    """A free text for people: kept whatever it holds, since refusing a fail can kill its worker (contract 10.3)."""
+    """A free text for people: accepted whatever it contains, since refusing a fail can kill its worker (contract
+    10.3).
+    """
     return value.replace("\x00", "\ufffd") if value else ""

@@ -1,4 +1,4 @@
-"""The numbers both doors hold callers to, so that REST and gRPC clamp alike (contract 1.5, 1.6)."""
+"""The limits that REST and gRPC share, so that both clamp in the same way (contract 1.5, 1.6)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def job_types_of(asked: Sequence[str]) -> Sequence[str]:
 
 
 def business_key_of(key: str) -> str | None:
-    """None for no key; BadRequest when it is too long to be found again."""
+    """None for no key; BadRequest when it is too long for the index."""
     size = len(key.encode())
     if size > BUSINESS_KEY_BYTES_MAX:
         raise BadRequest(f"the business key has {size} bytes, at most {BUSINESS_KEY_BYTES_MAX}; shorten it")

@@ -1,4 +1,4 @@
-"""A call and its answer as the server hands them over, the limits it keeps, and what it asks of a handler."""
+"""A call and its answer, the server's limits, and the interface of a handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Protocol
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
-#: Status of a call whose caller went away before the answer; it is logged and counted, never sent.
+#: Status of a call whose caller disconnected before the answer; it is logged and counted, never sent.
 STATUS_GONE = 499
 
 
@@ -21,7 +21,7 @@ class Limits:
     read_s: float = 30.0
     write_s: float = 60.0
     idle_s: float = 120.0
-    #: how long what a refused caller still sends is thrown away, so that it can read the refusal
+    #: how long data from a refused caller is still read and discarded, so that it can read the refusal
     discard_s: float = 2.0
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
@@ -33,7 +33,7 @@ class Limits:
 
     @property
     def look_interval_s(self) -> float:
-        """How often deadlines are looked at; each is met up to this much late."""
+        """How often deadlines are checked; each may be up to this much late."""
         shortest = min(self.request_s, self.read_s, self.write_s, self.idle_s, self.discard_s)
         return min(1.0, max(0.02, shortest / 4))
 
@@ -87,14 +87,14 @@ class Response:
 
 
 class Handler(Protocol):
-    """What is served. Nothing here may block."""
+    """The application behind the server. Nothing here may block."""
 
     def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]: ...
 
     def refuse(self, status: int, reason: str) -> Response:
-        """Answer a call that never became one: malformed, too large, too slow."""
+        """Answer a request that could not be read: malformed, too large, too slow."""
         ...
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
-        """Take note of an answered call; status 499 when the caller had gone."""
+        """Record an answered call; status 499 if the caller had disconnected."""
         ...

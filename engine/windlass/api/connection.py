@@ -1,4 +1,4 @@
-"""One connection: bytes in, calls in order, bytes out, and the deadlines of each phase."""
+"""One connection: reads calls, answers them in order, and enforces the deadlines of each phase."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ class Connection(asyncio.Protocol):
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
-        #: of header and trailer lines, and of what the parser has not made anything of behind the head
+        #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
         self._line_bytes = 0
         self._made_progress = False
-        #: loop time at which the message being read began; 0 = none is
+        #: loop time at which the message being read began; 0 = none
         self._message_since_s = 0.0
         self._is_first = True
         #: nothing more is read: the last call of this connection has come
@@ -56,7 +56,7 @@ class Connection(asyncio.Protocol):
         #: ... and it was a refusal, so that the caller may still be sending
         self._refused = False
 
-        #: calls read and not yet served; those refused come with their answer
+        #: calls read but not yet served; refused ones together with their answer
         self._waiting: deque[tuple[Request, Response | None]] = deque()
         self._current: Request | None = None
         self._current_since_s = 0.0
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
 
         self._read_paused = False
         self._write_paused = False
-        #: loop time since which the caller has not taken our bytes, or our closing; 0 = it has
+        #: loop time since which the caller has not read our bytes, or our close; 0 = it has
         self._stuck_since_s = 0.0
         self._ending = False
         self._discard_until_s = 0.0
@@ -145,7 +145,7 @@ class Connection(asyncio.Protocol):
             self._headers.setdefault(name.lower(), value)
             self._line_bytes += len(name) + len(value) + _LINE_BYTES
         else:
-            # A trailer: nobody reads it, and no header may come in that way.
+            # A trailer: it is ignored, so that no header can be added in this way.
             self._made_progress = True
             self._count_lines(len(name) + len(value) + _LINE_BYTES)
 
@@ -163,7 +163,7 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         if b"expect" in headers and self._transport is not None:
-            # Behind other calls the word would come before their answers; the caller then sends unasked.
+            # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it.
             first = self._current is None and not self._waiting
             if first and headers[b"expect"].lower() == b"100-continue":
                 self._transport.write(_CONTINUE)
@@ -182,7 +182,7 @@ class Connection(asyncio.Protocol):
         self._chunks.append(chunk)
         self._hold(len(chunk))
         if self._server.held_bytes > self._limits.held_bytes_max:
-            self._refuse(503, "this node holds all the requests it has room for; try again")
+            self._refuse(503, "this node has no room for another request body; try again")
 
     def on_message_complete(self) -> None:
         self._made_progress = True
@@ -205,11 +205,11 @@ class Connection(asyncio.Protocol):
         self._waiting.append((request, None))
 
     def _decline_upgrade(self, rest: bytes) -> None:
-        """Read the call again as the plain HTTP/1.1 it also is; the parser stopped before its body."""
+        """Parse the call again as plain HTTP/1.1 without the upgrade; the parser stopped before its body."""
         request, _ = self._waiting.pop()
         self._deaf = False
         if request.method == "CONNECT":
-            self._refuse(400, "this is no proxy: CONNECT is not served")
+            self._refuse(400, "this is not a proxy: CONNECT is not supported")
             self._pump()
             return
         lines = [f"{request.method} ".encode() + self._url + b" HTTP/1.1"]
@@ -237,7 +237,7 @@ class Connection(asyncio.Protocol):
         self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Queue a last answer, in its turn; what else comes in is thrown away."""
+        """Queue a last answer behind the others; whatever else arrives is discarded."""
         if self._deaf:
             return
         self._deaf = self._refused = True
@@ -246,7 +246,7 @@ class Connection(asyncio.Protocol):
         self._chunks = []
         method = self._parser.get_method().decode("ascii")
         if not self._url and not (self._is_first and method == "HEAD"):
-            # The target was not reached, and the parser may still tell the method of the call before.
+            # The parser did not reach the target, and may still have the method of the previous call.
             method = ""
         response = self._server.handler.refuse(status, reason)
         self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
     # serving
 
     def _pump(self) -> None:
-        """Serve what waits, in order, as far as that goes without waiting."""
+        """Serve the waiting calls in order, as far as possible without waiting."""
         while self._waiting and self._current is None and not self._write_paused and not self._ending:
             request, response = self._waiting.popleft()
             self._current = request
@@ -289,8 +289,8 @@ class Connection(asyncio.Protocol):
         try:
             response = await work
         except asyncio.CancelledError:
-            # Not by us (then nobody listens any more): the engine under it is being taken down.
-            response = self._server.handler.refuse(503, "the node is leaving; try again")
+            # Not cancelled by us (then nobody would wait for it): the engine is being shut down.
+            response = self._server.handler.refuse(503, "the node is shutting down; try again")
         except Exception as error:
             response = self._server.broke(request, error)
         if self._current is request:
@@ -305,7 +305,7 @@ class Connection(asyncio.Protocol):
         self.idle_since_s = self._server.now_s
         self._server.rested(self)
         if self._message_since_s:
-            # The next call's time to arrive does not run while it could not be read.
+            # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
         if self._transport is None or self._transport.is_closing():
             self._note(request, Response(STATUS_GONE))
@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
     # ending
 
     def _end(self) -> None:
-        """Close once the answer is out; linger for a caller that is still sending, or it would miss it."""
+        """Close when the answer is sent; wait for a caller that is still sending, or it would not see the answer."""
         self._ending = self._deaf = True
         self._hold(-sum(len(request.body) for request, _ in self._waiting))
         self._waiting.clear()
@@ -340,13 +340,13 @@ class Connection(asyncio.Protocol):
         task, self._task = self._task, None
         if task is None:
             return
-        # It has begun: the loop calls us only after the first step of a task made before.
+        # It has begun: the loop calls us only after the first step of a task created before.
         task.cancel()
         self._server.overdue.add(task)
         task.add_done_callback(self._server.overdue.discard)
 
     def _steer_reading(self) -> None:
-        """Read only while what comes can be taken in: answers flow, and few calls wait."""
+        """Read only while there is room: the caller reads its answers, and few calls wait."""
         want_pause = not self._ending and (
             self._write_paused or len(self._waiting) >= self._limits.pipeline_max
         )
@@ -391,7 +391,7 @@ class Connection(asyncio.Protocol):
             self.close()
 
     def _give_up(self, request: Request) -> None:
-        """Answer 504 with an empty body (contract 1.2) whatever the work still does."""
+        """Answer 504 with an empty body (contract 1.2) whatever the unfinished work does."""
         self._finish(request, Response(504))
         self._let_go()
         self._pump()

@@ -1,4 +1,4 @@
-"""The engine as its doors see it; `windlass.engine.Engine` implements it."""
+"""The engine as REST and gRPC see it; `windlass.engine.Engine` implements it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from windlass.wire import (
 
 
 class EnginePort(Protocol):
-    """Everything that a door (REST, gRPC) may ask of the engine.
+    """Everything that REST and gRPC may call.
 
     Every method raises `windlass.errors.EngineError` subclasses only; each is answered by
     `api/faults.py`. A method that returns normally has been committed.

@@ -35,7 +35,7 @@ OVERDUE = (504, "DEADLINE_EXCEEDED")
 #: A gRPC status travels percent-encoded in the trailers; past 8 KiB of these clients see another status instead.
 DETAILS_BYTES_MAX = 6 * 1024
 
-#: Words for a fault whose cause is the engine's own business and stands in its log.
+#: Text for an internal error; only the log has the cause.
 INTERNAL_REASON = "internal error: the engine's log has the cause"
 
 _RETRY_SOON = b"Retry-After: 1\r\n"
@@ -75,7 +75,7 @@ def _cut(text: str) -> str:
 
 
 def early(status: int, reason: str) -> Response:
-    """Answer a call that never became one (malformed, too large, too slow)."""
+    """Answer a request that could not be read (malformed, too large, too slow)."""
     return error_response(status, EARLY_CODES[status], reason)
 
 

@@ -1,6 +1,5 @@
-"""The gRPC door (contract 2): the calls of `rpcs.py` on grpc.aio, with health and reflection beside them.
-
-Messages are read and written here and not by the library, so that an unreadable one is answered as what it is.
+"""The gRPC server (contract 2): the calls of `rpcs.py` on grpc.aio, with health and reflection. Messages are decoded
+and encoded here and not by the library, so that an unreadable one gets the right status.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
 from windlass.telemetry.metrics import Metrics
 
-#: What a leaving server gives streams that never end by themselves: health watchers, reflection.
+#: Time for streams that never end by themselves (health watchers, reflection) during a shutdown.
 LAST_MOMENT_S = 1.0
-#: A caller that vanished is missed this soon, and its held poll gives back what it was about to get.
+#: A vanished caller is noticed this soon, and its waiting poll gives back what it was about to get.
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
 _TRACEPARENT_CHARS_MAX = 256
 
@@ -51,7 +50,7 @@ class GrpcApp:
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        #: calls already answered, or given up by their caller, whose work is still winding up
+        #: calls already answered, or cancelled by their caller, whose work has not ended yet
         self._overdue: set[asyncio.Task[Message]] = set()
         self.draining = False
         #: the port listened on, once started
@@ -62,11 +61,11 @@ class GrpcApp:
         _probe(host, port)
         server = grpc.aio.server(
             options=[
-                # Else a second engine would share the port unseen and take half of the calls.
+                # Otherwise a second engine could share the port unnoticed and take half of the calls.
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", self._settings.body_bytes_max),
                 ("grpc.max_send_message_length", -1),
-                # Both, or the library refuses some calls between the two and not others.
+                # Both, or the library refuses only some of the calls whose size is between the two.
                 ("grpc.max_metadata_size", self._settings.head_bytes_max),
                 ("grpc.absolute_max_metadata_size", self._settings.head_bytes_max),
                 ("grpc.max_allowed_incoming_connections", self._settings.connections_max),
@@ -96,12 +95,12 @@ class GrpcApp:
         self._server = server
 
     async def drain(self, grace_s: float) -> None:
-        """Answers what is under way, then closes; calls that outlive `grace_s` are cut and counted in the log."""
+        """Answers calls in progress, then closes; calls that outlive `grace_s` are cut and counted in the log."""
         if self._server is None:
             return
         self.draining = True
         await self._health.enter_graceful_shutdown()
-        # From now on connections are told to go elsewhere and new calls are turned away.
+        # From now on connections are told to go elsewhere and new calls are refused.
         stopping = asyncio.create_task(self._server.stop(grace_s + LAST_MOMENT_S), name="stop gRPC")
         left_s = LAST_MOMENT_S
         try:
@@ -125,7 +124,7 @@ class GrpcApp:
         started_ns = time.perf_counter_ns()
         self._under_way += 1
         self._idle.clear()
-        status, text, answer = "CANCELLED", "the caller went away", b""
+        status, text, answer = "CANCELLED", "the caller cancelled the call", b""
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
@@ -175,7 +174,7 @@ class GrpcApp:
             task.exception()
 
     def _fault(self, rpc: Rpc, error: Exception) -> tuple[str, str]:
-        """Status and text; what is our own doing is told in full to the log and in brief to the caller."""
+        """Status and text; of an internal error the log gets everything and the caller a short text."""
         if not isinstance(error, EngineError):
             error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
         if faults.status_of(error)[0] == 500:
@@ -200,7 +199,7 @@ class GrpcApp:
 
 
 def _probe(host: str, port: int) -> None:
-    """Bind and let go: the library says that it cannot listen, the system says why."""
+    """Bind and close again: the library only says that it cannot listen, the system says why."""
     if not port:
         return
     with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:

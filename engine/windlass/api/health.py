@@ -1,4 +1,4 @@
-"""Whether the process lives, may receive calls, and how it feels (contract 1.8)."""
+"""Liveness, readiness and details of the node's state (contract 1.8)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from windlass.config import Settings
 from windlass.errors import EngineError
 from windlass.wire import Readiness
 
-#: A probe that gets no answer soon is worth less than one that says why.
+#: Answering late is worse for a probe than answering with the reason.
 READINESS_WITHIN_S = 3.0
 
-DRAINING = "draining: the node is leaving"
+DRAINING = "draining: the node is shutting down"
 
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 class Health:
-    """`draining` tells whether the node is leaving; `connections` how many callers it has."""
+    """`draining` tells whether the node is shutting down; `connections` how many callers it has."""
 
     def __init__(
         self,

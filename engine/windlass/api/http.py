@@ -18,7 +18,7 @@ from windlass.errors import BootRefused
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 
-#: Idle connections of a leaving server live on this long, so that their next call is still answered, with
+#: Idle connections of a server that shuts down stay open this long, so that their next call is still answered, with
 #: `Connection: close`, instead of meeting a closed socket.
 DRAIN_IDLE_S = 1.0
 DRAIN_LOOK_INTERVAL_S = 0.02
@@ -26,11 +26,11 @@ BACKLOG = 1024
 
 
 def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError) -> BootRefused:
-    """Return the refusal to raise, with the cause and the variable that remedies it."""
+    """Return the error to raise, with the cause and the variable to change."""
     where = f"{name} cannot listen on {host or '*'}:{port}"
     if error.errno == errno.EADDRINUSE:
         return BootRefused(
-            f"{where}: the port is in use; stop what holds it or set {variable} to a free port"
+            f"{where}: the port is in use; stop the process that uses it or set {variable} to a free port"
         )
     if error.errno == errno.EACCES:
         return BootRefused(f"{where}: not permitted; set {variable} to a port above 1023")
@@ -55,14 +55,14 @@ class HttpServer:
     ) -> None:
         self.handler = handler
         self.limits = limits
-        #: the longest at rest come first: the coarse `now_s` cannot tell those of one look apart
+        #: those idle for longest come first: `now_s` is too coarse to order connections by it
         self.connections: dict[Connection, None] = {}
         self.draining = False
         #: bodies of requests being read, waiting or served, over all connections
         self.held_bytes = 0
-        #: loop time, as fresh as the last look at the deadlines; cheap to read for every call
+        #: loop time at the last check of the deadlines; cheap to read for every call
         self.now_s = 0.0
-        #: calls already answered 504 whose work is still winding up
+        #: calls already answered 504 whose work has not ended yet
         self.overdue: set[asyncio.Task[None]] = set()
         self._log = log
         self._name = name
@@ -89,7 +89,7 @@ class HttpServer:
         return bound
 
     async def drain(self, grace_s: float) -> int:
-        """Answer what is under way, each with `Connection: close`, then close; nothing new is accepted.
+        """Answer the calls in progress, each with `Connection: close`, then close; nothing new is accepted.
 
         Returns how many connections had to be cut because they outlived `grace_s`.
         """
@@ -131,7 +131,7 @@ class HttpServer:
         return admitted
 
     def rested(self, connection: Connection) -> None:
-        """The connection has answered a call; it is now the last that makes room for another."""
+        """The connection has answered a call; it is now the last one to be closed for another."""
         if connection in self.connections:
             del self.connections[connection]
             self.connections[connection] = None
@@ -153,7 +153,7 @@ class HttpServer:
         return Response(500)
 
     def render(self, request: Request, response: Response, *, keep: bool) -> bytes:
-        # HTTP/1.0 callers need to be told that it stays; those of 1.1 that said a word get one back.
+        # HTTP/1.0 callers must be told that the connection stays open; 1.1 callers that sent the header get it back.
         stays = b"keep-alive" if b"connection" in request.headers else b""
         connection = stays if keep else b"close"
         key = (response.status, response.content_type, connection)
@@ -180,7 +180,7 @@ class HttpServer:
         return b"".join(lines)
 
     def _look(self) -> None:
-        """Meet the deadlines of all connections, and come again."""
+        """Enforce the deadlines of all connections, and schedule the next check."""
         self.now_s = self.loop.time()
         self._date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
         for connection in tuple(self.connections):

@@ -70,7 +70,7 @@ class MetricsApp:
         return faults.early(status, reason)
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
-        """Take no note: scrapes are no calls of the API."""
+        """Record nothing: scrapes are not calls of the API."""
 
 
 def _job_type(written: bytes) -> str:
@@ -78,5 +78,5 @@ def _job_type(written: bytes) -> str:
         return unquote_to_bytes(written).decode()
     except UnicodeDecodeError as error:
         raise BadRequest(
-            f"the queue {written.decode('latin-1')!r} is no UTF-8; write the job type percent-encoded in UTF-8"
+            f"the queue {written.decode('latin-1')!r} is not valid UTF-8; percent-encode the job type as UTF-8"
         ) from error

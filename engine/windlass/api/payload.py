@@ -1,7 +1,6 @@
-"""What may be stored as variables: a JSON object that PostgreSQL and every SDK can hold, or a named cause.
-
-The bytes pass through untouched unless they may hold a number with a fraction or an exponent: those are doubles
-on this wire, and an integral double is written as an integer (contract 1.4).
+"""Variables fit for storing: a JSON object that PostgreSQL and every SDK can represent, or an error with the cause.
+The bytes pass through unchanged unless they may contain a number with a fraction or an exponent: those are doubles,
+and an integral double is written as an integer (contract 1.4).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
     if data.count(b"{") + data.count(b"[") > NESTING_MAX and _nesting(value) > NESTING_MAX:
         raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
     if b"\\u0000" in data and _holds_nul(value):
-        raise _bad(name, "holds the character U+0000, which cannot be stored; remove it")
+        raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
     if _MAYBE_DOUBLE.search(data):
         return msgspec.Raw(_encode(_with_integers(value)))
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
@@ -51,10 +50,10 @@ def _value_of(data: bytes, name: str) -> Any:
     except UnicodeDecodeError:
         raise _bad(name, "is not valid UTF-8") from None
     except msgspec.ValidationError:
-        raise _bad(name, "holds a number outside the range of a double") from None
+        raise _bad(name, "contains a number outside the range of a double") from None
     except msgspec.DecodeError as error:
         if _SURROGATE.search(data):
-            raise _bad(name, f"is not valid JSON, perhaps by a lone surrogate: {error}") from None
+            raise _bad(name, f"is not valid JSON, perhaps because of a lone surrogate: {error}") from None
         raise _bad(name, f"is not valid JSON: {error}") from None
 
 

@@ -1,4 +1,4 @@
-"""Between the engine's words (`wire.py`, JSON) and the messages of workflow.proto, both ways (contract 2.2 to 2.5)."""
+"""Conversion between the engine's data (`wire.py`, JSON) and the messages of workflow.proto (contract 2.2 to 2.5)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class TooDeep(Exception):
 
 
 def json_of(struct: Struct, *, name: str) -> dict[str, Any]:
-    """The object, keys sorted since the wire has no order. BadRequest names `name` for what JSON cannot say."""
+    """The object, with sorted keys since protobuf maps have no order. BadRequest names `name` for what JSON cannot
+    represent.
+    """
     return {key: _plain(struct.fields[key], name) for key in sorted(struct.fields)}
 
 
@@ -57,7 +59,9 @@ def _plain(value: Value, name: str) -> Any:
 
 def _number(number: float, name: str) -> int | float:
     if not math.isfinite(number):
-        raise BadRequest(f"{name} holds the number {number}, which JSON cannot hold; send a finite one")
+        raise BadRequest(
+            f"{name} holds the number {number}, which JSON cannot represent; send a finite number"
+        )
     return int(number) if number.is_integer() and abs(number) < _INTEGRAL_BELOW else number
 
 
@@ -78,7 +82,7 @@ def word_of(enum: EnumTypeWrapper, number: int, name: str) -> str:
 
 
 def document_of(definition: pb.WorkflowDefinition) -> bytes:
-    """The JSON document the message stands for; what the message leaves at its default says nothing there either."""
+    """The JSON document of the message; fields at their default are left out."""
     document = {
         "id": definition.id,
         "name": definition.name,
@@ -102,7 +106,7 @@ def _step_document(step: pb.WorkflowStep, index: int) -> dict[str, Any]:
         "nextStep": step.next_step,
         "parallelNextSteps": list(step.parallel_next_steps),
         "joinStep": step.join_step,
-        # A map has no order on the wire and branches are tried in order: that of the sorted keys.
+        # Maps have no order in protobuf, but branches are tried in order: that of the sorted keys.
         "conditionalNextSteps": {
             key: step.conditional_next_steps[key] for key in sorted(step.conditional_next_steps)
         },
@@ -131,7 +135,7 @@ def _step_document(step: pb.WorkflowStep, index: int) -> dict[str, Any]:
 def fill(struct: Struct, text: wire.RawJson | bytes) -> None:
     """Write a JSON object into `struct`. TooDeep leaves it half written."""
     data = bytes(text)
-    # The field is present and empty for {}: "no variables" and "not told" differ for some readers.
+    # The field is present and empty for {}: for some readers "no variables" differs from "absent".
     struct.SetInParent()
     if data != b"{}":
         _fill(struct, _decode(data), NESTING_MAX)
@@ -165,7 +169,7 @@ def _put(target: Value, value: Any, left: int) -> None:
 
 
 def number_of(enum: EnumTypeWrapper, word: str) -> Any:
-    """The number of a word the engine uses, 0 for one this wire does not know."""
+    """The number of an engine's word, 0 for one that the messages do not have."""
     prefix = enum.DESCRIPTOR.values_by_number[0].name.removesuffix("UNSPECIFIED")
     known = enum.DESCRIPTOR.values_by_name.get(prefix + word)
     return known.number if known else 0

@@ -1,6 +1,5 @@
-"""The REST door (contract 1): routes, what each takes from a call, how each answers, and the access log.
-
-A route decodes and judges its call at once; only what asks the engine becomes a task.
+"""The REST API (contract 1): routes, what each reads from a call, how each answers, and the access log. A route
+decodes and checks its call at once; only calls of the engine become tasks.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ class RestApp:
         self.port = await self._server.start(host, port)
 
     async def drain(self, grace_s: float) -> None:
-        """Answers what is under way, then closes; calls that outlive `grace_s` are cut and counted in the log."""
+        """Answers calls in progress, then closes; calls that outlive `grace_s` are cut and counted in the log."""
         cut = await self._server.drain(grace_s)
         if cut:
             self._log.warning(Event.REST_CUT, connections=cut)
@@ -180,7 +179,7 @@ class RestApp:
         )
 
     def _fault(self, request: Request, error: Exception) -> Response:
-        """Answers an error; one that is our own doing is told in full to the log and in brief to the caller."""
+        """Answers an error; of an internal error the log gets everything and the caller a short text."""
         if not isinstance(error, EngineError):
             error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
         if faults.status_of(error)[0] == 500:
@@ -202,7 +201,7 @@ class RestApp:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> Response:
-        """Asks the engine and renders what it says, errors too."""
+        """Calls the engine and renders its answer or its error."""
         try:
             return render(await method(*args, **kwargs))
         except Exception as error:
@@ -329,7 +328,7 @@ class RestApp:
 
     def _user_task(self, request: Request, ids: list[str]) -> Outcome:
         body = _read_user_task(request.body) if request.body.strip() else bodies.UserTaskBody()
-        # Each field is judged, also one that another makes count for nothing.
+        # Each field is checked, even one that is not used because another is present.
         names = bodies.text(body.worker_id, "workerId"), bodies.text(body.completed_by, "completedBy")
         result, variables = variables_of(body.result, name="result"), variables_of(body.variables)
         return self._ask(
@@ -367,7 +366,7 @@ def _refuse_xml(request: Request) -> None:
 
 
 def _query(request: Request) -> dict[str, str]:
-    """The parameters, the first of a repeated name; BadRequest when one is no text."""
+    """The parameters, the first of a repeated name; BadRequest when one is not text."""
     query: dict[str, str] = {}
     try:
         pairs = parse_qsl(request.query.decode("utf-8"), keep_blank_values=True, errors="strict")
@@ -375,13 +374,13 @@ def _query(request: Request) -> dict[str, str]:
         raise BadRequest("the query is not valid UTF-8") from None
     for name, value in pairs:
         if "\x00" in value:
-            raise BadRequest(f"the query parameter {name} holds the character U+0000; remove it")
+            raise BadRequest(f"the query parameter {name} contains the character U+0000; remove it")
         query.setdefault(name, value)
     return query
 
 
 def _paging(query: dict[str, str]) -> tuple[int, int]:
-    """Page and page size; what is no integer counts as absent (contract 1.5)."""
+    """Page and page size; anything but an integer counts as absent (contract 1.5)."""
     page, page_size = query.get("page", ""), query.get("pageSize", "")
     number = int(page) if _INTEGER.fullmatch(page) else 0
     size = int(page_size) if _INTEGER.fullmatch(page_size) else 0

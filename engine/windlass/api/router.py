@@ -59,7 +59,7 @@ class Router:
         self._wrong_verbs[id(node)] = Route(pattern, _wrong_verb(tuple(node.routes)))
 
     def find(self, request: Request) -> tuple[Route, list[str]]:
-        """There is always a route: for an unknown path one that answers 404, for a wrong verb 405."""
+        """There is always a route: for an unknown path one that answers 404, for a wrong method 405."""
         node = self._root
         ids: list[str] = []
         for segment in request.path.split(b"/")[1:]:
@@ -83,7 +83,7 @@ def _decoded(segment: bytes) -> str:
     except UnicodeDecodeError:
         raise BadRequest(f"the path segment {segment.decode('latin-1')!r} is not valid UTF-8") from None
     if "\x00" in text:
-        raise BadRequest(f"the path segment {segment.decode('latin-1')!r} holds the character U+0000")
+        raise BadRequest(f"the path segment {segment.decode('latin-1')!r} contains the character U+0000")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The calls of contract 2.1: what each takes from its message, how each answers. Errors leave as EngineErrors."""
+"""The calls of contract 2.1: what each reads from its message, how each answers. Errors leave as EngineErrors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rpc:
 
 
 class Rpcs:
-    """Asks `engine`, as the REST door does; `draining` tells whether the node is leaving."""
+    """Calls `engine`, as REST does; `draining` tells whether the node is shutting down."""
 
     def __init__(
         self, engine: EnginePort, settings: Settings, log: Log, *, draining: Callable[[], bool]
@@ -110,7 +110,7 @@ class Rpcs:
             variables=protobuf.variables_in(request, "variables"),
             business_key=bounds.business_key_of(bodies.text(request.business_key, "business_key")),
         )
-        # It has been started: an error now would make the caller start it twice.
+        # The instance has been started: an error now would make the caller start another.
         return pb.StartInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
 
     async def _instance(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
@@ -165,7 +165,7 @@ class Rpcs:
             try:
                 protobuf.write_job(answer.jobs.add(), job)
             except protobuf.TooDeep:
-                # Its lease lapses, and a REST worker may have it; the others of this answer go to theirs.
+                # Its lease will expire, and a REST worker can have it; the other jobs are returned.
                 del answer.jobs[-1]
                 self._log.warning(Event.GRPC_JOB_TOO_DEEP, job_id=job.id, instance_id=job.instance_id)
         return answer

@@ -21,7 +21,7 @@ from windlass.definition.model import BoundaryEvent, Definition, Step, StepType
 
 NESTING_MAX = 100
 
-#: A document with more faults in its form lists this many and counts the rest.
+#: Of more errors in the form of a document, this many are listed and the rest is counted.
 PROBLEMS_SHOWN_MAX = 100
 
 #: Only these wait long enough for a timer; boundary events elsewhere are accepted and ignored (contract 3.2).
@@ -45,7 +45,7 @@ class Upload:
 
 
 def parse_upload(body: bytes) -> Upload:
-    """Read and judge an uploaded document as a whole, so that the caller learns all its faults at once.
+    """Read and check an uploaded document as a whole, so that the caller learns all errors at once.
 
     Raises BadRequest ("parse error: …") for unreadable JSON, wrong types or unknown fields, and
     InvalidDefinition with every violated rule of contract 3.5.
@@ -155,7 +155,7 @@ def _compiled(step: _StoredStep) -> Step:
 
 
 class _Problems:
-    """What is wrong with a document's form: the first ones in full, the rest as a number."""
+    """The errors in a document's form: the first ones in full, the rest as a number."""
 
     def __init__(self) -> None:
         self.shown: list[str] = []
@@ -208,19 +208,19 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(word: str) -> NoReturn:
-    _refuse(f"{word} is no JSON value")
+    _refuse(f"{word} is not a JSON value")
 
 
 def _integer(digits: str) -> int:
     if len(digits) > operators.INTEGER_DIGITS_MAX:
-        _refuse(f"the number {digits[:_SHOWN_CHARS_MAX]}… is out of a double's range")
+        _refuse(f"the number {digits[:_SHOWN_CHARS_MAX]}… is outside the range of a double")
     return int(digits)
 
 
 def _real(text: str) -> int | float:
     number = float(text)
     if not math.isfinite(number):
-        _refuse(f"the number {text[:_SHOWN_CHARS_MAX]} is out of a double's range")
+        _refuse(f"the number {text[:_SHOWN_CHARS_MAX]} is outside the range of a double")
     return operators.whole(number)
 
 
@@ -245,7 +245,7 @@ def _check_text(text: str, trail: Sequence[str | int], problems: _Problems) -> N
     if "\0" in text:
         problems.add(f"{_path(trail)}: the character U+0000 cannot be stored")
     if not text.isascii() and _SURROGATE.search(text):
-        problems.add(f"{_path(trail)}: half a surrogate pair is no character")
+        problems.add(f"{_path(trail)}: half a surrogate pair is not a character")
 
 
 Field = Callable[[Any, str], Any]
@@ -264,7 +264,7 @@ _TYPE_WORDS: Mapping[type, str] = {
 
 
 class _Form:
-    """Copies a document into its canonical form and collects every wrong type and unknown field on the way.
+    """Copies a document into its canonical form and collects every wrong type and unknown field.
 
     Null means absent. Optional fields that say nothing ("", 0, false, [], {}) are left out, except
     `interrupting`, which is always present (contract 1.4). `metadata` and `transformations` are free.

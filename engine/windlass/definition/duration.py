@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-#: A timer further away than this is a slip of the keyboard, and `now + duration` must stay a valid instant.
+#: A longer timer is probably a typing error, and `now + duration` must stay a valid timestamp.
 DURATION_MAX_S = 100 * 366 * 86_400.0
 
 #: The database keeps microseconds; anything shorter would be stored as zero.
@@ -20,7 +20,7 @@ _SHOWN_CHARS_MAX = 80
 
 
 class BadDuration(ValueError):
-    """The text is no duration the engine can keep; the message names the text and the remedy."""
+    """The text is not a duration that the engine can keep; the message names the text and the remedy."""
 
 
 def parse_duration_s(text: str) -> float:

@@ -26,9 +26,9 @@ __all__ = [
 ]
 
 EXPRESSION_CHARS_MAX = 10_000
-#: Work that a character of an expression stands for: most of it is reading a text for the first time.
+#: Units of work per character of an expression: most of it is parsing a text for the first time.
 UNITS_PER_CHAR = 20
-#: Compiled texts are kept up to so many characters in all; each character is worth about a hundred bytes then.
+#: Compiled texts are kept up to this many characters in all; each takes about a hundred bytes.
 COMPILED_CHARS_MAX = 500_000
 
 _SHOWN_CHARS_MAX = 200
@@ -47,7 +47,7 @@ class Expression:
         self._root = root
 
     def evaluate(self, variables: Mapping[str, Any], work: Work) -> Any:
-        """Every free name must be defined, also in a part that would not be reached (contract 4.3).
+        """Every free name must be defined, even in a part that is not evaluated (contract 4.3).
 
         Whole numbers come back as int. Raises ExpressionError.
         """
@@ -86,7 +86,7 @@ _compiled = _Compiled()
 
 
 def compile_expression(text: str) -> Expression:
-    """Read the text once for all evaluations. Raises ExpressionError when it is no expression."""
+    """Compile the text once for all evaluations. Raises ExpressionError when it is not an expression."""
     if len(text) > EXPRESSION_CHARS_MAX:
         raise ExpressionError(f"the expression has {len(text)} characters; at most {EXPRESSION_CHARS_MAX}")
     return _compiled.get(text)

@@ -21,14 +21,15 @@ RESULT_NESTING_MAX = 200
 #: `Work` of one event: less than a second.
 WORK_MAX = 5_000_000
 
-#: A unit of work moves, compares or searches about so many characters of a string, or reads so many bytes of JSON.
+#: In one unit of work about this many characters of a string are moved, compared or searched, or bytes of JSON are
+#: parsed.
 CHARS_PER_UNIT = 128
 SEARCHED_CHARS_PER_UNIT = 32
 
-#: A value copied costs as much as so many compared.
+#: Copying a value costs as much as comparing this many.
 _COPY_UNITS = 5
 
-#: Every integer of so many digits is within the range of a double.
+#: Every integer of at most this many digits is within the range of a double.
 INTEGER_DIGITS_MAX = 308
 
 #: Integers outside 64 bits continue as doubles, as every JSON number does in other engines (contract 4.3).
@@ -62,7 +63,7 @@ class ExpressionError(Exception):
 
 
 class Work:
-    """What one event's expressions may still compute, in units of some 100 ns; other calls wait meanwhile."""
+    """The work that one event's expressions may still do, in units of some 100 ns; other calls wait for it."""
 
     __slots__ = ("left",)
 
@@ -124,7 +125,7 @@ def arithmetic(symbol: str, left: Any, right: Any, work: Work) -> Any:
         except ZeroDivisionError:
             raise ExpressionError("division by zero") from None
         except OverflowError:
-            raise ExpressionError(f"the result of {symbol} is out of a number's range") from None
+            raise ExpressionError(f"the result of {symbol} is outside the range of a number") from None
     if symbol == "+" and type(left) is str and type(right) is str:
         if len(left) + len(right) > RESULT_BYTES_MAX:
             raise ExpressionError(f"the joined string is longer than {RESULT_BYTES_MAX} characters")
@@ -158,7 +159,7 @@ def contains(haystack: Any, needle: Any, work: Work) -> bool:
         return any(map(equal, haystack, itertools.repeat(needle), itertools.repeat(work)))
     if type(haystack) is dict or type(haystack) is str:
         if type(needle) is not str:
-            raise ExpressionError(f"{type_name(haystack)} can contain a string only, got {type_name(needle)}")
+            raise ExpressionError(f"{type_name(haystack)} can contain only a string, got {type_name(needle)}")
         if type(haystack) is str:
             work.spend(len(haystack) // SEARCHED_CHARS_PER_UNIT)
         return needle in haystack
@@ -207,7 +208,7 @@ def integral(value: Any, work: Work) -> Any:
 
 
 class _Copy:
-    """One walk over a result, which must end although parts may be shared many times over."""
+    """One walk over a result, which must end although parts of it may be shared many times."""
 
     def __init__(self, work: Work) -> None:
         self.work = work

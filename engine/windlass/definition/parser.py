@@ -253,18 +253,18 @@ def _number(text: str) -> int | float:
     try:
         return operators.whole(float(text))
     except ExpressionError:
-        raise ExpressionError(f"the number {_quoted(text)} is out of a number's range") from None
+        raise ExpressionError(f"the number {_quoted(text)} is outside the range of a number") from None
 
 
 def _string(quoted: str) -> str:
-    """Single quotes hold their text as it stands; double quotes know JSON's escapes."""
+    """Text in single quotes is taken literally; double quotes have JSON's escapes."""
     text = quoted[1:-1] if quoted[0] == "'" else _ESCAPE.sub(_unescaped, quoted[1:-1])
     try:
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
     except UnicodeDecodeError:
-        raise ExpressionError("a string holds half a surrogate pair, which is no character") from None
+        raise ExpressionError("a string contains half a surrogate pair, which is not a character") from None
     if "\0" in text:
-        raise ExpressionError("a string holds the character U+0000, which the database cannot store")
+        raise ExpressionError("a string contains the character U+0000, which the database cannot store")
     return text
 
 

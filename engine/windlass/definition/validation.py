@@ -34,7 +34,7 @@ Step = Mapping[str, Any]
 def violations(document: Document) -> list[str]:
     """List every rule the document breaks, in rule order, naming the step; empty when it may be stored.
 
-    The list ends after VIOLATIONS_SHOWN_MAX and says so: no document may ask for an endless answer.
+    The list ends after VIOLATIONS_SHOWN_MAX and says so: no document may cause an endless answer.
     """
     found = _all(document)
     shown = list(islice(found, VIOLATIONS_SHOWN_MAX))
@@ -242,7 +242,7 @@ def _cut(text: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """Show the text bare, quoted where it would not read as one word of a line."""
+    """Show the text as it is, or quoted if it would not read as one word of a line."""
     cut = _cut(text)
     plain = cut.isprintable() and cut and " " not in cut
     return cut if plain else json.dumps(cut, ensure_ascii=False)

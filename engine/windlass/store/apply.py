@@ -220,8 +220,8 @@ class Transactor:
                     return
                 if job.execution_id not in instance.progress.open:
                     raise Conflict(
-                        f"job {job.id} belongs to instance {instance.id}, which another engine began on this "
-                        "database and this one cannot go on with; nothing was changed"
+                        f"job {job.id} belongs to instance {instance.id}, which another engine started on this "
+                        "database and this one cannot continue; nothing was changed"
                     )
                 decision = advance.complete_job(
                     definition, instance, job.execution_id, command.worker_id, command.variables, around
@@ -461,7 +461,7 @@ def _parked_at(
     """
     step = definition.steps.get(step_id)
     if step is None:
-        raise missing(f"{step_id} is no step of definition {definition.id} version {definition.version}")
+        raise missing(f"{step_id} is not a step of definition {definition.id} version {definition.version}")
     if step.type is not kind:
         raise BadRequest(f"step {step_id} is a {step.type}, not a {kind}")
     _refuse_final(instance)

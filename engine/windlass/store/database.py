@@ -66,7 +66,7 @@ class Database:
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
                 f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
-                "WE_POSTGRES_DSN, and that PostgreSQL runs there and lets this role in"
+                "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
@@ -83,7 +83,7 @@ class Database:
                 server_settings=self._server_settings(purpose),
             )
         except DRIVER_ERRORS as err:
-            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
+            raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         return Session(connection)
 
     @contextlib.asynccontextmanager
@@ -92,7 +92,7 @@ class Database:
         try:
             connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
         except DRIVER_ERRORS as err:
-            raise Unavailable(f"the database is away ({describe(err)}); try again") from err
+            raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         try:
             yield connection
         except BaseException as err:

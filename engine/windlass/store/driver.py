@@ -41,7 +41,7 @@ def translate(err: BaseException) -> EngineError:
     if isinstance(err, EngineError):
         return err
     if is_connection_loss(err):
-        return Unavailable(f"the database is away ({describe(err)}); try again")
+        return Unavailable(f"the database is unreachable ({describe(err)}); try again")
     if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
         return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
     return Defect(f"internal error: {describe(err)}")

@@ -130,7 +130,9 @@ class Lane:
             for _, future in pending:
                 if not future.done():
                     future.set_result(
-                        Unavailable("this node stopped while the call was in flight; look before retrying")
+                        Unavailable(
+                            "this node stopped while the call was in flight; check before you try again"
+                        )
                     )
             raise
         except Exception as err:
@@ -154,7 +156,7 @@ class Lane:
                 lost = is_connection_loss(err) or isinstance(err, Unavailable)
                 if batch.committing and lost:
                     raise Unavailable(
-                        "the connection was lost while the commit was in flight: it may have happened; look first"
+                        "the connection was lost while the commit was in flight: it may have happened; check first"
                     ) from err
                 again = lost or str(getattr(err, "sqlstate", "")) in _TRY_AGAIN_STATES
                 if not again or time.monotonic() - began + delay_s > self._give_up_s:

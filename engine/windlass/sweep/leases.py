@@ -51,7 +51,7 @@ class LeaseSweep:
             await self._execute(
                 ExhaustJob(
                     job_id,
-                    f"the lease of job {job_id} lapsed {self._expiries_max} times and no worker ever answered: "
+                    f"the lease of job {job_id} expired {self._expiries_max} times and no worker ever answered: "
                     "the job kills or hangs its workers (WINDLASS_LEASE_EXPIRIES_MAX)",
                 )
             )

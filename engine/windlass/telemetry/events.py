@@ -6,7 +6,7 @@ from typing import Final
 
 
 class Event:
-    """Every `msg` there is. Texts and attribute names are promises to operators' searches."""
+    """Every `msg`. Operators search for these texts and attribute names, so they do not change."""
 
     # Life of the process: rest_port, grpc_port, metrics_port; addr; err.
     STARTING: Final = "engine: starting"

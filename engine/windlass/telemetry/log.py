@@ -1,5 +1,5 @@
-"""The log. A line is one JSON object on standard output (contract 8.4). Lines gather in memory and leave with one
-write soon after; warnings, errors and the end of the process do not wait.
+"""The log. A line is one JSON object on standard output (contract 8.4). Lines collect in memory and are written
+together soon after; warnings, errors and the end of the process do not wait.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
 class Log:
     """Writes one JSON line an event to `stream`, a binary file; safe to use with no event loop too.
 
-    A reader that went away costs lines, never the process.
+    If the reader is gone, lines are lost but the process continues.
     """
 
     def __init__(self, level: str, stream: BinaryIO) -> None:
@@ -76,7 +76,7 @@ class Log:
             self._stream.write(data)
             self._stream.flush()
         except (OSError, ValueError):
-            # Closed pipe, full disk, closed file: serving goes on without a log rather than not at all.
+            # Closed pipe, full disk, closed file: better to serve without a log than not at all.
             return
 
     def _line(self, level: str, msg: str, attrs: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Every metric of contract 8.1, and ours under `windlass_`, in a registry of their own."""
+"""Every metric of contract 8.1, and our own under `windlass_`, in a separate registry."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ShowsEach(Protocol):
 
 
 class _Absent:
-    """Stands where this dispatch mode exposes no such series; feeding it does nothing."""
+    """Used where this dispatch mode does not expose a series; recording to it does nothing."""
 
     def inc(self, amount: float = 1) -> None:
         """Count nothing."""
@@ -82,7 +82,7 @@ class Children(Generic[Child_co]):
 
 
 class Metrics:
-    """One attribute for each metric of the dispatch mode; what the other mode has is a silent stand-in.
+    """One attribute for each metric of the dispatch mode; for metrics of the other mode it does nothing.
 
     Those of one broker alone are in its folder below `dispatch/`.
 
@@ -104,7 +104,7 @@ class Metrics:
             "workflow_definitions_uploaded_total", "Definition versions stored"
         )
         self.instances_started: Counts = self._counter(
-            "workflow_instances_started_total", "Instances started, chained ones too"
+            "workflow_instances_started_total", "Instances started, including chained ones"
         )
         #: outcome: completed, failed, cancelled
         self.instances_completed: Children[Counts] = Children(
@@ -186,7 +186,7 @@ class Metrics:
         self.relay_leader = self._gauge(f"{dispatch}_relay_leader", "1 on the node that runs the relay")
         self.destination_unusable = self._gauge(
             "windlass_dispatch_topic_unusable",
-            "1 for a topic that job types need and that is missing or closed to us",
+            "1 for a topic that job types need and that is missing or may not be written to",
             "topic",
         )
         self.redeliveries = self._counter(
@@ -200,12 +200,12 @@ class Metrics:
         )
         self.wake_degraded = Gauge(
             "windlass_wake_degraded",
-            "1 while the node finds jobs by polling only, against its wake mode",
+            "1 while the node finds jobs only by polling although its wake mode expects notifications",
             registry=self.registry,
         )
         Gauge(
             "windlass_build_info",
-            "1; the labels tell what runs",
+            "Always 1; the labels show what is running",
             ("version", "dispatch_mode"),
             registry=self.registry,
         ).labels(version("windlass"), dispatch_mode).set(1)

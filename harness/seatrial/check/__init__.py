@@ -1,4 +1,4 @@
-"""Guarantees judged: one a file, pure, history in, verdict out."""
+"""The checks: one guarantee per file, pure, history in, verdict out."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ CHECKS: Mapping[str, Check] = {
 def judge(history: History) -> tuple[Verdict, ...]:
     """One verdict for each check that the header names, in its order; none for a header that names none.
 
-    A check that dies is UNKNOWN, with its traceback; so is one that does not exist. One that passes is VACUOUS when the
+    A check that crashes is UNKNOWN, with its traceback; so is one that does not exist. One that passes is VACUOUS
+    when the
     run did not meet the circumstances that the drill is about (see `circumstance`); the first one shows their counts.
     """
     return tuple(_judged(name, history) for name in history.header.checks)

@@ -49,20 +49,22 @@ def assuming(check: str, guarantee: str, *assumptions: Assumption) -> Callable[[
 def _not_bitten(facts: Facts) -> str | None:
     for fault in facts.faults:
         if fault.bit_s is None:
-            return f"the fault {fault} did not bite: {_why(fault.call)}"
+            return f"the fault {fault} had no effect: {_why(fault.call)}"
     for heal in facts.heals:
         if heal.outcome != "ok":
             return f"a heal by {heal.invoke.process} did not succeed: {_why(heal)}"
     wanted = int(facts.number("faults_min", 0))
     if len(facts.faults) < wanted:
-        return f"{len(facts.faults)} faults were injected, {wanted} were to be"
+        return f"{len(facts.faults)} faults were injected, {wanted} were expected"
     return None
 
 
 def _not_loaded(facts: Facts) -> str | None:
     done = sum(call.outcome == "ok" for f in ("start", "complete") for call in facts.calls_of(f))
     wanted = int(facts.number("ops_min", 1))
-    return f"{done} starts and completes succeeded, at least {wanted} were to" if done < wanted else None
+    return (
+        f"{done} starts and completes succeeded, at least {wanted} were expected" if done < wanted else None
+    )
 
 
 def _not_observed(facts: Facts) -> str | None:
@@ -99,10 +101,10 @@ def _why(call: Call) -> str:
 PAIRED = Assumption(_mispaired, essential=True)
 """Every answer belongs to exactly one call."""
 OBSERVED = Assumption(_not_observed, essential=True)
-"""The end state was read, to the end."""
+"""The final state was read completely."""
 STEPS_OBSERVED = Assumption(_no_step_rows, essential=True)
 """... with its step executions, and its jobs where the tables could be read."""
 BITTEN = Assumption(_not_bitten)
-"""Every fault was seen to bite, every heal to heal (parameter `faults_min`: how many there must be)."""
+"""Every fault had an effect and every heal succeeded (parameter `faults_min`: how many there must be)."""
 LOADED = Assumption(_not_loaded)
 """At least `ops_min` (1) starts and completes succeeded."""

@@ -11,7 +11,9 @@ from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
-GUARANTEE = "Clients see only allowed errors, only while a fault can be felt, and no replica ends by itself."
+GUARANTEE = (
+    "Clients see only allowed errors, only while a fault has an effect, and no replica exits by itself."
+)
 
 
 @assuming("AV", GUARANTEE, PAIRED, BITTEN, LOADED)
@@ -41,7 +43,7 @@ def availability(history: History) -> Verdict:
             )
     for op in facts.rows("exit"):
         findings.add(
-            f"{op.value['node']} ended by itself, with exit code {op.value['exit_code']}", at=(op.index,)
+            f"{op.value['node']} exited by itself, with exit code {op.value['exit_code']}", at=(op.index,)
         )
     errors = sum(seen.values())
     unanswered = sum(call.end is None for call in calls)
@@ -75,7 +77,7 @@ def _why_not(
     if codes is not None and code not in codes:
         return f"allowed codes are {', '.join(sorted(codes)) or 'none'}"
     if windows is not None and not any(_overlaps(call, window) for window in windows):
-        return "no fault could be felt then"
+        return "no fault had an effect then"
     return None
 
 
@@ -95,7 +97,7 @@ def _windows(facts: Facts) -> list[tuple[float, float]]:
 
 
 def _overlaps(call: Call, window: tuple[float, float]) -> bool:
-    """A call that was under way while the fault could be felt."""
+    """A call that was in progress while the fault had an effect."""
     ended_s = call.end.t_s if call.end is not None else call.invoke.t_s
     return call.invoke.t_s <= window[1] and ended_s >= window[0]
 

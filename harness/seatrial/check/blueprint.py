@@ -19,7 +19,7 @@ class Step(msgspec.Struct, frozen=True):
     id: str
     type: str
     targets: tuple[str, ...]
-    """Where a completion leads: one of them, or all of them for a PARALLEL_GATEWAY; empty for a dead end."""
+    """The next steps: one of them, or all of them for a PARALLEL_GATEWAY; empty for a dead end."""
     conditional: bool
     """The target is chosen by an expression, which may fail the instance instead."""
     boundaries: tuple[Boundary, ...]

@@ -1,4 +1,4 @@
-"""BC: a boot that cannot keep its promise is refused at once, and says why."""
+"""BC: a boot that has to fail does so at once, and says why."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A boot that cannot keep its promise exits non-zero within its bound, names the cause, tells no secret, and leaves "
-    "nothing running; one that can says each thing that it has made sure of, in order."
+    "A boot that has to fail exits non-zero within its bound, names the cause, reveals no secret, and leaves nothing "
+    "running; a boot that succeeds logs each check that it has made, in order."
 )
 
 
 @assuming("BC", GUARANTEE, PAIRED)
 def boot_contract(history: History) -> Verdict:
-    """One observer row `boot` for each case; those that were to succeed have `serves` true."""
+    """One observer row `boot` for each case; those that should succeed have `serves` true."""
     facts = facts_of(history)
     findings = Findings(facts)
     rows = facts.rows("boot")
@@ -52,7 +52,7 @@ def _wrong_refusal(boot: dict[str, Any]) -> list[str]:
         found.append("it exited 0 instead of refusing to boot")
     elif exit_code < 0:
         found.append(f"it was ended by signal {-exit_code} instead of refusing to boot")
-    said = stderr.strip()[-300:] or "it said nothing"
+    said = stderr.strip()[-300:] or "it printed nothing"
     return found + [
         f"its message does not name {text!r}: {said}" for text in _texts(boot) if text not in stderr
     ]

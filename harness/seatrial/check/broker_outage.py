@@ -1,4 +1,4 @@
-"""BO: what a broker that is away may do to the rest, and how soon its backlog is gone when it is back."""
+"""BO: what an unreachable broker may affect, and how soon the backlog drains when it is back."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "While the broker is away starts succeed and no transaction stays open; when it is back the backlog drains several "
-    "times as fast as work arrives."
+    "While the broker is down, starts succeed and no transaction stays open; when it is back, the backlog drains "
+    "several times as fast as work arrives."
 )
 
 
 class Drain(msgspec.Struct, frozen=True):
-    """From the deepest look at the outbox after the heal to the first one at which it was all but empty."""
+    """From the longest outbox seen after the heal to the first sample in which it was almost empty."""
 
     rows: int
     took_s: float
     enqueued: int
-    """What came in meanwhile."""
+    """The rows that came in during that time."""
 
     @property
     def per_s(self) -> float:
@@ -70,7 +70,7 @@ def broker_outage(history: History) -> Verdict:
     )
     vacuous = None
     if not outages:
-        vacuous = "the broker was never away"
+        vacuous = "the broker was never down"
     elif deepest < facts.number("backlog_min", 1):
         vacuous = f"only {deepest} rows waited when the broker came back"
     return findings.verdict("BO", GUARANTEE, summary, figures, vacuous=vacuous)
@@ -100,7 +100,7 @@ def _judge_starts(facts: Facts, outages: Sequence[Fault], findings: Findings) ->
             and any(o.invoked_s <= at_s <= (o.healed_s or at_s) for o in outages)
         ):
             refused += 1
-            findings.add("a start did not succeed while the broker was away", at=(call.invoke.index,))
+            findings.add("a start did not succeed while the broker was down", at=(call.invoke.index,))
     return refused
 
 
@@ -116,7 +116,7 @@ def _arrival_per_s(facts: Facts, outages: Sequence[Fault]) -> float:
 
 
 def drain_of(facts: Facts, outage: Fault) -> Drain | None:
-    """None when the outbox was not seen all but empty (a twentieth of its depth) before the next outage or the end."""
+    """None if the outbox was not seen almost empty (a twentieth of its length) before the next outage or the end."""
     healed_s = outage.healed_s or outage.invoked_s
     looks = [(op.t_s, int(op.value["rows"])) for op in facts.rows("outbox_depth")]
     before = [rows for at_s, rows in looks if outage.invoked_s <= at_s <= healed_s]

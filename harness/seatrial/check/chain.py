@@ -86,7 +86,7 @@ def _started(facts: Facts) -> set[str]:
 
 
 def _of_definition(facts: Facts, definition_id: str) -> list[Op]:
-    """A child has no business key; one with a key is somebody's start (NP judges whose)."""
+    """A child has no business key; an instance with a key comes from a start call (NP judges which)."""
     return [
         row
         for row in facts.instances.values()

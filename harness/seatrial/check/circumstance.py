@@ -1,5 +1,5 @@
-"""What a run must have met before its verdicts mean anything (Antithesis' `sometimes`): a drill whose interesting
-state never came shows nothing, so it is vacuous.
+"""What must have happened in a run before its verdicts mean anything (Antithesis' `sometimes`): a drill whose
+situation never came up proves nothing, so it is vacuous.
 
 The drill names them in its parameter `circumstances_min`: {name: how many there must be}.
 """
@@ -19,7 +19,7 @@ from seatrial.history import Call
 
 
 def counted(facts: Facts) -> Mapping[str, int]:
-    """Each circumstance that the drill asked for, with how often it was met; raises ValueError for an unknown one."""
+    """Each circumstance that the drill asks for, with how often it happened; raises ValueError for an unknown one."""
     unknown = [name for name in _wanted(facts) if name not in CIRCUMSTANCES]
     if unknown:
         known = ", ".join(CIRCUMSTANCES)
@@ -30,7 +30,7 @@ def counted(facts: Facts) -> Mapping[str, int]:
 def missing(facts: Facts, counts: Mapping[str, int]) -> str | None:
     """Why nothing was shown, or None."""
     lacking = [
-        f"{counts[name]} {name.replace('_', ' ')}, at least {least} were to be"
+        f"{counts[name]} {name.replace('_', ' ')}, at least {least} were expected"
         for name, least in _wanted(facts).items()
         if counts[name] < least
     ]
@@ -135,7 +135,7 @@ def _rows_left(facts: Facts) -> int:
 
 
 def _answers_lost(facts: Facts) -> int:
-    """Executions whose worker tried to complete the job and got nobody to take it."""
+    """Executions whose worker tried to complete the job but reached no engine."""
     begun: dict[tuple[str, str], list[float]] = defaultdict(list)
     for op in facts.ops:
         if op.f == "execute":
@@ -160,7 +160,7 @@ def _deliveries_moved(facts: Facts) -> int:
 
 
 def _drains_of_all(facts: Facts) -> int:
-    """Drained nodes that left no pod ready for a while."""
+    """Node drains during which no pod was ready for a while."""
     ends = [call.end for call in facts.calls_of("drain_node") if call.outcome == "ok"]
     return sum(end is not None and end.value["ready_min"] == 0 for end in ends)
 

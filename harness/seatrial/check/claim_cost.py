@@ -1,4 +1,4 @@
-"""CC: a claim costs the same whatever waits behind it."""
+"""CC: a claim costs the same however many jobs wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GUARANTEE = (
     "backlog."
 )
 SPREAD_MIN = 100.0
-"""The largest backlog against the smallest: a lesser spread shows nothing."""
+"""The largest backlog divided by the smallest: a smaller ratio proves nothing."""
 
 
 class Level(msgspec.Struct, frozen=True):
@@ -44,7 +44,7 @@ def claim_cost(history: History) -> Verdict:
     levels = _levels(facts)
     idle = [op for op in facts.rows("claim_cost") if not op.value["jobs"]]
     for op in idle:
-        findings.add(f"{op.value['waiting']} jobs waited and the polls got none", at=(op.index,))
+        findings.add(f"{op.value['waiting']} jobs waited but the polls got none", at=(op.index,))
     smallest = levels[0] if levels else None
     for level in levels[1:]:
         assert smallest is not None

@@ -1,4 +1,4 @@
-"""CB: engines keep to the connections that the operator has reckoned with, however many of them there are."""
+"""CB: engines do not use more connections than the operator has planned for, however many engines there are."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Connections stay within the budget: an engine holds no more of them than its pool and the two apart from it, and "
-    "all engines together no more than the formula gives for the most pods."
+    "Connections stay within the budget: an engine holds at most its pool and two more, and all engines together at "
+    "most what the formula gives for the largest number of pods."
 )
 
 
@@ -20,7 +20,7 @@ GUARANTEE = (
 def connection_budget(history: History) -> Verdict:
     """One observer row `sessions` for each change of what the database counts. Parameters: `connections_max`, of all
     engines together; `connections_per_node_max`; `nodes_connected_min` (1) and `connections_of_a_node_min` (1): without
-    so many engines at one time, and one that held so many, the budget was not put to the test.
+    that many engines at one time, and one that held that many, the budget was not tested.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -49,7 +49,7 @@ def connection_budget(history: History) -> Verdict:
     )
     vacuous = None
     if seen_nodes < (wanted := int(facts.number("nodes_connected_min", 1))):
-        vacuous = f"{seen_nodes} engines were connected at one time, {wanted} were to be"
+        vacuous = f"{seen_nodes} engines were connected at one time, {wanted} were expected"
     elif seen_of_node < (wanted := int(facts.number("connections_of_a_node_min", 1))):
         vacuous = f"no engine held {wanted} connections: no pool was full"
     return findings.verdict("CB", GUARANTEE, summary, figures, vacuous=vacuous)

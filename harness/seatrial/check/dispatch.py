@@ -70,7 +70,7 @@ class Dispatches:
         self.removals: Sequence[Op] = [op for op in lines if op.value["what"] == "removed"]
         records = [_record(op) for op in facts.rows("record") if "dedup_id" in op.value]
         read_us = [instant_us(op.value["at"]) for op in facts.rows("clock")]
-        #: the destinations are read after the outbox audit, and what came in between is in no line of it
+        #: the destinations are read after the outbox audit, which lacks records that came in between
         self.records: Sequence[Record] = [
             each for each in records if not read_us or each.at_us <= read_us[-1]
         ]

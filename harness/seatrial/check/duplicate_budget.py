@@ -1,4 +1,4 @@
-"""DB: handlers run again only as often as the fault explains."""
+"""DB: handlers run again only as often as faults explain."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from seatrial.history import History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Handlers run at least once and rarely twice: each further execution of a job follows a lease that expired, was "
-    "given back, or was held by a worker that a fault stopped; or a message that came again, not yet "
-    "acknowledged or acknowledged while its worker stood still."
+    "Handlers run at least once and rarely twice: each repeated execution of a job follows a lease that expired, was "
+    "given back, or was held by a worker that a fault stopped; or a message that was delivered again, not yet "
+    "acknowledged or acknowledged while its worker was paused."
 )
 _IDS_MAX = 200
 
@@ -100,7 +100,7 @@ def _budget(facts: Facts, job_id: str, executions: Sequence[Op]) -> Budget:
             explained += 1
     again, repeats = _delivered(facts, job_id, executions)
     if tenure.leases and any(op.value.get("dedup_id") for op in executions):
-        # Both ways at once, as while the modes change: the first completion wins.
+        # Both ways at once, as during a change of mode: the first completion wins.
         repeats += len(tenure.leases)
     return Budget(len(executions), min(retries + again, len(executions) - 1), explained + repeats)
 
@@ -133,8 +133,8 @@ def _delivered(facts: Facts, job_id: str, executions: Sequence[Op]) -> tuple[int
 
 
 def _acknowledged(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
-    """Whether the first process had acknowledged the message before the second one got it, and not while that one stood
-    still: a consumer that wakes up may first hand out what it fetched before its group went on without it.
+    """Whether the first process had acknowledged the message before the second one got it, and not while the second
+    was paused: a consumer that resumes may first hand out what it fetched before its group continued without it.
     """
     places = {
         (op.value["destination"], op.value["partition"], op.value["position"])

@@ -1,4 +1,4 @@
-"""What the checks look up in a history, indexed once: calls by kind, the end state by id, faults, phases."""
+"""The facts of a history that checks look up, indexed once: calls by kind, the final state by id, faults, phases."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TERMINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 OPEN_JOB = frozenset({"UNLOCKED", "LOCKED"})
 DONE_PREFIX = "done:"
 CANCELLED_CODE = "cancelled"
-"""The caller took its call back (a client that is being closed)."""
+"""The caller cancelled its call (a client that is being closed)."""
 
 Value = TypeVar("Value")
 
@@ -43,7 +43,7 @@ def happened(call: Call) -> bool:
 def error_status(call: Call) -> int | None:
     """HTTP status of a call's error, 0 for a lost connection or a time-out; None when no client saw an error.
 
-    That is a call answered ok, one whose answer the run did not live to see, or one whose caller gave up itself.
+    That is a call answered ok, one that was not answered before the end of the run, or one that its caller cancelled.
     """
     if call.end is None or call.outcome == "ok":
         return None
@@ -64,7 +64,7 @@ class Fault(msgspec.Struct, frozen=True):
 
     @property
     def bit_s(self) -> float | None:
-        """Monotonic time at which it was seen to bite."""
+        """Monotonic time at which it was seen to have an effect."""
         return self.call.end.t_s if self.call.end is not None and self.call.outcome == "ok" else None
 
     @property
@@ -97,7 +97,7 @@ class Facts:
 
     @cached_property
     def reused_call(self) -> Call | None:
-        """A call whose process used its number before, so that its answer cannot be told from the other's."""
+        """A call whose process has used its number before, so that the two answers cannot be told apart."""
         seen = set()
         for call in self.calls:
             key = (call.invoke.process, call.invoke.f, call.invoke.call)
@@ -196,7 +196,7 @@ class Facts:
 
     @cached_property
     def tenures(self) -> dict[str, Tenure]:
-        """Job id -> its acquisitions; jobs that no answered poll brought are absent."""
+        """Job id -> its leases; jobs that no answered poll returned are absent."""
         found: dict[str, list[Lease]] = defaultdict(list)
         for poll, job in leased_jobs(self.calls_of("poll")):
             found[job["job_id"]].append(lease_of(poll, job))
@@ -223,7 +223,7 @@ class Facts:
 
     @cached_property
     def acknowledgements(self) -> Sequence[Op]:
-        """Those that the broker took from workers."""
+        """Acknowledgements that the broker accepted from workers."""
         return [op for op in self.ops if op.f == "acknowledge" and "failed" not in op.value]
 
     # -- faults and phases ---------------------------------------------------------------------

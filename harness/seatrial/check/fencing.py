@@ -1,4 +1,4 @@
-"""FN: who lost the lease can no longer change the job."""
+"""FN: a worker that lost its lease can no longer change the job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Covering needs by offers: the largest bipartite flow, for graphs of a few dozen nodes."""
+"""Covering needs with offers: the maximum bipartite flow, for graphs of a few dozen nodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Collection, Sequence
 
 
 def unmet(needs: Sequence[int], offers: Sequence[int], serves: Sequence[Collection[int]]) -> list[int]:
-    """How much of each need stays unmet when the offers are spread best. `serves[o]`: the needs that offer o can
+    """How much of each need stays unmet with the best assignment of the offers. `serves[o]`: the needs that offer o
+    can
     meet, by index. By augmenting paths (Ford and Fulkerson).
     """
     spare = list(offers)

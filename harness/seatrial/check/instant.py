@@ -16,7 +16,7 @@ def instant_us(text: str | None) -> int:
     try:
         instant = datetime.fromisoformat(text or "")
     except (TypeError, ValueError) as err:
-        raise ValueError(f"{text!r} is no ISO 8601 instant of the database") from err
+        raise ValueError(f"{text!r} is not an ISO 8601 time of the database") from err
     if instant.tzinfo is None:
         instant = instant.replace(tzinfo=UTC)
     return (instant - _EPOCH) // _MICROSECOND

@@ -17,8 +17,9 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "One replica leads the relay: epochs rise and each has one holder, only the holder removes rows, nothing made "
-    "after its term is published in it, no two claim the lead together, and a lost leader is replaced within the bound."
+    "One replica leads the relay: epochs rise and each has one holder, only the holder removes rows, nothing "
+    "created after a term is published in it, no two replicas claim to lead at once, and a lost leader is replaced "
+    "within the bound."
 )
 
 

@@ -104,7 +104,7 @@ def _judge_finished(facts: Facts, leases: Sequence[Lease], findings: Findings) -
 
 
 def _rank(lease: Lease) -> int:
-    """Raises ValueError for a token that is no integer: the drill promised integers."""
+    """Raises ValueError for a token that is not an integer: the drill says that tokens are integers."""
     return int(lease.token) if lease.token is not None else 0
 
 

@@ -20,8 +20,8 @@ GUARANTEE = (
 
 @assuming("LV", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
 def liveness(history: History) -> Verdict:
-    """Parameters: `parked_allowed` ([]): step types in which an instance may rest; `lease_sweep_interval_s` (15);
-    `reclaim_bound_s` (none): so long after its expiry a lapsed lease must be in other hands.
+    """Parameters: `parked_allowed` ([]): step types in which an instance may stay; `lease_sweep_interval_s` (15);
+    `reclaim_bound_s` (none): the time after a lease's expiry within which another worker must have the job.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -44,7 +44,7 @@ def liveness(history: History) -> Verdict:
     summary = f"{len(facts.instances)} instances, {parked} parked as allowed, {unfinished} jobs unfinished"
     if reclaim_s is not None:
         figures["reclaim_s"] = round(reclaim_s, 3)
-        summary += f", lapsed leases in other hands within {reclaim_s:.3f} s"
+        summary += f", jobs of expired leases leased again within {reclaim_s:.3f} s"
     return findings.verdict("LV", GUARANTEE, summary, figures)
 
 
@@ -66,11 +66,11 @@ def database_clock_us(facts: Facts) -> int | None:
 
 
 def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | None:
-    """None when each running step rests in an allowed type and still has what will move it."""
+    """None when each running step is of an allowed type and can still be continued."""
     instance_id, status = str(row.value["id"]), row.value["status"]
     running = [step for step in facts.steps_of.get(instance_id, ()) if step.value["status"] == "RUNNING"]
     if not running:
-        return f"instance {instance_id} is {status} with no running step: nothing will ever move it"
+        return f"instance {instance_id} is {status} with no running step: nothing can ever continue it"
     for step in running:
         value = step.value
         if value["step_type"] not in parked_allowed:
@@ -93,7 +93,9 @@ def _why_stuck(facts: Facts, row: Op, parked_allowed: frozenset[str]) -> str | N
 
 
 def _judge_reclaims(facts: Facts, findings: Findings) -> float | None:
-    """The longest time from a lease's expiry to the next lease of that job; None when none lapsed or none is judged."""
+    """The longest time from a lease's expiry to the next lease of that job; None when none expired or none is
+    judged.
+    """
     if not facts.has("reclaim_bound_s"):
         return None
     bound_s = facts.number("reclaim_bound_s")
@@ -105,7 +107,7 @@ def _judge_reclaims(facts: Facts, findings: Findings) -> float | None:
             if took_s > bound_s:
                 text = (
                     f"job {lease.job_id} was leased again {took_s:.3f} s after the lease of {lease.worker_id} "
-                    f"had lapsed, the bound is {bound_s:g} s"
+                    f"had expired, the bound is {bound_s:g} s"
                 )
                 at = [each.poll.end.index for each in (lease, later) if each.poll.end is not None]
                 findings.add(text, lease.job_id, lease.instance_id, at=at)

@@ -12,7 +12,7 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Polling mode is pure: the outbox stays empty, or as another mode left it; no dispatch or broker metric exists, no "
-    "log line names a broker, and no connection leaves the engine but those to the database."
+    "log line names a broker, and the engine connects only to the database."
 )
 OUTBOX = "dispatch_outbox"
 
@@ -44,7 +44,7 @@ def _node(op: Op) -> str:
 
 
 def _unseen(facts: Facts) -> str | None:
-    """Purity is shown only where it was looked for: the outbox, and every replica's metrics and log."""
+    """Purity is proved only for what was read: the outbox, and every replica's metrics and log."""
     if not _outbox_rows(facts):
         return f"the rows of {OUTBOX} were not counted"
     filled = {_node(op) for op in facts.rows("metrics") if op.value["series"]}
@@ -60,8 +60,8 @@ def _unseen(facts: Facts) -> str | None:
 
 @assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
 def mode_purity(history: History) -> Verdict:
-    """Parameters: `broker_names`: the words by which metrics and log lines would tell of a broker, in lower case;
-    `outbox_left` (false): rows of another mode lie there; then their number must never change.
+    """Parameters: `broker_names`: the words by which metrics and log lines would reveal a broker, in lower case;
+    `outbox_left` (false): rows of another mode are there; then their number must never change.
     """
     facts = facts_of(history)
     forbidden_series = (
@@ -100,6 +100,6 @@ def mode_purity(history: History) -> Verdict:
     }
     summary = (
         f"{outbox_rows} outbox rows, {series} series seen, {lines} log lines name a broker, "
-        f"{looks} looks at sockets"
+        f"sockets looked at {looks} times"
     )
     return findings.verdict("MP", GUARANTEE, summary, figures)

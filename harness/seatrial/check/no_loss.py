@@ -64,9 +64,9 @@ def _judge_starts(facts: Facts, findings: Findings) -> int:
                 f"two acknowledged starts share instance {instance_id}", instance_id, at=(*at, first)
             )
         elif row is None:
-            findings.add(f"instance {instance_id} was acknowledged and is gone", instance_id, at=at)
+            findings.add(f"instance {instance_id} was acknowledged but is gone", instance_id, at=at)
         elif terminal_expected and row.value["status"] not in TERMINAL:
-            text = f"instance {instance_id} was acknowledged and is still {row.value['status']}"
+            text = f"instance {instance_id} was acknowledged but is still {row.value['status']}"
             findings.add(text, instance_id, at=(*at, row.index))
         elif wrong := _wrong_end(facts, call, row):
             findings.add(f"instance {instance_id} {wrong}", instance_id, at=(*at, row.index))
@@ -82,7 +82,7 @@ def _wrong_end(facts: Facts, start: Call, row: Op) -> str | None:
     if doomed_variable is None or status not in TERMINAL:
         return None
     if not _sent(start).get(doomed_variable):
-        return None if status == "COMPLETED" else f"could complete and is {status}: {reason}"
+        return None if status == "COMPLETED" else f"could complete but is {status}: {reason}"
     if status != "FAILED":
         return f"was bound to fail ({doomed_variable}) and is {status}"
     return (
@@ -120,7 +120,8 @@ def _judge_completes(facts: Facts, findings: Findings) -> dict[str, Any]:
 
 
 def _was_no_op(facts: Facts, call: Call, job_id: str, instance_id: str, final: Mapping[str, Any]) -> bool:
-    """A 204 without effect is right when the job was finished otherwise (contract 1.6): by another completion, by a
+    """A 204 without effect is correct if the job was finished in another way (contract 1.6): by another completion,
+    by a
     failure, by a cancel, or by the end of its instance.
     """
     if any(job_of_done_key(key) == job_id for key in final):
@@ -171,7 +172,7 @@ def _judge_cancels(facts: Facts, findings: Findings) -> int:
         row = facts.instances.get(instance_id)
         status = row.value["status"] if row is not None else "gone"
         if status != "CANCELLED":
-            text = f"the cancel of instance {instance_id} was answered ok and it is {status}"
+            text = f"the cancel of instance {instance_id} was answered ok but it is {status}"
             findings.add(text, instance_id, at=(call.invoke.index, call.end.index))
     return acked
 

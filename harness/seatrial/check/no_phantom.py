@@ -1,4 +1,4 @@
-"""NP: nothing in the end state came from nowhere."""
+"""NP: nothing in the final state appeared without a cause."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seatrial.history import Call, History, Op
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Nothing comes from nowhere: every instance, job and completion in the final state was caused by a call "
+    "Nothing appears without a cause: every instance, job and completion in the final state was caused by a call "
     "that was made and not refused."
 )
 
@@ -147,7 +147,7 @@ def _judge_outcomes(facts: Facts, findings: Findings) -> None:
         status = row.value["status"]
         completed = any(happened(call) for call in facts.completes_of.get(job_id, ()))
         failed = any(happened(call) for call in facts.fails_of.get(job_id, ()))
-        # An engine with an attempt cap fails a job by itself when its leases run out one after another.
+        # An engine that limits lease expiries fails a job by itself when its leases expire one after another.
         run_out = job_id in facts.tenures or unseen_poll
         if status == "COMPLETED" and not completed:
             findings.add(f"job {job_id} is COMPLETED; no call completed it", job_id, at=(row.index,))

@@ -1,4 +1,4 @@
-"""OC: what the outbox took in reached the broker or is still there, and nothing else did."""
+"""OC: what was written to the outbox reached the broker or is still there, and nothing else did."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "The outbox conserves: every row is published, still waits, or was dropped when nobody waited for its job any "
-    "more; none is removed before the broker has it; copies share its dedup id, and a new id means a retry or a "
+    "The outbox loses nothing: every row is published, still waits, or was dropped because nobody waited for its job "
+    "any more; no row is removed before the broker has it; copies share its dedup id, and a new id means a retry or a "
     "redelivery that was due."
 )
 #: a row is due by one clock and one statement; this is for the rounding of what is recorded
@@ -24,7 +24,7 @@ _ROUNDING_US = 10_000
 @assuming("OC", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
 def outbox_conservation(history: History) -> Verdict:
     """Parameters: `redelivery_s` (300): the shortest wait before a dispatched job is dispatched again;
-    `republished_max` (none): so many copies may there be.
+    `republished_max` (none): the largest number of copies allowed.
     """
     facts = facts_of(history)
     dispatches = dispatches_of(facts)
@@ -86,7 +86,7 @@ def _judge_row(dispatches: Dispatches, row: Row, records: Sequence[Record], find
 def _judge_records(dispatches: Dispatches, findings: Findings) -> None:
     for op in dispatches.undecodable:
         findings.add(
-            f"a record of {op.value['destination']} is no job's event: {op.value['cause']}", at=(op.index,)
+            f"a record of {op.value['destination']} is not a job's event: {op.value['cause']}", at=(op.index,)
         )
     for record in dispatches.records:
         value = record.op.value
@@ -116,7 +116,7 @@ def _judge_repeats(
 ) -> int:
     """Returns how many of a job's further rows were redeliveries that were due, by the time since the broker took the
     row before, which is the earliest moment that an engine can count from. Others each need a retryable fail of a
-    worker, or a lease that a poller let lapse.
+    worker, or a lease that a poller let expire.
     """
     redelivery_us = int(facts.number("redelivery_s", 300.0) * 1e6)
     due = 0

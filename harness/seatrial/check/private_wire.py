@@ -10,13 +10,13 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "With a login over TLS every byte between engine and broker is TLS, in each direction of each connection, and "
-    "neither credential nor job shows on the wire or in a log."
+    "neither credentials nor jobs show on the wire or in a log."
 )
 
 
 @assuming("PW", GUARANTEE, PAIRED, BITTEN)
 def private_wire(history: History) -> Verdict:
-    """One observer row `wire` for each look at what went through the broker's proxy."""
+    """One observer row `wire` for each reading of what went through the broker's proxy."""
     facts = facts_of(history)
     findings = Findings(facts)
     total_bytes = streams = 0
@@ -26,7 +26,7 @@ def private_wire(history: History) -> Verdict:
         streams += int(value["streams"])
         for count, words in (
             (value["plain_streams"], "streams are not TLS from their first byte to their last"),
-            (value["needles_seen"], "of the words that must not show were on the wire"),
+            (value["needles_seen"], "of the words that must not appear were on the wire"),
             (value["logs_with_secrets"], "logs hold a secret"),
         ):
             if count:

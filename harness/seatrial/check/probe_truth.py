@@ -1,4 +1,6 @@
-"""PT: the probes tell the truth, so that a kubelet neither sends calls into the void nor restarts for nothing."""
+"""PT: the probes tell the truth, so that a kubelet neither sends calls to a node that cannot serve nor restarts one
+needlessly.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Readiness says no, and why, exactly while the node cannot serve; liveness stays true meanwhile, "
+    "Readiness says no, and why, exactly while the node cannot serve; liveness stays true, "
     "and no node is restarted."
 )
 LIVENESS = ("/healthz", "/health")
@@ -24,7 +26,9 @@ _DATABASE = "database"
 
 
 class Window(msgspec.Struct, frozen=True):
-    """When readiness must be no, and the word that its reason must hold; around it, it may be no."""
+    """When readiness must be no, and the word that its reason must contain; shortly before and after, it may be
+    no.
+    """
 
     fault: Fault
     reason: str
@@ -39,7 +43,8 @@ class Window(msgspec.Struct, frozen=True):
 @assuming("PT", GUARANTEE, PAIRED, BITTEN)
 def probe_truth(history: History) -> Verdict:
     """Parameters: `unready_reasons` {fault's name: word that the reason must hold}; `probe_notice_bound_s`: how soon
-    readiness must say no after a fault bit; `recovery_bound_s`: how soon yes after it was healed; `restarts_max` (0).
+    readiness must say no after a fault had its effect; `recovery_bound_s`: how soon yes after it was healed;
+    `restarts_max` (0).
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -87,7 +92,7 @@ def _judge_liveness(call: Call, findings: Findings) -> None:
 
 
 def _judge_readiness(call: Call, windows: Sequence[Window], told: dict[str, int], findings: Findings) -> None:
-    """No answer is a no without a reason: allowed wherever a no is."""
+    """No answer counts as a no without a reason: allowed whenever a no is."""
     node, status, ended_s = _node(call), _status(call), _ended_s(call)
     near = [
         window

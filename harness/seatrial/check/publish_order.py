@@ -1,4 +1,4 @@
-"""PO: the jobs of one instance reach their destination in the order in which the instance made them."""
+"""PO: the jobs of one instance reach their destination in the order in which the instance created them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Order is kept: the jobs of one instance that share a destination are first published in the order in which they "
-    "were made, and all in one partition of it."
+    "were created, and all in one partition of it."
 )
 
 
 @assuming("PO", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
 def publish_order(history: History) -> Verdict:
-    """A copy, which has the dedup id of an earlier record, is no new publication."""
+    """A copy, which has the dedup id of an earlier record, is not a new publication."""
     facts = facts_of(history)
     dispatches = dispatches_of(facts)
     findings = Findings(facts)

@@ -1,4 +1,4 @@
-"""TP: timers that are due take effect, soon and not before (contract 5.6)."""
+"""TP: timers take effect when they are due: not before, and soon after (contract 5.6)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def punctuality(history: History) -> Verdict:
     }
     summary = f"{due} timers came due, the latest took effect after {latest_s:.3f} s of at most {bound_s:g} s"
     wanted = int(facts.number("timers_min", 1))
-    vacuous = f"{due} timers came due, at least {wanted} were to" if due < wanted else None
+    vacuous = f"{due} timers came due, at least {wanted} were expected" if due < wanted else None
     return findings.verdict("TP", GUARANTEE, summary, figures, vacuous=vacuous)
 
 

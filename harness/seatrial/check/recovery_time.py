@@ -1,4 +1,4 @@
-"""RT: how long clients got nothing done (the gap between two successes, as CloudNativePG measures it)."""
+"""RT: how long no call of the clients succeeded (the gap between two successes, as CloudNativePG measures it)."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
-GUARANTEE = (
-    "Clients get through again in time: under load no gap between two successful calls exceeds the bound."
-)
+GUARANTEE = "Clients succeed again in time: under load no gap between two successful calls exceeds the bound."
 
 KINDS = ("start", "complete", "poll")
 
@@ -64,7 +62,7 @@ def recovery_time(history: History) -> Verdict:
     if not recoveries:
         vacuous = "no fault was injected"
     elif gap is None or not any(_under_load(facts, fault, bound_s) for fault in facts.faults):
-        vacuous = "no call was attempted while a fault could be felt"
+        vacuous = "no call was attempted while a fault had an effect"
     return findings.verdict("RT", GUARANTEE, summary, figures, vacuous=vacuous)
 
 
@@ -116,7 +114,7 @@ def _under_load(facts: Facts, fault: Fault, bound_s: float) -> bool:
 
 
 def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) -> dict[str, Any]:
-    """Seconds from the bite to the first later success of each kind of call that the fault made fail."""
+    """Seconds from the fault's effect to the first later success of each kind of call that the fault made fail."""
     bit_s = fault.bit_s if fault.bit_s is not None else fault.invoked_s
     ended_s = facts.load_window_s[1]
     recovered: dict[str, float | None] = {}

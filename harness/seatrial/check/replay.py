@@ -38,9 +38,9 @@ class Source(msgspec.Struct, frozen=True):
     text: str
     targets: tuple[str, ...]
     most: int
-    """So many entries it may have caused."""
+    """The number of entries that it may have caused."""
     least: int
-    """So many entries it must have caused."""
+    """The number of entries that it must have caused."""
     step_id: str | None = None
     """The step it comes from; None for the start."""
 

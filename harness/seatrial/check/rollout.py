@@ -1,4 +1,4 @@
-"""RO: an upgrade, a rollback or a drain that is done whole or not at all, and never at the cost of readiness."""
+"""RO: an upgrade, a rollback or a drain happens completely or not at all, and never at the cost of readiness."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A rollout is whole or nothing: one that succeeds has replaced every pod, one whose migration fails has touched "
-    "none, and neither these nor a drained node leave fewer pods ready than promised."
+    "A rollout is complete or has no effect: one that succeeds has replaced every pod, one whose migration fails has "
+    "replaced none, and neither a rollout nor a drained node leaves fewer pods ready than promised."
 )
 
 ROLLOUTS = frozenset({"upgrade_release", "roll_back_release"})
@@ -25,9 +25,9 @@ DEPLOYED = "deployed"
 
 @assuming("RO", GUARANTEE, PAIRED, BITTEN)
 def rollout(history: History) -> Verdict:
-    """Parameters: `ready_min`: so many pods are ready all the time; `evictions_refused_min` (0): without so many
-    refused evictions no budget was put to the test. What should become of a release (`expects`) stands with each
-    operation.
+    """Parameters: `ready_min`: the number of pods that must be ready all the time; `evictions_refused_min` (0): with
+    fewer refused evictions no budget was tested. Each operation records what should become of the release
+    (`expects`).
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -56,14 +56,14 @@ def rollout(history: History) -> Verdict:
         "pickup_max_s": pickups_s[-1] if pickups_s else None,
     }
     summary = (
-        f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions put off, "
+        f"{len(operations)} operations, {replaced} pods replaced, {refused} evictions refused, "
         f"at least {fewest} pods ready"
     )
     if pickups_s:
         summary += f", jobs taken within {pickups_s[-1]:.3f} s (p99 {figures['pickup_p99_s']:.3f} s)"
     vacuous = None if operations else "no rollout and no drain was tried"
     if refused < (wanted := int(facts.number("evictions_refused_min", 0))):
-        vacuous = f"{refused} evictions were refused, {wanted} were to be: no budget was put to the test"
+        vacuous = f"{refused} evictions were refused, {wanted} were expected: no budget was tested"
     return findings.verdict("RO", GUARANTEE, summary, figures, vacuous=vacuous)
 
 

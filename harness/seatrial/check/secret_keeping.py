@@ -1,4 +1,4 @@
-"""SK: a password that is changed under load is written nowhere."""
+"""SK: a password that is changed under load does not appear anywhere."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from seatrial.history import History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "A secret stays one when it is changed: neither the old password nor the new one shows in a log, an event, an "
-    "object but its own Secret, what Helm tells, or the history."
+    "A secret stays secret when it is changed: neither the old nor the new password shows in a log, an event, an "
+    "object other than its own Secret, Helm's output, or the history."
 )
 
 ROTATION = "rotate_password"
@@ -21,8 +21,8 @@ ROTATION = "rotate_password"
 
 @assuming("SK", GUARANTEE, PAIRED, BITTEN)
 def secret_keeping(history: History) -> Verdict:
-    """One observer row `exposure` for each place that was searched. Parameter `places`: those that must have been, and
-    not have been empty, or nothing was shown.
+    """One observer row `exposure` for each place that was searched. Parameter `places`: those that must have been
+    searched and must not be empty, or nothing was proved.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -45,5 +45,5 @@ def secret_keeping(history: History) -> Verdict:
     lacking = sorted(place for place in facts.words("places") if not searched[place])
     vacuous = None if rotations else "no password was changed"
     if lacking:
-        vacuous = f"nothing was there to be searched: {', '.join(lacking)}"
+        vacuous = f"there was nothing to search: {', '.join(lacking)}"
     return findings.verdict("SK", GUARANTEE, summary, figures, vacuous=vacuous)

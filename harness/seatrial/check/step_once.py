@@ -17,7 +17,7 @@ from seatrial.verdict import Verdict
 
 GUARANTEE = (
     "Each step visit is dispatched once: every step execution follows from the definition, has one job or task, "
-    "leads on exactly once, and nothing stays open in a finished instance."
+    "continues exactly once, and nothing stays open in a finished instance."
 )
 
 INTERRUPTED = "interrupted by boundary timer"
@@ -161,13 +161,13 @@ def _replay(
     seen: dict[Any, Sequence[Imbalance]],
     findings: Findings,
 ) -> None:
-    """Most instances look alike, so each distinct tally is judged once."""
+    """Most instances have the same counts, so each distinct one is judged once."""
     instance_id = str(row.value["id"])
     known = [each for each in steps if _fits(plan, each)]
     for each in steps:
         if not _fits(plan, each):
             named = f"{each.value['step_type']} {each.value['step_id']}"
-            text = f"instance {instance_id} entered {named}, which its definition has not"
+            text = f"instance {instance_id} entered {named}, which its definition does not have"
             findings.add(text, instance_id, str(each.value["id"]), at=(each.index,))
     tallies = _tallies(known, facts.timers_of.get(instance_id, ()), plan)
     version = row.value.get("definition_version")

@@ -1,7 +1,7 @@
-"""Clients that write down every call they make and choose anew each time whom to ask, and how.
+"""Clients that record every call, and choose a replica and a transport at random for each.
 
-`request.py` says a call in the history's words, `rest.py` and `grpc.py` carry it, `answer.py` is what came of it,
-and `recording.py` puts the three between an invoke and its end.
+`request.py` describes a call as the history records it, `rest.py` and `grpc.py` send it, `answer.py` is its result,
+and `recording.py` writes the lines of the history around it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What came of a call, the same whichever transport carried it."""
+"""The result of a call, the same for both transports."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def jobs_of(body: Any) -> tuple[Job, ...]:
 
 
 def refused(node: str, cause: object) -> Answer:
-    """Nobody was there to take the call, so it certainly did nothing."""
+    """Nobody accepted the call, so it certainly did nothing."""
     return Answer("fail", node, code="connection-refused", message=_said(cause))
 
 
@@ -93,12 +93,12 @@ def lost(node: str, cause: object) -> Answer:
 
 
 def overdue(node: str, limit_s: float) -> Answer:
-    """The caller's patience is over: nobody knows."""
+    """The caller's time is over: nobody knows."""
     return Answer("info", node, code="timeout", message=f"no answer within {limit_s:g} s")
 
 
 def unreadable(node: str, status: int, error: Exception) -> Answer:
-    """It was answered with success, and what it says is not what the contract promises."""
+    """It was answered with success, but its body is not what the contract promises."""
     return Answer("info", node, status, code="unreadable-answer", message=_said(error))
 
 

@@ -1,5 +1,5 @@
-"""Calls over gRPC (contract 2), each end given the HTTP status and code of its twin on REST, so that a check need not
-know which way a call went.
+"""Calls over gRPC (contract 2), each result mapped to the HTTP status and code that REST would have, so that a check
+need not know the transport.
 
 Nothing hides a dead replica: a call does not wait for a connection and is never tried again by the library, and the
 pause before the next attempt to connect is as short as the library allows.
@@ -11,8 +11,8 @@ import os
 import time
 from collections.abc import Mapping
 
-# The library reads these when it is loaded. Processes are started here all the time, each by a fork that is at once
-# another program: it needs no support, and the library's remarks on it would stand in the middle of the progress.
+# The library reads these when it is loaded. Processes are started here all the time, each by a fork followed at once
+# by an exec: that needs no support, and the library's messages about it would disturb the progress.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -31,7 +31,7 @@ from seatrial.history import OpType
 Code = grpc.StatusCode
 
 SERVICE = "workflow.v1.WorkflowEngine"
-#: the library takes no less
+#: the library accepts no less
 RECONNECT_AFTER_MS = 100
 #: a client that falls silent gives its connection back: drills make clients by the hundred
 IDLE_AFTER_MS = 5_000
@@ -39,13 +39,13 @@ IDLE_AFTER_MS = 5_000
 _DEADLINE_SLACK_S = 0.05
 
 _OPTIONS = (
-    # Else all clients of this process would share one connection to a replica, and queue on it.
+    # Otherwise all clients of this process would share one connection to a replica, and queue for it.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", RECONNECT_AFTER_MS),
     ("grpc.max_reconnect_backoff_ms", RECONNECT_AFTER_MS),
     ("grpc.client_idle_timeout_ms", IDLE_AFTER_MS),
-    # Straight to the replica, whatever the user's environment says of proxies, as REST goes.
+    # Directly to the replica, whatever the environment says about proxies, as for REST.
     ("grpc.enable_http_proxy", 0),
     # An answer refused for its size would look like a call refused for its size, which did nothing.
     ("grpc.max_receive_message_length", -1),
@@ -68,7 +68,7 @@ FAULTS: Mapping[grpc.StatusCode, tuple[int, str]] = {
     Code.UNAVAILABLE: (503, "unavailable"),
     Code.DEADLINE_EXCEEDED: (504, "http-504"),
 }
-"""The twins of two more; of these and all others nobody knows whether it happened."""
+"""The HTTP counterparts of two more; for these and all others nobody knows whether it happened."""
 
 POLL_DISABLED = (410, "poll path disabled")
 """What FAILED_PRECONDITION means to a poll (contract 1.7, 2.4)."""
@@ -88,7 +88,7 @@ class GrpcTransport:
         try:
             message = message_of(request)
         except json_format.ParseError as err:
-            # A definition with what the messages have no field for; REST refuses unknown fields too (contract 1.3).
+            # A definition with a field that the messages do not have; REST refuses unknown fields too (contract 1.3).
             return _ended(replica.name, "fail", REFUSALS[Code.INVALID_ARGUMENT], f"not sent: {err}")
         rpc = type(message).__name__.removesuffix("Request")
         channel = self._channel(replica)

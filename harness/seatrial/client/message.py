@@ -1,6 +1,5 @@
-"""Between the calls in the history's words and the messages of workflow.proto, both ways (contract 2.2 to 2.5).
-
-Answers get the shape that REST gives them (contract 1.4), so that nobody after the client sees which way they came.
+"""Conversion between calls and the messages of workflow.proto (contract 2.2 to 2.5). Answers get the form that REST
+gives them (contract 1.4), so that only the client knows the transport.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _INTEGRAL_BELOW = 2.0**53
 
 
 def message_of(request: Request) -> Message:
-    """Raises json_format.ParseError for a definition that says what the messages have no field for."""
+    """Raises json_format.ParseError for a definition with a field that the messages do not have."""
     match request:
         case Upload(definition=document):
             return pb.UploadDefinitionRequest(definition=_definition(document))
@@ -160,8 +159,8 @@ def _instance(message: pb.WorkflowInstance) -> dict[str, Any]:
 
 
 def _job(message: pb.Job, lease_asked_s: float) -> dict[str, Any]:
-    """Contract 2.3 has no `locked_at`: an engine without our field 101 is taken at its word, and a lease is as long
-    as it was asked for.
+    """Contract 2.3 has no `locked_at`: for an engine without our field 101, a lease is assumed to be as long as it
+    was asked for.
     """
     expires_at = _time(message, "lock_expires_at")
     locked_at = _time(message, "locked_at")
@@ -230,5 +229,5 @@ def _plain(value: Value) -> Any:
 
 
 def _number(number: float) -> float:
-    """Struct knows doubles alone; an integral one was an integer (contract 2.5)."""
+    """A Struct has only doubles; a whole one was an integer (contract 2.5)."""
     return int(number) if number.is_integer() and abs(number) < _INTEGRAL_BELOW else number

@@ -1,7 +1,5 @@
-"""A client that writes down every call it makes, and asks a random replica each time.
-
-Choosing anew for each call makes every run non-sticky by construction: a lease taken at one replica is
-completed at another, and where both transports are spoken, one taken over REST is completed over gRPC. Outcomes
+"""A client that records every call, and sends each to a random replica. So no run is sticky: a lease taken at one
+replica is completed at another and, if both transports are used, one taken over REST is completed over gRPC. Outcomes
 follow `history.py`; each transport says how its own statuses map to them.
 """
 
@@ -238,7 +236,7 @@ class RecordingClient:
 
     def _pick_transport(self, request: Request) -> TransportName:
         if len(self._names) > 1:
-            # Drawn for every call, so that one that has no choice changes nothing for those after it.
+            # Drawn for every call, so that a call without a choice does not change the random numbers of later ones.
             drawn = self._rng.choice(self._names)
         else:
             (drawn,) = self._names
@@ -253,7 +251,7 @@ class RecordingClient:
 def _connected(name: TransportName, *, keeps_connections: bool) -> Transport:
     if name == "rest":
         return RestTransport(keeps_connections=keeps_connections)
-    # Here, since its library starts threads of its own, which who speaks REST alone should be spared.
+    # Imported here, since its library starts threads that REST alone does not need.
     from seatrial.client.grpc import GrpcTransport
 
     return GrpcTransport()

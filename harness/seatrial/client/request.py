@@ -1,4 +1,4 @@
-"""The calls of contract 1 and 2 as data, in the history's words; each transport says them in its own."""
+"""The calls of contract 1 and 2 as data, as the history records them; each transport encodes them."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Calls over REST (contract 1). 4xx and a refused connection certainly did nothing; a time-out, a lost connection and
-5xx leave it open.
+"""Calls over REST (contract 1). 4xx and a refused connection certainly did nothing; after a time-out, a lost
+connection or a 5xx nobody knows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How calls travel: the names of the choices, and what every transport can do."""
+"""The transports: their names, and their common interface."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ TRANSPORTS: Mapping[str, tuple[TransportName, ...]] = {
     "grpc": ("grpc",),
     "both": ("rest", "grpc"),
 }
-"""What a run is told to speak -> what each of its calls is drawn from."""
+"""The option of a run -> the transports from which each call draws."""
 
 
 class Transport(Protocol):
     """Keeps its connections to each replica between calls."""
 
     async def exchange(self, replica: Replica, request: Request, limit_s: float) -> Answer:
-        """One call and how it ended, at most `limit_s` later. Nothing is tried again."""
+        """One call and how it ended, at most `limit_s` later. Nothing is retried."""
         ...
 
     async def close(self) -> None: ...

@@ -23,7 +23,7 @@ NAMES: Sequence[str] = [name for name, entry in BACKENDS.items() if entry.chosen
 def chosen(name: str, *, has_addresses: bool) -> Backend:
     """The entry for `--backend NAME`; with addresses to attach to, and no other backend, theirs. Raises Misuse."""
     if name not in NAMES:
-        raise Misuse(f"backend {name!r} is not there; choose {' or '.join(NAMES)}")
+        raise Misuse(f"backend {name!r} does not exist; choose {' or '.join(NAMES)}")
     return ATTACH if has_addresses and name == DEFAULT else BACKENDS[name]
 
 

@@ -108,7 +108,7 @@ class PostgresServer:
     async def crash(self) -> None:
         """SIGKILL to the postmaster and every process it started; returns when they are gone."""
         if self._process is None or not self._process.running:
-            raise ClusterError("the database does not run; start it before crashing it")
+            raise ClusterError("the database is not running; start it before crashing it")
         # A stopped postmaster forks nobody while its children are listed and killed.
         await self._process.pause()
         family = children(self._process.pid)

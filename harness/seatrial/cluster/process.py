@@ -85,7 +85,9 @@ class Process:
     def start(self) -> None:
         """Raises ClusterError when it runs already, or the command cannot be executed."""
         if self.running:
-            raise ClusterError(f"{self.name} runs already as process {self.pid}; stop it before starting it")
+            raise ClusterError(
+                f"{self.name} is already running as process {self.pid}; stop it before starting it"
+            )
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         # Orphans become ours to wait for: not every container's first process does that.
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -167,7 +169,7 @@ class Process:
 
     async def _signal_until(self, number: signal.Signals, *, stopped: bool) -> None:
         if not self.running:
-            raise ClusterError(f"{self.name} does not run; start it before sending {number.name}")
+            raise ClusterError(f"{self.name} is not running; start it before sending {number.name}")
         os.killpg(self.pid, number)
         await until(
             lambda: not self.running or self.paused is stopped,

@@ -1,4 +1,4 @@
-"""The catalogue: one drill a file, named here by hand so that nothing runs that nobody listed."""
+"""The catalogue: one drill per file, listed here by hand so that nothing else runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """K2: the broker takes a batch and its acknowledgement never arrives; then the leader dies as well.
 
-A producer that asks again is recognised by the broker; its successor is another producer, so what it sends again is a
-second record. It must bear the same dedup id, by which workers know it (contract 6.2).
+The broker recognises a producer that sends again; its successor is another producer, so what it sends again is a
+second record. It must have the same dedup id, by which workers recognise it (contract 6.2).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ON_ITS_WAY_S = 0.7
 
 
 async def scenario(context: ScenarioContext) -> None:
-    # A job that a worker has done meanwhile need not be sent again.
+    # A job that a worker has already done need not be sent again.
     load = await under_load(context, workers=0)
     await context.at(context.schedule["fault_at_s"])
     leader = await context.leader()
@@ -41,7 +41,7 @@ async def scenario(context: ScenarioContext) -> None:
         await asyncio.sleep(ON_ITS_WAY_S)
         async with context.inflicted(KillReplica(leader)):
             await another_leads(context, leader)
-            # What starts again needs its broker.
+            # A replica that restarts needs the broker.
             await context.ability(BrokerProcess).mend()
     context.workers.start(RELAYED.worker(), WORKERS)
     await to_the_end(context, load)

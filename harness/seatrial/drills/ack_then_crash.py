@@ -1,7 +1,8 @@
 """K1: the leader dies between the broker's acknowledgement and the removal of the rows.
 
-The moment is made, not waited for: while the broker is cut off the relay has a batch on its way; then the leader is cut
-off from the database and the broker let back, so the batch is taken and cannot be removed; then the leader is killed.
+The drill creates this moment: while the broker is cut off, the relay has a batch on its way; then the leader is cut
+off from the database and the broker is connected again, so the batch is accepted but cannot be removed; then the
+leader is killed.
 Its successor must publish the same rows again, under the same dedup ids, since nobody can know that they were taken.
 """
 
@@ -38,7 +39,7 @@ TAKEN_S = 0.7
 
 
 async def scenario(context: ScenarioContext) -> None:
-    # A job that a worker has done meanwhile need not be sent again.
+    # A job that a worker has already done need not be sent again.
     load = await under_load(context, workers=0)
     await context.at(context.schedule["fault_at_s"])
     leader = await context.leader()
@@ -50,7 +51,7 @@ async def scenario(context: ScenarioContext) -> None:
         await asyncio.sleep(TAKEN_S)
         async with context.inflicted(KillReplica(leader)):
             await another_leads(context, leader)
-            # What starts again needs its network.
+            # A replica that restarts needs its network.
             await context.ability(Partition).mend(leader)
     context.workers.start(RELAYED.worker(), WORKERS)
     await to_the_end(context, load)
@@ -59,7 +60,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K1",
     title="The leader dies between acknowledgement and removal",
-    promise="What the broker took and nobody could remove is published again under its dedup id, and counts once.",
+    promise="Rows that the broker took but nobody removed are published again with their dedup id, and count once.",
     checks=CHECKS,
     plan=one_fault(STARTS, LOAD_S),
     scenario=scenario,

@@ -1,7 +1,6 @@
-"""F8: every replica dies at once, in the middle of everything. Nothing lives in their memory that may be missed.
-
-The whole fleet goes, with jobs in the workers' hands, people between two answers and timers running, and every
-acknowledged call is looked for by its id.
+"""F8: every replica dies at once, in the middle of everything. Nothing that matters is only in their memory. All
+replicas die while workers hold jobs, user tasks wait and timers run, and every acknowledged call is looked up by its
+id.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _something_was_in_hand(context: ScenarioContext) -> None:
-    """A fleet that dies idle loses nothing, whatever it keeps in memory."""
+    """Replicas that die idle lose nothing, whatever they keep in memory."""
     leased = (await context.query("SELECT count(*) FROM job WHERE status = 'LOCKED'"))[0][0]
     started = (
         await context.query("SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')")
@@ -76,7 +75,7 @@ async def _something_was_in_hand(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="F8",
     title="All replicas killed and restarted",
-    promise="Every instance goes on where it stood after all replicas were killed at once and came back.",
+    promise="After all replicas were killed at once and restarted, every instance continues where it was.",
     checks=("NL", "NP", "LX", "S1x", "DB", "LV", "RT", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,8 +1,8 @@
 """K5 and B2: the broker crashes under load and is back after seconds, or after a minute.
 
 An engine that publishes inside a transaction (contract 11 row 14) holds row locks and stops vacuum for as long as the
-broker is away. Here starts go on, the events wait in the outbox, every session of the engine is looked at five times a
-second for an open transaction, and afterwards the backlog must drain faster than it grew.
+broker is away. Here starts continue, the events wait in the outbox, the engine's sessions are checked five times a
+second for open transactions, and afterwards the backlog must drain faster than it grew.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SHORT_S, LONG_S = 6.0, 60.0
 TRANSACTION_AGE_MAX_S = 2.0
 DRAIN_RATIO_MIN = 3.0
 DRAIN_S = 100.0
-#: no completion is lost here, and a backlog is no reason to send it twice
+#: no completion is lost here, and a backlog is not a reason to send a job twice
 REDELIVERY_S = 60.0
 
 
@@ -60,7 +60,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K5",
     title="The broker crashes",
-    promise="The outbox keeps accepting while the broker is away, no transaction waits for it, and all is sent after.",
+    promise="While the broker is down the outbox accepts rows and no transaction waits; afterwards all rows are sent.",
     checks=("BO", *CHECKS),
     plan=plan_of(SHORT_S),
     scenario=scenario,
@@ -79,7 +79,7 @@ DRILL = Drill(
 MINUTE = replace(
     DRILL,
     id="B2",
-    title="The broker is away for a minute",
+    title="The broker is down for a minute",
     promise="A minute without a broker leaves no transaction open for 2 s, and its backlog drains three times as fast.",
     plan=plan_of(LONG_S),
     parameters={**DRILL.parameters, "backlog_min": round(RATE_PER_S * LONG_S / 2)},

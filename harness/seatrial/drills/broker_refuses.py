@@ -1,7 +1,7 @@
-"""T4: every way in which a secured broker turns an engine away (contract 6.6).
+"""T4: every way in which a secured broker refuses an engine (contract 6.6).
 
-Each boot must end with its own cause, and what it said to the broker must have been TLS to the last byte: no retry in
-plaintext, no password anywhere. Every login that the broker offers then lets the same engine in.
+Each boot must end with its own cause, and everything sent to the broker must be TLS to the last byte: no retry in
+plaintext, no password anywhere. Afterwards the same engine boots with every login that the broker offers.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="T4",
-    title="A secured broker that will not have the engine",
-    promise="Wrong password, CA, rights or name end the boot with that cause, and nothing goes out in plaintext (C).",
+    title="A secured broker that refuses the engine",
+    promise="A wrong password, CA, right or name ends the boot with that cause, and nothing is sent in plaintext (C).",
     checks=("BC", "PW", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,7 +1,8 @@
 """T3: the first boot of all, on an empty database, with a broker that is not there.
 
 An engine that never asks the broker while no definition is stored boots and fails later (contract 11 row 15); here the
-boot must end with its cause (contract 6.6). Nobody listens at the address, or somebody listens and never says a word.
+boot must end with its cause (contract 6.6). Either nobody listens at the address, or somebody listens and never
+answers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from seatrial.cluster.port import Ports
 from seatrial.drill import OUTBOX_VALUES, Drill
 from seatrial.scenario.context import ScenarioContext
 
-#: ten seconds are the promise; the others are a process's start and the migrations, on a busy machine
+#: ten seconds are promised; the rest is for the start of the process and the migrations on a busy machine
 BOOT_BOUND_S = 18.0
 
 
@@ -53,7 +54,7 @@ async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
 DRILL = Drill(
     id="T3",
     title="No broker at the first boot",
-    promise="An unreachable broker ends the boot with its cause, though nothing is stored yet (contract 6.6).",
+    promise="An unreachable broker ends the boot with its cause, even before anything is stored (contract 6.6).",
     checks=("BC",),
     scenario=scenario,
     parameters={"error_statuses_allowed": []},

@@ -1,8 +1,8 @@
 """X3: replicas die around the commit of an END that starts the next workflow.
 
 An engine that starts the chained workflow in the background, before the parent's commit (contract 11 row 12), loses the
-child in a crash, and a rollback leaves one without a parent. Every parent carries a key its child inherits, so each is
-matched with its own child, and neither none nor two will do.
+child in a crash, and a rollback leaves one without a parent. Every parent carries a key its child inherits, so each
+is matched with its own child: exactly one.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="X3",
     title="Chained workflows while replicas die",
-    promise="Each completed parent has started its successor exactly once, whoever died around its END.",
+    promise="Each completed parent has started its successor exactly once, even if replicas die while it ends.",
     checks=("S1x", "NL", "NP", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,4 +1,4 @@
-"""P4: the price of a claim, from a thousand waiting jobs to a million.
+"""P4: the cost of a claim, from a thousand waiting jobs to a million.
 
 Where the index lacks the column that a poll orders by, each poll sorts the whole backlog (contract 11 row 26). Time on
 a shared machine is a figure; the verdict is on what the database counted: pages of the job table and its indexes, and
@@ -44,7 +44,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    # Its own visits to the table would be counted too.
+    # Its own reads of the table would be counted too.
     await context.query("ALTER TABLE job SET (autovacuum_enabled = false)")
     context.phase("load")
     filled = 0
@@ -53,7 +53,7 @@ async def scenario(context: ScenarioContext) -> None:
         filled = waiting
         await _measure(context, waiting)
     context.phase("drain")
-    # Jobs of no instance are nothing to be judged, and a million of them nothing to be written down.
+    # Jobs without an instance cannot be judged, and a million of them should not be recorded.
     await context.query("TRUNCATE job CASCADE")
 
 
@@ -79,7 +79,7 @@ async def _measure(context: ScenarioContext, waiting: int) -> None:
         answer = await client.poll("claimer", [JOB_TYPE], max_jobs=most, lease_s=LEASE_S, replica=replica)
         if not answer.ok:
             raise CallFailed(answer)
-        if number:  # the first one opens its session, which tells nothing of the backlog
+        if number:  # the first one opens its session, which has nothing to do with the backlog
             polls_ms.append(round((time.monotonic() - began_s) * 1000, 3))
         jobs += len(answer.jobs)
     await _publish_counters(context, replica)

@@ -1,7 +1,7 @@
-"""D1: PostgreSQL dies under load, every process of it, and comes back by its own recovery.
+"""D1: every process of PostgreSQL is killed under load, and it restarts with its own recovery.
 
 What was acknowledged had been committed with fsync on, so it is there afterwards; what was not acknowledged may or may
-not have happened. The engine must notice, say 503 meanwhile, and find its way back alone, within a bound.
+not have happened. The engine must notice, answer 503 until then, and recover by itself, within a bound.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="D1",
     title="PostgreSQL killed under load",
-    promise="Nothing acknowledged is lost when the database crashes, and work goes on without anybody's help.",
+    promise="Nothing acknowledged is lost when the database crashes, and work continues without help.",
     checks=("NL", "NP", "LX", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -76,7 +76,7 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
-        # 503: the database is away; 409: a lease ran out meanwhile; 0: a call outlived its caller's patience.
+        # 503: the database is down; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
         "error_statuses_allowed": [0, 409, 503],
         "errors_only_during_fault": True,
         "faults_min": 1,
@@ -93,7 +93,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.through_broker(
     title="PostgreSQL killed under load, jobs through Kafka",
-    promise="The outbox survives a crash of the database with everything else, and the relay finds its way back alone.",
+    promise="The outbox survives a crash of the database, and the relay recovers by itself.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
     plan=smaller_plan,
     parameters={"ops_min": KAFKA_LINEAR_STARTS},

@@ -1,8 +1,8 @@
 """L4: one job completed many times at once, through different replicas; its instance moves on once.
 
 A client that loses an answer sends again, and a load balancer sends the repeat to another node. An engine that reads
-the job's status without a lock dispatches the next step twice when two completions meet (contract 11 row 1). Here 2 to
-32 of them meet, each with its own mark in the variables.
+the job's status without a lock dispatches the next step twice if two completions arrive together (contract 11 row 1).
+Here 2 to 32 arrive together, each with its own mark in the variables.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def kafka_scenario(context: ScenarioContext) -> None:
-    """Nobody consumes the raced jobs: they are answered as from consumers that all got the message."""
+    """Nobody consumes these jobs: the completions are sent as if by consumers that all got the message."""
     await context.upload(LINEAR)
     context.workers.start(LINEAR.worker(handlers={FOLLOWING: LINEAR.handlers[FOLLOWING]}))
     await context.workers_joined()
@@ -101,7 +101,7 @@ async def _race(context: ScenarioContext, job: Job, number: int) -> None:
 DRILL = Drill(
     id="L4",
     title="One job completed many times at once",
-    promise="A job is completed once (contract 5.3): of 2 to 32 completions that meet, one counts.",
+    promise="A job is completed once (contract 5.3): of 2 to 32 concurrent completions, one counts.",
     checks=("S1x", "LX", "NL", "NP", "FN", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -119,7 +119,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.through_broker(
     title="One Kafka job completed many times at once",
-    promise="A job that Kafka brought is completed once as well, however many completions of it meet (contract 5.3).",
+    promise="A job delivered by Kafka is also completed once, however many completions arrive together (contract 5.3).",
     checks=("S1x", "NL", "NP", "OC", "PO", "LV", "AV"),
     scenario=kafka_scenario,
     redelivery_s=60.0,

@@ -1,8 +1,8 @@
-"""K3: every engine is gone when the workers have finished their jobs and want to say so.
+"""K3: every engine is down when the workers have finished their jobs and report it.
 
 The SDKs' Kafka runners log a failed completion and commit the offset all the same, so nobody will ever send that
-message again, against the promise of at least once (contract 10.4). Only the engine can heal it, by a deadline in its
-database. One worker drops the answer as Go's runner does; one sends a fail after it.
+message again, against the promise of at least once (contract 10.4). Only the engine can repair this, by a deadline in
+its database. One worker drops the answer as Go's runner does; the other then sends a fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from seatrial.workload.linear import linear, linear_starts
 WORK = linear(1, name="patient", handler=Handler(think_min_s=0.8, think_max_s=1.2))
 STARTS = 16
 REDELIVERY_S = 4.0
-#: the worker's think, so that every message in hand is answered into the void
+#: longer than a handler runs, so that the answer to every message in hand is lost
 AWAY_S = 1.5
 DRAIN_S = 60.0
 AT_WORK_WITHIN_S = 40.0
@@ -44,7 +44,7 @@ async def scenario(context: ScenarioContext) -> None:
     context.phase("load")
     await context.load(context.schedule["starts"])
     await context.eventually(
-        lambda: _both_at_work(context), AT_WORK_WITHIN_S, "the workers are in the middle of their jobs"
+        lambda: _both_at_work(context), AT_WORK_WITHIN_S, "the workers are busy with their jobs"
     )
     context.phase("fault")
     async with context.inflicted(KillAllReplicas()):
@@ -55,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _both_at_work(context: ScenarioContext) -> bool:
-    """Each has done a job and has some left: now one is in the hands of each."""
+    """Each has done a job and has some left, so each is now working on one."""
     ((done, left),) = await context.query(
         "SELECT count(*) FILTER (WHERE status = 'COMPLETED'), count(*) FILTER (WHERE status <> 'COMPLETED') "
         "FROM workflow_instance"
@@ -65,8 +65,8 @@ async def _both_at_work(context: ScenarioContext) -> bool:
 
 DRILL = Drill(
     id="K3",
-    title="No engine is there when the workers answer",
-    promise="At least once (contract 6.7): a job whose completion nobody took is sent again, committed or not.",
+    title="No engine is running when the workers answer",
+    promise="At least once (contract 6.7): a job whose completion was lost is sent again, its offset committed or not.",
     checks=("NL", "LV", "OC", "PO", "LD", "NP", "S1x", "DB", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,7 +1,7 @@
 """U3: an upgrade whose migration fails.
 
 hatchet-dev/hatchet-charts#50: the pods rolled although the migration had failed. The hook runs before anything else, so
-the old release must not notice; and when the cause is mended, the next upgrade goes through.
+the old release must not notice; and when the cause is fixed, the next upgrade succeeds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from seatrial.scenario.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, paramet
 
 REPLICAS = 2
 STARTS_MIN = 150
-#: no migration is as slow; a chart that lets pods wait for this one would be seen by it
+#: no migration is this slow; a chart that lets pods wait for this one would be noticed
 HELM_GIVES_UP_S = 60
 #: the hook's Job tries again until then
 GIVE_UP_S = 15
@@ -31,7 +31,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U3",
     title="An upgrade whose migration fails",
-    promise="A failed migration leaves the old release serving as if nothing had been tried, and the next try heals.",
+    promise="A failed migration leaves the old release serving unchanged, and the next attempt succeeds.",
     checks=tuple(check for check in CHECKS if check != "FN"),
     plan=plan,
     scenario=scenario,

@@ -1,7 +1,8 @@
 """U4: upgrade, then `helm rollback` across the migration, both under load.
 
-All operators rely on it and no chart that we read tries it. evoila/meho#1607 and airflow-helm/charts#461 are rollbacks
-dead on arrival, because the database was ahead. Migrations add first and remove a release later, and readiness accepts
+All operators rely on it, and no chart that we know tests it. evoila/meho#1607 and airflow-helm/charts#461 are
+rollbacks that failed because the database was ahead. Migrations add first and remove a release later, and readiness
+accepts
 a database that is ahead, so the old release serves on the new schema and finishes what the new one began.
 """
 

@@ -1,8 +1,10 @@
-"""O1: transactions race for one instance at three replicas, and the jobs that they make wait in the outbox together.
+"""O1: transactions race for one instance at three replicas, and the jobs that they create wait in the outbox
+together.
 
 Where the outbox is sorted by the time at which a transaction began, one that began first and waited for the instance
-comes out before the one that had it first (contract 11 row 17). And where a relay goes on after its lock session is
-gone, a later batch can overtake an earlier one (row 18). Here every instance has branches whose steps share one topic;
+is published before the one that locked it first (contract 11 row 17). And where a relay continues after its lock
+session is gone, a later batch can overtake an earlier one (row 18). Here every instance has branches whose steps
+share one topic;
 they are completed together while the broker is cut off, and the leader loses its session while the backlog drains.
 """
 
@@ -95,7 +97,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def _complete_heads_together(context: ScenarioContext) -> None:
-    """Each head of each branch by a client of its own, at replicas drawn beforehand."""
+    """Completes the first step of each branch with a client of its own, at replicas drawn beforehand."""
     rows = await context.query(
         """SELECT j.id, j.instance_id, j.step_execution_id, j.job_type, j.retries_remaining
         FROM job AS j JOIN step_execution AS s ON s.id = j.step_execution_id
@@ -113,7 +115,7 @@ async def _complete_heads_together(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="O1",
     title="Racing jobs of one instance wait for the broker together",
-    promise="The jobs of one instance reach their topic in the order of their making, whoever relays (contract 6.3).",
+    promise="The jobs of one instance reach their topic in the order of their creation, whoever leads (contract 6.3).",
     checks=("PO", "OC", "LD", "NL", "NP", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

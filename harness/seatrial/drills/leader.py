@@ -1,7 +1,7 @@
-"""F1 to F7: the replica that relays the outbox is broken in six ways, and another one relays (contract 6.4).
+"""F1 to F7: the leader of the relay fails in six ways, and another replica takes over (contract 6.4).
 
-All of them put load on three replicas, break the one that leads, and look for a job that was lost, a message that
-overtook another, and a replica that removes or publishes what is no longer its to relay.
+All of them put load on three replicas, break the one that leads, and look for a lost job, a message that overtook
+another, and a replica that removes or publishes rows although it no longer leads.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ def _drill(
 
 
 DRILLS = (
-    # The session of a killed process ends at once, so the standby need not wait for the expiry of anything. What the
-    # leader had published and not yet removed comes again under the same dedup id.
+    # The session of a killed process ends at once, so the standby need not wait for anything to expire. What the
+    # leader had published but not yet removed is published again with the same dedup id.
     _drill(
         "F1",
         "The relay's leader is killed",
@@ -145,12 +145,12 @@ DRILLS = (
         checks=TIMED,
         core=True,
     ),
-    # As every rollout does it. A leader that leaves finishes its batch and gives the lead back, so a standby takes it
-    # at its next look.
+    # As in every rollout. A leader that shuts down finishes its batch and gives up the lead, so a standby takes it at
+    # its next check.
     _drill(
         "F2",
-        "The relay's leader is stopped in good order",
-        "A leader that is asked to go hands the relay on and publishes nothing twice.",
+        "The relay's leader is shut down",
+        "A leader that is shut down hands over the relay and publishes nothing twice.",
         replaced(StopReplica, hold_s=1.0),
         one_fault(starts=90, load_s=6.0),
         ops_min=90,
@@ -159,12 +159,12 @@ DRILLS = (
     ),
     # The session that holds the relay's lock is ended again and again. A relay that works on other connections than its
     # lock notices the loss at its next ping: until then two replicas publish, and a later batch can overtake an earlier
-    # one (contract 11 row 18). Here whoever leads next has a new epoch, and what the old one removes or publishes
-    # afterwards is looked for.
+    # one (contract 11 row 18). Here the next leader has a new epoch, and the checks look for anything that the old
+    # one removes or publishes afterwards.
     _drill(
         "F3",
         "The session of the relay's leader is ended",
-        "Whoever's lock session ends leads no more: one replica relays at a time, in order (contract 6.4).",
+        "A replica whose lock session ends stops leading: one replica relays at a time, in order (contract 6.4).",
         disconnected,
         one_fault(starts=90, load_s=7.0),
         ops_min=90,
@@ -172,14 +172,14 @@ DRILLS = (
         checks=TIMED,
         core=True,
     ),
-    # The network swallows everything; the node itself lives and publishes. Its session, with the lock, stays in the
-    # database until TCP gives up, which takes hours: only a term that ends by the database's clock lets a standby in,
-    # and only the leader's own clock stops it meanwhile. Calls that reach it wait for its database until they are given
-    # up.
+    # The network drops everything; the node itself is alive and publishes. Its session, with the lock, stays in the
+    # database until TCP gives up, which takes hours: only a term that ends by the database's clock lets a standby
+    # take over, and only the leader's own clock stops the leader. Calls that reach it wait for its database until
+    # their callers give up.
     _drill(
         "F4",
         "The relay's leader is cut off from the database",
-        "A leader that the database no longer hears is replaced within its term, and relays no more.",
+        "A leader that is cut off from the database is replaced within its term and stops relaying.",
         replaced(partial(CutNetwork, mode="blackhole"), hold_s=1.5),
         one_fault(starts=90, load_s=9.0),
         ops_min=45,
@@ -188,19 +188,20 @@ DRILLS = (
         error_statuses_allowed=[0, 503, 504],
     ),
     # The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016) as a leader: it
-    # wakes in the middle of a batch, past its own term by any clock, and certain that it leads. What it had in its
+    # resumes in the middle of a batch, past its own term by any clock, and believes that it still leads. What it had
+    # in its
     # client's queue may still leave, under dedup ids that its successor has sent as well; nothing else may.
     _drill(
         "F6",
-        "The relay's leader stands still past its term",
-        "A paused leader is replaced within its term; when it wakes it removes nothing and publishes nothing new.",
+        "The relay's leader is paused past its term",
+        "A paused leader is replaced within its term; after it resumes it removes and publishes nothing new.",
         replaced(PauseReplica, hold_s=TERM_S + 1.0),
         one_fault(starts=120, load_s=14.0),
         ops_min=60,
         needs=(Pause,),
         bound_s=150.0,
     ),
-    # Twenty in a row, and what a takeover takes is measured.
+    # Twenty in a row, and each takeover is timed.
     _drill(
         "F7",
         "Twenty leaders of the relay are killed",

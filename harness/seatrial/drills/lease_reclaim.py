@@ -1,4 +1,4 @@
-"""L1: workers die with leases in hand; their jobs are in other hands within the lease and a sweep.
+"""L1: workers die while they hold leases; other workers have their jobs within one lease and one sweep.
 
 With the defaults a crashed worker's job is claimable again 30 to 45 s after its claim (contract 5.5). Here lease and
 sweep are short, and the time from expiry to the next lease is judged.
@@ -72,7 +72,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def kafka_scenario(context: ScenarioContext) -> None:
-    """All of them think long and always have work, so a death finds a message in hand."""
+    """All of them work long on each job and always have one, so a worker that dies holds a message."""
     await context.upload(LINEAR)
     slow = Handler(*VICTIM_THINKS_S)
     spec = LINEAR.worker(handlers=dict.fromkeys(LINEAR.handlers, slow), session_timeout_s=1.5)
@@ -106,8 +106,8 @@ async def _kill_with_leases_in_hand(context: ScenarioContext, victim: int) -> No
 
 DRILL = Drill(
     id="L1",
-    title="A worker dies with leases in hand",
-    promise="At least once (contract 5.5): a killed worker's jobs are in other hands within the lease and a sweep.",
+    title="A worker dies while it holds leases",
+    promise="At least once (contract 5.5): other workers have a killed worker's jobs within one lease and one sweep.",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -128,8 +128,8 @@ DRILL = Drill(
 )
 
 KAFKA = DRILL.through_broker(
-    title="A Kafka worker dies with messages in hand",
-    promise="The messages of a killed worker are in other hands as soon as its group has noticed (contract 6.2).",
+    title="A Kafka worker dies while it holds messages",
+    promise="Other workers get a killed worker's messages as soon as its group has noticed (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "RT", "OC", "PO", "LV", "AV"),
     plan=smaller_plan,
     scenario=kafka_scenario,

@@ -1,6 +1,7 @@
-"""M3: while the mode rolls out, some replicas hand jobs to a broker and others to pollers, with workers of both kinds.
+"""M3: during a change of mode some replicas hand jobs to a broker and others to pollers, with workers of both kinds.
 
-A job may reach a worker both ways: the first completion wins, a poller's lease is respected, and when the last replica
+A job may reach workers in both ways: the first completion wins, a poller's lease is respected, and when the last
+replica
 has changed nothing is left behind.
 """
 
@@ -54,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="M3",
-    title="A fleet of both modes",
+    title="Replicas of both modes",
     promise="Replicas of both modes and workers of both kinds share one database, and nothing is lost (contract 6.7).",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,
@@ -63,7 +64,7 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "redelivery_s": REDELIVERY_S,
-        # 410: the poller asks a replica that has changed; 0: one that is changing; 409: the other way was faster.
+        # 410: the poller called a replica that has changed; 0: one that is changing; 409: the other way was faster.
         "error_statuses_allowed": [0, 409, 410],
         "ops_min": STARTS,
         "circumstances_min": {"rows_enqueued": STARTS // 3},

@@ -1,8 +1,6 @@
-"""M2: polling, kafka_outbox, polling, kafka_outbox; each turn with jobs that wait (contract 6.7).
-
-Where outbox rows are written only for jobs that are made in mode kafka_outbox, those that waited at the change are
-stranded (contract 11 row 16). Here each turn leaves some, of either mode, and each is finished in the mode that
-follows.
+"""M2: polling, kafka_outbox, polling, kafka_outbox; each change while jobs wait (contract 6.7). Where outbox rows are
+written only for jobs created in mode kafka_outbox, jobs that waited at the change are stranded (contract 11 row 16).
+Here each change leaves some waiting, of either mode, and each is finished in the next mode.
 """
 
 from __future__ import annotations
@@ -65,7 +63,7 @@ async def _turn(context: ScenarioContext, values: Mapping[str, Any]) -> None:
 DRILL = Drill(
     id="M2",
     title="The mode changes three times",
-    promise="Jobs that wait when the mode changes are done in the mode that follows, there and back (contract 6.7).",
+    promise="Jobs that wait when the mode changes are done in the next mode, in both directions (contract 6.7).",
     checks=("NL", "NP", "S1x", "DB", "OC", "LV", "AV"),
     plan=plan,
     scenario=scenario,

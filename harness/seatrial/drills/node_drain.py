@@ -1,11 +1,9 @@
 """U5: both nodes drained in turn, as for new kernels, with a disruption budget.
 
-A budget of `minAvailable: 1` at one replica blocks every drain (helm/charts#7127), so the chart's says how many may be
-away. First one node is drained, so that all pods stand on the other; when that one is, only the budget keeps some of
-them ready.
-
-U5-bare: the same without a budget. The second drain takes every pod at once, and callers find nobody until the heirs
-have started. How long that is gets measured; what was acknowledged is there all the same.
+A budget of `minAvailable: 1` at one replica blocks every drain (helm/charts#7127), so the chart's budget says how
+many may be unavailable. First one node is drained, so that all pods are on the other; when that one is drained, only
+the budget keeps some of them ready. U5-bare: the same without a budget. The second drain evicts all pods at once, and
+callers reach nobody until new pods have started. That time is measured; what was acknowledged must not be lost.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ from seatrial.scenario.rollout import (
 REPLICAS = 3
 STARTS_MIN = 150
 NODES = 2
-#: for the heirs' containers to start and to be found ready; most of it is for a busy machine
+#: for the new containers to start and become ready; most of it is for a busy machine
 NOBODY_THERE_BOUND_S = 30.0
 
 
@@ -50,7 +48,7 @@ def _fullest_node(context: ScenarioContext) -> str:
 DRILL = Drill(
     id="U5",
     title="Nodes drained under a disruption budget",
-    promise="A drain takes pods one at a time while the disruption budget says so, and no call fails.",
+    promise="With a disruption budget a drain evicts one pod at a time, and no call fails.",
     checks=CHECKS,
     plan=plan,
     scenario=scenario,
@@ -69,8 +67,8 @@ BARE = replace(
     DRILL,
     id="U5-bare",
     title="Nodes drained without a disruption budget",
-    promise="Without a disruption budget a drain may take every pod at once: callers wait for the next ones to "
-    "start, no longer, and nothing is lost.",
+    promise="Without a disruption budget a drain may evict all pods at once: callers wait only until new pods "
+    "have started, and nothing is lost.",
     parameters={
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,

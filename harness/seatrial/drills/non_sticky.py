@@ -1,8 +1,8 @@
-"""L5: ten thousand jobs with a random replica for every single call, and a replica killed under them.
+"""L5: ten thousand jobs with a random replica for every call, and one replica killed meanwhile.
 
 Any node answers any call, because the lease is a durable row (contract 10.3). Here a lease taken at one replica is
-completed at another by chance, ten thousand times, and one replica is killed while it has given out leases and comes
-back later.
+completed at another by chance, ten thousand times, and one replica is killed after it has granted leases, and
+restarted later.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ WORKERS = 2
 SLOTS = 64
 WAIT_S = 2.0
 THINKS = Handler(think_max_s=0.1)
-#: a few slow jobs, so that leases are in hand when their replica dies, however long it takes to be seen dead
+#: a few slow jobs, so that leases of the replica are held when it dies, however long it takes to notice
 SLOW = linear(1, name="slow", handler=Handler(think_min_s=2.0, think_max_s=4.0))
 SLOW_STARTS = 240
-#: of so many some were given by the replica that dies: each poll asks one of three, and brings two or three
+#: of this many, the replica that dies has granted some: each poll goes to one of three and returns two or three
 SLOW_HELD_MIN = 24
 HELD_WITHIN_S = 30.0
 CALL_TIMEOUT_S = 10.0
@@ -77,7 +77,7 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def kafka_scenario(context: ScenarioContext) -> None:
-    """There is no lease; what has left the outbox is with the broker or with a worker."""
+    """There are no leases; jobs that have left the outbox are with the broker or with a worker."""
     await _story(
         context,
         "SELECT count(*) FROM job WHERE job_type = 'slow-step-1' AND status = 'UNLOCKED' "
@@ -137,11 +137,11 @@ DRILL = Drill(
 
 KAFKA = DRILL.through_broker(
     title="Any replica for any completion of a Kafka job, one killed",
-    promise="Any node takes the completion of a job that any other dispatched, and one that dies takes nothing along.",
+    promise="Any node accepts the completion of a job that another dispatched, and nothing is lost when a node dies.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "RT", "LV", "AV"),
     plan=smaller_plan,
     scenario=kafka_scenario,
-    # A replica in kafka mode meets its broker before it listens.
+    # A replica in kafka mode contacts its broker before it listens.
     parameters={"ops_min": STEPS * KAFKA_STARTS, "recovery_bound_s": 10.0, "circumstances_min": {}},
     bound_s=150.0,
 )

@@ -1,7 +1,6 @@
-"""L6: jobs that kill every worker that takes them; each ends after a few attempts, and nothing else suffers.
-
-Few queues on leases cap this: a job whose handler takes its process down is reclaimed and tried for ever, and with it
-goes a worker each time. Here a lease that lapses counts, and at the cap (WINDLASS_LEASE_EXPIRIES_MAX, contract 5.5) job
+"""L6: jobs that kill every worker that takes them; each ends after a few attempts, and nothing else suffers. Few
+lease-based queues limit this: a job whose handler kills its process is reclaimed and tried for ever, and kills a
+worker each time. Here expired leases are counted, and at the limit (WINDLASS_LEASE_EXPIRIES_MAX, contract 5.5) job
 and instance are FAILED with a reason that says so. Workers take one job at a time: a process that dies takes all it has
 in hand with it, and those leases would count too.
 """
@@ -55,7 +54,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="L6",
     title="A job kills every worker that takes it",
-    promise="A job that never answers ends (contract 5.5): FAILED with its cause after a few leases.",
+    promise="A job whose workers never answer ends FAILED with its cause after a few leases (contract 5.5).",
     checks=("NL", "NP", "LX", "FN", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

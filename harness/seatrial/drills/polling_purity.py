@@ -1,6 +1,5 @@
-"""M4: the default mode, with nothing said about it, has no trace of a broker (contract 6.1).
-
-Looked at while work goes on and after it: the rows ever written to the outbox, every metric series, every log line,
+"""M4: the default mode, without any setting, has no trace of a broker (contract 6.1). Checked during the work and
+after it: the rows ever written to the outbox, every metric series, every log line,
 and the sockets of each replica.
 """
 
@@ -57,7 +56,7 @@ async def _look(context: ScenarioContext) -> None:
     for name in context.names:
         peers = await sockets.peers(name)
         context.recorder.info("observer", "sockets", {"node": name, "peers": peers}, name)
-    # A relay's rows come and go: a count at the end alone would miss them.
+    # A relay's rows come and go: counting only at the end would miss them.
     rows = await context.query("SELECT count(*) FROM dispatch_outbox")
     context.recorder.info("observer", "table_count", {"table": "dispatch_outbox", "rows": rows[0][0]})
 
@@ -65,7 +64,7 @@ async def _look(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M4",
     title="Polling mode without a trace of Kafka",
-    promise="In the default mode the outbox stays empty and neither metric, log line nor socket knows of a broker.",
+    promise="In the default mode the outbox stays empty, and no metric, log line or socket involves a broker.",
     checks=("MP", "NL", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,8 +1,7 @@
-"""U6: what the probes say while the database is away, and while its schema is not there yet.
-
-A kubelet believes them: a liveness that asks the database restarts the whole fleet for an outage it cannot mend, and a
-readiness that does not (Rochallor's `/healthz` is a static 200, and the only probe) sends calls to a node that can only
-refuse them. The second half boots one more replica on an empty database, with migrations left to the operator.
+"""U6: what the probes say while the database is down, and while its schema is missing. A kubelet acts on them: a
+liveness probe that queries the database restarts all replicas for an outage that this cannot fix, and a
+readiness that does not (Rochallor's `/healthz` is a static 200, and the only probe) sends calls to a node that can
+only refuse them. The second half boots one more replica on an empty database, with migrations left to the operator.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ def _record_restarts(context: ScenarioContext, node: str, count: int) -> None:
 DRILL = Drill(
     id="U6",
     title="Probes tell the truth",
-    promise="A node that cannot serve says so and why, and nobody restarts it for what a restart cannot mend.",
+    promise="A node that cannot serve says so and why, and is not restarted for a cause that a restart cannot fix.",
     checks=("PT", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,6 +1,5 @@
-"""K4: workers come and go: one joins, one stands still until its group has given it up, one is killed, one leaves.
-
-Each change moves partitions (cooperative-sticky), and what was in hand and uncommitted comes to somebody else. The SDKs
+"""K4: workers come and go: one joins, one is paused until its group has removed it, one is killed, one leaves. Each
+change moves partitions (cooperative-sticky), and uncommitted messages come to another worker. The SDKs
 remember a dedup id before they know the outcome (contract 10.4), so a redelivery must have a new one or be lost.
 """
 
@@ -23,7 +22,7 @@ WORK = linear(2, name="stormy", handler=Handler(think_min_s=0.3, think_max_s=0.6
 STARTS = 60
 LOAD_S = 8.0
 SESSION_S = 2.0
-#: until the group has noticed, and a little
+#: until the group has noticed, plus a margin
 PAUSE_S = 4.0
 REDELIVERY_S = 6.0
 DRAIN_S = 60.0
@@ -64,7 +63,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="K4",
     title="Workers come and go",
-    promise="Whatever the groups do, each job is completed once, and each further delivery of it has its reason.",
+    promise="However often the groups rebalance, each job is completed once, and each repeated delivery has a reason.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,8 +1,8 @@
 """M1: from kafka_outbox back to polling in the middle of a backlog (contract 6.7).
 
 The broker is cut off until events wait in the outbox; then each replica is replaced in polling mode. No job may be
-lost: those that wait are polled for, those that a consumer had are done by whoever comes first. The rows that
-were left are published by nobody and stay as they are, and the engine forgets that there is such a thing as a broker.
+lost: jobs that wait are polled, jobs that a consumer had are completed by whoever is first. The remaining rows are
+not published and stay as they are, and the engine shows no trace of a broker any more.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ async def _look(context: ScenarioContext) -> None:
 
 
 def _scan_logs(context: ScenarioContext) -> None:
-    """Since the turn: before it there was every reason to name the broker."""
+    """Since the change of mode: before it log lines may name the broker."""
     logs = context.ability(Logs)
     for name in context.names:
         began_at = logs.run_began_at(name)
@@ -99,7 +99,7 @@ def _scan_logs(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="M1",
     title="Back to polling with a backlog in the outbox",
-    promise="Turning back to polling loses no job; what waits in the outbox stays, unpublished (contract 6.7).",
+    promise="Going back to polling loses no job; rows in the outbox stay there, unpublished (contract 6.7).",
     checks=("MP", "OC", "NL", "NP", "S1x", "LX", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,8 +1,7 @@
-"""U1: `helm upgrade` to the next release, with a migration, while clients come in by the Service.
-
-Charts promise zero downtime and seldom measure what clients see meanwhile: temporalio/helm-charts#733 is a year of 5xx
-at each rollout. Here no call may fail, whichever pod it meets: the migration's hook runs first, a new pod is ready
-before an old one leaves, and that one answers what it has taken.
+"""U1: `helm upgrade` to the next release, with a migration, while clients call through the Service. Charts promise
+zero downtime but seldom measure what clients see: temporalio/helm-charts#733 is a year of 5xx
+at each rollout. Here no call may fail, whichever pod it reaches: the migration's hook runs first, a new pod is ready
+before an old one terminates, and the old one answers the calls that it has accepted.
 """
 
 from __future__ import annotations

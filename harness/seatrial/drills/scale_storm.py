@@ -1,8 +1,7 @@
-"""U7: from one replica to five and back, twice, while clients come in by the Service.
-
-The chart offers autoscalers, and its README the sum of connections that PostgreSQL must bear for the most replicas.
-Each engine opens its pool whole, so the sum is really asked for. A pod that leaves keeps its connections until its
-calls have ended, so a wave begins when those of the last one are gone.
+"""U7: from one replica to five and back, twice, while clients call through the Service. The chart offers autoscalers,
+and its README a formula for the connections that PostgreSQL must allow for the largest number of replicas. Each
+engine opens its whole pool, so the sum is really reached. A terminating pod keeps its connections until its calls
+have ended, so each wave begins when those of the last one are gone.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from seatrial.scenario.rollout import BOUND_S, CHECKS, SETTLE_S, VALUES, paramet
 FEWEST, MOST = 1, 5
 WAVES = 2
 STARTS_MIN = 150
-#: their grace period and a little
+#: their grace period plus a margin
 GONE_WITHIN_S = 60.0
 POOL_CONNECTIONS = 4
 #: the listener, and what a boot migrates with (the chart's page, Connections)
@@ -31,7 +30,7 @@ async def scenario(context: ScenarioContext) -> None:
             await context.fault(ScaleRelease(MOST), hold_s=SETTLE_S)
             await context.fault(ScaleRelease(FEWEST))
             await context.eventually(
-                lambda: _is_alone(context), GONE_WITHIN_S, "the pods that leave are gone"
+                lambda: _is_alone(context), GONE_WITHIN_S, "the terminating pods are gone"
             )
 
 
@@ -47,7 +46,7 @@ DRILL = Drill(
     id="U7",
     title="A scale storm",
     promise="Replicas come and go as an autoscaler asks; no call fails, and the database's "
-    "connections are as reckoned.",
+    "connections stay within the formula.",
     checks=("CB", *(check for check in CHECKS if check != "RO")),
     plan=plan,
     scenario=scenario,

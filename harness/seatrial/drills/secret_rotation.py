@@ -1,10 +1,9 @@
 """U8: the database's password is changed in place, and the pods are replaced by those that know the new one.
 
-The DSN may be in an existing Secret, which its owner changes without asking the pods. As CloudNativePG does it, the
-role has the new password at once: what is open stays open, and whoever opens a connection with the old one is refused.
-So every pod that is not replaced yet must do with the connections it has, which is why its pool is opened whole: one
-that had to grow answered 19 of 1501 calls, all polls, with 503. That makes it also the trial of the sum of connections
-in a rollout.
+The DSN may be in an existing Secret, which its owner changes without asking the pods. As with CloudNativePG, the role
+has the new password at once: open connections stay open, and new ones with the old password are refused. So every pod
+that is not replaced yet has only its present connections, which is why its whole pool is opened: one that had to grow
+answered 19 of 1501 calls, all polls, with 503. The drill therefore also tests the sum of connections in a rollout.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ STARTS_MIN = 150
 POOL_CONNECTIONS = 8
 #: connections of a pod: the listener, and what a boot migrates with (the chart's page, Connections)
 APART = 2
-#: pods more: the one that comes and the one that leaves (there, too)
+#: additional pods: one starting and one terminating (see the same page)
 DURING_ROLLOUT = 2
 PLACES = ("logs", "history", "events", "objects", "release")
-#: as the chart's page advises after an existing Secret has changed
+#: as the chart's page recommends after an existing Secret has changed
 RESTARTED = {"podAnnotations": {"example.com/rotated": "1"}}
 
 
@@ -40,7 +39,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="U8",
     title="The database's password is rotated",
-    promise="A password in an existing Secret is changed under load: no call fails, and it shows nowhere.",
+    promise="A password in an existing Secret is changed under load: no call fails, and no password shows anywhere.",
     checks=("SK", "CB", *CHECKS),
     plan=plan,
     scenario=scenario,

@@ -1,9 +1,7 @@
-"""P6: one connection to the database, and many branches that meet in wide joins.
-
-Where a join takes a second connection while it holds the first one's transaction (contract 11 row 6), as many joins at
-once as the pool has connections all wait for ever. The smallest pool there is makes it certain. Notifications would
-want a connection of their own, so they are off too, and waiting polls must find by themselves what another replica left
-for them.
+"""P6: one connection to the database, and many branches that meet in wide joins. Where a join takes a second
+connection while its transaction holds the first (contract 11 row 6), as many concurrent joins as the pool has
+connections deadlock. The smallest possible pool makes it certain. Notifications would need a connection of their own,
+so they are off too, and waiting polls must find jobs of other replicas by themselves.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from seatrial.workload.linear import linear
 BRANCHES = 16
 INSTANCES = 60
 LOAD_S = 4.0
-#: one job after the other, each left at any replica, when nothing else is going on
+#: one job after the other, each created at any replica, while nothing else happens
 SERIAL_STEPS = 20
 REPLICAS = 3
 POOL_CONNECTIONS = 1
@@ -30,7 +28,7 @@ POOL_CONNECTIONS = 1
 APART = 2
 WORKERS = 2
 SLOTS = 32
-#: so long that a job which only the end of a poll would find comes too late
+#: so long that a job found only at the end of a poll comes too late
 WAIT_S = 8.0
 LEASE_S = 30
 DRAIN_S = 25.0
@@ -89,7 +87,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="P6",
     title="Wide joins on a pool of one connection",
-    promise="The smallest pool is slow at worst: joins of many branches never wait for each other's connections.",
+    promise="Even with the smallest pool, joins of many branches never wait for each other's connections.",
     checks=("LV", "NL", "S1x", "CB", "AV"),
     plan=plan,
     scenario=scenario,

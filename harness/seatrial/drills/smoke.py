@@ -1,4 +1,4 @@
-"""Everything once, with nothing broken: what must pass before any fault is worth injecting."""
+"""Every workload once, without a fault: this must pass before injecting faults makes sense."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def secured_scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="smoke",
     title="All workloads, no fault",
-    promise="Three replicas run every step type to its end, whichever replica each call reaches.",
+    promise="Three replicas complete every step type, whichever replica each call reaches.",
     checks=("NL", "NP", "LX", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -82,7 +82,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.through_broker(
     title="All workloads through Kafka, no fault",
-    promise="In kafka_outbox mode every step type runs to its end, each job once, in order (contract 6.2).",
+    promise="In kafka_outbox mode every step type completes, each job once, in order (contract 6.2).",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LD", "LV", "AV"),
     plan=smaller_plan,
     redelivery_s=60.0,
@@ -93,8 +93,8 @@ KAFKA = DRILL.through_broker(
 SECURED = replace(
     KAFKA,
     id="smoke-secured",
-    title="All workloads through Kafka by SASL over TLS",
-    promise="With sasl_scram_tls the same runs to its end, and no byte of it can be read on the way (contract 6.6).",
+    title="All workloads through Kafka with SASL over TLS",
+    promise="With sasl_scram_tls the same workloads complete, and no byte can be read on the wire (contract 6.6).",
     checks=(*KAFKA.checks, "PW"),
     scenario=secured_scenario,
     values=merge(KAFKA.values, DEFAULT.secured_values),

@@ -1,8 +1,8 @@
 """X1 and X2: replicas that fire timers are killed while they do it.
 
 An engine that commits `fired = true` and then dispatches (contract 11 row 8) loses the timer in a crash between the
-two. Here whoever just fired one is killed, several times while hundreds come due, and every timer must take
-effect once, in time, or not at all where its step was answered before.
+two. Here the replica that has just fired one is killed, several times while hundreds are due, and every timer must
+take effect once and in time, or not at all if its step was answered before.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ async def scenario(context: ScenarioContext) -> None:
         )
         replica = await _whoever_fires_next(context)
         context.phase("fault")
-        # The next one is not spared until this one is back.
+        # The next one is killed only when this one is back.
         faults.append(context.spawn(context.fault(KillReplica(replica), hold_s=DOWN_S)))
     await asyncio.gather(*faults)
     context.phase("heal")
@@ -92,7 +92,7 @@ async def scenario(context: ScenarioContext) -> None:
 async def _wait_for_an_answer(
     context: ScenarioContext, number: int, at_s: float, answer_after_s: float | None
 ) -> None:
-    """The start, and the answer that some get: it may be in time, too late, or just when the timer fires."""
+    """The start, and for some the answer: in time, too late, or just when the timer fires."""
     started = await context.load([Start("deadline", f"deadline-{number:04d}", {}, at_s)])
     if not started or answer_after_s is None:
         return
@@ -108,7 +108,7 @@ async def _fired(context: ScenarioContext, least: int) -> bool:
 
 
 async def _whoever_fires_next(context: ScenarioContext) -> str:
-    """The replica whose log tells first that it fired a timer: there are more of them in its hands."""
+    """The first replica whose log says that it fired a timer: it is about to fire more."""
     logs = context.ability(Logs)
     paths = {name: logs.log_path(name) for name in context.names}
     seen = {name: path.stat().st_size for name, path in paths.items()}
@@ -130,8 +130,8 @@ async def _whoever_fires_next(context: ScenarioContext) -> str:
 
 DRILL = Drill(
     id="X1",
-    title="Timers due while their sweeper dies",
-    promise="Each timer takes effect once and in time, although the replica that fires it is killed meanwhile.",
+    title="Timers that are due when the replica that fires them dies",
+    promise="Each timer takes effect once and in time, although the replica that fires it is killed.",
     checks=("TP", "S1x", "LV", "NL", "NP", "AV"),
     plan=plan,
     scenario=scenario,

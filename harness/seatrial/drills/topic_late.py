@@ -1,7 +1,6 @@
-"""T5: a definition is uploaded and started before its topic exists; everybody else's jobs go on (contract 6.6).
-
-Where the first error stands for a whole batch, one missing topic stops all dispatch and what had gone through is sent
-again and again (contract 11 row 13). Here the rows of the missing topic wait alone.
+"""T5: a definition is uploaded and started before its topic exists; all other jobs continue (contract 6.6). Where the
+first error fails a whole batch, one missing topic stops all dispatch, and what was already sent is sent again and
+again (contract 11 row 13). Here only the rows of the missing topic wait.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="T5",
     title="A topic is missing after the boot",
-    promise="Jobs whose topic is missing wait alone: others flow, nothing is sent twice, and it shows (contract 6.6).",
+    promise="Only jobs whose topic is missing wait; nothing is sent twice, and the engine reports it (contract 6.6).",
     checks=("RT", "OC", "PO", "LD", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

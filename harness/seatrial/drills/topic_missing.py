@@ -53,7 +53,7 @@ async def scenario(context: ScenarioContext) -> None:
 DRILL = Drill(
     id="T2",
     title="A topic is missing at boot",
-    promise="A boot fails while a stored definition lacks its topic, and names all that are missing (contract 6.6).",
+    promise="A boot fails while a stored definition lacks a topic, and names all missing topics (contract 6.6).",
     checks=("BC", "OC", "NL", "LV", "AV"),
     plan=plan,
     scenario=scenario,

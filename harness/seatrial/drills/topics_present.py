@@ -1,7 +1,8 @@
-"""T1: a node whose topics are all there says what it has made sure of, line by line (contract 6.5).
+"""T1: a node whose topics all exist logs its checks line by line (contract 6.5).
 
-Topics are named by job type, and by step where a step names none (contract 3.4): no upload lets such a step in any
-more, but a database may hold one. A first boot on an empty database, and one by SASL over TLS, have lines of their own.
+Topics are named by job type, and by step where a step names none (contract 3.4): such a step cannot be uploaded any
+more, but a database may contain one. A first boot on an empty database, and one by SASL over TLS, have lines of their
+own.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ async def _store_bare_definition(context: ScenarioContext) -> None:
 
 
 async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> None:
-    """On a database in which nothing is stored, so that nobody leads either."""
+    """On a database in which nothing is stored, so that nobody leads yet."""
     fresh = context.ability(Siblings).sibling(
         context.folder / "fresh", replicas=1, values=context.broker_kind.mode_values
     )
@@ -90,7 +91,7 @@ async def _first_boot(context: ScenarioContext, plaintext: tuple[str, ...]) -> N
 DRILL = Drill(
     id="T1",
     title="All topics present at boot",
-    promise="A good boot says each thing it has checked, in order, and every job reaches its topic (contract 6.5).",
+    promise="A successful boot logs each check in order, and every job reaches its topic (contract 6.5).",
     checks=("BC", "OC", "PO", "NL", "S1x", "LV", "AV"),
     plan=plan,
     scenario=scenario,

@@ -1,8 +1,8 @@
-"""K6: workers take messages and never come back, and for a while nobody is in the group at all.
+"""K6: workers take messages and never come back, and for a while the group is empty.
 
 One acknowledges before it works and dies: the broker will not hand out its messages again, so only the engine can send
-the jobs again. One completes its jobs, acknowledges nothing and dies: its messages come again to whoever follows, who
-must be told that the jobs are done. The worker that comes last behaves, and finds everything.
+the jobs again. One completes its jobs, acknowledges nothing and dies: its messages are delivered to the next worker,
+which must be told that the jobs are done. The last worker behaves correctly, and gets everything.
 """
 
 from __future__ import annotations

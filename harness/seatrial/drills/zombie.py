@@ -1,9 +1,9 @@
-"""L2: a worker stands still past its lease, others take its jobs over, and it comes back with its answers.
+"""L2: a worker is paused past its lease, others take over its jobs, and it comes back with its answers.
 
-The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016), which every job queue on
-leases meets (camunda/camunda#56749, payloadcms/payload#17220). Where the holder is not compared (contract 11 row 1) the
-zombie wins. Both ends of contract 12.2 are shown: the job is still held by the other (409), or done by it (204 without
-effect).
+The paused client of Kleppmann's "How to do distributed locking" (martin.kleppmann.com, 2016), a problem of every job
+queue with leases (camunda/camunda#56749, payloadcms/payload#17220). Where the holder is not compared (contract 11 row
+1) the paused worker wins. Both cases of contract 12.2 occur: the job is still held by the other worker (409), or done
+by it (204 without effect).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ HELD, DONE = linear(1, name="held"), linear(1, name="done")
 JOBS_EACH = 12
 LEASE_S = 3
 SWEEP_S = 1
-#: long enough that the pause finds the jobs in hand
+#: long enough that the worker holds jobs when it is paused
 ZOMBIE_THINKS = Handler(1.6, 2.4)
-#: of those that must still hold their jobs when the zombie wakes
+#: of those that must still hold their jobs when the paused worker resumes
 HOLDER_LEASE_S = 30
 HOLDER_THINKS = Handler(4.0, 5.0)
 LEASED_WITHIN_S = 10.0
@@ -68,7 +68,7 @@ async def scenario(context: ScenarioContext) -> None:
     )
     context.workers.start(slow)
     context.workers.start(DONE.worker(slots=JOBS_EACH, lease_s=HOLDER_LEASE_S))
-    # An engine that never takes leases back is for the checks to judge, so this must not end the drill.
+    # The checks judge an engine that never takes leases back, so this must not end the drill.
     await context.reached(others_have_all, TAKEN_OVER_WITHIN_S)
     await context.workers.resume(zombie)
     context.phase("drain")
@@ -76,7 +76,9 @@ async def scenario(context: ScenarioContext) -> None:
 
 
 async def kafka_scenario(context: ScenarioContext) -> None:
-    """The zombie sits on one message of each type; the engine sends again, and its group gives its partitions away."""
+    """The paused worker holds one message of each type; the engine sends again, and its group reassigns its
+    partitions.
+    """
     await context.upload(HELD, DONE)
     both = dict.fromkeys([*HELD.handlers, *DONE.handlers], ZOMBIE_THINKS)
     (zombie,) = context.workers.start(HELD.worker(handlers=both, session_timeout_s=1.5))
@@ -86,8 +88,7 @@ async def kafka_scenario(context: ScenarioContext) -> None:
     await context.eventually(lambda: _has_executed(context), LEASED_WITHIN_S, "the zombie works on a message")
     context.phase("fault")
     await context.workers.pause(zombie)
-    # Heirs that are quick would finish everything before anything is due. An engine that never sends again is for the
-    # checks to judge.
+    # Quick workers would finish everything before anything is due. The checks judge an engine that never sends again.
     await context.reached(lambda: _sent_again(context), SENT_AGAIN_WITHIN_S)
     context.workers.start(HELD.worker(handlers={**HELD.handlers, **DONE.handlers}, session_timeout_s=1.5), 2)
     await context.drain(TAKEN_OVER_WITHIN_S)
@@ -124,7 +125,7 @@ async def _count(context: ScenarioContext, status: str, worker_id: str | None) -
 DRILL = Drill(
     id="L2",
     title="A paused worker comes back after its lease",
-    promise="The lease is a durable row (contract 1.6): who lost it is refused and changes nothing.",
+    promise="The lease is a durable row (contract 1.6): a worker that lost it is refused and changes nothing.",
     checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,
@@ -145,7 +146,7 @@ DRILL = Drill(
 
 KAFKA = DRILL.through_broker(
     title="A paused Kafka worker comes back after its job was sent again",
-    promise="A job that its worker sat on is sent to another, and the late answer of the first changes nothing.",
+    promise="A job that its worker does not finish is sent to another; the late answer of the first changes nothing.",
     checks=("NL", "NP", "S1x", "DB", "OC", "PO", "LV", "AV"),
     scenario=kafka_scenario,
     redelivery_s=float(LEASE_S),

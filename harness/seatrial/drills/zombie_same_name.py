@@ -1,9 +1,9 @@
-"""L3: as L2, but the jobs are taken over under the zombie's own worker id, so that only the token tells them apart.
-
-A worker's name is no token: a supervisor that restarts a process under its old name makes two holders of one name. The
-wire's optional `leaseToken` fences them; clients that do not send it are fenced by name alone, so this holds for those
-that do. Half of the zombie's jobs come back as completions, half as retryable failures, which must neither free nor
-fail what the namesake holds.
+"""L3: as L2, but a worker with the same worker id takes over the jobs, so that only the token tells the two apart. A
+worker's name is not enough: a supervisor that restarts a process under its old name creates two holders with one
+name. The optional `leaseToken` fences them; clients that do not send it are fenced by name alone, so this holds for
+those
+that do. Half of the paused worker's jobs come back as completions, half as retryable failures, which must neither
+free nor fail what the other worker holds.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ async def scenario(context: ScenarioContext) -> None:
 
 DRILL = Drill(
     id="L3",
-    title="A paused worker comes back under the name of the holder",
-    promise="A worker's name is no token (contract 1.6): with the token even a namesake's stale answer is fenced.",
+    title="A paused worker comes back with the same name as the holder",
+    promise="A worker's name is not enough (contract 1.6): the token fences a stale answer even under the same name.",
     checks=("FN", "LX", "NL", "NP", "S1x", "DB", "LV", "AV"),
     plan=plan,
     scenario=scenario,

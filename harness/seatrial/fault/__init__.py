@@ -1,6 +1,7 @@
-"""A fault is injected, seen to bite, held, and healed: six phases (CockroachDB's failure modes), recorded.
+"""A fault is injected, confirmed to have an effect, held and healed: six phases (CockroachDB's failure modes),
+recorded.
 
-A fault that did not bite proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
+A fault without an effect proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
 happens whatever else happens, a cancelled run included.
 """
 
@@ -29,11 +30,11 @@ class FaultError(Exception):
 
 
 class FaultDidNotBite(FaultError):
-    """It was injected and nothing showed it."""
+    """It was injected but had no visible effect."""
 
 
 class NotHealed(FaultError):
-    """What was broken is mended, but a replica did not become ready again."""
+    """The fault is removed, but a replica did not become ready again."""
 
 
 class Fault(Protocol):
@@ -55,7 +56,7 @@ class Fault(Protocol):
     async def inject(self, cluster: Cluster) -> None: ...
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        """What showed it, or FaultDidNotBite."""
+        """The evidence of its effect, or FaultDidNotBite."""
         ...
 
     async def heal(self, cluster: Cluster) -> None:
@@ -67,12 +68,12 @@ class Fault(Protocol):
         ...
 
     async def cleanup(self, cluster: Cluster) -> None:
-        """Gives back what `setup` made."""
+        """Removes what `setup` created."""
         ...
 
 
 class Bare:
-    """A fault that needs nothing set up, so that there is nothing to give back."""
+    """A fault whose setup creates nothing that must be removed."""
 
     async def setup(self, cluster: Cluster) -> None:
         """Nothing to do."""
@@ -144,7 +145,7 @@ def _error(code: str, err: BaseException) -> Mapping[str, Any]:
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """Awaits it whole; a cancellation meanwhile is raised afterwards."""
+    """Awaits it to its end; a cancellation is raised afterwards."""
     task = asyncio.ensure_future(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():

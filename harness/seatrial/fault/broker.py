@@ -1,4 +1,4 @@
-"""What happens to the broker: it crashes, or the network between it and the engines is cut."""
+"""Faults of the broker: it crashes, or the network between it and the engines is cut."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ class CrashBroker(Bare):
 
 @dataclass(frozen=True)
 class CutBroker(Bare):
-    """Between all engines and the broker; bites when it has swallowed bytes, or with `refuse` closed connections."""
+    """Between all engines and the broker; has an effect when it has dropped bytes, or with `refuse` closed
+    connections.
+    """
 
     name: ClassVar[str] = "cut_broker"
     needs: ClassVar[tuple[type, ...]] = (BrokerNetwork,)

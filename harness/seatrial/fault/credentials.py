@@ -11,8 +11,8 @@ from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite
 
 
 class RotatePassword(Bare):
-    """Bites when the old one opens no connection any more; those that are open live on. Nothing is to be healed: the
-    engines have the new one when their pods are replaced.
+    """It has an effect when the old one opens no connection any more; open connections stay open. There is nothing to
+    heal: the engines have the new one when their pods are replaced.
     """
 
     name: ClassVar[str] = "rotate_password"

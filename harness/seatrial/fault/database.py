@@ -1,4 +1,4 @@
-"""What happens to the database itself: it crashes, it stops, it ends a replica's sessions."""
+"""Faults of the database itself: it crashes, it stops, it ends a replica's sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A definition whose jobs have no destination at the broker yet: they cannot be published until somebody makes one."""
+"""A definition whose jobs have no destination at the broker yet: they cannot be published until one is created."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ERRORS = 'workflow_engine_dispatch_relay_publish_total{result="error"}'
 
 @dataclass(frozen=True)
 class MissingDestination(Bare):
-    """Bites when a replica counts an error of publishing; healed by making the destinations."""
+    """It has an effect when a replica counts an error of publishing; healed by creating the destinations."""
 
     name: ClassVar[str] = "missing_destination"
     needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
@@ -35,7 +35,7 @@ class MissingDestination(Bare):
         return {"job_types": list(self.job_types)}
 
     async def inject(self, cluster: Cluster) -> None:
-        """The work that needs them is the scenario's to begin."""
+        """The scenario starts the work that needs them."""
 
     async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
         async with aiohttp.ClientSession() as session:

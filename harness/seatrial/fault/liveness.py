@@ -1,4 +1,4 @@
-"""Whether a replica answers, asked from outside as a client would."""
+"""Whether a replica answers, checked from outside like a client."""
 
 from __future__ import annotations
 

@@ -18,7 +18,8 @@ _LOOK_INTERVAL_S = 0.02
 
 @dataclass(frozen=True)
 class CutNetwork(Bare):
-    """Bites when the cut has swallowed bytes, or with `refuse` has closed connections; healed by mending it.
+    """It has an effect when the cut has dropped bytes, or with `refuse` has closed connections; healed by ending the
+    cut.
 
     `bite_within_s` must be longer than the replica's longest silence towards the database.
     """

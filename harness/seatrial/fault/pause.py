@@ -1,4 +1,4 @@
-"""A replica that stands still with its connections open."""
+"""A replica that is paused with its connections open."""
 
 from __future__ import annotations
 

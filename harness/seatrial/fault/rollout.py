@@ -1,7 +1,6 @@
-"""What an operator does to the release and its machines: an upgrade, a rollback, a drained node.
-
-They are no breakage, but clients must not feel them, so they are recorded as faults: with what showed that they
-happened, and as the time in which errors count.
+"""Operations on the release and its machines: an upgrade, a rollback, a drained node. They break nothing, but clients
+must not notice them, so they are recorded as faults: with evidence that they happened, and as the time in which
+errors count.
 """
 
 from __future__ import annotations
@@ -37,7 +36,9 @@ class _Operation(Bare):
 
 @dataclass(frozen=True)
 class UpgradeRelease(_Operation):
-    """`helm upgrade --wait` to a build. Bites when it made a revision, whatever became of it."""
+    """`helm upgrade --wait` to another image. It has an effect when it has created a revision, whatever became of
+    it.
+    """
 
     name: ClassVar[str] = "upgrade_release"
     needs: ClassVar[tuple[type, ...]] = (Upgrade,)
@@ -61,7 +62,7 @@ class UpgradeRelease(_Operation):
 
 @dataclass(frozen=True)
 class RollBackRelease(_Operation):
-    """`helm rollback --wait` to the revision before. Bites as an upgrade does."""
+    """`helm rollback --wait` to the previous revision. It has an effect as an upgrade has."""
 
     name: ClassVar[str] = "roll_back_release"
     needs: ClassVar[tuple[type, ...]] = (Upgrade,)
@@ -76,7 +77,9 @@ class RollBackRelease(_Operation):
 
 @dataclass(frozen=True)
 class DrainNode(_Operation):
-    """`kubectl drain` of one node, for the release's pods. Bites when one was evicted; healed by uncordoning it."""
+    """`kubectl drain` of one node, for the release's pods. It has an effect when one was evicted; healed by
+    uncordoning it.
+    """
 
     name: ClassVar[str] = "drain_node"
     needs: ClassVar[tuple[type, ...]] = (Nodes,)

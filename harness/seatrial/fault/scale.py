@@ -13,7 +13,9 @@ from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
 
 @dataclass(frozen=True)
 class ScaleRelease(Bare):
-    """Bites when the pods that take calls are others than before. Over when it is done, so nothing is to be healed."""
+    """It has an effect when other pods take calls than before. It is over when it is done, so there is nothing to
+    heal.
+    """
 
     replicas: int
     name: ClassVar[str] = "scale_release"

@@ -1,6 +1,5 @@
-"""What the system looks like when the dust has settled, written into the history for the checks to read.
-
-From the database where the backend has one (the tables of contract 9.1), else over REST; then each node's
+"""The state of the system after the drill, written into the history for the checks. Read from the database if the
+backend has one (the tables of contract 9.1), else over REST; then each node's
 metrics, and the log lines that match the drill's patterns.
 """
 
@@ -169,7 +168,9 @@ def _step_row(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def observe_records(broker: Broker, recorder: Recorder) -> None:
-    """The destinations of this run and every record in them; one that is no event has a `cause` instead of ids."""
+    """The destinations of this run and every record in them; one that is not an event has a `cause` instead of
+    ids.
+    """
     for job_type, name in broker.destinations().items():
         recorder.info(OBSERVER, "destination", {"job_type": job_type, "name": name})
     for record in await broker.records():
@@ -189,7 +190,7 @@ async def observe_records(broker: Broker, recorder: Recorder) -> None:
 
 
 async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> None:
-    """A node that does not answer leaves no row: whether that is a fault is for the checks to say."""
+    """A node that does not answer leaves no row: the checks decide whether that is wrong."""
     async with aiohttp.ClientSession() as session:
         for replica in replicas:
             if replica.metrics_url is None:
@@ -200,7 +201,7 @@ async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> No
 
 
 def scan_log(logs: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:
-    """Records the first lines that match each pattern; an empty list is a statement too."""
+    """Records the first lines that match each pattern, also if there are none."""
     for pattern in patterns:
         expression = re.compile(pattern)
         with logs.log_path(node).open(errors="replace") as lines:

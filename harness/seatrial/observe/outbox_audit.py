@@ -1,7 +1,6 @@
-"""What the outbox and the lead went through, kept by triggers in a schema of the harness's own.
-
-Rows of `dispatch_outbox` come and go between two looks, and what was never seen cannot be judged. So each insert and
-each delete leaves a line, in the engine's own transaction: a rollback takes its lines along. The lines of one instance
+"""The history of the outbox and the lead, recorded by triggers in a schema of the harness's own. Rows of
+`dispatch_outbox` come and go between two samples, and what was never seen cannot be judged. So each insert and each
+delete writes a line in the engine's own transaction, which a rollback removes too. The lines of one instance
 are numbered in the order of its lock, since the engine holds it when it writes. The table of leaders is found by its
 columns (holder, epoch); an engine without one is judged without it.
 """
@@ -91,8 +90,8 @@ async def install_outbox_audit(dsn: str) -> None:
 
 
 async def observe_outbox_audit(dsn: str, recorder: Recorder, aliases: Mapping[str, str]) -> None:
-    """Every line, the rows that still wait, and how the database's clock stands to ours: one snapshot, which the clock
-    is read with. By `aliases` engines bear the names of their replicas in it. Raises psycopg.Error.
+    """Every line, the rows that still wait, and the offset of the database's clock to ours, in one snapshot.
+    `aliases` maps the engines' names to those of their replicas. Raises psycopg.Error.
     """
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)

@@ -1,5 +1,5 @@
-"""Looks at a cluster while a drill goes on: who says to lead and what waits where jobs travel through a broker, and who
-is connected where that is asked for.
+"""Samples a cluster during a drill: who claims to lead and how much waits if jobs travel through a broker, and who is
+connected if the drill asks for it.
 
 What changed is recorded, so a quiet run stays a short history. A node or a database that does not answer is no error
 here: faults do that.
@@ -29,7 +29,7 @@ FROM pg_stat_activity AS a
 WHERE a.datname = current_database() AND a.usename <> current_user AND a.backend_type = 'client backend'
 """
 
-#: an engine tells its name in its connections; one that does not counts in the total alone
+#: engines name themselves in their connections; those that do not count only in the total
 _SESSIONS = """
 SELECT split_part(a.application_name, '/', 2) AS node, count(*)
 FROM pg_stat_activity AS a
@@ -55,7 +55,7 @@ class Sampler:
                 group.create_task(self._watch_depth(self._dsn))
 
     async def leaders(self) -> list[str]:
-        """Who says so just now."""
+        """The replicas that claim to lead at this moment."""
         async with aiohttp.ClientSession() as session:
             said = await asyncio.gather(*(_leads(session, replica) for replica in self._replicas))
         return [replica.name for replica, leads in zip(self._replicas, said, strict=True) if leads]

@@ -1,4 +1,4 @@
-"""A run's results as people and machines read them: HTML, JUnit, JSON and Markdown, from the histories alone."""
+"""A run's results for people and machines: HTML, JUnit, JSON and Markdown, from the histories alone."""
 
 from __future__ import annotations
 

@@ -74,9 +74,9 @@ def _episode(fault: Fault, zero_s: float, run_end_s: float) -> Episode:
 
 def _evidence(call: Call) -> str:
     if call.end is None:
-        return "no answer: whether it bit is not known"
+        return "no answer: it is not known whether it had an effect"
     if call.end.type != "ok":
-        return "did not bite: " + str((call.end.error or {}).get("message") or call.end.type)
+        return "had no effect: " + str((call.end.error or {}).get("message") or call.end.type)
     said = {name: value for name, value in call.end.value.items() if name != "target"}
     return _said(said) or "done"
 

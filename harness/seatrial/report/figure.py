@@ -327,7 +327,7 @@ class _Canvas:
             self._bars(bars, y, colour, texts=texts, pattern=_PATTERNS.get(state, ""))
 
     def _relay(self) -> None:
-        """The broker, whoever leads, each in a colour of its own, and what waits."""
+        """The broker, the leaders, each in a colour of its own, and the rows that wait."""
         timeline = self.timeline
         if timeline.broker is not None:
             y = self._lane("broker")
@@ -448,7 +448,7 @@ class _Canvas:
             )
 
     def _hairline_s(self) -> float:
-        """So short a bar would not be seen."""
+        """A shorter bar would not be visible."""
         return self.timeline.duration_s / 600
 
 

@@ -1,4 +1,4 @@
-"""report.html: one file that opens anywhere, asks the network for nothing and shows the verdicts first."""
+"""report.html: one file that opens anywhere, needs no network and shows the verdicts first."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from seatrial.report.witness import Events
 from seatrial.verdict import DrillResult, Outcome
 
 REPORT_FILE = "report.html"
-# Nothing may be loaded and nothing sent, whatever a hostile history manages to put on the page.
+# Nothing may be loaded or sent, whatever a hostile history manages to put on the page.
 _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
     "base-uri 'none'; form-action 'none'"
@@ -71,12 +71,12 @@ def _study(result: DrillResult, folder: Path) -> Study:
 
 
 def _without_events(study: Study) -> Study:
-    """Lets the history go: many long ones do not fit in memory together."""
+    """Releases the history: many long ones do not fit in memory together."""
     return replace(study, events=None)
 
 
 def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str) -> Iterator[str]:
-    title = f"Sea trial: {wording.tally([study.result for study in studies])}"
+    title = f"Drills: {wording.tally([study.result for study in studies])}"
     head = el(
         "head",
         el("meta", charset="utf-8"),
@@ -103,7 +103,7 @@ def _page(studies: Sequence[Study], sections: Sequence[Html], command_line: str)
         "footer",
         "Seatrial judges from the history alone: ",
         el("code", "seatrial judge DIR"),
-        " gives the same verdicts again.",
+        " computes the same verdicts again.",
     )
     # Not run until the first figure comes into view, so that the verdicts are on screen at once.
     yield el("script", Html(get_plotlyjs()), type="text/plain", id="plotly")
@@ -161,7 +161,7 @@ def _tiles(studies: Sequence[Study]) -> Html:
         (
             "faults injected",
             f"{len(impacts)}",
-            ("all bit" if bit == len(impacts) else f"only {bit} bit") if impacts else "",
+            ("all had an effect" if bit == len(impacts) else f"only {bit} had an effect") if impacts else "",
             None if bit == len(impacts) else False,
         ),
         (

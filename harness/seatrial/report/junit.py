@@ -1,4 +1,4 @@
-"""JUnit: one suite a drill, one case a check. Whatever is not a pass turns a CI job red."""
+"""JUnit: one suite per drill, one case per check. Everything but a pass fails a CI job."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _suite(result: DrillResult) -> ET.Element:
     ):
         ET.SubElement(properties, "property", name=name, value=clean(value))
     cases = [_case(result, verdict) for verdict in result.verdicts]
-    # A drill that could not be carried out has no verdict to be red for it; neither has one that checked nothing.
+    # A drill that could not be carried out has no failed verdict, and neither has one that checked nothing.
     if not cases or worst(verdict.outcome for verdict in result.verdicts) is not result.outcome:
         said = "\n".join(result.notes) or f"the drill ended {result.outcome.value}"
         cases.append(_case(result, Verdict("run", result.promise, result.outcome, said)))
@@ -60,7 +60,7 @@ def _case(result: DrillResult, verdict: Verdict) -> ET.Element:
     if verdict.outcome is Outcome.PASS:
         ET.SubElement(case, "system-out").text = clean(verdict.summary)
         return case
-    # A skipped test is green to CI, and a vacuous drill has shown nothing: it must be red.
+    # A skipped test passes in CI, but a vacuous drill has proved nothing: it must fail.
     red = "failure" if verdict.outcome in {Outcome.FAIL, Outcome.VACUOUS} else "error"
     first_line = verdict.summary.strip().splitlines()[0] if verdict.summary.strip() else verdict.outcome.value
     element = ET.SubElement(case, red, type=verdict.outcome.value, message=clean(first_line))

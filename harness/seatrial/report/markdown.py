@@ -18,7 +18,7 @@ _TEXT_MAX = 400
 
 def write(report_dir: Path, results: Sequence[DrillResult], command: str) -> Path:
     lines = [
-        f"## Sea trial: {wording.tally(results)}",
+        f"## Drills: {wording.tally(results)}",
         "",
         f"Command: {_code(command)}",
         "",

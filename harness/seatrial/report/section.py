@@ -251,7 +251,7 @@ def _faults(study: Study) -> Html | None:
         "Fault",
         "At",
         "Lasted",
-        "What showed that it bit",
+        "Evidence of its effect",
         "Completions/s before → during",
         "Longest silence",
     )
@@ -290,7 +290,7 @@ def _fault(impact: Impact) -> Html:
             class_="labelled",
             data_label="lasted",
         ),
-        el("td", episode.evidence[:_VALUE_MAX], class_="labelled", data_label="what showed that it bit"),
+        el("td", episode.evidence[:_VALUE_MAX], class_="labelled", data_label="evidence of its effect"),
         el("td", rates, class_="labelled", data_label="completions/s before → during"),
         el("td", silence, class_="labelled", data_label="longest silence"),
     )
@@ -319,7 +319,7 @@ def _figure(study: Study) -> Html:
         el("div", *keys, class_="legend"),
         el(
             "p",
-            f"{omitted:,} leases are drawn as their number only; bars show those that did not end in a completion.",
+            f"{omitted:,} leases are shown only as a number; bars show those that did not end in a completion.",
             class_="none",
         )
         if omitted

@@ -75,7 +75,7 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         target = stream or sys.stdout
         if isinstance(target, io.TextIOWrapper):
-            # A log in plain ASCII is worth more than a run that dies of a check mark.
+            # A log in plain ASCII is better than a run that crashes on a check mark.
             target.reconfigure(errors="replace")
         is_terminal = target.isatty()
         self._console = Console(
@@ -137,7 +137,7 @@ class Progress:
         self._log(text)
 
     def drill_finished(self, result: DrillResult) -> None:
-        """One line that stays, and beneath it what a drill that did not pass found."""
+        """One permanent line, and below it what a drill that did not pass found."""
         self._done += 1
         self._current = None
         self._print(_finished_line(result))

@@ -1,4 +1,4 @@
-"""What happened when: a history reduced to lanes, bars and bins, small enough to draw whatever its length.
+"""A timeline: a history reduced to lanes, bars and bins, small enough to draw whatever its length.
 
 All times here are seconds since the run's first operation.
 """
@@ -175,7 +175,7 @@ def _impacts(
 ) -> tuple[Impact, ...]:
     completes = sorted(clock.at(call.end) for call in accepted["complete"] if call.end)
     answers = sorted(completes + [clock.at(call.end) for call in accepted["start"] if call.end])
-    # Once nothing is sent any more, silence says nothing about the fault.
+    # When nothing is sent any more, silence tells nothing about the fault.
     load_end_s = next(
         (bar.start_s for bar in phases if bar.state == "phase" and bar.text == "drain"), clock.duration_s
     )
@@ -239,7 +239,7 @@ def _replicas(history: History, faults: Sequence[Episode], clock: _Clock) -> tup
 
 
 def _workers(history: History, faults: Sequence[Episode], clock: _Clock) -> tuple[Lane, ...]:
-    """A lane a worker; above LANES_MAX of them, a lane for each group of neighbours."""
+    """One lane per worker; above LANES_MAX of them, one for each group of neighbours."""
     done: dict[str, list[Op]] = {}
     for call in history.calls:
         if call.invoke.process.startswith("worker"):
@@ -327,7 +327,7 @@ def _natural(name: str) -> tuple[Any, ...]:
 
 
 def packed(bars: Iterable[Bar], rows_max: int) -> list[tuple[int, Bar]]:
-    """Each bar with the first row in which it overlaps nothing; what fits in no row shares the last one."""
+    """Each bar with the first row in which it overlaps nothing; bars that fit in no row share the last one."""
     free_s: list[float] = []
     placed = []
     for bar in sorted(bars, key=lambda bar: bar.start_s):

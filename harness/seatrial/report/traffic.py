@@ -1,4 +1,4 @@
-"""The clients' calls by kind and transport: how many, how they ended, how long the good ones took."""
+"""The clients' calls by kind and transport: how many, how they ended, how long the successful ones took."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from seatrial.history import History, TransportName
 from seatrial.report import wording
 from seatrial.report.markup import Html, el, join
 
-#: what the engine may hold for as long as the caller wants: its time says nothing of the engine
+#: calls that the engine may hold as long as the caller wants: their time tells nothing about the engine
 _HELD = frozenset({"poll"})
 
 

@@ -24,8 +24,8 @@ class Events:
                     self._by_id[id_].append(op.index)
 
     def around(self, witness: Witness) -> Sequence[Op]:
-        """At most EVENTS_MAX, in file order: the ops the check names, then those that speak of its ids
-        (the nearest to the named ones first), then the direct neighbours.
+        """At most EVENTS_MAX, in file order: the ops the check names, then those that mention its ids (the nearest to
+        the named ones first), then the direct neighbours.
         """
         named = [index for index in witness.op_indexes if 0 <= index < len(self._ops)]
         related = sorted({index for id_ in witness.ids for index in self._by_id.get(id_, ())})

@@ -1,4 +1,4 @@
-"""What every kind of report says alike: words and signs for outcomes, figures with their units, the way to re-run."""
+"""Texts that all reports share: words and signs for outcomes, figures with their units, the command to run again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SIGN: Mapping[Outcome, str] = {
     Outcome.UNKNOWN: "?",
 }
 MEANING: Mapping[Outcome, str] = {
-    Outcome.PASS: "the state of interest was reached and every guarantee held",
+    Outcome.PASS: "the situation that the drill is about came up, and every guarantee held",
     Outcome.FAIL: "a guarantee was broken; the witnesses name the ids",
-    Outcome.VACUOUS: "the state of interest was never reached, so nothing was shown",
-    Outcome.INVALID: "the fault did not bite, or the run could not be carried out",
-    Outcome.UNKNOWN: "a check died before it could judge",
+    Outcome.VACUOUS: "the situation that the drill is about never came up, so nothing was proved",
+    Outcome.INVALID: "the fault had no effect, or the run could not be carried out",
+    Outcome.UNKNOWN: "a check crashed before it could judge",
 }
 _UNITS = {"_per_s": "/s", "_s": " s", "_ms": " ms", "_bytes": " B", "_ratio": "", "_percent": " %"}
 _TELLING = (
@@ -109,7 +109,7 @@ def number(value: float) -> str:
 
 
 def key_figures(result: DrillResult, most: int = 4) -> list[tuple[str, str]]:
-    """The few figures that say most: those of _TELLING, then the rest in the checks' order. Recovery has a
+    """The most important figures: those of _TELLING, then the rest in the checks' order. Recovery has a
     column of its own, and bounds are what a figure is held against, not what was found.
     """
     found: dict[str, Any] = {}
@@ -122,7 +122,7 @@ def key_figures(result: DrillResult, most: int = 4) -> list[tuple[str, str]]:
 
 
 def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
-    """The exact command that draws the same schedule again; addresses of an attached cluster are not kept."""
+    """The exact command that repeats the same schedule; addresses of an attached cluster are not kept."""
     words = ["seatrial", "run", result.drill]
     if header is not None:
         if header.backend == "attach":

@@ -56,7 +56,7 @@ class ScenarioContext:
             load = context.spawn(context.load(context.schedule["starts"]))  # paced by each start's at_s
             context.phase("fault")
             await context.at(3.0)                                     # 3 s after the load began
-            await context.fault(KillReplica("replica-0"), hold_s=2.0) # setup, bite, hold, heal
+            await context.fault(KillReplica("replica-0"), hold_s=2.0) # set up, inject, hold, heal
             await load
             context.phase("drain")
             await context.drain(30.0)                                 # False when it is not empty in time
@@ -134,7 +134,7 @@ class ScenarioContext:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stops everything: a worker that died of a bug, or a spawned task that failed, is raised here."""
+        """Stops everything; raises the error of a worker that crashed or of a spawned task that failed."""
         try:
             for task in self._spawned:
                 task.cancel()
@@ -200,7 +200,7 @@ class ScenarioContext:
         await asyncio.sleep(max(0.0, self._zero_s + at_s - time.monotonic()))
 
     async def fault(self, fault: Fault, hold_s: float = 0.0) -> Evidence:
-        """Injects, waits until it bit, holds, heals, waits until healed; raises FaultError if it did not."""
+        """Injects, waits for the effect, holds, heals, waits until healed; raises FaultError if it had none."""
         async with self.inflicted(fault) as evidence:
             await asyncio.sleep(hold_s)
         return evidence
@@ -214,9 +214,7 @@ class ScenarioContext:
     def broker(self) -> Broker:
         """Raises ClusterError in a drill whose mode is polling."""
         if self._broker is None:
-            raise ClusterError(
-                "this cluster has no broker; the drill must say that its mode is kafka or both"
-            )
+            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return self._broker
 
     @property
@@ -231,11 +229,11 @@ class ScenarioContext:
         return sorted(map(self.broker.destination, _job_types(workloads)))
 
     async def leaders(self) -> Sequence[str]:
-        """The replicas that say just now to lead the relay."""
+        """The replicas that claim at this moment to lead the relay."""
         return await self._sampler.leaders()
 
     async def leader(self, within_s: float = 20.0) -> str:
-        """The one replica that says to lead the relay; raises NotReached when it is not one in time."""
+        """The one replica that claims to lead the relay; raises NotReached if it is not exactly one in time."""
         found: list[str] = []
 
         async def is_one() -> bool:
@@ -284,7 +282,9 @@ class ScenarioContext:
         self.recorder.info("observer", "boot", row)
 
     def look_at_wire(self, case: str, *needles: str) -> None:
-        """Records what the broker's secured door has carried since the last look, and whether a log holds a secret."""
+        """Records the bytes of the broker's secured listener since the last call, and whether a log contains a
+        secret.
+        """
         broker = self.ability(BrokerProcess)
         wire = read_wire(broker.captured(), [*broker.secrets(), *needles])
         broker.capture()
@@ -352,7 +352,7 @@ class ScenarioContext:
         return self.spawn(Actor(self.client(), self.run_key).run())
 
     async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
-        """Asks one replica as `probe-<replica>`: errors here are no client's, whatever they are."""
+        """Calls one replica as `probe-<replica>`: its errors do not count as errors of clients."""
         if replica not in self._probes:
             self._probes[replica] = self._client(f"probe-{replica}", send_token=True, timeout_s=timeout_s)
         return await self._probes[replica].probe(replica, path, timeout_s=timeout_s)
@@ -368,7 +368,7 @@ class ScenarioContext:
         return self.spawn(look())
 
     async def look_for_secrets(self) -> None:
-        """Records, for SK to judge, whether a password was written down anywhere."""
+        """Records, for SK to judge, whether a password appears anywhere."""
         for exposure in await self.ability(Credentials).exposures():
             self.recorder.info("observer", "exposure", asdict(exposure))
 

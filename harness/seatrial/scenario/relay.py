@@ -17,7 +17,7 @@ from seatrial.workload.linear import linear, linear_starts
 STEPS = 2
 RELAYED = linear(STEPS, handler=Handler(think_max_s=0.02), name="relayed")
 WORKERS = 2
-#: a completion that died with its replica is made up for by a redelivery
+#: a redelivery makes up for a completion that was lost with its replica
 REDELIVERY_S = 4.0
 #: of a leader that is silent; the engine's own default
 TERM_S = 3.0
@@ -38,7 +38,7 @@ def relayed_starts(rng: random.Random, count: int, over_s: float) -> tuple[Start
 
 
 def one_fault(starts: int, load_s: float) -> Callable[[random.Random], Mapping[str, Any]]:
-    """A drill's plan: the load, and when in it the fault comes."""
+    """A drill's plan: the load, and the time of the fault."""
 
     def plan(rng: random.Random) -> Mapping[str, Any]:
         drawn = relayed_starts(rng, starts, load_s)
@@ -48,7 +48,7 @@ def one_fault(starts: int, load_s: float) -> Callable[[random.Random], Mapping[s
 
 
 def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str, Any]:
-    """Lost calls are allowed while the fault can be felt."""
+    """Lost calls are allowed while the fault has an effect."""
     return {
         "lease_s": 30,
         "lease_sweep_interval_s": 1,
@@ -90,7 +90,7 @@ async def to_the_end(
 
 
 async def another_leads(context: ScenarioContext, before: str, within_s: float = 20.0) -> bool:
-    """Whether it came in time is for the checks to say: this only lets the story go on."""
+    """The checks decide whether it came in time: this only continues the scenario."""
 
     async def has_changed() -> bool:
         found = await context.leaders()

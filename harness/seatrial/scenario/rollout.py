@@ -1,4 +1,4 @@
-"""Load that comes in by the Service while the release or its machines change: what drills of that have in common."""
+"""Load through the Service while the release or its machines change: shared by the drills about that."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ FLOWS_WITHIN_S = 30.0
 SETTLE_S = 1.0
 LEASE_S = 15
 CALL_TIMEOUT_S = 10.0
-#: A kept connection ends in good order with its pod; whoever opens one meets a pod that left before the Service forgot
-#: it. That may be for a twentieth of a second, so they come often, and ask what costs nothing.
+#: A kept connection is closed properly by its pod; a caller that opens a new one reaches a pod that stopped before
+#: the Service removed it. That may last a twentieth of a second, so these callers call often, with a call that costs
+#: nothing.
 ONE_SHOT_CLIENTS = 6
 ONE_SHOT_INTERVAL_S = 0.05
 #: most of it is for a busy machine
@@ -56,7 +57,7 @@ def parameters(*, ready_min: int, faults_min: int, ops_min: int, **more: Any) ->
 
 @asynccontextmanager
 async def under_load(context: ScenarioContext, *, workers: int) -> AsyncIterator[None]:
-    """The load flows when the block begins and ends with it; then all that was started is worked off."""
+    """The load runs from the start to the end of the block; then everything that was started is completed."""
     await context.upload(LINEAR)
     context.workers.start(LINEAR.worker(lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S), workers)
     done = asyncio.Event()
@@ -68,7 +69,7 @@ async def under_load(context: ScenarioContext, *, workers: int) -> AsyncIterator
         for _ in range(ONE_SHOT_CLIENTS)
     ]
     await context.eventually(
-        lambda: _flows(context, workers), FLOWS_WITHIN_S, "every worker works, and no job waits"
+        lambda: _flows(context, workers), FLOWS_WITHIN_S, "every worker is busy, and no job waits"
     )
     yield
     done.set()
@@ -84,7 +85,7 @@ async def _call_once_each(client: RecordingClient, service: str, done: asyncio.E
 
 
 async def _flows(context: ScenarioContext, workers: int) -> bool:
-    """What waits afterwards waits for the release's change, and not for the start of a worker."""
+    """Jobs that wait afterwards wait because of the change of the release, and not for the start of a worker."""
     rows = await context.query(
         """SELECT count(DISTINCT worker_id) FILTER (WHERE status = 'COMPLETED'),
                   count(*) FILTER (WHERE status = 'UNLOCKED') FROM job"""

@@ -138,7 +138,7 @@ async def test_what_is_refused_is_typed_and_named(client: Client) -> None:
         (client.upload({"id": "x", "name": "x", "steps": []}), BadRequest, "bad-request", "steps"),
         (client.upload(document("x", step("a", "WAIT", "z"))), BadRequest, "bad-request", "unknown step"),
         (client.poll("", ["t"]), BadRequest, "bad-request", "required"),
-        (client.start(definition.id, {"x": object()}), BadRequest, "bad-request", "no JSON"),
+        (client.start(definition.id, {"x": object()}), BadRequest, "bad-request", "not JSON"),
     ]
     for call, kind, code, words in refused:
         with pytest.raises(kind, match=words) as error:

@@ -88,7 +88,7 @@ async def test_what_raises_is_tried_again_while_retries_remain(client: Client) -
     [
         (NonRetryableError("no such account"), "no such account"),
         ([1, 2], "the result of the handler was refused:"),
-        ({"x": object()}, "the result of the handler was refused: what is to be sent is no JSON"),
+        ({"x": object()}, "the result of the handler was refused: the request is not JSON"),
         ({"x": "\x00"}, "the result of the handler was refused: invalid request body"),
         ({"x": "y" * (17 * 1024 * 1024)}, "the result of the handler was refused"),
     ],

@@ -26,12 +26,12 @@ examples:
   scripts/conformance --rows '1.6*' --rows '5.7*'          some of them
   scripts/conformance --engine-command "./engine serve"    another engine, on a database made for it
   scripts/conformance --rest http://host:8080 --grpc host:9090 --metrics http://host:9091
-                                                           one that runs already; it keeps what the cases leave there
+                                                           one that runs already; the cases' data stays in it
 
 An engine command finds its database in WE_POSTGRES_DSN and its ports in WE_REST_PORT, WE_GRPC_PORT and
-WE_METRICS_PORT. For one that runs already, {DSN_VARIABLE} and --log let the rows about tables and log lines be tried.
+WE_METRICS_PORT. For one that runs already, {DSN_VARIABLE} and --log are needed for the rows about tables and logs.
 
-exit codes: 0 no row differs, 1 one does, 2 the arguments are wrong or the engine is not up, 130 interrupted
+exit codes: 0 no row differs, 1 a row differs, 2 the arguments are wrong or the engine is not up, 130 interrupted
 """
 
 
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine-command", default="windlass", metavar="CMD", help="what starts it (default: ours)"
     )
-    parser.add_argument("--rest", metavar="URL", help="the REST address of an engine that runs already")
+    parser.add_argument("--rest", metavar="URL", help="the REST address of an engine that is already running")
     parser.add_argument("--grpc", metavar="HOST:PORT", help="its gRPC address")
     parser.add_argument("--metrics", metavar="URL", help="its metrics address")
     parser.add_argument("--log", type=Path, metavar="FILE", help="where its standard output goes")

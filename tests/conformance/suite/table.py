@@ -15,9 +15,8 @@ _HEAD = """\
 # Conformance
 
 Every row of [the contract](contract.md), under the numbers of its sections, and the test that shows that Windlass does
-what it says. The rows are data
-([suite/rows](../tests/conformance/suite/rows)), the cases speak the raw wire and know nothing of the engine, so another
-engine can be measured with them:
+what the contract says. The rows are data ([suite/rows](../tests/conformance/suite/rows)); the cases use only the API,
+so they can measure any engine:
 
 ```sh
 scripts/conformance                                      # our engine, every row
@@ -26,12 +25,12 @@ scripts/conformance --engine-command "./engine serve"    # another engine, on a 
 scripts/conformance --rest http://host:8080 --grpc host:9090 --metrics http://host:9091
 ```
 
-It prints each row as same, differs (with what was expected and what came) or not tried (with the reason), and exits 1
-when one differs. `--junit FILE` writes the same for machines. A row that needs tables, log lines or a restart is tried
-only where those can be had: always with `--engine-command`, with `CONFORMANCE_POSTGRES_DSN` and `--log` on an engine
-that runs already.
+It prints each row as same, differs (with the expected and the actual answer) or not tried (with the reason), and
+exits 1 if one differs. `--junit FILE` writes the same for machines. A row that needs tables, log lines or a restart is
+tried only if those are available: always with `--engine-command`, and with `CONFORMANCE_POSTGRES_DSN` and `--log` on
+an engine that is already running.
 
-This page is written by `scripts/conformance --write-table`; a test keeps it so.
+This page is written by `scripts/conformance --write-table`, and a test compares it.
 """
 
 

@@ -35,7 +35,10 @@ class Target:
             Need.METRICS: (self.rest and self.metrics, "no --metrics address was given"),
             Need.DATABASE: (self.dsn, "no database address was given (CONFORMANCE_POSTGRES_DSN)"),
             Need.LOG: (self.log_path, "no --log file was given"),
-            Need.BOOT: (self.boots, "an engine that runs already is not restarted; use --engine-command"),
+            Need.BOOT: (
+                self.boots,
+                "an engine that is already running is not restarted; use --engine-command",
+            ),
         }
         if doors[transport] is None:
             return f"no {transport} door: no --{transport} address was given, or nothing listened there"

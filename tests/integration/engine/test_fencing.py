@@ -136,7 +136,7 @@ async def test_a_closed_job_stays_as_it_is(one: Running, status: str) -> None:
 async def test_a_job_of_an_instance_that_another_engine_began_is_refused_not_swallowed(one: Running) -> None:
     job = await leased(one)
     await one.rows("UPDATE workflow_instance SET progress = NULL WHERE id = $1", job.instance_id)
-    with pytest.raises(Conflict, match="another engine began"):
+    with pytest.raises(Conflict, match="another engine started"):
         await one.complete(job, "w", x=1)
     assert await job_row(one, job) == ("LOCKED", "w", 3)
 
@@ -179,5 +179,5 @@ async def test_a_job_that_never_answers_fails_after_so_many_leases(boot: Boot) -
     await eventually(has_failed)
     reason = (await one.engine.get_instance(job.instance_id)).failure_reason
     assert reason is not None
-    assert "lapsed 2 times" in reason
+    assert "expired 2 times" in reason
     assert (await job_row(one, job))[0] == "FAILED"

@@ -339,17 +339,17 @@ def test_unknown_names_are_told_once_and_do_not_hurt(yaml_file: Path) -> None:
     assert found.log_level == "info"
     assert found.warnings == (
         "WE_LOG_LEVEL 'loud' is unknown and counts as info (debug, info, warn, error)",
-        "WE_X is no variable of this engine and is ignored",
-        "WINDLASS_LANE is no variable of this engine and is ignored; did you mean WINDLASS_LANES?",
-        "WINDLASS_SERVICE_HOST is no variable of this engine and is ignored",
-        f"{yaml_file}: restport is no setting of this engine and is ignored",
+        "WE_X is not a variable of this engine and is ignored",
+        "WINDLASS_LANE is not a variable of this engine and is ignored; did you mean WINDLASS_LANES?",
+        "WINDLASS_SERVICE_HOST is not a variable of this engine and is ignored",
+        f"{yaml_file}: restport is not a setting of this engine and is ignored",
     )
     assert settings(DSN | {"WE_LOG_LEVEL": "DEBUG"}).log_level == "debug"
 
 
 def test_ports_and_waits_must_agree() -> None:
     (problem,) = problems(DSN | {"WE_METRICS_PORT": "8080"})
-    assert problem.startswith("config: WE_METRICS_PORT is 8080, which WE_REST_PORT has already")
+    assert problem.startswith("config: WE_METRICS_PORT is 8080, which WE_REST_PORT already uses")
     assert settings(DSN | {"WE_METRICS_PORT": "0", "WE_REST_PORT": "0"}).rest_port == 0
     (problem,) = problems(DSN | {"WINDLASS_REQUEST_TIMEOUT_SECONDS": "20"})
     assert (

@@ -212,7 +212,7 @@ async def test_a_leaving_node_is_not_ready_and_holds_no_poll() -> None:
         draining = asyncio.ensure_future(door.rest.drain(10))
         await eventually(lambda: door.rest.draining)
         status, reply = await door.call("GET", "/ready")
-        assert (status, reply) == (503, {"ready": False, "reasons": ["draining: the node is leaving"]})
+        assert (status, reply) == (503, {"ready": False, "reasons": ["draining: the node is shutting down"]})
         assert (await late.call(post("/v1/jobs/poll", body)))[0] == 200
         assert door.asked()[1]["wait_s"] == 0.0
         door.service.gate.set()

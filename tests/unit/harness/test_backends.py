@@ -130,8 +130,8 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"backend": "attach"}, "backend 'attach' is not there; choose local or kind"),
-        ({"backend": "moon"}, "backend 'moon' is not there; choose local or kind"),
+        ({"backend": "attach"}, "backend 'attach' does not exist; choose local or kind"),
+        ({"backend": "moon"}, "backend 'moon' does not exist; choose local or kind"),
         ({"node_image": "x"}, "--image and --context are for --backend kind, and the backend is local"),
         ({"attach": "http://h:1", "context": "x"}, "for --backend kind, and the backend is attach"),
         ({"backend": "kind", "attach": "http://h:1"}, "--backend kind runs images; leave out"),

@@ -78,7 +78,7 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
     ("words", "line"),
     [
         (["run", "smoek"], "no drill 'smoek'; near it: smoke"),
-        (["run", "--backend", "moon"], "backend 'moon' is not there; choose local"),
+        (["run", "--backend", "moon"], "backend 'moon' does not exist; choose local"),
         (["run", "--chart", "nowhere"], "--chart nowhere: no Chart.yaml there; give the chart's folder"),
         (
             ["run", "--values", "none.yaml"],
@@ -96,16 +96,16 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         ),
         (
             ["run", "smoke", "--attach", "nonsense"],
-            "'nonsense' is no address of an engine; give http://HOST:PORT",
+            "'nonsense' is not the address of an engine; give http://HOST:PORT",
         ),
         (
             ["run", "--attach", "http://h:1", "--replicas", "2"],
             "--attach takes a cluster as it is; leave out --replicas",
         ),
-        (["run", "--transport", "pigeon"], "transport 'pigeon' is not there; choose rest or grpc or both"),
+        (["run", "--transport", "pigeon"], "transport 'pigeon' does not exist; choose rest or grpc or both"),
         (
             ["run", "--attach", "http://h:1", "--transport", "both"],
-            "--transport both needs the gRPC addresses of what --attach names; give --attach-grpc HOST:PORT,HOST:PORT",
+            "--transport both needs the gRPC addresses of the replicas of --attach; give --attach-grpc HOST:PORT",
         ),
         (
             ["run", "--attach", "http://h:1", "--attach-grpc", "h:2"],
@@ -118,7 +118,7 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
         ),
         (
             ["run", "smoke", "--attach", "http://h:1", "--attach-grpc", "http://h:2", "--transport", "grpc"],
-            "'http://h:2' is no gRPC address of an engine; give HOST:PORT, without a scheme",
+            "'http://h:2' is not the gRPC address of an engine; give HOST:PORT, without a scheme",
         ),
         (["judge", "nowhere"], "nowhere: no history.jsonl here or one folder below"),
         (["down"], "no cluster is up in reports/up; `seatrial up --folder reports/up` starts one"),
@@ -173,7 +173,10 @@ def test_judging_exits_as_the_run_did(seatrial: Seatrial, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("saved", "note"),
-    [({"invalid": "the fault did not bite"}, "the fault did not bite"), ({"ended": False}, "cut short")],
+    [
+        ({"invalid": "the fault had no effect"}, "the fault had no effect"),
+        ({"ended": False}, "the run was interrupted"),
+    ],
 )
 def test_a_run_that_was_not_carried_out_stays_invalid(
     seatrial: Seatrial, tmp_path: Path, saved: dict[str, Any], note: str
@@ -291,7 +294,7 @@ def test_the_plugin_takes_a_transport_and_refuses_one_that_is_none(tmp_path: Pat
     assert "seatrial::smoke" in pytest_in(tmp_path, *asked, "both").stdout
     refused = pytest_in(tmp_path, *asked, "pigeon")
     assert refused.returncode == 4
-    assert "transport 'pigeon' is not there; choose rest or grpc or both" in refused.stderr
+    assert "transport 'pigeon' does not exist; choose rest or grpc or both" in refused.stderr
 
 
 def test_the_plugin_refuses_an_unknown_drill(tmp_path: Path) -> None:

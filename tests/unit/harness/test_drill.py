@@ -234,7 +234,7 @@ async def test_a_folder_that_holds_a_run_is_not_written_into(
 ) -> None:
     await run(drill(), environment)
     before = (tmp_path / "report" / "T1" / "history.jsonl").read_bytes()
-    with pytest.raises(Misuse, match="holds a run already; give another --report"):
+    with pytest.raises(Misuse, match="already contains a run; give another --report"):
         await run(drill(), environment)
     assert (tmp_path / "report" / "T1" / "history.jsonl").read_bytes() == before
 
@@ -257,7 +257,7 @@ async def test_a_history_without_its_end_is_invalid(environment: Environment, tm
     result = judge_folder(path.parent, {})
     assert (result.outcome, result.notes) == (
         Outcome.INVALID,
-        ("the run was cut short: its history has no end",),
+        ("the run was interrupted: its history has no end",),
     )
 
 

@@ -67,7 +67,7 @@ def test_the_login_of_a_broker_comes_from_the_environment_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("SEATRIAL_KAFKA_USERNAME", "ada")
-    with pytest.raises(Misuse, match="SEATRIAL_KAFKA_PASSWORD one is set; set both"):
+    with pytest.raises(Misuse, match="SEATRIAL_KAFKA_PASSWORD is set; set both"):
         new_options(brokers="kafka-0:9092", report_dir=tmp_path)
     monkeypatch.setenv("SEATRIAL_KAFKA_PASSWORD", "not-to-be-shown")
     options = new_options(brokers=" kafka-0:9092 , kafka-1:9092", report_dir=tmp_path)

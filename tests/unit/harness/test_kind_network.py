@@ -112,5 +112,5 @@ def test_the_broker_s_secured_door_shows_no_password() -> None:
 
 async def test_other_ways_to_cut_are_refused_by_name() -> None:
     broker = a_broker()
-    with pytest.raises(ClusterError, match="cut mode 'blackhole' of the broker is not to be had"):
+    with pytest.raises(ClusterError, match="cut mode 'blackhole' of the broker is not available"):
         await broker.cut("blackhole")

@@ -1,4 +1,4 @@
-"""What workflows there are: the format of a definition (contract 3), its upload and its reading."""
+"""Definitions: their format (contract 3), upload and reading."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from windlass.api.openapi.shape import Schema, integer, or_null, page_of, record
 from windlass.definition import document, duration, validation
 from windlass.definition.model import StepType
 
-#: What each step type needs beside id, name and type (contract 3.5).
+#: The fields that each step type needs besides id, name and type (contract 3.5).
 STEP_NEEDS: Mapping[StepType, tuple[str, ...]] = {
     StepType.SERVICE_TASK: ("jobType",),
     StepType.DECISION: ("conditionalNextSteps",),
@@ -63,14 +63,14 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/definitions",
         tag="definitions",
         summary="Store a definition",
-        description="Content equal as JSON values to any stored version of the id is that version; other content "
-        "becomes the next one. All faults are told at once, one per line.",
+        description="Content that equals a stored version of the id, as JSON values, is that version; other content "
+        "becomes the next version. All errors are reported at once, one per line.",
         body="Definition",
         body_examples={"a job": GREET, "people and time": APPROVE},
         status=201,
         answer="DefinitionSummary",
-        answer_description="The stored version, new or not.",
-        refused={415: "The Content-Type says XML; any other is read as JSON."},
+        answer_description="The stored version, whether new or not.",
+        refused={415: "The Content-Type is XML; any other is read as JSON."},
         links={
             "get": ("getDefinition", {"id": "$response.body#/id"}, None),
             "getVersion": (
@@ -89,7 +89,9 @@ OPERATIONS: Sequence[Operation] = (
         summary="List definitions",
         description="The newest version of each id, by id.",
         query={
-            "keyword": text("In the id or the name, in any case; no character is special."),
+            "keyword": text(
+                "Text to find in the id or the name, regardless of case; no character is special."
+            ),
             **PAGING,
         },
         answer="DefinitionPage",
@@ -141,18 +143,18 @@ def _definition() -> Schema:
             "autoStartNextWorkflow": or_null(
                 {"type": "boolean", "description": "Start nextWorkflowId when an instance completes."}
             ),
-            "nextWorkflowId": or_null(text("The definition to start then; it need not be there yet.")),
+            "nextWorkflowId": or_null(text("The definition to start then; it may be uploaded later.")),
             "steps": {
                 "type": "array",
                 "minItems": 1,
                 "items": ref("Step"),
-                "description": "The first one is the entry. Ids are unique, references lead to steps, every step can "
-                "be reached, and so can an END.",
+                "description": "The first step is the entry. Ids must be unique, references must name steps, and every "
+                "step and an END must be reachable.",
             },
-            "metadata": {"type": ["object", "null"], "description": "Yours; given back as it came."},
+            "metadata": {"type": ["object", "null"], "description": "For your own use; returned unchanged."},
         },
-        description="A workflow as it is uploaded. Null means absent; an unknown field anywhere outside `metadata` is "
-        f"refused; nested at most {document.NESTING_MAX} levels deep.",
+        description="A workflow as it is uploaded. Null means absent; an unknown field outside `metadata` is refused; "
+        f"nested at most {document.NESTING_MAX} levels deep.",
         additionalProperties=False,
     )
 
@@ -166,24 +168,24 @@ def _step() -> Schema:
             "name": text("For people.", minLength=1),
             "type": word("What the step does.", enum=list(StepType)),
             "description": or_null(text("For people.")),
-            "nextStep": or_null(text("Where to go when the step is done.")),
+            "nextStep": or_null(text("The step that follows this one.")),
             "conditionalNextSteps": {
                 "type": ["object", "null"],
                 "additionalProperties": text("The step to go to."),
-                "description": "Expression to step id, tried in the order of the document; the first true one wins, "
-                "before nextStep.",
+                "description": "Maps expressions to step ids. They are tried in the order of the document; the first "
+                "that is true wins, before nextStep.",
             },
             "transformations": {
                 "type": ["object", "null"],
-                "description": 'Variable to new value, in the order of the document; "${expression}" is evaluated.',
+                "description": 'Maps variables to values, in the order of the document; "${expression}" is evaluated.',
             },
-            "parallelNextSteps": {**or_null(step_ids), "description": "Where the branches begin."},
+            "parallelNextSteps": {**or_null(step_ids), "description": "The first step of each branch."},
             "joinStep": or_null(text("The JOIN_GATEWAY where the branches meet.")),
-            "jobType": or_null(text("What workers poll for.")),
+            "jobType": or_null(text("The type that workers poll for.")),
             "delegateClass": or_null(text("Stored and never used.")),
             "retryCount": or_null(
                 integer(
-                    "How often a retryable failure puts the job back.",
+                    "How often the job is put back after a retryable failure.",
                     minimum=0,
                     maximum=validation.RETRY_COUNT_MAX,
                 )
@@ -191,10 +193,10 @@ def _step() -> Schema:
             "boundaryEvents": {
                 "type": ["array", "null"],
                 "items": ref("BoundaryEvent"),
-                "description": "Timers of a SERVICE_TASK, USER_TASK or WAIT; elsewhere ignored.",
+                "description": "Timers of a SERVICE_TASK, USER_TASK or WAIT; ignored in other steps.",
             },
         },
-        description="One step. Which fields it needs beside id, name and type depends on its type.",
+        description="One step. Which fields it needs besides id, name and type depends on its type.",
         additionalProperties=False,
         allOf=[
             {
@@ -236,8 +238,8 @@ SCHEMAS: Mapping[str, Schema] = {
             "id": word("The definition's id."),
             "version": integer("Assigned by the engine, from 1.", minimum=1),
             "name": word("The definition's name."),
-            "uploadedAt": time("When this content was stored first."),
-            "description": word("The definition's description, when it has one."),
+            "uploadedAt": time("When this content was first stored."),
+            "description": word("The definition's description, if it has one."),
         },
     ),
     "DefinitionPage": page_of("DefinitionSummary"),
@@ -248,7 +250,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "name": word("The definition's name."),
             "steps": {"type": "array", "items": {"type": "object"}, "description": "As uploaded."},
         },
-        description="The uploaded document with its version, keys in the order of the upload; optional fields that "
-        "say nothing are left out, `interrupting` never is.",
+        description="The uploaded document with its version, keys in the order of the upload; optional fields without "
+        "a value are left out, except `interrupting`.",
     ),
 }

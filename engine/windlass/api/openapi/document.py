@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the REST door, written from contract 1; `/openapi.json` and `docs/` have it from here."""
+"""The OpenAPI 3.1 document of the REST API of contract 1, for `/openapi.json` and for `docs/`."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from windlass.api.openapi.shape import ref
 from windlass.config import Settings
 
 ABOUT = """\
-Bodies are JSON in UTF-8, whatever the Content-Type says, and end with a newline. Names are taken in exact case and
-unknown request fields are ignored, except in a definition. Times are RFC 3339 in UTC. Integral numbers are written
+Bodies are JSON in UTF-8, whatever the Content-Type says, and end with a newline. Field names are case-sensitive, and
+unknown request fields are ignored, except in a definition. Times are RFC 3339 in UTC. Whole numbers are written
 without a fraction.
 
-Every refusal with a body has the schema Error; `error` is a stable code. A path that is not here is answered 404 as
-plain text, a wrong verb 405 with an empty body and an Allow header. Every GET answers HEAD too. A CORS preflight is
-answered 200 on any path, and every answer may be read by any origin.
+Every error with a body has the schema Error; `error` is a stable code. A path that is not listed here is answered 404
+in plain text, a wrong method 405 with an empty body and an Allow header. Every GET also answers HEAD. A CORS preflight
+is answered 200 on any path, and every answer may be read by any origin.
 
-A W3C `traceparent` header is copied onto the log lines of its call. There is no authentication: keep the port
-inside."""
+A W3C `traceparent` header is copied to the log lines of its call. There is no authentication: do not expose the
+port."""
 
 TAGS: Mapping[str, str] = {
-    "definitions": "What workflows are there.",
+    "definitions": "The workflows and their versions.",
     "instances": "Runs of a definition.",
     "jobs": "Work for workers.",
-    "parked steps": "What people and other systems bring.",
-    "node": "How this replica is.",
+    "parked steps": "Results from people and other systems.",
+    "node": "The state of this replica.",
 }
 
 

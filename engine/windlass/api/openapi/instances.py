@@ -51,13 +51,13 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/instances",
         tag="instances",
         summary="Start an instance",
-        description="Runs until there is nothing to do but to wait, so the answer may already be WAITING or final. Not "
+        description="Runs until every branch has to wait, so the answer may already be WAITING or final. Not "
         "idempotent: two calls start two instances.",
         body="StartInstance",
         body_examples={"greet": {"definitionId": "greet", "variables": {"who": "Ada"}}},
         status=201,
         answer="Instance",
-        answer_description="The instance as it stands.",
+        answer_description="The instance in its current state.",
         refused={404: NO_DEFINITION},
         links=_FROM_INSTANCE,
     ),
@@ -67,11 +67,11 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/instances",
         tag="instances",
         summary="List instances",
-        description="The newest first.",
+        description="Newest first.",
         query={
-            "definitionId": text("Exactly this one, all versions."),
-            "status": text("Exactly this one; an unknown one finds nothing."),
-            "businessKey": text("Exactly this one."),
+            "definitionId": text("Only instances of this definition, of all versions."),
+            "status": text("Only instances with this status; an unknown status finds nothing."),
+            "businessKey": text("Only instances with exactly this business key."),
             **PAGING,
         },
         answer="InstancePage",
@@ -86,7 +86,7 @@ OPERATIONS: Sequence[Operation] = (
         summary="Get an instance",
         path_schemas={"id": INSTANCE_ID},
         answer="Instance",
-        answer_description="The instance as it stands.",
+        answer_description="The instance in its current state.",
         refused={404: NO_INSTANCE},
         links=_FROM_INSTANCE,
     ),
@@ -114,7 +114,7 @@ OPERATIONS: Sequence[Operation] = (
         body_examples={"why": {"reason": "the customer withdrew"}},
         answer="Instance",
         answer_description="The cancelled instance.",
-        refused={404: NO_INSTANCE, 409: "It has ended already."},
+        refused={404: NO_INSTANCE, 409: "The instance has already ended."},
     ),
 )
 
@@ -124,22 +124,22 @@ def _step_execution() -> Schema:
     snapshot = {"type": ["object", "null"]}
     camel: dict[str, Schema] = {
         "id": ulid("A ULID."),
-        "instanceId": ulid("Whose step it was."),
+        "instanceId": ulid("The instance of the step."),
         "stepId": word("Which step."),
         "stepType": word("Its type.", enum=list(StepType)),
         "attemptNumber": integer("The n-th entry into that step by that instance, from 1.", minimum=1),
-        "status": word("How it stands.", enum=list(StepStatus)),
+        "status": word("Its status.", enum=list(StepStatus)),
         "startedAt": time("When it was entered."),
         "endedAt": or_null(time("When it ended.")),
         "failureReason": or_null(word("Why it failed.")),
-        "inputSnapshot": {**snapshot, "description": "The variables it began with, where kept."},
-        "outputSnapshot": {**snapshot, "description": "What it brought, where kept."},
+        "inputSnapshot": {**snapshot, "description": "The variables that it began with, if kept."},
+        "outputSnapshot": {**snapshot, "description": "The variables that it produced, if kept."},
     }
     twice = {pascal(key): {**schema, "description": f"Equal to {key}."} for key, schema in camel.items()}
     return whole(
         {**camel, **twice},
-        description="One entry into a step. Each key stands there twice: as other fields here are spelled, and as "
-        "older scripts read it.",
+        description="One entry into a step. Each key appears twice: spelled like other fields here, and as older "
+        "scripts expect it.",
     )
 
 
@@ -147,11 +147,13 @@ SCHEMAS: Mapping[str, Schema] = {
     "StartInstance": record(
         ("definitionId",),
         {
-            "definitionId": text("What to run.", minLength=1, examples=["greet"]),
-            "definitionVersion": or_null(integer("Absent, null or below 1: the newest.")),
-            "variables": variables("What the instance begins with."),
+            "definitionId": text("The definition to run.", minLength=1, examples=["greet"]),
+            "definitionVersion": or_null(integer("Absent, null or below 1 means the newest.")),
+            "variables": variables("The variables that the instance begins with."),
             "businessKey": or_null(
-                text(f"Yours to find it by, not unique; at most {bounds.BUSINESS_KEY_BYTES_MAX} bytes.")
+                text(
+                    f"Your own key to find it by, not unique; at most {bounds.BUSINESS_KEY_BYTES_MAX} bytes."
+                )
             ),
         },
     ),
@@ -168,8 +170,8 @@ SCHEMAS: Mapping[str, Schema] = {
         ),
         {
             "id": ulid("A ULID."),
-            "definitionId": word("What it runs."),
-            "definitionVersion": integer("Pinned at its start.", minimum=1),
+            "definitionId": word("The definition that it runs."),
+            "definitionVersion": integer("Fixed when it starts.", minimum=1),
             "status": word(
                 "WAITING: parked at a USER_TASK or WAIT. COMPLETED, FAILED and CANCELLED are final.",
                 enum=list(InstanceStatus),
@@ -177,13 +179,13 @@ SCHEMAS: Mapping[str, Schema] = {
             "currentStepIds": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "The steps at work; empty when final.",
+                "description": "The steps in progress; empty when final.",
             },
-            "variables": {"type": "object", "description": "As they stand."},
+            "variables": {"type": "object", "description": "The current variables."},
             "startedAt": time("When it was started."),
-            "completedAt": time("When it ended; only then there."),
-            "failureReason": word("Why it failed or was cancelled; only then there."),
-            "businessKey": word("As given at its start; only then there."),
+            "completedAt": time("When it ended; absent before."),
+            "failureReason": word("Why it failed or was cancelled; absent otherwise."),
+            "businessKey": word("As given at its start; absent if none was given."),
         },
     ),
     "InstancePage": page_of("Instance"),

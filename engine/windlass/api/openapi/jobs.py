@@ -35,13 +35,13 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/jobs/poll",
         tag="jobs",
         summary="Lease jobs",
-        description="Any replica answers, and any may be asked next. A job whose lease lapses goes to another worker.",
+        description="Any replica can answer each call. A job whose lease expires goes to another worker.",
         body="PollJobs",
         body_examples={
             "greet": {"workerId": "worker-1", "jobTypes": ["say-hello"], "maxJobs": 10, "leaseSeconds": 30}
         },
         answer="Jobs",
-        answer_description="The leased jobs, none when there is nothing to do.",
+        answer_description="The leased jobs; none if there is nothing to do.",
         refused={
             410: "Jobs travel through the broker (WE_DISPATCH_MODE=kafka_outbox); complete and fail stay available."
         },
@@ -57,8 +57,8 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/jobs/{id}/complete",
         tag="jobs",
         summary="Complete a job",
-        description="A repeat, and a completion of a job that has ended otherwise, change "
-        "nothing and are answered 204.",
+        description="A repeated completion, and one of a job that has already ended in another way, change nothing and "
+        "are answered 204.",
         path_schemas={"id": _JOB_ID},
         body="CompleteJob",
         body_examples={
@@ -67,7 +67,7 @@ OPERATIONS: Sequence[Operation] = (
         status=204,
         refused={
             404: "There is no such job.",
-            409: "The lease is over: another worker holds the job, or the leaseToken is an older one. Drop the result.",
+            409: "The lease is over: another worker holds the job, or the leaseToken is outdated. Drop the result.",
         },
     ),
     Operation(
@@ -76,7 +76,7 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/jobs/{id}/fail",
         tag="jobs",
         summary="Report that a job failed",
-        description="A fail from whoever no longer holds the lease changes nothing and is answered 204.",
+        description="A fail from a worker that no longer holds the lease changes nothing and is answered 204.",
         path_schemas={"id": _JOB_ID},
         body="FailJob",
         body_examples={
@@ -102,13 +102,15 @@ def _poll(settings: Settings) -> Schema:
     return record(
         ("workerId", "jobTypes"),
         {
-            "workerId": text("Who asks; the lease is in this name.", minLength=1, examples=["worker-1"]),
+            "workerId": text(
+                "The worker that asks and will hold the leases.", minLength=1, examples=["worker-1"]
+            ),
             "jobTypes": {
                 "type": "array",
                 "minItems": 1,
                 "maxItems": bounds.JOB_TYPES_MAX,
                 "items": text("A jobType of a step."),
-                "description": "What the worker can do.",
+                "description": "The job types that the worker can do.",
                 "examples": [["say-hello"]],
             },
             "maxJobs": or_null(
@@ -119,7 +121,7 @@ def _poll(settings: Settings) -> Schema:
             ),
             "leaseSeconds": {
                 "type": ["number", "null"],
-                "description": f"How long to hold them, {seconds} and clamped to that; absent, null or not above "
+                "description": f"Length of the leases, {seconds} and clamped to that; absent, null or not above "
                 f"zero: {settings.lease_s:g}.",
             },
             "waitMs": {
@@ -138,19 +140,21 @@ _SCHEMAS: Mapping[str, Schema] = {
     "Job": whole(
         {
             "id": ulid("A ULID; complete or fail it under this id."),
-            "instanceId": ulid("Whose job it is."),
-            "stepId": word("At which step."),
-            "stepExecutionId": ulid("In which history item."),
-            "jobType": word("What there is to do."),
+            "instanceId": ulid("The instance of the job."),
+            "stepId": word("The step of the job."),
+            "stepExecutionId": ulid("The item of the history."),
+            "jobType": word("The job's type."),
             "status": word("Leased.", enum=["LOCKED"]),
-            "workerId": word("Whose lease it is."),
-            "lockedAt": time("Since when, by the database's clock."),
-            "lockExpiresAt": time("Until when; then another worker may get it."),
-            "retriesRemaining": integer("How often a retryable failure still puts it back.", minimum=0),
-            "variables": {"type": "object", "description": "The instance's, as the step began."},
+            "workerId": word("The worker that holds the lease."),
+            "lockedAt": time("When the lease began, by the database's clock."),
+            "lockExpiresAt": time("When the lease ends; then another worker may get the job."),
+            "retriesRemaining": integer(
+                "How often it will still be put back after a retryable failure.", minimum=0
+            ),
+            "variables": {"type": "object", "description": "The instance's variables when the step began."},
             "createdAt": time("When the step was entered."),
             "leaseToken": word(
-                "New at each lease. Sent back, it fences the answer: an older one changes nothing.",
+                "New for each lease. If it is sent back, an answer under an older lease changes nothing.",
                 examples=["1"],
             ),
         }
@@ -159,8 +163,8 @@ _SCHEMAS: Mapping[str, Schema] = {
         (),
         {
             "workerId": or_null(text("As polled.")),
-            "leaseToken": or_null(word("As polled; absent, the worker's name stands for the lease.")),
-            "variables": variables("Merged into the instance's, key by key."),
+            "leaseToken": or_null(word("As polled. If it is absent, the worker's id stands for the lease.")),
+            "variables": variables("Merged into the instance's variables, key by key."),
         },
     ),
     "FailJob": record(
@@ -168,7 +172,7 @@ _SCHEMAS: Mapping[str, Schema] = {
         {
             "workerId": or_null(text("As polled.")),
             "leaseToken": or_null(word("As polled.")),
-            "errorMessage": or_null(word("The failureReason, when the instance fails of it.")),
+            "errorMessage": or_null(word("Becomes the failureReason if the instance fails.")),
             "retryable": {
                 "type": ["boolean", "null"],
                 "description": "Put the job back while retries remain; default false: the instance fails.",

@@ -1,4 +1,4 @@
-"""How this replica is: probes, state, the cluster, and the document itself."""
+"""The state of this replica: probes, details, the cluster, and the document itself."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ OPERATIONS: Sequence[Operation] = (
             description="Looks at the database and the schema at most twice a second.",
             answer="Readiness",
             answer_description="Ready.",
-            refused={503: "Not ready, and why; or the node does not take the call."},
+            refused={503: "Not ready, with the reasons; or the node does not accept the call."},
             refused_answers={503: "Readiness"},
             fails=(504,),
         )
@@ -53,7 +53,7 @@ OPERATIONS: Sequence[Operation] = (
         method="get",
         path="/health/detailed",
         tag="node",
-        summary="How does the node feel?",
+        summary="What is the state of the node?",
         description="Answers 200 whatever the state.",
         answer="HealthDetails",
         answer_description="The state.",
@@ -86,7 +86,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Alive": whole(
         {
             "status": word("The process runs.", const="alive"),
-            "version": word("Of the engine."),
+            "version": word("The version of the engine."),
             "nodeName": word("WINDLASS_NODE_NAME."),
         },
     ),
@@ -98,22 +98,22 @@ SCHEMAS: Mapping[str, Schema] = {
             "degraded": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "What does not work although calls are answered; only there when something does not.",
+                "description": "What does not work although calls are answered; absent if everything works.",
             },
         },
     ),
     "HealthDetails": whole(
         {
-            "status": word("As /ready says.", enum=["ready", "not-ready"]),
+            "status": word("The same as /ready.", enum=["ready", "not-ready"]),
             "reasons": _REASONS,
-            "version": word("Of the engine."),
+            "version": word("The version of the engine."),
             "nodeName": word("WINDLASS_NODE_NAME."),
             "dispatchMode": _MODE,
-            "uptimeSeconds": {"type": "number", "minimum": 0, "description": "Since the start."},
+            "uptimeSeconds": {"type": "number", "minimum": 0, "description": "Since the node started."},
             "connections": integer("Open REST connections.", minimum=0),
-            "draining": {"type": "boolean", "description": "Whether the node is leaving."},
+            "draining": {"type": "boolean", "description": "Whether the node is shutting down."},
         },
-        description="For people: further fields show lanes, polls, pool and wake-ups, and may change.",
+        description="For human readers: further fields show lanes, polls, pool and wake-ups, and may change.",
     ),
     "ClusterInfo": whole(
         {
@@ -121,21 +121,21 @@ SCHEMAS: Mapping[str, Schema] = {
             "nodes": {
                 "type": "array",
                 "items": ref("Node"),
-                "description": "Who has shown signs of life.",
+                "description": "The nodes that have sent heartbeats.",
             },
-            "alive": integer("How many live.", minimum=0),
+            "alive": integer("How many of them are alive.", minimum=0),
         },
     ),
     "Node": whole(
         {
             "id": word("WINDLASS_NODE_NAME."),
-            "role": word("What it runs as.", enum=["serve", "api", "scheduler"]),
-            "version": word("Of the engine there."),
+            "role": word("Its role.", enum=["serve", "api", "scheduler"]),
+            "version": word("The version of its engine."),
             "dispatchMode": _MODE,
             "startedAt": time("When it started."),
-            "lastSeenAt": time("Its last sign of life."),
-            "alive": {"type": "boolean", "description": "Whether that was lately."},
-            "self": {"type": "boolean", "description": "Whether it is the one that answers."},
+            "lastSeenAt": time("Its last heartbeat."),
+            "alive": {"type": "boolean", "description": "Whether that was recently."},
+            "self": {"type": "boolean", "description": "Whether it is the node that answers this call."},
         },
     ),
     "Openapi": whole(

@@ -31,17 +31,17 @@ class Operation:
     #: name of the answer's schema; None = an empty answer
     answer: str | None = None
     answer_description: str = "Done."
-    #: refusals of its own, or with words of its own
+    #: refusals of its own, or with a description of its own
     refused: Mapping[int, str] = field(default_factory=dict)
     #: an answer of its own beside the error body, by status
     refused_answers: Mapping[int, str] = field(default_factory=dict)
-    #: how it can fail beyond what any call can; nothing for what is answered from the process's own memory
+    #: how it can fail in addition to what any call can; nothing for what is answered from memory
     fails: tuple[int, ...] = (500, 504)
     links: Mapping[str, Link] = field(default_factory=dict)
 
 
 def path_id(description: str) -> Schema:
-    return text(f"{description} Percent-encoded where it holds what a path cannot.", minLength=1)
+    return text(f"{description} Percent-encode characters that a path cannot contain.", minLength=1)
 
 
 PAGING: Mapping[str, Schema] = {
@@ -49,13 +49,13 @@ PAGING: Mapping[str, Schema] = {
         "type": "integer",
         "minimum": 0,
         "default": 0,
-        "description": f"From 0. More than {bounds.PAGE_MAX} counts as that, what is no such number as 0.",
+        "description": f"From 0. More than {bounds.PAGE_MAX} counts as that, anything else as 0.",
     },
     "pageSize": {
         "type": "integer",
         "minimum": 1,
         "maximum": bounds.PAGE_SIZE_MAX,
         "default": bounds.PAGE_SIZE_DEFAULT,
-        "description": f"More counts as {bounds.PAGE_SIZE_MAX}; what is no number above zero counts as the default.",
+        "description": f"More counts as {bounds.PAGE_SIZE_MAX}; anything that is not above zero counts as the default.",
     },
 }

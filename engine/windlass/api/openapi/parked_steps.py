@@ -1,4 +1,4 @@
-"""What people and other systems bring: user tasks completed, waits signalled."""
+"""Results from people and other systems: completing user tasks, signalling waits."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ SCHEMAS: Mapping[str, Schema] = {
     "CompleteUserTask": record(
         (),
         {
-            "variables": variables("Merged into the instance's, key by key."),
-            "result": variables("Counts where variables is absent or null."),
+            "variables": variables("Merged into the instance's variables, key by key."),
+            "result": variables("Used if variables is absent or null."),
             "workerId": or_null(text("Who did it, for the audit log.")),
-            "completedBy": or_null(text("Counts where workerId is absent, null or empty.")),
+            "completedBy": or_null(text("Used if workerId is absent, null or empty.")),
         },
     ),
     "Signal": variables("The body is the map itself: merged into the instance's variables, key by key."),

@@ -10,7 +10,7 @@ from windlass.api import faults
 from windlass.api.call import Limits
 from windlass.api.openapi.shape import Schema, ref, whole, word
 
-#: A call can be refused so before it reaches any operation.
+#: The statuses with which a call can be refused before it reaches any operation.
 EARLY = tuple(faults.EARLY_CODES)
 
 _CODES: Mapping[int, str] = faults.EARLY_CODES | {
@@ -53,18 +53,18 @@ NAMES: Mapping[int, str] = {
 
 
 def shared(limits: Limits) -> dict[int, dict[str, Any]]:
-    """What any operation may answer, by status, in the same words for all."""
+    """What any operation may answer, by status, with the same text for all."""
     words = {
-        400: "The call is no HTTP, or its path, query or body is not what the operation takes. Nothing was changed.",
+        400: "The call is not valid HTTP, or its path, query or body does not fit the operation. Nothing was changed.",
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
         413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
-        500: "The engine is at fault; its log has the cause. Nothing was changed.",
-        503: "Not now: the database is away, the node is leaving or runs as scheduler, all its "
-        f"{limits.connections_max} connections are busy, or it holds {limits.held_bytes_max} bytes of bodies already. "
-        "Try again, here or elsewhere; the text says when a change may have happened all the same.",
-        504: f"The call took longer than {limits.request_s:g} s. No body. Whether a change happened is not "
-        "known.",
+        500: "An error inside the engine; its log has the cause. Nothing was changed.",
+        503: "Not available now: the database is unreachable, the node is shutting down or runs as scheduler, all its "
+        f"{limits.connections_max} connections are busy, or it already holds {limits.held_bytes_max} bytes of request "
+        "bodies. Try again, here or elsewhere; the text says so if a change may have happened nevertheless.",
+        504: f"The call took longer than {limits.request_s:g} s. No body. It is not known whether a change "
+        "happened.",
     }
     return {status: refusal(status, text) for status, text in words.items()}
 
@@ -80,8 +80,8 @@ SCHEMAS: Mapping[str, Schema] = {
     "PollDisabled": whole(
         {
             "error": word("A stable code.", const="poll path disabled"),
-            "dispatch_mode": word("The mode in force.", const="kafka_outbox"),
-            "hint": word("Where jobs are to be had."),
+            "dispatch_mode": word("The dispatch mode in use.", const="kafka_outbox"),
+            "hint": word("Where to get jobs."),
             "message": word("What is wrong, for people."),
         },
     ),

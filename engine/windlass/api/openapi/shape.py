@@ -8,7 +8,7 @@ from windlass.api import bounds, payload
 
 Schema = dict[str, Any]
 
-#: PostgreSQL holds no U+0000, so a text that is stored or looked up by may not have one.
+#: PostgreSQL cannot store U+0000, so a text that is stored or searched for must not contain it.
 STORABLE = "^[^\\u0000]*$"
 
 
@@ -17,7 +17,7 @@ def ref(name: str) -> Schema:
 
 
 def text(description: str, **more: Any) -> Schema:
-    """A text that is stored or looked up by."""
+    """A text that is stored or searched for."""
     return {"type": "string", "pattern": STORABLE, "description": description, **more}
 
 
@@ -67,6 +67,6 @@ def page_of(of: str) -> Schema:
             "items": {"type": "array", "items": ref(of), "description": "This page."},
             "total": integer("How many match on all pages together.", minimum=0),
             "page": integer("This page's number, from 0.", minimum=0),
-            "pageSize": integer("The size in force.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
+            "pageSize": integer("The page size in use.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
         },
     )

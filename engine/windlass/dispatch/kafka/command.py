@@ -1,6 +1,6 @@
 """The command `windlass topics`: which topics definitions need, and with `--apply` their creation.
 
-The engine itself never creates a topic; this is for whoever prepares a cluster, by hand or in a pipeline.
+The engine itself never creates a topic; this command is for preparing a cluster, by hand or in a pipeline.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from windlass.dispatch.kafka.topics import LEGAL_NAME, topic_of
 from windlass.errors import EngineError
 
 PARTITIONS, REPLICATION_FACTOR = 8, 3
-"""What contract 12.1 advises."""
+"""The values that contract 12.1 recommends."""
 
 _EPILOG = """\
-With --apply the brokers are those of WE_KAFKA_SEED_BROKERS, met as WE_KAFKA_TRANSPORT and the variables beside it say.
+With --apply the brokers are those of WE_KAFKA_SEED_BROKERS, contacted with WE_KAFKA_TRANSPORT and its settings.
 A topic that exists is left as it is, so the command may be repeated.
 
 examples:
@@ -32,7 +32,7 @@ examples:
 
 
 def run(words: Sequence[str]) -> int:
-    """Returns the exit code: 0 done, 1 failed and said why. A misused command line ends the process with 2."""
+    """Returns the exit code: 0 done, 1 failed with a message. A wrong command line ends the process with 2."""
     parser = argparse.ArgumentParser(
         prog="windlass topics",
         description="Print the topics that definitions need, one for each job type; create those that are missing.",
@@ -100,7 +100,7 @@ async def _apply(
     _say(_outcome(topic, before, refused, partitions, replication_factor) for topic in topics)
     if refused:
         sys.stderr.write(
-            f"{len(refused)} of {len(topics)} topics could not be created; the reasons stand above\n"
+            f"{len(refused)} of {len(topics)} topics could not be created; the reasons are above\n"
         )
     return 1 if refused else 0
 

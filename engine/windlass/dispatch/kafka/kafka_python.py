@@ -167,7 +167,7 @@ class KafkaPythonPublisher(KafkaPublisher):
                 if recalls != self._recalls:
                     raise client.Cancelled("the lead was lost")
                 if topic in late or time.monotonic() > until_s:
-                    raise client.KafkaTimeoutError("no time is left to send it")
+                    raise client.KafkaTimeoutError("there is no time left to send it")
                 futures[number] = producer.send(topic, value, key, headers=list(headers))
             except client.KafkaError as err:
                 failures[number] = _Failure(err)
@@ -245,7 +245,7 @@ class KafkaPythonPublisher(KafkaPublisher):
     def _administrator(self, within_s: float) -> KafkaAdminClient:
         """Raises KafkaError."""
         if not self._admin_making.acquire(timeout=within_s):
-            raise client.KafkaTimeoutError("another call waits for the broker already")
+            raise client.KafkaTimeoutError("another call is already waiting for the broker")
         try:
             if self._admin is None:
                 self._admin = self._met(KafkaAdminClient, self._admin_lost, within_s, _ASKING)

@@ -143,8 +143,8 @@ class KafkaPublisher(ABC):
 
     def _expected_name(self) -> str:
         if self._settings.tls_server_name:
-            return f"{self._settings.tls_server_name} as WE_KAFKA_TLS_SERVER_NAME demands"
-        return "the hosts dialled or WE_KAFKA_TLS_SERVER_NAME the name that they bear"
+            return f"{self._settings.tls_server_name} as WE_KAFKA_TLS_SERVER_NAME requires"
+        return "the hosts dialled or WE_KAFKA_TLS_SERVER_NAME the name that they contain"
 
     # -- topics
 

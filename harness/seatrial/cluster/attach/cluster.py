@@ -63,7 +63,7 @@ def _checked(url: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or parts.query or parts.fragment:
-        raise ClusterError(f"{url!r} is no address of an engine; give http://HOST:PORT")
+        raise ClusterError(f"{url!r} is not the address of an engine; give http://HOST:PORT")
     return url.rstrip("/")
 
 
@@ -74,7 +74,9 @@ def _checked_grpc(address: str) -> str:
     except ValueError:
         is_good = False
     if not is_good or "@" in address:
-        raise ClusterError(f"{address!r} is no gRPC address of an engine; give HOST:PORT, without a scheme")
+        raise ClusterError(
+            f"{address!r} is not the gRPC address of an engine; give HOST:PORT, without a scheme"
+        )
     return address
 
 

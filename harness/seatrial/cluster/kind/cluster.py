@@ -71,7 +71,7 @@ class KindCluster(Cluster):
 
     async def up(self) -> None:
         if self._is_up:
-            raise ClusterError("the cluster is up already; take it down first")
+            raise ClusterError("the cluster is already up; take it down first")
         self._is_up = True
         installation = self._installation
         try:

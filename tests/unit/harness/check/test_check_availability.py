@@ -58,7 +58,7 @@ def test_a_replica_that_ended_by_itself_even_during_a_fault() -> None:
     trial.note("observer", "exit", node="replica-1", exit_code=-11)
     verdict = judged(trial)
     assert verdict.outcome is Outcome.FAIL
-    assert "replica-1 ended by itself, with exit code -11" in verdict.summary
+    assert "replica-1 exited by itself, with exit code -11" in verdict.summary
 
 
 def test_an_error_code_that_is_not_allowed() -> None:

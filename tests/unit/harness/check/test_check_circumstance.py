@@ -39,7 +39,7 @@ def test_a_run_that_met_what_the_drill_is_about() -> None:
 def test_a_run_that_never_met_it_shows_nothing() -> None:
     verdict = first(taken_over("LX", again_s=106, **wanting(2)))
     assert verdict.outcome is Outcome.VACUOUS
-    assert verdict.summary.startswith("1 leases lapsed, at least 2 were to be")
+    assert verdict.summary.startswith("1 leases lapsed, at least 2 were expected")
 
 
 def test_every_verdict_is_vacuous_then_but_a_violation_stands() -> None:
@@ -141,7 +141,7 @@ def test_a_lapsed_lease_is_in_other_hands_in_time() -> None:
 def test_a_lapsed_lease_is_in_other_hands_too_late() -> None:
     verdict = CHECKS["LV"](taken_over("LV", again_s=109, reclaim_bound_s=3).history())
     assert verdict.outcome is Outcome.FAIL
-    assert "4.000 s after the lease of a had lapsed" in verdict.witnesses[0].text
+    assert "4.000 s after the lease of a had expired" in verdict.witnesses[0].text
     assert verdict.witnesses[0].ids == ("j1", "i1")
     assert CHECKS["LV"](taken_over("LV", again_s=109).history()).outcome is Outcome.PASS
 
@@ -165,4 +165,4 @@ def test_nobody_else_does() -> None:
     assert doomed("COMPLETED", poison=False).outcome is Outcome.PASS
     verdict = doomed("FAILED", "its lease lapsed 3 times", poison=False)
     assert verdict.outcome is Outcome.FAIL
-    assert "could complete and is FAILED" in verdict.witnesses[0].text
+    assert "could complete but is FAILED" in verdict.witnesses[0].text

@@ -55,7 +55,7 @@ def test_a_check_that_dies_is_unknown_with_its_traceback() -> None:
     verdicts = {verdict.check: verdict for verdict in judge(trial.history())}
     assert verdicts["LX"].outcome is Outcome.UNKNOWN
     assert "Traceback" in verdicts["LX"].summary
-    assert "'yesterday' is no ISO 8601 instant" in verdicts["LX"].summary
+    assert "'yesterday' is not an ISO 8601 time" in verdicts["LX"].summary
     assert verdicts["AV"].outcome is Outcome.PASS
 
 

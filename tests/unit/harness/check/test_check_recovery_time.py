@@ -104,7 +104,7 @@ def test_a_fault_that_did_not_bite_is_invalid() -> None:
     trial.fault("kill_replica", "replica-0", "fail").start("i2").phase("drain")
     verdict = judged(trial)
     assert verdict.outcome is Outcome.INVALID
-    assert "kill_replica of replica-0 did not bite" in verdict.summary
+    assert "kill_replica of replica-0 had no effect" in verdict.summary
 
 
 # -- against a naive restatement -------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_the_summary_is_one_table_and_what_did_not_pass(tmp_path: Path) -> None:
 
     text = markdown.write(tmp_path, [failing, passing], "seatrial run").read_text()
 
-    assert text.startswith("## Sea trial: 1 of 2 drills passed; 1 fail\n")
+    assert text.startswith("## Drills: 1 of 2 drills passed; 1 fail\n")
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert "### ✗ L5" in text

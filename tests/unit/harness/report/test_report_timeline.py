@@ -114,7 +114,7 @@ def test_a_fault_that_did_not_bite_marks_no_lane() -> None:
     drawn = timeline(history(*fault("kill_replica", 102, "replica-1", end="fail"), *heal(105, "replica-1")))
 
     assert drawn.impacts[0].episode.bit_s is None
-    assert drawn.impacts[0].episode.evidence.startswith("did not bite")
+    assert drawn.impacts[0].episode.evidence.startswith("had no effect")
     assert not any(lane.bars for lane in drawn.replicas)
 
 
