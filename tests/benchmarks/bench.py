@@ -23,6 +23,7 @@ from typing import Any
 
 import asyncpg
 import psycopg
+from against import against_verdict, compare_engines
 from outbox import RATE_MIN, compare_ways
 from rig import SHAPE, Bench, build_driver, running
 
@@ -33,6 +34,7 @@ examples:
   scripts/bench --quick
   scripts/bench --json figures.json
   scripts/bench --outbox --quick
+  scripts/bench --quick --against ../before/.venv/bin/windlass
   scripts/bench --drivers
 """
 LIMITS = {"cost_u": 3.0, "rate_r": 0.30, "pickup_p95_ms": 15.0}
@@ -136,12 +138,19 @@ async def run(options: argparse.Namespace) -> int:
             rounds, instances = (3, 5_000) if options.quick else (6, 8_000)
             if options.outbox:
                 result = await compare_ways(bench, rounds, instances)
+            elif options.against:
+                pickup_s = 8 if options.quick else 20
+                result = await compare_engines(
+                    server, bench, options.against, 2 * rounds, instances, pickup_s
+                )
             else:
                 result = await compare(server, bench, rounds, instances, options.quick)
     figures = result["figures"]
     print(f"\nmedians: {json.dumps({key: round(value, 3) for key, value in figures.items()})}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    if options.against:
+        return against_verdict(figures)
     return outbox_verdict(figures) if options.outbox else verdict(figures)
 
 
@@ -180,6 +189,11 @@ def main() -> int:
         "--outbox",
         action="store_true",
         help="kafka_outbox beside polling on the same work, and the relay alone",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="PROGRAM",
+        help="the windlass of another commit: both engines in turns, and by how much this one is worse",
     )
     parser.add_argument("--drivers", action="store_true", help="only compare the two PostgreSQL drivers")
     parser.add_argument("--json", metavar="FILE", help="also write every round to FILE")

@@ -149,14 +149,19 @@ async def running(
     database: str = "bench",
     values: Mapping[str, object] | None = None,
     role: str = "serve",
+    program: str | None = None,
 ) -> AsyncIterator[Engine]:
-    """One replica as the chart configures it, but straight to PostgreSQL: the drills' proxy would be measured too."""
+    """One replica as the chart configures it, but straight to PostgreSQL: the drills' proxy would be measured too.
+
+    `program` takes the place of the container's own, for an engine of another commit.
+    """
     rendered = render_chart(
         default_chart(), {"postgresql": {"dsn": server.engine_dsn(database)}, **(values or {})}
     )
     container = rendered.containers("Deployment")[0]
-    program, serve = container.command
+    own, serve = container.command
     assert serve == "serve"
+    program = program or shutil.which(own) or own
     ports = Ports()
     rest, grpc, metrics = ports.take(), ports.take(), ports.take()
     env = container.env | {
@@ -166,9 +171,7 @@ async def running(
         "PATH": os.environ["PATH"],
     }
     with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            [shutil.which(program) or program, role], env=env, stdout=log, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen([program, role], env=env, stdout=log, stderr=subprocess.STDOUT)
     url = f"http://127.0.0.1:{rest}"
     try:
         if role != "scheduler":
