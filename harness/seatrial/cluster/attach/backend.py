@@ -31,7 +31,7 @@ def _refuse(options: Options) -> None:
         raise Misuse(_GRPC_ADDRESSES_ELSEWHERE)
     if speaks_grpc and not options.attach_grpc:
         raise Misuse(
-            f"--transport {options.transport} needs the gRPC addresses of what --attach names; "
+            f"--transport {options.transport} needs the gRPC addresses of the replicas of --attach; "
             "give --attach-grpc HOST:PORT,HOST:PORT in the same order"
         )
 
