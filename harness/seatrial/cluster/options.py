@@ -9,7 +9,7 @@ from seatrial.cluster.broker import BrokerLogin
 
 
 class Misuse(Exception):
-    """What was asked for cannot be done: names the thing, the value and the remedy."""
+    """The request cannot be carried out: names the thing, the value and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)

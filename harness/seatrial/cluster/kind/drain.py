@@ -34,7 +34,7 @@ class KindNodes(Nodes):
             await installation.until(
                 lambda: installation.ready_count() >= installation.spec.replicas,
                 READY_WITHIN_S,
-                "every evicted pod is replaced",
+                "every evicted pod has been replaced",
             )
             return Drained(gone, refused, ready_min())
 

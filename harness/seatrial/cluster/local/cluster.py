@@ -86,7 +86,7 @@ class LocalCluster(Cluster):
     async def up(self) -> None:
         """Returns when every replica's readiness probe passes; on an error everything is taken down again."""
         if len(self._replicas):
-            raise ClusterError("the cluster is up already; take it down first")
+            raise ClusterError("the cluster is already up; take it down first")
         try:
             await self._foundation.lay()
             for number in range(self.spec.replicas):

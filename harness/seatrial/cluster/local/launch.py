@@ -113,9 +113,7 @@ class Launcher:
         if kind is None:
             return values
         if self._broker is None:
-            raise ClusterError(
-                "this cluster has no broker; the drill must say that its mode is kafka or both"
-            )
+            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
         return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
@@ -127,5 +125,5 @@ class Launcher:
             raise ClusterError(f"engine command {engine_command!r}: {err}") from None
         program = shutil.which(words[0], path=path)
         if program is None:
-            raise ClusterError(f"engine command {words[0]!r} is no program in {path}; give its full path")
+            raise ClusterError(f"engine command {words[0]!r} is not a program in {path}; give its full path")
         return [program, *words[1:]]

@@ -51,7 +51,7 @@ class LocalKill(Kill):
 
     async def _until_ready(self, replica: LocalReplica) -> None:
         process, probe = replica.process, replica.container.probes.get("readiness")
-        cause: str | None = "its readiness probe was never asked"
+        cause: str | None = "its readiness probe was never called"
         async for _ in Deadline(READY_WITHIN_S).attempts(_READY_INTERVAL_S):
             if not process.running:
                 break
