@@ -139,9 +139,10 @@ async def run(options: argparse.Namespace) -> int:
             if options.outbox:
                 result = await compare_ways(bench, rounds, instances)
             elif options.against:
-                pickup_s = 8 if options.quick else 20
+                # Short rounds, and many: a shared machine changes its speed within a minute.
+                pickup_s = 4 if options.quick else 10
                 result = await compare_engines(
-                    server, bench, options.against, 2 * rounds, instances, pickup_s
+                    server, bench, options.against, 4 * rounds, instances // 2, pickup_s
                 )
             else:
                 result = await compare(server, bench, rounds, instances, options.quick)
