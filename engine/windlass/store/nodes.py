@@ -11,7 +11,7 @@ from windlass.store.queries import sql
 
 
 class NodeIdentity(NamedTuple):
-    """What a node says of itself."""
+    """What a node writes about itself."""
 
     id: str
     role: str
@@ -38,7 +38,7 @@ class Nodes:
         self._database = database
 
     async def beat(self, node: NodeIdentity, *, has_just_started: bool) -> None:
-        """Writes that the node lives, and removes nodes that have been silent for an hour."""
+        """Writes that the node is alive, and removes nodes that have not done so for an hour."""
         await self._database.fetch(sql("node_beat"), *node, has_just_started)
 
     async def all(self, alive_s: float) -> Sequence[NodeRecord]:
