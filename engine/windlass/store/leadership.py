@@ -41,8 +41,8 @@ class LeaderSession:
 
     async def try_lock(self) -> bool:
         """Tries to get the lock, without waiting; `is_locked` tells whether it did. Returns whether the row says that
-    nobody leads.
-    """
+        nobody leads.
+        """
         found = await self._ask(sql("leader_try_lock"))
         assert found is not None
         self.is_locked = found["is_locked"]

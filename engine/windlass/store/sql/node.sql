@@ -1,5 +1,5 @@
 -- name: node_beat
--- This node lives: its row on the database's clock, and rows of nodes gone for an hour removed.
+-- Marks this node as alive by the database's clock, and removes rows of nodes not seen for an hour.
 WITH gone AS (
     DELETE FROM windlass_node WHERE last_seen_at < clock_timestamp() - interval '1 hour' AND id <> $1
 )
