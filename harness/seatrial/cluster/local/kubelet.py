@@ -10,13 +10,13 @@ from seatrial.cluster.probe import failure
 from seatrial.cluster.process import Process
 from seatrial.render import Probe
 
-#: the first restart is at once; a kubelet then waits 10 s doubling to 300 s, a drill has less time
+#: the first restart is immediate; a kubelet then waits 10 s, doubled up to 300 s, for which a drill has no time
 BACK_OFF_FIRST_S = 1.0
 BACK_OFF_MAX_S = 10.0
 
 
 class Kubelet:
-    """Looks after one process from `watch` to `unwatch`; `restarts` counts what it did."""
+    """Restarts one process from `watch` to `unwatch`; `restarts` counts how often."""
 
     def __init__(self, process: Process, liveness: Probe | None, session: aiohttp.ClientSession) -> None:
         self._process = process
@@ -26,7 +26,7 @@ class Kubelet:
         self.restarts = 0
 
     def watch(self) -> None:
-        """From now on; nothing happens when it watches already."""
+        """Begins to watch; nothing happens when it does already."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
