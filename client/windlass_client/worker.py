@@ -1,4 +1,4 @@
-"""Does the engine's jobs: polls for as many as it has hands free, runs their handlers, answers for each."""
+"""Does the engine's jobs: polls for as many as it has free slots, runs their handlers, answers each."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ class Worker:
             # Its result can never be taken: without this it would be done again and again.
             await self._fail(job, f"the result of the handler was refused: {error}", retryable=False)
         except WindlassError as error:
-            # Lost lease or lost engine: whoever has it next does it again.
+            # Lost lease or lost engine: the next worker that gets the job does it again.
             log.warning("job %s (%s) was done but not completed: %s", job.id, job.job_type, error)
 
     async def _fail(self, job: Job, message: str, *, retryable: bool) -> None:
