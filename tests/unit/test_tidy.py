@@ -1,4 +1,4 @@
-"""Rules of this repository that no linter knows (TigerBeetle's tidy). A rule that no machine checks is advice and drifts."""
+"""Rules of this repository that no linter knows (TigerBeetle's tidy). Rules that nothing checks are not kept."""
 
 from __future__ import annotations
 
