@@ -111,7 +111,7 @@ class Worker:
                 self._take(job)
             if not jobs:
                 await self._pause(POLL_INTERVAL_S - (time.monotonic() - asked_at_s))
-            await self._until_a_hand_is_free()
+            await self._until_a_slot_is_free()
 
     async def _poll(self, max_jobs: int) -> Sequence[Job]:
         """Jobs, or none once `stop` was called; what came just then is not lost."""
@@ -149,7 +149,7 @@ class Worker:
         self._in_hand.discard(task)
         self._hand_free.set()
 
-    async def _until_a_hand_is_free(self) -> None:
+    async def _until_a_slot_is_free(self) -> None:
         while len(self._in_hand) >= self._concurrency:
             self._hand_free.clear()
             await self._hand_free.wait()

@@ -103,7 +103,7 @@ class PostgresServer:
         family = children(self._process.pid)
         await self._process.stop(STOP_WITHIN_S, with_signal=how)
         await _kill_all(family)
-        _bury(family)
+        _reap(family)
 
     async def crash(self) -> None:
         """SIGKILL to the postmaster and every process it started; returns when they are gone."""
@@ -114,7 +114,7 @@ class PostgresServer:
         family = children(self._process.pid)
         await _kill_all(family)
         await self._process.kill()
-        _bury(family)
+        _reap(family)
 
     async def create_database(self, name: str) -> None:
         """Owned by the engine's role. Raises ClusterError when the name is taken or the server is away."""
@@ -263,7 +263,7 @@ async def _kill_all(processes: Sequence[psutil.Process]) -> None:
         await asyncio.sleep(_LOOK_INTERVAL_S)
 
 
-def _bury(orphans: Sequence[psutil.Process]) -> None:
+def _reap(orphans: Sequence[psutil.Process]) -> None:
     """Waits for the ended children of a postmaster that could not do it any more."""
     for orphan in orphans:
         with contextlib.suppress(ChildProcessError):

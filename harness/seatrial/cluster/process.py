@@ -194,11 +194,11 @@ class Process:
             # since the process is not yet waited for.
             os.killpg(popen.pid, signal.SIGKILL)
             popen.wait()
-            bury()
+            reap()
 
-        def bury() -> None:
+        def reap() -> None:
             if _has_orphans(popen.pid):
-                loop.call_later(_LOOK_INTERVAL_S, bury)
+                loop.call_later(_LOOK_INTERVAL_S, reap)
                 return
             self._reaper.forget_group(popen.pid)
             if not self._is_asked_to_end:

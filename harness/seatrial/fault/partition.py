@@ -10,7 +10,7 @@ from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Kill, Partition
 from seatrial.cluster.broker import CutMode
 from seatrial.deadline import until
-from seatrial.fault import Bare, Evidence, FaultDidNotBite
+from seatrial.fault import Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready
 
 _LOOK_INTERVAL_S = 0.02
@@ -37,17 +37,17 @@ class CutNetwork(Bare):
     async def inject(self, cluster: Cluster) -> None:
         await cluster.ability(Partition).cut(self.target, self.mode, delay_s=self.delay_s)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         network = cluster.ability(Partition)
         if self.mode == "refuse":
             if not (closed := network.cut_connections(self.target)):
-                raise FaultDidNotBite(f"{self.name}: {self.target} had no connection that could be refused")
+                raise FaultHadNoEffect(f"{self.name}: {self.target} had no connection that could be refused")
             return {"closed_connections": closed}
         dropped = await until(
             lambda: network.dropped_bytes(self.target),
             within_s=self.bite_within_s,
             every_s=_LOOK_INTERVAL_S,
-            otherwise=lambda: FaultDidNotBite(
+            otherwise=lambda: FaultHadNoEffect(
                 f"{self.name}: {self.target} exchanged no byte with the database in {self.bite_within_s:g} s"
             ),
         )

@@ -119,7 +119,7 @@ class WorkerPool:
         self._stop_keeping_alive(index)
         call = self._invoke(member, "kill_worker")
         await member.process.kill()
-        self._bit(member, "kill_worker", call, {"exit_code": member.process.exit_code})
+        self._record_effect(member, "kill_worker", call, {"exit_code": member.process.exit_code})
 
     def restart(self, index: int) -> None:
         """Starts a fresh process in place of one that ended; it has a new name in the history."""
@@ -128,20 +128,20 @@ class WorkerPool:
         fresh = self._make(member.name, member.spec, member.way)
         fresh.process.start()
         self._members[index] = fresh
-        self._bit(member, "heal", call, {"process": fresh.process_name})
+        self._record_effect(member, "heal", call, {"process": fresh.process_name})
 
     async def pause(self, index: int) -> None:
         """SIGSTOP; returns when the kernel shows the process stopped."""
         member = self._members[index]
         call = self._invoke(member, "pause_worker")
         await member.process.pause()
-        self._bit(member, "pause_worker", call, {"stopped": True})
+        self._record_effect(member, "pause_worker", call, {"stopped": True})
 
     async def resume(self, index: int) -> None:
         member = self._members[index]
         call = self._invoke(member, "heal", fault="pause_worker")
         await member.process.resume()
-        self._bit(member, "heal", call, {"stopped": False})
+        self._record_effect(member, "heal", call, {"stopped": False})
 
     async def stop(self, index: int, grace_s: float = STOP_GRACE_S) -> int:
         """SIGTERM, and SIGKILL after `grace_s`; returns the exit code, negative for a signal."""
@@ -223,5 +223,5 @@ class WorkerPool:
         value = {"target": member.process_name, "parameters": parameters, **more}
         return self._recorder.invoke(f"fault-{member.name}", f, value)
 
-    def _bit(self, member: Member, f: str, call: int, shown: dict[str, Any]) -> None:
+    def _record_effect(self, member: Member, f: str, call: int, shown: dict[str, Any]) -> None:
         self._recorder.end(f"fault-{member.name}", "ok", f, call, shown)

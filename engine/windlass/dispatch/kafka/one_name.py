@@ -6,7 +6,7 @@ import socket
 import ssl
 
 
-class LastWordsSocket(ssl.SSLSocket):
+class SeparateEndSocket(ssl.SSLSocket):
     """Returns decrypted data before it reads more, so that the end of the stream is always returned separately.
 
     kafka-python drops what it has read when the end follows at once: the reason for which a broker hangs up.
@@ -50,7 +50,7 @@ def one_name_context(name: str, ca_path: str | None) -> OneNameContext:
     context = OneNameContext(ssl.PROTOCOL_TLS_CLIENT)  # with check_hostname and CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.name = name
-    context.sslsocket_class = LastWordsSocket
+    context.sslsocket_class = SeparateEndSocket
     if ca_path:
         context.load_verify_locations(ca_path)
     else:

@@ -34,7 +34,7 @@ _KEYSTORE_FOLDER, _KEYSTORE = "/etc/kafka/tls", "broker.pem"
 
 
 @dataclass(frozen=True, slots=True)
-class SecuredDoor:
+class SecuredListener:
     """What an operator needs to connect; holds the password, so it is never printed."""
 
     brokers: tuple[str, ...]
@@ -113,9 +113,9 @@ class KafkaPod(ExternalKafka):
     def boot_lines(self, *, secured: bool) -> Sequence[str]:
         return plaintext_lines(str(self.engine_values(secured=secured)[KEY]["seedBrokers"]))
 
-    def secured(self) -> SecuredDoor:
+    def secured(self) -> SecuredListener:
         brokers = tuple(f"{host}:{_SECURED_PORT}" for host in self._hosts)
-        return SecuredDoor(brokers, ENGINE_USER, self._passwords[ENGINE_USER], self._authority.pem())
+        return SecuredListener(brokers, ENGINE_USER, self._passwords[ENGINE_USER], self._authority.pem())
 
     def secrets(self) -> Sequence[str]:
         return list(self._passwords.values())

@@ -42,14 +42,14 @@ class Kubelet:
     async def _run(self) -> None:
         back_off_s = 0.0
         while True:
-            await self._until_dead()
+            await self._until_gone()
             await asyncio.sleep(back_off_s)
             back_off_s = min(max(BACK_OFF_FIRST_S, back_off_s * 2), BACK_OFF_MAX_S)
             if not self._process.running:
                 self._process.start()
                 self.restarts += 1
 
-    async def _until_dead(self) -> None:
+    async def _until_gone(self) -> None:
         """Returns when the process is gone, by itself or because its liveness probe failed too often."""
         waiting = asyncio.ensure_future(self._process.wait())
         failures = 0
