@@ -319,7 +319,7 @@ async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(
 ) -> None:
     await cluster.ability(Pause).pause("replica-0")
     await eventually(partial(is_at_rest, cluster), WITHIN_S)
-    fault = CutNetwork("replica-0", "blackhole", bite_within_s=0.2)
+    fault = CutNetwork("replica-0", "blackhole", effect_within_s=0.2)
     try:
         with pytest.raises(FaultHadNoEffect, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
             await break_it(cluster, fault, tmp_path)

@@ -137,7 +137,7 @@ def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) ->
             failed_s = late[-1].invoke.t_s - effective_s
             text = f"{kind} still failed {failed_s:.3f} s after {fault}, the bound is {bound_s:g} s"
             findings.add(text, at=(fault.call.invoke.index, *(call.invoke.index for call in late[-10:])))
-    return {"fault": str(fault), "bit_at_s": effective_s, "recovery_s": recovered}
+    return {"fault": str(fault), "effect_at_s": effective_s, "recovery_s": recovered}
 
 
 def _is_broken(call: Call) -> bool:

@@ -54,7 +54,7 @@ class CutBroker(Bare):
     mode: CutMode
     delay_s: float = 0.0
     target: str = BROKER
-    bite_within_s: float = 15.0
+    effect_within_s: float = 15.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"mode": self.mode, "delay_s": self.delay_s}
@@ -70,10 +70,10 @@ class CutBroker(Bare):
             return {"closed_connections": closed}
         dropped = await until(
             broker.dropped_bytes,
-            within_s=self.bite_within_s,
+            within_s=self.effect_within_s,
             every_s=_LOOK_INTERVAL_S,
             otherwise=lambda: FaultHadNoEffect(
-                f"{self.name}: no engine exchanged a byte with the broker in {self.bite_within_s:g} s"
+                f"{self.name}: no engine exchanged a byte with the broker in {self.effect_within_s:g} s"
             ),
         )
         return {"dropped_bytes": dropped}

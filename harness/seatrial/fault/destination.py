@@ -29,7 +29,7 @@ class MissingDestination(Bare):
     needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
     job_types: tuple[str, ...]
     target: str = BROKER
-    bite_within_s: float = 20.0
+    effect_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"job_types": list(self.job_types)}
@@ -41,10 +41,10 @@ class MissingDestination(Bare):
         async with aiohttp.ClientSession() as session:
             return await until(
                 lambda: _counted_error(session, cluster),
-                within_s=self.bite_within_s,
+                within_s=self.effect_within_s,
                 every_s=_LOOK_INTERVAL_S,
                 otherwise=lambda: FaultHadNoEffect(
-                    f"{self.name}: no replica counted an error within {self.bite_within_s:g} s"
+                    f"{self.name}: no replica counted an error within {self.effect_within_s:g} s"
                 ),
             )
 

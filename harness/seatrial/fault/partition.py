@@ -21,7 +21,7 @@ class CutNetwork(Bare):
     """It has an effect when the cut has dropped bytes, or with `refuse` has closed connections; healed by ending the
     cut.
 
-    `bite_within_s` must be longer than the replica's longest silence towards the database.
+    `effect_within_s` must be longer than the replica's longest silence towards the database.
     """
 
     name: ClassVar[str] = "cut_network"
@@ -29,7 +29,7 @@ class CutNetwork(Bare):
     target: str
     mode: CutMode
     delay_s: float = 0.0
-    bite_within_s: float = 30.0
+    effect_within_s: float = 30.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"mode": self.mode, "delay_s": self.delay_s}
@@ -45,10 +45,10 @@ class CutNetwork(Bare):
             return {"closed_connections": closed}
         dropped = await until(
             lambda: network.dropped_bytes(self.target),
-            within_s=self.bite_within_s,
+            within_s=self.effect_within_s,
             every_s=_LOOK_INTERVAL_S,
             otherwise=lambda: FaultHadNoEffect(
-                f"{self.name}: {self.target} exchanged no byte with the database in {self.bite_within_s:g} s"
+                f"{self.name}: {self.target} exchanged no byte with the database in {self.effect_within_s:g} s"
             ),
         )
         return {"dropped_bytes": dropped}
