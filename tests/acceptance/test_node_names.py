@@ -13,7 +13,7 @@ from patience import eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WAIT_S = 20.0
+WAIT_S = 20
 
 
 async def test_two_engines_without_a_name_are_two_nodes_and_wake_each_other(
