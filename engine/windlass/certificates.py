@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-_PEM_BEGINS = "-----BEGIN"
+#: Around the name of what follows, in the first and the last line of a PEM text.
+_PEM_MARK = "-----"
 
 
 def file_fault(path: str) -> str:
     """What keeps the file from being read; empty when nothing does. A PEM text in place of a path is not shown."""
-    if _PEM_BEGINS in path:
+    if _PEM_MARK in path:
         return "is a PEM text, but must be the path of a file that holds it"
     try:
         with Path(path).open("rb"):

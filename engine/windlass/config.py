@@ -8,24 +8,14 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from windlass.certificates import authorities_fault
-from windlass.dsn import (
-    MASK,
-    WITHOUT_LINE_END,
-    MalformedDsn,
-    database_url,
-    encoding_fault,
-    redact,
-    stray_fault,
-)
-from windlass.dsn_files import environment_problems, with_trust
+from windlass.dsn import MASK, redact
+from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn
 from windlass.variable import Reader, Variable, as_text, declare
 
 YAML_PATH = Path("/etc/workflow/engine.yaml")
@@ -358,7 +348,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
         elif "variable" in field.metadata:
             values[field.name] = reader.read(field.metadata["variable"])
         if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
-            values["postgres_dsn"] = _dsn(reader, env, values["postgres_dsn"])
+            values["postgres_dsn"] = read_dsn(reader, env, values["postgres_dsn"])
         elif field.name == "db_min_conns":
             _judge_pool(reader, values)
     _judge_ports(reader, values)
@@ -399,23 +389,6 @@ def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
         yield variable, text
 
 
-def _dsn(reader: Reader, env: Mapping[str, str], dsn: str) -> str:
-    reader.problems.extend(environment_problems(env))
-    try:
-        database = database_url(dsn)
-        url = with_trust(database, env, Path.home())
-    except MalformedDsn as error:
-        reader.problems.append(f"config: WE_POSTGRES_DSN {error.fault}; {error.remedy}")
-        return dsn
-    if database.ignored:
-        reader.warnings.append(
-            f"WE_POSTGRES_DSN: ignored {', '.join(database.ignored)}, which other drivers read or which this engine "
-            "sets itself; sizes and times of the pool are set with DB_MAX_CONNS, DB_MIN_CONNS and "
-            "WINDLASS_DATABASE_TIMEOUT_SECONDS"
-        )
-    return url
-
-
 def _kafka(reader: Reader) -> KafkaSettings:
     values: dict[str, Any] = {}
     for field, variable in _declared(KafkaSettings):
@@ -424,43 +397,12 @@ def _kafka(reader: Reader) -> KafkaSettings:
             if found is None and values["transport"] == "sasl_scram_tls":
                 reader.problem(variable, f"is required when {_SASL_MODE}", "set it from a Secret")
             else:
-                _judge_secret(reader, variable, found or "")
+                judge_secret(reader, variable, found or "")
         elif field == "tls_ca_path" and found is not None:
-            _judge_ca(reader, variable, found)
+            judge_authorities(reader, variable, found)
         elif field == "seed_brokers" and found is not None:
-            values[field] = _brokers(reader, variable, found)
+            values[field] = read_brokers(reader, variable, found)
     return KafkaSettings(**values)
-
-
-def _judge_secret(reader: Reader, variable: Variable, text: str) -> None:
-    if stray_fault(text):
-        reader.problem(variable, stray_fault(text), WITHOUT_LINE_END)
-    elif encoding_fault(text):
-        reader.problem(variable, encoding_fault(text), "write it in UTF-8")
-
-
-#: A protocol in front, as Kafka's own tools write it, is left to the client.
-_BROKER = re.compile(r"(?:[A-Za-z_]+://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
-
-
-def _brokers(reader: Reader, variable: Variable, text: str) -> tuple[str, ...]:
-    brokers = tuple(part.strip() for part in text.split(",") if part.strip())
-    for number, broker in enumerate(brokers or (text,), 1):
-        match = _BROKER.fullmatch(broker)
-        if match is None or not 1 <= int(match["port"]) <= 65535:
-            # Not shown: some write user:password@ in front.
-            reader.problem(
-                variable,
-                f"must be a comma list of host:port, and number {number} is not",
-                "write for example kafka-0:9092,kafka-1:9092; user and password have variables of their own",
-            )
-    return brokers
-
-
-def _judge_ca(reader: Reader, variable: Variable, path: str) -> None:
-    fault = authorities_fault(path)
-    if fault:
-        reader.problem(variable, fault, "mount a PEM bundle or unset it")
 
 
 def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:

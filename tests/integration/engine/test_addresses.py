@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import ssl
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from unittest import mock
@@ -95,39 +98,66 @@ async def test_what_goes_to_the_server_is_in_force(dsn: str) -> None:
 # -- TLS
 
 
+class TlsInFront:
+    """Speaks TLS as PostgreSQL does, which the wheel's server cannot, and hands everything on to it."""
+
+    def __init__(self, port: int, context: ssl.SSLContext) -> None:
+        self._behind, self._context = port, context
+
+    async def met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert await reader.readexactly(8) == struct.pack("!ii", 8, 80877103), "the client began without TLS"
+        writer.write(b"S")
+        try:
+            await writer.start_tls(self._context)
+            there, to_server = await asyncio.open_connection("127.0.0.1", self._behind)
+            await asyncio.gather(_copy(reader, to_server), _copy(there, writer))
+        except (ssl.SSLError, ConnectionError):
+            writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    writer.close()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def authority(server: PostgresServer, superuser: asyncpg.Connection) -> AsyncIterator[Authority]:
-    """Signed the certificate that the server now shows for localhost."""
-    made = new_authority("public")
-    folder = server.folders[0]
-    pem = made.write_server(folder / "data/server.pem", ["localhost"], [])
-    os.chown(pem, folder.stat().st_uid, folder.stat().st_gid)
-    for name, value in {"ssl_cert_file": pem, "ssl_key_file": pem, "ssl": "on"}.items():
-        await superuser.execute(f"ALTER SYSTEM SET {name} = '{value}'")
-    await superuser.execute("SELECT pg_reload_conf()")
-    yield made
-    await superuser.execute("ALTER SYSTEM RESET ALL")
-    await superuser.execute("SELECT pg_reload_conf()")
+async def authority() -> Authority:
+    return new_authority("public")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def port(server: PostgresServer, authority: Authority, tmp_path: Path) -> AsyncIterator[int]:
+    """Of the server behind TLS, with a certificate for localhost."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.write_server(tmp_path / "server.pem", ["localhost"], []))
+    front = TlsInFront(server.port, context)
+    async with await asyncio.start_server(front.met, "127.0.0.1", 0) as listening:
+        yield listening.sockets[0].getsockname()[1]
 
 
 @pytest.mark.parametrize(
     "parameters", ["sslrootcert=system", "sslmode=verify-full", "sslmode=verify-full&sslrootcert=system"]
 )
 async def test_the_system_s_trust_store_checks_the_server(
-    authority: Authority, dsn: str, tmp_path: Path, parameters: str
+    dsn: str, port: int, authority: Authority, tmp_path: Path, parameters: str
 ) -> None:
-    """[Errno 2] No such file or directory."""
-    at_localhost = urlsplit(dsn)._replace(query=parameters).geturl().replace("@127.0.0.1:", "@localhost:")
-    uses_tls = "SELECT ssl AS answer FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+    """[Errno 2] No such file or directory: the driver took "system" for a file, and knew no other CA than its own."""
+    parts = urlsplit(dsn)
+    login = parts.netloc.partition("@")[0]
+    dsns = [
+        parts._replace(netloc=f"{login}@{host}:{port}", query=parameters).geturl()
+        for host in ("localhost", "127.0.0.1")
+    ]
     trusts = {"HOME": str(tmp_path), "SSL_CERT_FILE": str(authority.write(tmp_path / "ca.pem"))}
     with mock.patch.dict(os.environ, trusts):
-        assert await asked(settings(at_localhost), uses_tls) is True
-        at_address = settings(at_localhost.replace("@localhost:", "@127.0.0.1:"))
+        assert await asked(settings(dsns[0])) == "windlass"
         with pytest.raises(BootRefused, match=r"not valid for '127\.0\.0\.1'"):
-            await asked(at_address)
+            await asked(settings(dsns[1]))
     trusts_another = {**trusts, "SSL_CERT_FILE": str(new_authority("other").write(tmp_path / "other.pem"))}
     with (
         mock.patch.dict(os.environ, trusts_another),
         pytest.raises(BootRefused, match="certificate verify failed"),
     ):
-        await asked(settings(at_localhost))
+        await asked(settings(dsns[0]))

@@ -245,8 +245,20 @@ def test_broker_settings() -> None:
     assert missing.startswith("config: WE_KAFKA_TRANSPORT is required when WE_DISPATCH_MODE=kafka_outbox")
     (unknown,) = problems(KAFKA | {"WE_KAFKA_TRANSPORT": "tls"})
     assert "unknown 'tls' (want plaintext|sasl_scram_tls)" in unknown
-    for bad in ("broker", "broker:", ":9092", "a:9092,b:99999", ",", "a:x"):
+    for bad in ("broker", "broker:", ":9092", "a:9092,b:99999", ",", "a:x", "a b:1", "::1:9092"):
         assert "host:port" in problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": bad})[0]
+    for good in ("[::1]:9092", "PLAINTEXT://a_b.c-d:1", "k:1, k2:2,"):
+        assert settings(KAFKA | {"WE_KAFKA_SEED_BROKERS": good}).kafka
+
+
+@pytest.mark.parametrize(
+    "broker", ["u:S3cretXQZ@k:9092", "u:S3cretXQZ", "S3cretXQZ\n:1", "kafka://S3cretXQZ"]
+)
+def test_a_broker_that_is_none_is_named_by_its_place(broker: str) -> None:
+    """got 'u:S3cretXQZ', or it was taken for a host and shown in the log."""
+    (problem,) = problems(KAFKA | {"WE_KAFKA_SEED_BROKERS": f"k:9092,{broker}"})
+    assert "must be a comma list of host:port, and number 2 is not" in problem
+    assert "S3cretXQZ" not in problem
 
 
 def test_a_ca_file_must_hold_certificates(tmp_path: Path) -> None:
@@ -317,6 +329,25 @@ def test_what_is_printed_reads_back_the_same() -> None:
 def test_a_bad_file_is_fatal(yaml_file: Path, text: str, gist: str) -> None:
     yaml_file.write_text(text)
     assert any(gist in problem for problem in problems({}, yaml_file))
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("a: 1\npostgresDSN: postgres://u:S3cretXQZ: x\n", ": line 2, column 36;"),
+        ("postgresDSN: 'S3cretXQZ\x01'\n", ";"),
+        ("postgresDSN: !!int S3cretXQZ\n", ";"),
+        ("postgresDSN: !S3cretXQZ x\n", ": line 1, column 14;"),
+        ("postgresDSN: 2026-13-77\n", ";"),
+        ("[" * 5000, ";"),
+    ],
+)
+def test_of_a_file_that_is_no_yaml_only_the_place_is_told(yaml_file: Path, text: str, place: str) -> None:
+    """PyYAML's message quoted the line with the password, and a date such as 2026-13-77 was a traceback."""
+    yaml_file.write_text(text)
+    problem = problems(DSN, yaml_file)[0]
+    assert problem.startswith(f"config: {yaml_file} is not readable YAML{place} fix or remove")
+    assert "S3cretXQZ" not in problem
 
 
 def test_a_file_that_cannot_be_read_is_fatal(tmp_path: Path) -> None:
