@@ -74,6 +74,9 @@ async def test_every_password_connects_in_each_spelling(
         f"host=127.0.0.1 port={server.port} user={role} dbname=postgres password='{in_quotes}'",
     ):
         assert await asked(settings(dsn)) == role
+    if password == password.strip():
+        with mock.patch.dict(os.environ, PGPASSWORD=password):
+            assert await asked(settings(f"postgresql://{role}@{where}", PGPASSWORD=password)) == role
     wrong = f"postgresql://{role}:{encoded}x@{where}"
     with pytest.raises(BootRefused, match="password authentication failed") as refused:
         await asked(settings(wrong))
