@@ -109,7 +109,7 @@ class Database:
         except BaseException as err:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
-                connection.terminate()
+                _terminate(connection)
             raise
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
@@ -119,8 +119,15 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """BEGIN ... COMMIT on a pooled connection; driver errors arrive translated, and an error rolls back."""
         try:
-            async with self.connection() as connection, connection.transaction():
-                yield connection
+            async with self.connection() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    yield connection
+                except Exception:
+                    await _roll_back(connection, transaction)
+                    raise
+                await transaction.commit()
         except EngineError:
             raise
         except Exception as err:
@@ -153,3 +160,17 @@ class Database:
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None
+
+
+async def _roll_back(connection: Connection, transaction: Any) -> None:
+    """A failure here must not hide the error that the transaction failed with; the server rolls back all the same."""
+    try:
+        await transaction.rollback()
+    except DRIVER_ERRORS:
+        _terminate(connection)
+
+
+def _terminate(connection: Connection) -> None:
+    """One that the server has ended is no longer in the pool, and says so by an error."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()

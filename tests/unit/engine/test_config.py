@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from seatrial.cluster.certificate import new_authority
 from windlass.config import ConfigError, Settings, resolved, settings_from_env, variables
+from windlass.cpu import cpu_count
 
 NO_FILE = Path("/nonexistent/engine.yaml")
 DSN = {"WE_POSTGRES_DSN": "postgresql://u:s3cret@db:5432/windlass"}
@@ -54,7 +54,7 @@ def test_defaults() -> None:
         "metrics_port": 9091,
         "log_level": "info",
         "audit_log_enabled": True,
-        "db_max_conns": max(4, 4 * len(os.sched_getaffinity(0))),
+        "db_max_conns": max(4, 4 * cpu_count()),
         "db_min_conns": 0,
         "dispatch_mode": "polling",
         "kafka": None,
@@ -97,6 +97,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
     declared = {field.name for field in dataclasses.fields(Settings) if "variable" in field.metadata}
     assert declared == {field.name for field in dataclasses.fields(Settings)} - {
         "kafka",
+        "metrics_connections_max",
         "unknown_variables",
         "warnings",
     }
