@@ -18,6 +18,7 @@ from windlass.dsn import redact
 from windlass.errors import BootRefused, EngineError, Unavailable
 from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, is_connection_loss, translate
 from windlass.store.session import Session
+from windlass.store.trust import system_trust
 
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch again costs more than a better plan would save.
@@ -40,12 +41,20 @@ class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
+def _cause(err: BaseException) -> str:
+    if isinstance(err, ValueError) and not isinstance(err, OSError):
+        # About a parameter of the connection: the driver quotes what it cannot read.
+        return f"{type(err).__name__}: the driver cannot use a parameter of the connection"
+    return describe(err)
+
+
 class Database:
     """Owned by the composition root: `open` before use, `close` at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.postgres_dsn
+        self._tls = system_trust(self._url)
         self._pool: Any = None
 
     async def open(self) -> None:
@@ -53,6 +62,7 @@ class Database:
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
+                ssl=self._tls,
                 min_size=self._settings.db_min_conns,
                 max_size=self._settings.db_max_conns,
                 connection_class=_PooledConnection,
@@ -65,7 +75,7 @@ class Database:
                 await connection.execute("SELECT 1")
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
-                f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
+                f"cannot connect to the database {redact(self._url)} ({_cause(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
 
@@ -78,6 +88,7 @@ class Database:
         try:
             connection = await asyncpg.connect(
                 self._url,
+                ssl=self._tls,
                 timeout=self._settings.database_timeout_s,
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from windlass.dsn import redact
 from windlass.errors import BadRequest, Defect, EngineError, Unavailable
 
 Connection: TypeAlias = Any
@@ -48,5 +49,5 @@ def translate(err: BaseException) -> EngineError:
 
 
 def describe(err: BaseException) -> str:
-    """Kind and first line of an error."""
-    return f"{type(err).__name__}: {err}".splitlines()[0][:300]
+    """Kind and first line of an error, without passwords."""
+    return redact(f"{type(err).__name__}: {err}".splitlines()[0][:300])
