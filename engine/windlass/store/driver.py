@@ -1,4 +1,4 @@
-"""The driver's errors in the engine's words. Nothing outside `store/` sees an error, a row or a connection of it."""
+"""Translates the driver's errors. No error, row or connection of the driver leaves `store/`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Connection: TypeAlias = Any
 Row: TypeAlias = Any
 """An asyncpg.Record: values by column name."""
 
-#: What the driver raises, as far as the database or the way to it is the cause. InternalClientError: it lost track of
-#: the protocol, as it does when a server dies between two messages.
+#: What the driver raises when the database or the connection to it is the cause. InternalClientError: the driver lost
+#: track of the protocol, which happens when a server crashes between two messages.
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -26,7 +26,7 @@ DRIVER_ERRORS = (
     asyncio.IncompleteReadError,
 )
 
-#: The connection is gone, or must be dropped: the server leaves, or is a standby by now.
+#: The connection is lost or must be dropped: the server shuts down, or has become a standby.
 _CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
 
 
@@ -38,7 +38,7 @@ def is_connection_loss(err: BaseException) -> bool:
 
 
 def translate(err: BaseException) -> EngineError:
-    """A driver's error in the engine's words; the cause is kept by `raise ... from`."""
+    """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
         return err
     if is_connection_loss(err):

@@ -70,7 +70,7 @@ async def _migrate(session: Session) -> tuple[list[str], int]:
     await session.execute("SET client_min_messages = warning")
     table = await session.fetch_row(sql("schema_has_table"))
     if table is None or not table["is_there"]:
-        # Asked first: a role that may only use tables boots on a schema that is current.
+        # Checked first, so that a role without the right to create tables can boot on a schema that is current.
         await session.execute(sql("schema_table"))
     row = await session.fetch_row(sql("schema_version"))
     assert row is not None
