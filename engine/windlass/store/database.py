@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -16,9 +18,20 @@ import asyncpg
 from windlass.config import Settings
 from windlass.dsn import redact
 from windlass.errors import BootRefused, EngineError, Unavailable
-from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, is_connection_loss, translate
+from windlass.store.driver import (
+    DRIVER_ERRORS,
+    Connection,
+    Row,
+    describe,
+    is_connection_loss,
+    is_read_only,
+    translate,
+)
+from windlass.store.queries import sql
 from windlass.store.session import Session
 
+#: Given as a session is opened, so that they win over what ALTER ROLE and ALTER DATABASE say; not
+#: default_transaction_read_only, by which an operator may want to stop all writes.
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch anew costs more than it can win.
     "plan_cache_mode": "force_generic_plan",
@@ -30,7 +43,17 @@ SESSION_SETTINGS = {
     "timezone": "UTC",
     # A session that hangs in a transaction holds row locks of a lane; the server ends it.
     "idle_in_transaction_session_timeout": "15000",
+    "idle_session_timeout": "0",
+    # Row locks and their order are made for it (contract 5.3).
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    # A wait for a lock ends with its statement.
+    "lock_timeout": "0",
 }
+STATEMENT_GRACE_S = 1.0
+"""The client gives up first; the server ends what a client has left behind that is gone."""
+RENEWALS_APART_S = 1.0
+_HAS_TRANSACTION_TIMEOUT = 17
 
 
 class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -47,6 +70,7 @@ class Database:
         self._settings = settings
         self._url = settings.postgres_dsn
         self._pool: Any = None
+        self._renewed_s = -math.inf
 
     async def open(self) -> None:
         """Raises BootRefused naming the cause when the database cannot be reached."""
@@ -60,6 +84,7 @@ class Database:
                 timeout=self._settings.database_timeout_s,
                 max_inactive_connection_lifetime=300.0,
                 server_settings=self._server_settings("engine"),
+                init=_no_transaction_timeout,
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
@@ -71,7 +96,11 @@ class Database:
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
-        return SESSION_SETTINGS | {"application_name": name[:63]}
+        limit_s = 0.0 if purpose == "migrate" else self._settings.database_timeout_s + STATEMENT_GRACE_S
+        return SESSION_SETTINGS | {
+            "statement_timeout": str(math.ceil(limit_s * 1000)),
+            "application_name": name[:63],
+        }
 
     async def session(self, purpose: str) -> Session:
         """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
@@ -82,6 +111,11 @@ class Database:
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),
             )
+            try:
+                await _no_transaction_timeout(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         return Session(connection)
@@ -98,7 +132,11 @@ class Database:
         except BaseException as err:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
-                connection.terminate()
+                # One that the server has ended has left the pool already, and says so.
+                with contextlib.suppress(asyncpg.InterfaceError):
+                    connection.terminate()
+            if is_read_only(err) and time.monotonic() - self._renewed_s > RENEWALS_APART_S:
+                await self.renew_sessions()
             raise
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
@@ -126,6 +164,12 @@ class Database:
         except Exception as err:
             raise translate(err) from err
 
+    async def renew_sessions(self) -> None:
+        """Every pooled session is replaced before its next use: those there are may lead to a demoted server."""
+        self._renewed_s = time.monotonic()
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
     def occupancy(self) -> dict[str, int]:
         if self._pool is None:
             return {"size": 0, "idle": 0, "max": self._settings.db_max_conns}
@@ -142,3 +186,9 @@ class Database:
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None
+
+
+async def _no_transaction_timeout(connection: Connection) -> None:
+    """Not among the settings given at the start: PostgreSQL before 17 would refuse the session."""
+    if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
+        await connection.execute(sql("session_transaction_timeout"))

@@ -57,7 +57,7 @@ async def test_a_transaction_whose_connection_is_lost_is_unavailable_and_the_poo
         await superuser.execute(KILL, "windlass/node-1/engine")
         await connection.fetchval("SELECT 1")
 
-    with pytest.raises(Unavailable, match="the database is away"):
+    with pytest.raises(Unavailable, match="the database is unreachable"):
         await half_written(one, lose)
     assert await one.rows("SELECT 1 FROM audit_log WHERE kind = 'half'") == []
 
@@ -158,7 +158,7 @@ async def test_the_schema_is_current_also_when_it_is_ahead(one: Running) -> None
     needed = (await schema.state()).needed
     for version, is_current in ((needed, True), (needed + 1, True), (needed - 1, False)):
         await one.rows("UPDATE schema_migrations SET version = $1", version)
-        assert await schema.state() == (version, needed)
+        assert await schema.state() == (version, needed, "")
         assert (await schema.state()).is_current is is_current
     await one.rows("DROP TABLE schema_migrations")
-    assert await schema.state() == (0, needed)
+    assert await schema.state() == (0, needed, "")
