@@ -193,6 +193,24 @@ async def test_a_database_that_is_switched_to_read_only_is_not_ready_until_it_is
     ] * 2
 
 
+async def test_one_write_that_is_refused_as_read_only_replaces_all_sessions(one: Running) -> None:
+    """Those beside it lead to the same server, and would go on answering reads."""
+
+    async def pids() -> set[int]:
+        found = await asyncio.gather(
+            *(one.rows("SELECT pg_backend_pid() AS pid, pg_sleep(0.2)") for _ in range(4))
+        )
+        return {row["pid"] for (row,) in found}
+
+    before = await pids()
+    assert len(before) == 4
+    with pytest.raises(Unavailable, match="the database takes no writes"):
+        async with one.database.transaction() as connection:
+            await connection.execute("SET TRANSACTION READ ONLY")
+            await connection.execute("UPDATE job SET status = status")
+    assert not before & await pids()
+
+
 async def test_a_dsn_that_insists_on_writing_stays_ready(
     boot: Boot, superuser: asyncpg.Connection, name: str, dsn: str
 ) -> None:
