@@ -17,6 +17,8 @@ from patience import eventually
 from seatrial.cluster.postgres import ENGINE_ROLE
 from windlass.errors import Defect, Unavailable
 from windlass.store import apply
+from windlass.store.leadership import LeaderSession
+from windlass.store.session import SessionFailed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -204,11 +206,26 @@ async def test_one_write_that_is_refused_as_read_only_replaces_all_sessions(one:
 
     before = await pids()
     assert len(before) == 4
-    with pytest.raises(Unavailable, match="the database takes no writes"):
+
+    async def write_in_vain() -> None:
         async with one.database.transaction() as connection:
             await connection.execute("SET TRANSACTION READ ONLY")
             await connection.execute("UPDATE job SET status = status")
+
+    with pytest.raises(Unavailable, match="the database takes no writes"):
+        await write_in_vain()
     assert not before & await pids()
+
+
+async def test_a_lead_that_a_read_only_database_refuses_is_no_matter_of_rights(
+    one: Running, superuser: asyncpg.Connection, name: str
+) -> None:
+    await superuser.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    session = await LeaderSession.open(one.database, within_s=5.0, answer_within_s=5.0, ended=lambda: None)
+    with pytest.raises(SessionFailed, match="ReadOnlySQLTransactionError") as refused:
+        await session.take("one", 30.0)
+    assert "point WE_POSTGRES_DSN at the primary" in refused.value.remedy
+    session.terminate()
 
 
 async def test_a_dsn_that_insists_on_writing_stays_ready(
