@@ -18,6 +18,7 @@ from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.config import Settings
+from windlass.descriptors import raise_limit, shared_out
 from windlass.dispatch.hints import Hints
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.dispatch.wake import WakeUps
@@ -54,6 +55,7 @@ def run(role: str, settings: Settings) -> int:
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
     try:
+        settings = shared_out(settings, raise_limit(), doors=1 if role == "scheduler" else 2)
         return uvloop.run(Node(role, settings, log).serve())
     except EngineError as err:
         return _fatal(log, err)
@@ -126,7 +128,6 @@ class Node:
         )
         self.wake_ups = WakeUps(
             self.database,
-            self.node,
             woken=self.hints.heard,
             woken_all=self.hints.heard_anything,
             degraded=self.telemetry.wake_degraded,
@@ -139,6 +140,7 @@ class Node:
             NodeIdentity(self.node, role, version("windlass"), settings.dispatch_mode),
             interval_s=settings.node_heartbeat_interval_s,
             counted=self._nodes_counted,
+            name_shared=self.telemetry.node_name_shared,
         )
         new_id = UlidSource()
         self.outbox_mode = self._outbox_mode(new_id)
@@ -278,9 +280,10 @@ class Node:
             await self.outbox_mode.check()
         self.lanes.start()
         self.polls.start()
-        self.wake_ups.start()
+        # The row comes first: nodes that are greeted will look for it.
         with contextlib.suppress(EngineError):
             await self.heartbeat.beat()
+        self.wake_ups.start()
         for sweep in self.sweeps:
             sweep.start()
         if self.outbox_mode:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import os
+import secrets
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from windlass.cpu import cpu_count
 from windlass.dsn import MASK, database_url, redact
 from windlass.variable import Reader, Variable, as_text, declare, integer_of
 
@@ -28,12 +29,8 @@ class ConfigError(Exception):
         self.problems = list(problems)
 
 
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _db_max_conns() -> int:
-    return max(4, 4 * _cpu_count())
+    return max(4, 4 * cpu_count())
 
 
 #: For each mode that goes through a broker, where its workers get their jobs: told to whoever polls (contract 1.7).
@@ -128,7 +125,8 @@ class Settings:
     )
     db_max_conns: int = declare(
         "DB_MAX_CONNS",
-        "connections of the pool; the default is 4 for each CPU, at least 4",
+        "connections of the pool; the default is 4 for each CPU that the process may use (a container's CPU limit, "
+        "rounded up), at least 4",
         default=_db_max_conns,
         yaml="dbMaxConns",
         minimum=1,
@@ -276,7 +274,9 @@ class Settings:
         **_TIME,
     )
     node_name: str = declare(
-        "WINDLASS_NODE_NAME", "this replica's name; the default is the host's", default=socket.gethostname
+        "WINDLASS_NODE_NAME",
+        "this replica's name, which no other has; the default is the host's, with six digits that are new at each boot",
+        default=lambda: f"{socket.gethostname()}-{secrets.token_hex(3)}",
     )
     migrate_on_start: bool = declare(
         "WINDLASS_MIGRATE_ON_START", "bring the schema up to date before serving", default=True
@@ -289,7 +289,8 @@ class Settings:
     )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
-        "connections of REST and gRPC each; beyond it REST closes the one idle for longest, gRPC the new one",
+        "connections of REST and gRPC each, fewer if the limit of open files is low; beyond it REST closes the one "
+        "idle for longest, gRPC the new one",
         default=2000,
         **_COUNT,
     )
@@ -318,6 +319,8 @@ class Settings:
         **_TIME,
     )
 
+    #: of the metrics port; like `connections_max`, lowered where few files may be open
+    metrics_connections_max: int = 100
     #: unknown WE_* and WINDLASS_* names; Kubernetes service links create such names
     unknown_variables: tuple[str, ...] = ()
     #: sentences to log once at start, `unknown_variables` included

@@ -50,7 +50,10 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""
 
-COMPUTED_DEFAULTS = {"DB_MAX_CONNS": "4 per CPU, at least 4", "WINDLASS_NODE_NAME": "the host's name"}
+COMPUTED_DEFAULTS = {
+    "DB_MAX_CONNS": "4 per CPU, at least 4",
+    "WINDLASS_NODE_NAME": "the host's name and 6 digits",
+}
 """Defaults that differ from machine to machine, in words."""
 
 

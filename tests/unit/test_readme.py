@@ -92,7 +92,8 @@ def test_no_default_in_the_table_is_this_machine_s() -> None:
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and ast.unparse(call.func) == "declare"
         for keyword in call.keywords
-        if keyword.arg == "default" and isinstance(keyword.value, ast.Name | ast.Attribute | ast.Call)
+        if keyword.arg == "default"
+        and isinstance(keyword.value, ast.Name | ast.Attribute | ast.Call | ast.Lambda)
     }
     assert computed == set(COMPUTED_DEFAULTS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import runpy
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -219,6 +220,12 @@ def files() -> Mapping[str, str]:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_every_file(rule: Rule) -> None:
     assert [fault for path, text in files().items() for fault in rule(path, text)] == []
+
+
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """Folders of tests are no packages, so in one run pytest takes only one module of a name."""
+    names = Counter(Path(path).name for path in files() if re.fullmatch(r"tests/(.*/)?test_\w+\.py", path))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)

@@ -17,7 +17,6 @@ from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import CONTENT_TYPE, Metrics
 
 _BODY_BYTES_MAX = 64 * 1024
-_CONNECTIONS_MAX = 100
 _QUEUES = b"/metrics/"
 
 
@@ -36,7 +35,7 @@ class MetricsApp:
         limits = Limits(
             request_s=settings.request_timeout_s,
             body_bytes_max=_BODY_BYTES_MAX,
-            connections_max=_CONNECTIONS_MAX,
+            connections_max=settings.metrics_connections_max,
         )
         self._server = HttpServer(self, log, limits, name="metrics", variable="WE_METRICS_PORT")
         self.port = 0

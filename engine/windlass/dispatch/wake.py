@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -26,7 +27,8 @@ RECONNECT_DELAY_S = 0.5
 
 
 class Hint(msgspec.Struct, array_like=True):
-    node: str
+    sender: str
+    """Of one process, new at each boot: two processes may have one name."""
     job_types: list[str]
     """Empty: any."""
 
@@ -37,7 +39,6 @@ class WakeUps:
     def __init__(
         self,
         database: Database,
-        node: str,
         *,
         woken: Callable[[Iterable[str]], None],
         woken_all: Callable[[], None],
@@ -45,7 +46,7 @@ class WakeUps:
         listens: bool,
     ) -> None:
         self._database = database
-        self._node = node
+        self._sender = secrets.token_hex(8)
         self._woken = woken
         self._woken_all = woken_all
         self._degraded = degraded
@@ -80,6 +81,8 @@ class WakeUps:
                 listener = await Listener.open(self._database, self._heard)
                 self._set_listening(listening=True, cause="")
                 self._woken_all()
+                if not self.is_alone:
+                    await self._greet(listener)
                 await self._converse(listener)
             except (Unavailable, SessionFailed) as err:
                 cause = err.reason if isinstance(err, SessionFailed) else f"{type(err).__name__}: {err}"
@@ -88,6 +91,10 @@ class WakeUps:
             finally:
                 if listener is not None:
                     listener.terminate()
+
+    async def _greet(self, listener: Listener) -> None:
+        """A node that was alone until now sends hints from here on, and not only after its next heartbeat."""
+        await listener.notify(msgspec.json.encode(Hint(self._sender, [])).decode(), HEARTBEAT_TIMEOUT_S)
 
     async def _converse(self, listener: Listener) -> None:
         """Sends gathered hints, and asks for a sign of life when there is nothing to say."""
@@ -98,10 +105,10 @@ class WakeUps:
                 names = list(self._pending)
                 self._pending.clear()
                 self._something.clear()
-                payload = msgspec.json.encode(Hint(self._node, names))
+                payload = msgspec.json.encode(Hint(self._sender, names))
                 if len(payload) > PAYLOAD_BYTES_MAX:
                     # A list that does not fit is sent as "any".
-                    payload = msgspec.json.encode(Hint(self._node, []))
+                    payload = msgspec.json.encode(Hint(self._sender, []))
                 await listener.notify(payload.decode(), HEARTBEAT_TIMEOUT_S)
                 await asyncio.sleep(NOTIFY_INTERVAL_S)
             else:
@@ -114,7 +121,9 @@ class WakeUps:
         except msgspec.DecodeError:
             self._woken_all()
             return
-        if hint.node != self._node:
+        if hint.sender != self._sender:
+            # Whoever speaks is there, also before the next heartbeat counts it.
+            self.is_alone = False
             if hint.job_types:
                 self._woken(hint.job_types)
             else:

@@ -132,9 +132,7 @@ class Database:
         except BaseException as err:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
-                # One that the server has ended has left the pool already, and says so.
-                with contextlib.suppress(asyncpg.InterfaceError):
-                    connection.terminate()
+                _terminate(connection)
             if is_read_only(err) and time.monotonic() - self._renewed_s > RENEWALS_APART_S:
                 await self.renew_sessions()
             raise
@@ -146,8 +144,15 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """BEGIN ... COMMIT on a pooled connection; driver errors arrive translated, and an error rolls back."""
         try:
-            async with self.connection() as connection, connection.transaction():
-                yield connection
+            async with self.connection() as connection:
+                transaction = connection.transaction()
+                await transaction.start()
+                try:
+                    yield connection
+                except Exception:
+                    await _roll_back(connection, transaction)
+                    raise
+                await transaction.commit()
         except EngineError:
             raise
         except Exception as err:
@@ -192,3 +197,17 @@ async def _no_transaction_timeout(connection: Connection) -> None:
     """Not among the settings given at the start: PostgreSQL before 17 would refuse the session."""
     if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
         await connection.execute(sql("session_transaction_timeout"))
+
+
+async def _roll_back(connection: Connection, transaction: Any) -> None:
+    """A failure here must not hide the error that the transaction failed with; the server rolls back all the same."""
+    try:
+        await transaction.rollback()
+    except DRIVER_ERRORS:
+        _terminate(connection)
+
+
+def _terminate(connection: Connection) -> None:
+    """One that the server has ended is no longer in the pool, and says so by an error."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()

@@ -31,19 +31,31 @@ class NodeRecord(NamedTuple):
     alive: bool
 
 
+class Beat(NamedTuple):
+    """When this process started, and whether another of the same name has written the row of late."""
+
+    started_at: datetime
+    is_shared: bool
+
+
 class Nodes:
     """Every method raises EngineError, Unavailable when the database is away."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def beat(self, node: NodeIdentity, *, has_just_started: bool) -> None:
-        """Writes that the node lives, and removes nodes that have been silent for an hour."""
-        await self._database.fetch(sql("node_beat"), *node, has_just_started)
+    async def beat(self, node: NodeIdentity, started_at: datetime | None, alive_s: float) -> Beat:
+        """Writes that the node lives, and removes nodes that have been silent for an hour.
+
+        `started_at` is what the first beat answered, None at the first.
+        """
+        (row,) = await self._database.fetch(sql("node_beat"), *node, started_at, alive_s)
+        return Beat(*row)
 
     async def all(self, alive_s: float) -> Sequence[NodeRecord]:
         """Every known node, in order of ids; alive is one that was seen within `alive_s`."""
         return [NodeRecord(*row) for row in await self._database.fetch(sql("node_list"), alive_s)]
 
-    async def remove(self, node_id: str) -> None:
-        await self._database.fetch(sql("node_leave"), node_id)
+    async def remove(self, node_id: str, started_at: datetime) -> None:
+        """Leaves the row alone if another process of that name has written it since."""
+        await self._database.fetch(sql("node_leave"), node_id, started_at)

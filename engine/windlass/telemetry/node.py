@@ -149,6 +149,13 @@ class NodeTelemetry:
     def database_back(self) -> None:
         self._log.info(Event.DATABASE_BACK)
 
+    def node_name_shared(self, name: str) -> None:
+        self._log.warning(
+            Event.CONFIG_WARNING,
+            warning=f"another process on this database has the name {name!r} too, and /cluster/info shows the two as "
+            "one; give each a WINDLASS_NODE_NAME of its own, or none",
+        )
+
     def wake_degraded(self, degraded: bool, cause: str) -> None:
         self._metrics.wake_degraded.set(1 if degraded else 0)
         if degraded:

@@ -143,6 +143,24 @@ async def test_event_driven_asks_nothing_between_events_but_hears_them(boot: Boo
     assert len(await asyncio.wait_for(waiting, 10)) == 1
 
 
+@pytest.mark.parametrize("names", [("twin", "twin"), ("first", "second")])
+async def test_a_poll_on_a_node_that_has_just_come_hears_of_jobs(boot: Boot, names: tuple[str, str]) -> None:
+    """Before any heartbeat has counted it, and also when somebody gave it the name of the other."""
+    here, there = [
+        await boot(
+            WINDLASS_NODE_NAME=name,
+            WINDLASS_WAKE_MODE="event_driven",
+            WINDLASS_NODE_HEARTBEAT_SECONDS="600",
+        )
+        for name in names
+    ]
+    await here.define(service("a", "end"), END)
+    waiting = asyncio.create_task(there.poll("do-a", wait_s=20))
+    await eventually(lambda: there.node.polls.parked == 1 and not here.node.wake_ups.is_alone)
+    await here.start()
+    assert len(await asyncio.wait_for(waiting, 10)) == 1
+
+
 async def test_a_waiting_poll_ends_empty_when_its_time_is_over(one: Running) -> None:
     began = time.monotonic()
     assert list(await one.poll("do-nothing", wait_s=0.3)) == []

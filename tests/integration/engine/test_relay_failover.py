@@ -169,7 +169,7 @@ async def test_while_the_broker_is_away_starts_succeed_and_afterwards_all_goes_o
         await eventually(noticed, within_s=30)
         readiness = await node.engine.readiness()
         assert readiness.ready, "calls are answered all the same"
-        assert "the broker is away" in readiness.degraded[0]
+        assert "the broker is unreachable" in readiness.degraded[0]
         ages = await node.rows(
             "SELECT extract(epoch FROM clock_timestamp() - xact_start)::float8 AS age_s FROM pg_stat_activity "
             "WHERE application_name LIKE 'windlass/%' AND xact_start IS NOT NULL"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass.config import ConfigError, Settings, resolved, settings_from_env, variables
+from windlass.cpu import cpu_count
 from windlass.dsn import database_url, redact
 
 NO_FILE = Path("/nonexistent/engine.yaml")
@@ -56,7 +56,7 @@ def test_defaults() -> None:
         "metrics_port": 9091,
         "log_level": "info",
         "audit_log_enabled": True,
-        "db_max_conns": max(4, 4 * len(os.sched_getaffinity(0))),
+        "db_max_conns": max(4, 4 * cpu_count()),
         "db_min_conns": 0,
         "dispatch_mode": "polling",
         "kafka": None,
@@ -99,6 +99,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
     declared = {field.name for field in dataclasses.fields(Settings) if "variable" in field.metadata}
     assert declared == {field.name for field in dataclasses.fields(Settings)} - {
         "kafka",
+        "metrics_connections_max",
         "unknown_variables",
         "warnings",
     }

@@ -1,13 +1,18 @@
 -- name: node_beat
--- This node lives: its row on the database's clock, and rows of nodes gone for an hour removed.
+-- This node lives: its row on the database's clock, and rows of nodes gone for an hour removed. $5 is when it started,
+-- null at its first beat. `is_shared`: within $6 seconds another process wrote this row.
 WITH gone AS (
     DELETE FROM windlass_node WHERE last_seen_at < clock_timestamp() - interval '1 hour' AND id <> $1
+), before AS (
+    SELECT started_at IS DISTINCT FROM $5::timestamptz
+           AND last_seen_at > clock_timestamp() - $6::float8 * interval '1 second' AS is_shared
+    FROM windlass_node WHERE id = $1
 )
 INSERT INTO windlass_node (id, role, version, dispatch_mode, started_at, last_seen_at)
-VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+VALUES ($1, $2, $3, $4, coalesce($5::timestamptz, clock_timestamp()), clock_timestamp())
 ON CONFLICT (id) DO UPDATE
-SET role = $2, version = $3, dispatch_mode = $4, last_seen_at = clock_timestamp(),
-    started_at = CASE WHEN $5 THEN clock_timestamp() ELSE windlass_node.started_at END;
+SET role = $2, version = $3, dispatch_mode = $4, last_seen_at = excluded.last_seen_at, started_at = excluded.started_at
+RETURNING started_at, coalesce((SELECT is_shared FROM before), false) AS is_shared;
 
 -- name: node_list
 -- All nodes; alive means seen within $1 seconds.
@@ -17,8 +22,8 @@ FROM windlass_node
 ORDER BY id;
 
 -- name: node_leave
--- A node that stops in good order takes its row with it.
-DELETE FROM windlass_node WHERE id = $1;
+-- A node that stops in good order takes its row with it, unless a successor of the same name has written it ($2).
+DELETE FROM windlass_node WHERE id = $1 AND started_at = $2;
 
 -- name: notify
 -- A hint to other nodes, from a connection of its own and never inside a hot transaction (contract 6.1).

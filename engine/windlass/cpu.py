@@ -1,0 +1,77 @@
+"""How many CPUs this process may use: its affinity mask, and the quota of its control groups.
+
+A container's CPU limit is a quota: the mask shows all CPUs of the node. Files and formats: the Linux kernel's
+admin-guide/cgroup-v2 (cpu.max) and scheduler/sched-bwc (cpu.cfs_quota_us, cpu.cfs_period_us).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+
+Read = Callable[[str], str | None]
+"""The text of a file, None if it cannot be read."""
+
+_CGROUP = "/sys/fs/cgroup"
+
+
+def cpu_count() -> int:
+    """Rounded up, at least 1."""
+    mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable(mask, quota(_read))
+
+
+def usable(mask: int, quota_cpus: float | None) -> int:
+    """Rounded up, at least 1; `mask` are the CPUs that the scheduler may choose from."""
+    return max(1, mask if quota_cpus is None else min(mask, math.ceil(quota_cpus)))
+
+
+def quota(read: Read) -> float | None:
+    """CPUs that the tightest control group around this process allows; None if none has a quota."""
+    found = [cpus for groups, limit in _hierarchies(read) for group in groups if (cpus := limit(read, group))]
+    return min(found, default=None)
+
+
+def _hierarchies(read: Read) -> Iterator[tuple[Iterator[str], Callable[[Read, str], float | None]]]:
+    for line in (read("/proc/self/cgroup") or "").splitlines():
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if not controllers:
+            yield _up(_CGROUP, path), _limit_v2
+        elif "cpu" in controllers.split(","):
+            yield _up(f"{_CGROUP}/cpu", path), _limit_v1
+            yield _up(f"{_CGROUP}/{controllers}", path), _limit_v1
+
+
+def _up(mount: str, path: str) -> Iterator[str]:
+    """A group and those around it. Where the container's own group is mounted as the root, only that one is there."""
+    group = PurePosixPath("/") / path
+    for each in (group, *group.parents):
+        yield f"{mount}{each}".rstrip("/")
+
+
+def _limit_v2(read: Read, group: str) -> float | None:
+    quota_us, _, period_us = (read(f"{group}/cpu.max") or "").partition(" ")
+    return _ratio(quota_us, period_us)
+
+
+def _limit_v1(read: Read, group: str) -> float | None:
+    return _ratio(read(f"{group}/cpu.cfs_quota_us") or "", read(f"{group}/cpu.cfs_period_us") or "")
+
+
+def _ratio(quota_us: str, period_us: str) -> float | None:
+    """None for "max", -1 and whatever is not two positive numbers."""
+    try:
+        quota_number, period_number = int(quota_us), int(period_us)
+    except ValueError:
+        return None
+    return quota_number / period_number if quota_number > 0 and period_number > 0 else None
+
+
+def _read(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
