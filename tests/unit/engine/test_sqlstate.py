@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import asyncpg
 import pytest
@@ -39,8 +40,8 @@ def table(text: str) -> dict[str, Failure]:
 
 def driver_errors() -> list[type[asyncpg.PostgresError]]:
     """The driver has a class of its own for each code of the manual."""
-    kinds = [kind for kind in vars(asyncpg.exceptions).values() if isinstance(kind, type)]
-    return [kind for kind in kinds if issubclass(kind, asyncpg.PostgresError) and kind.sqlstate]
+    found: list[Any] = [kind for kind in vars(asyncpg.exceptions).values() if isinstance(kind, type)]
+    return [kind for kind in found if issubclass(kind, asyncpg.PostgresError) and kind.sqlstate]
 
 
 def test_the_table_is_the_manuals() -> None:
