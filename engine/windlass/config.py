@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from windlass.cpu import cpu_count
-from windlass.dsn import MASK, database_url, redact
-from windlass.variable import Reader, Variable, as_text, declare, integer_of
+from windlass.dsn import MASK, redact
+from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn
+from windlass.variable import Reader, Variable, as_text, declare
 
 YAML_PATH = Path("/etc/workflow/engine.yaml")
 
@@ -350,7 +351,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
         elif "variable" in field.metadata:
             values[field.name] = reader.read(field.metadata["variable"])
         if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
-            values["postgres_dsn"] = _dsn(reader, values["postgres_dsn"])
+            values["postgres_dsn"] = read_dsn(reader, env, values["postgres_dsn"])
         elif field.name == "db_min_conns":
             _judge_pool(reader, values)
     _judge_ports(reader, values)
@@ -391,22 +392,6 @@ def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
         yield variable, text
 
 
-def _dsn(reader: Reader, dsn: str) -> str:
-    try:
-        database = database_url(dsn)
-    except ValueError as error:
-        reader.problems.append(
-            f"config: WE_POSTGRES_DSN {error}; write postgresql://user:password@host:5432/database, "
-            "or host=... user=... dbname=..."
-        )
-        return dsn
-    reader.warnings.extend(
-        f"WE_POSTGRES_DSN: {name} is unknown to this engine's driver and is ignored"
-        for name in database.ignored
-    )
-    return database.url
-
-
 def _kafka(reader: Reader) -> KafkaSettings:
     values: dict[str, Any] = {}
     for field, variable in _declared(KafkaSettings):
@@ -414,35 +399,13 @@ def _kafka(reader: Reader) -> KafkaSettings:
         if field in {"sasl_username", "sasl_password"}:
             if found is None and values["transport"] == "sasl_scram_tls":
                 reader.problem(variable, f"is required when {_SASL_MODE}", "set it from a Secret")
+            else:
+                judge_secret(reader, variable, found or "")
         elif field == "tls_ca_path" and found is not None:
-            _judge_ca(reader, variable, found)
+            judge_authorities(reader, variable, found)
         elif field == "seed_brokers" and found is not None:
-            values[field] = _brokers(reader, variable, found)
+            values[field] = read_brokers(reader, variable, found)
     return KafkaSettings(**values)
-
-
-def _brokers(reader: Reader, variable: Variable, text: str) -> tuple[str, ...]:
-    brokers = tuple(part.strip() for part in text.split(",") if part.strip())
-    for broker in brokers or (text,):
-        host, _, port = broker.rpartition(":")
-        if not host or not 1 <= (integer_of(port) or 0) <= 65535:
-            reader.problem(
-                variable,
-                f"must be a comma list of host:port, got {broker!r}",
-                "write for example kafka-0:9092,kafka-1:9092",
-            )
-    return brokers
-
-
-def _judge_ca(reader: Reader, variable: Variable, path: str) -> None:
-    try:
-        pem = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
-        reader.problem(variable, f"cannot read {path!r}: {cause}", "mount the file or unset it")
-        return
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
-        reader.problem(variable, f"no PEM certs found in {path!r}", "point it at a PEM bundle or unset it")
 
 
 def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:

@@ -1,10 +1,25 @@
-"""The address of PostgreSQL, in both forms that libpq accepts, never shown with its password."""
+"""The address of PostgreSQL, in both forms that libpq accepts, never shown with its password.
+
+It is read here and written anew for the driver, percent-encoded, since the texts of errors of the driver and of
+`urllib.parse` quote what they cannot read: a password that contains a character with a meaning of its own.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import quote, unquote_to_bytes
+
+from windlass.dsn_parameters import (
+    CHOICES,
+    CONNECTION,
+    DEMANDS,
+    OF_OTHER_DRIVERS,
+    REFUSED,
+    SESSION,
+    SET_BY_THE_ENGINE,
+)
 
 MASK = "***"
 
@@ -15,31 +30,35 @@ _KEYWORD_PASSWORD = re.compile(
     r"(?P<keep>\b\w*(?:password|passwd|pwd|secret)\w*\s*=\s*)(?:'(?:[^'\\]|\\.|'')*'?|[^\s&'\"]+)",
     re.IGNORECASE,
 )
+_URL = re.compile(
+    r"(?P<scheme>postgres(?:ql)?)://(?P<authority>[^/?#]*)(?:/(?P<database>[^?#]*))?(?:\?(?P<query>[^#]*))?(?P<rest>.*)",
+    re.DOTALL,
+)
+_OTHER_SCHEME = re.compile(r"(?:jdbc:|postgres(?:ql)?\+\w+://)")
 _PAIR = re.compile(
-    r"\s*(?P<key>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<bare>(?:[^\s'\\]|\\.)*))(?=\s|$)"
+    r"\s*(?P<key>\w+)\s*=\s*(?:'(?P<quoted>(?:[^'\\]|\\.)*)'|(?P<bare>(?:[^\s'\\]|\\.)*))(?=\s|$)", re.DOTALL
 )
 #: One host of a URL's list: a name, an address or an IPv6 address in brackets, and perhaps a port.
-_HOST = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::(?P<port>[0-9]*))?")
-#: libpq handles these itself; the driver would send them to the server, which would refuse them.
-_LIBPQ_ONLY = frozenset(
-    {
-        "channel_binding",
-        "connect_timeout",
-        "fallback_application_name",
-        "gssencmode",
-        "keepalives",
-        "keepalives_count",
-        "keepalives_idle",
-        "keepalives_interval",
-        "load_balance_hosts",
-        "pool_max_conns",
-        "pool_min_conns",
-        "require_auth",
-        "sslcompression",
-        "sslsni",
-        "tcp_user_timeout",
-    }
+_HOST = re.compile(
+    r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+(?:%(?:25)?\w+)?)\]|(?P<name>[^:\[\]]*))(?::(?P<port>.*))?", re.DOTALL
 )
+_HOST_NAME = re.compile(r"[\w.-]+")
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,62}")
+
+_FORM = "write postgresql://user:password@host:5432/database, or host=... user=... dbname=..."
+_ENCODE = "write every character of it that is neither a letter nor a digit as %XX"
+WITHOUT_LINE_END = (
+    "make the Secret or the variable without it, with printf %s or kubectl's --from-literal instead of echo"
+)
+
+
+class MalformedDsn(ValueError):
+    """`fault` and `remedy` are sentences of ours. They contain nothing of the DSN but names of parameters."""
+
+    def __init__(self, fault: str, remedy: str = "") -> None:
+        super().__init__(fault)
+        self.fault = fault
+        self.remedy = f"{remedy}; {_FORM}" if remedy else _FORM
 
 
 def redact(text: str) -> str:
@@ -50,59 +69,223 @@ def redact(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """`url` is what the driver accepts; `ignored` names the parameters that it does not know."""
+    """`url` is what the driver accepts; `parameters` are those in it, `ignored` names those that were left out."""
 
     url: str
+    parameters: tuple[tuple[str, str], ...]
     ignored: tuple[str, ...]
 
 
 def database_url(dsn: str) -> DatabaseUrl:
-    """Convert either form to the one that the driver reads. ValueError says what is wrong without the password."""
-    if not re.match(r"postgres(ql)?://", dsn):
-        dsn = _url_of_keywords(dsn)
-    parts = urlsplit(dsn)
-    login, _, hosts = parts.netloc.rpartition("@")
-    hosts_read = all(_is_host(host) for host in hosts.split(","))
-    if "@" in login or not hosts_read or parts.fragment:
-        # The host is not shown: with an unescaped / # ? in the password it contains a part of the password.
-        raise ValueError(
-            f"has no readable host:port in {redact(dsn)!r}, or a character in the password is not written as %XX"
+    """Convert either form to the one that the driver reads. Raises MalformedDsn."""
+    fault = stray_fault(dsn)
+    if fault:
+        raise MalformedDsn(fault, WITHOUT_LINE_END)
+    fault = encoding_fault(dsn)
+    if fault:
+        raise MalformedDsn(fault, "write the DSN in UTF-8")
+    match = _URL.fullmatch(dsn)
+    if match is None:
+        return _of_keywords(dsn)
+    login, at, hosts = match["authority"].rpartition("@")
+    _judge_delimiters(login, dsn[match.end("authority") :], match["rest"])
+    user, colon, password = login.partition(":")
+    user = quote(_decoded(user, "the user"), safe="")
+    password = quote(_decoded(password, "the password"), safe="")
+    authority = f"{user}{colon}{password}{at}{_hosts(hosts)}"
+    path = match["database"]
+    database = "" if path is None else "/" + quote(_decoded(path, "the database's name"), safe="")
+    pairs, ignored = _judged(_query(match["query"] or ""))
+    return _written(f"{match['scheme']}://{authority}{database}", pairs, ignored)
+
+
+def stray_fault(text: str) -> str:
+    """What is wrong at the ends of a value that a file or `echo` has made; empty when nothing is."""
+    for end, verb in ((text[-1:], "ends in"), (text[:1], "begins with")):
+        if end and end in "\r\n":
+            return f"{verb} a line end"
+        if end.isspace() or end == "\ufeff":
+            return f"{verb} a blank"
+    return ""
+
+
+def encoding_fault(text: str) -> str:
+    """What keeps a text from being sent as UTF-8; empty when nothing does."""
+    for position, character in enumerate(text, 1):
+        if character == "\0" or "\ud800" <= character <= "\udfff":
+            kind = "a zero byte" if character == "\0" else "a byte that is not UTF-8"
+            return f"has {kind} at character {position}"
+    return ""
+
+
+def judge_parameter(name: str, value: str) -> None:
+    """Raises MalformedDsn for a value that the driver would refuse, or quote."""
+    if name == "host":
+        for number, part in enumerate(parts := value.split(","), 1):
+            if not part.startswith("/") and value:
+                _judge_host(part, _numbered(number, parts))
+    elif name == "port":
+        for part in value.split(","):
+            _judge_port(part, "the port")
+    elif name in CHOICES and value and value not in CHOICES[name]:
+        raise MalformedDsn(f"has a value of {name} that is none of {', '.join(CHOICES[name])}")
+
+
+def _judge_delimiters(login: str, after_hosts: str, fragment: str) -> None:
+    if "@" in login:
+        raise MalformedDsn(
+            "has more than one @ before the host", "write an @ of the user or the password as %40"
         )
+    if "@" in after_hosts:
+        raise MalformedDsn(
+            "has an @ after the first / ? or #, so that the host cannot be told from the password",
+            "in the user, the password and the parameters write / as %2F, ? as %3F, # as %23 and @ as %40",
+        )
+    if fragment:
+        raise MalformedDsn("has a # that is not encoded", "write # as %23")
+
+
+def _decoded(text: str, part: str) -> str:
+    for position, character in enumerate(text, 1):
+        if character.isspace():
+            kind = "a line end" if character in "\r\n" else "a blank"
+            raise MalformedDsn(f"has {kind} at character {position} of {part}", _ENCODE)
+        if not character.isprintable():
+            raise MalformedDsn(f"has a control character at character {position} of {part}", _ENCODE)
+        if character == "%" and re.match(r"[0-9A-Fa-f]{2}", text[position:]) is None:
+            raise MalformedDsn(
+                f"has a % at character {position} of {part} without two hexadecimal digits after it",
+                "write % as %25",
+            )
     try:
-        pairs = parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
-    except ValueError:
-        raise ValueError(f"has parameters that are not key=value in {redact(dsn)!r}") from None
-    for key, value in pairs:
-        if key in _LIBPQ_ONLY and value == "require":
-            raise ValueError(f"asks for {key}={value}, which this engine's driver cannot guarantee")
-    ignored = tuple(dict.fromkeys(key for key, _ in pairs if key in _LIBPQ_ONLY))
-    if not ignored:
-        return DatabaseUrl(dsn, ())
-    kept = [(key, value) for key, value in pairs if key not in _LIBPQ_ONLY]
-    return DatabaseUrl(dsn.partition("?")[0] + ("?" + urlencode(kept) if kept else ""), ignored)
+        plain = unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedDsn(f"has %XX in {part} that are not UTF-8", "encode it in UTF-8") from None
+    if "\0" in plain:
+        raise MalformedDsn(f"has %00 in {part}, which PostgreSQL does not take")
+    return plain
 
 
-def _without_secrets(dsn: str) -> str:
-    """Also redacts what may have been meant: a URL without its scheme, a password that contains blanks."""
-    text = re.sub(r":\S*@", f":{MASK}@", redact(dsn))
-    return re.sub(rf"{re.escape(MASK)}(?:\s+[^\s=]+(?!\S))+", MASK, text)
+def _hosts(text: str) -> str:
+    """The list as the driver reads it. A folder with a socket in it is encoded, since it contains a /."""
+    parts = text.split(",")
+    written = []
+    for number, part in enumerate(parts, 1):
+        which = _numbered(number, parts)
+        name = _decoded(part, which)
+        if name.startswith("/"):
+            port = name.partition(":")[2]
+            if port:
+                _judge_port(port, f"the port of {which}")
+        elif text:
+            _judge_host(name, which)
+        written.append(part if part.startswith("[") else quote(name, safe=":"))
+    return ",".join(written)
 
 
-def _is_host(text: str) -> bool:
-    match = _HOST.fullmatch(text)
-    return match is not None and (not match["port"] or 1 <= int(match["port"][:6]) <= 65535)
+def _numbered(number: int, parts: Sequence[str]) -> str:
+    return "the host" if len(parts) == 1 else f"host {number} of the list"
 
 
-def _url_of_keywords(dsn: str) -> str:
-    pairs: dict[str, str] = {}
-    text = dsn.strip()
+def _judge_port(text: str, which: str) -> None:
+    if re.fullmatch(r"[0-9]{1,5}", text) is None or not 1 <= int(text) <= 65535:
+        # What is taken for a port may be the rest of a password that contains a / ? or #.
+        raise MalformedDsn(
+            f"has something else than a number from 1 to 65535 as {which}", "in a password, " + _ENCODE
+        )
+
+
+def _judge_host(part: str, which: str) -> None:
+    """An address, or a name that can be looked up, and perhaps a port."""
+    match = _HOST.fullmatch(part)
+    if match is None:
+        raise MalformedDsn(
+            f"has something unreadable as {which}", "write host:port, an IPv6 address in brackets"
+        )
+    if match["port"]:
+        _judge_port(match["port"], f"the port of {which}")
+    name = match["name"]
+    if name is None:
+        return
+    if not name:
+        raise MalformedDsn(f"has no name as {which}")
+    try:
+        name.encode("idna")
+    except UnicodeError:
+        raise MalformedDsn(f"has a name as {which} that no host can have") from None
+    if _HOST_NAME.fullmatch(name) is None:
+        raise MalformedDsn(f"has a character in {which} that no host has", "in a password, " + _ENCODE)
+
+
+def _query(text: str) -> list[tuple[str, str]]:
+    pairs = []
+    for number, item in enumerate(text.split("&") if text else (), 1):
+        key, equals, value = item.partition("=")
+        if not equals or _PARAMETER_NAME.fullmatch(key) is None:
+            # Not shown: it may be the rest of a password that contains a ? or &.
+            raise MalformedDsn(
+                f"has parameters of which number {number} is not key=value", "write ? as %3F and & as %26"
+            )
+        pairs.append((key, _decoded(value, f"parameter {number}")))
+    return pairs
+
+
+def _of_keywords(dsn: str) -> DatabaseUrl:
+    if _OTHER_SCHEME.match(dsn):
+        raise MalformedDsn("is written for another driver", "begin it with postgresql://")
+    found: dict[str, str] = {}
     position = 0
-    while position < len(text):
-        match = _PAIR.match(text, position)
+    while position < len(dsn):
+        match = _PAIR.match(dsn, position)
         if match is None:
-            raise ValueError(f"is neither a URL nor a keyword string, got {_without_secrets(dsn)!r}")
+            raise MalformedDsn(
+                f"is neither a URL nor a keyword string: at character {position + 1} there is no key=value",
+                "put values that contain blanks or quotes between ', with \\ before each ' and \\ in them",
+            )
         value = match["quoted"] if match["quoted"] is not None else match["bare"]
-        pairs[match["key"]] = re.sub(r"\\(.)", r"\1", value)
+        found[match["key"]] = re.sub(r"\\(.)", r"\1", value, flags=re.DOTALL)
         position = match.end()
-    database = quote(pairs.pop("dbname", ""), safe="")
-    return f"postgresql:///{database}?{urlencode(pairs)}" if pairs else f"postgresql:///{database}"
+    database = found.pop("dbname", "")
+    if not CONNECTION & found.keys() and not database:
+        # Their names are not shown: this may be a password, in the wrong variable.
+        raise MalformedDsn("is neither a URL nor a keyword string")
+    pairs, ignored = _judged(found.items())
+    return _written(f"postgresql:///{quote(database, safe='')}", pairs, ignored)
+
+
+def _in_brackets(host: str) -> str:
+    is_bare_ipv6 = host.count(":") > 1 and not host.startswith(("/", "["))
+    return f"[{host}]" if is_bare_ipv6 else host
+
+
+def _judged(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
+    """The parameters that the driver gets, and the names of those that are left out."""
+    kept, ignored = [], []
+    has_secret = False
+    for number, (name, value) in enumerate(pairs, 1):
+        lower = name.lower()
+        if lower in REFUSED and not (lower in {"schema", "currentschema"} and value in {"", "public"}):
+            raise MalformedDsn(f"asks for {name}, which cannot be had in this way", REFUSED[lower])
+        if lower in DEMANDS and value == "require":
+            raise MalformedDsn(f"asks for {name}=require, which this engine's driver cannot guarantee")
+        if lower in REFUSED or lower in OF_OTHER_DRIVERS or lower in SET_BY_THE_ENGINE:
+            ignored.append(name)
+        elif name in CONNECTION or lower in SESSION:
+            read = ",".join(_in_brackets(part) for part in value.split(",")) if name == "host" else value
+            judge_parameter(name, read)
+            kept.append((name, read))
+        else:
+            # After a password the name may be the rest of one that contains a & or a blank.
+            shown = f"parameter {number}" if has_secret else f"the parameter {name}"
+            known = ", ".join(sorted(CONNECTION | SESSION))
+            raise MalformedDsn(
+                f"has {shown}, which is unknown",
+                f"known are {known}; a setting of the server goes into options=-c NAME=VALUE",
+            )
+        has_secret = has_secret or lower in {"password", "sslpassword"}
+    return kept, tuple(dict.fromkeys(ignored))
+
+
+def _written(base: str, pairs: list[tuple[str, str]], ignored: tuple[str, ...]) -> DatabaseUrl:
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
+    return DatabaseUrl(base + ("?" + query if query else ""), tuple(pairs), ignored)

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from windlass.dsn import redact
-
 Kind = Literal["string", "integer", "seconds", "boolean"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _INTEGER = re.compile(r"[+-]?[0-9]+")
+#: What PyYAML lets out for a value that is not of its type, such as the date 2026-13-01, or nested too deeply.
+_CONSTRUCTOR_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 #: No limit of ours has more digits; this also keeps int() below Python's own limit of digits.
 _INTEGER_DIGITS_MAX = 18
 
@@ -101,16 +101,21 @@ class Reader:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             return {}
-        except (OSError, UnicodeDecodeError) as error:
-            self.problems.append(f"config: cannot read {path}: {error}; fix or remove the file")
+        except OSError as error:
+            self.problems.append(f"config: cannot read {path}: {error.strerror}; fix or remove the file")
+            return {}
+        except UnicodeDecodeError as error:
+            self.problems.append(
+                f"config: cannot read {path}: byte {error.start + 1} is not UTF-8; fix or remove the file"
+            )
             return {}
         import yaml
 
         try:
             loaded = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            cause = redact(" ".join(str(error).split()))
-            self.problems.append(f"config: {path} is not readable YAML: {cause}; fix or remove the file")
+        except (yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as error:
+            where = _place(error)
+            self.problems.append(f"config: {path} is not readable YAML{where}; fix or remove the file")
             return {}
         if loaded is None:
             return {}
@@ -202,6 +207,12 @@ class Reader:
         else:
             return number
         return variable.default
+
+
+def _place(error: Exception) -> str:
+    """Where the file is wrong. What the library says is not told: it quotes the file, which may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    return f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
 
 
 def _flat(tree: Mapping[Any, Any], prefix: str = "") -> dict[str, object]:

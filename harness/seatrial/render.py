@@ -25,6 +25,8 @@ _HELM_PREFIXES = (
         r"^values don't meet the specifications of the schema\(s\) in the following chart\(s\):\n\S+:\n"
     ),
 )
+#: A pattern's message quotes the value, which may be a credential in the wrong place.
+_QUOTED_VALUE = re.compile(r"^( *- at '[^']*': )'.*' (?=does not match pattern )", re.MULTILINE)
 
 
 class RenderError(Exception):
@@ -127,11 +129,19 @@ def render_chart(
 def _own_message(message: str) -> str:
     for prefix in _HELM_PREFIXES:
         message = prefix.sub("", message)
-    return message.strip()
+    return _QUOTED_VALUE.sub(r"\1", message).strip()
 
 
 def _documents(path: str, manifest: str) -> Sequence[Object]:
-    return _parsed(manifest) if path.endswith((".yaml", ".yml")) else ()
+    if not path.endswith((".yaml", ".yml")):
+        return ()
+    try:
+        return _parsed(manifest)
+    except yaml.YAMLError as err:
+        mark = getattr(err, "problem_mark", None)
+        where = f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        # Without the library's text: it quotes the object, which may be a Secret.
+        raise RenderError(f"{path} renders to what is not YAML{where}") from None
 
 
 @functools.lru_cache(maxsize=1024)

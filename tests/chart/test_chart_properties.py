@@ -268,7 +268,7 @@ def test_strings_arrive_as_they_were_written(drawn: Values) -> None:
 @given(TEXT, TEXT)
 def test_credentials_arrive_as_they_were_written(user: str, password: str) -> None:
     kafka = {"existingSecret": "", "saslUsername": f"u{user}", "saslPassword": f"p{password}"}
-    dsn = f"host=db password={password}"
+    dsn = f"host=db password={password} user=u"
     env = rendered(merged(KAFKA, {"kafka": kafka, "postgresql": {"dsn": dsn}})).containers()[0].env
     assert (env["WE_KAFKA_SASL_USERNAME"], env["WE_KAFKA_SASL_PASSWORD"]) == (f"u{user}", f"p{password}")
     assert env["WE_POSTGRES_DSN"] == dsn

@@ -128,6 +128,23 @@ def test_a_folder_without_chart_and_values_that_yaml_cannot_say_are_refused(char
         render_chart(chart, {"container": chart})
 
 
+def test_a_value_that_does_not_match_its_pattern_is_not_quoted() -> None:
+    """- at '/kafka/seedBrokers/0': 'u:S3cretXQZ@k:9092' does not match pattern ..."""
+    values = {"kafka": {"seedBrokers": ["u:S3cret' XQZ@k:9092"]}, "nameOverride": "A'"}
+    with pytest.raises(RenderError) as refused:
+        render_chart(default_chart(), values)
+    assert "at '/kafka/seedBrokers/0': does not match pattern '^(" in str(refused.value)
+    assert "- at '/nameOverride': does not match pattern " in str(refused.value)
+    assert "cret" not in str(refused.value)
+
+
+def test_an_object_that_is_not_yaml_is_not_quoted(chart: Path) -> None:
+    (chart / "templates" / "odd.yaml").write_text("kind: Secret\nstringData: {dsn: S3cretXQZ: x: y")
+    with pytest.raises(RenderError) as refused:
+        render_chart(chart, container())
+    assert "S3cretXQZ" not in str(refused.value)
+
+
 def test_a_template_error_is_the_message(chart: Path) -> None:
     (chart / "templates" / "fail.yaml").write_text('{{ fail "set this, not that" }}')
     with pytest.raises(RenderError) as refused:

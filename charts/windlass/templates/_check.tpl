@@ -27,7 +27,9 @@ the release name {{ .Release.Name }} gives the Service name {{ $full }}, which m
 no database: set postgresql.existingSecret to the name of a Secret that holds the DSN, or postgresql.dsn for a trial
 {{- else if and $postgresql.dsn $postgresql.existingSecret }}
 postgresql.dsn and postgresql.existingSecret are both set: keep one
-{{- else if and $postgresql.dsn (not (regexMatch "^postgres(ql)?://|^ *[a-z_]+ *=" $postgresql.dsn)) }}
+{{- else if ne $postgresql.dsn (trim $postgresql.dsn) }}
+postgresql.dsn begins or ends with a blank or a line end: remove it
+{{- else if and $postgresql.dsn (not (regexMatch "^postgres(ql)?://|^[a-z_]+ *=" $postgresql.dsn)) }}
 postgresql.dsn is not a DSN: write postgres://user:password@host:port/database or "host=... dbname=..."
 {{- end }}
 {{- if and $postgresql.sslmode (contains "sslmode" $postgresql.dsn) }}
@@ -36,8 +38,8 @@ postgresql.dsn and postgresql.sslmode both set the TLS mode: keep one
 {{- if and $postgresql.tls.existingSecret $postgresql.tls.existingConfigMap }}
 postgresql.tls.existingSecret and postgresql.tls.existingConfigMap are both set: keep one
 {{- end }}
-{{- if and (hasPrefix "verify-" $postgresql.sslmode) (not (include "windlass.ca.isMounted" $postgresql.tls)) }}
-postgresql.sslmode is {{ $postgresql.sslmode }} but there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap
+{{- if and (eq "verify-ca" $postgresql.sslmode) (not (include "windlass.ca.isMounted" $postgresql.tls)) }}
+postgresql.sslmode is verify-ca but there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap, or sslmode to verify-full for a public CA
 {{- end }}
 {{- end -}}
 

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 import asyncpg
 
@@ -29,6 +30,7 @@ from windlass.store.driver import (
 )
 from windlass.store.queries import sql
 from windlass.store.session import Session
+from windlass.store.trust import system_trust
 
 #: Given as a session is opened, so that they win over what ALTER ROLE and ALTER DATABASE say; not
 #: default_transaction_read_only, by which an operator may want to stop all writes.
@@ -50,6 +52,8 @@ SESSION_SETTINGS = {
     # A wait for a lock ends with its statement.
     "lock_timeout": "0",
 }
+TIME_OUTS = frozenset({"statement_timeout", "lock_timeout", "idle_session_timeout"})
+"""In the DSN they are meant for this engine, and count; but not for migrations."""
 STATEMENT_GRACE_S = 1.0
 """The client gives up first; the server ends what a client has left behind that is gone."""
 RENEWALS_APART_S = 1.0
@@ -63,12 +67,20 @@ class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
         return ""
 
 
+def _cause(err: BaseException) -> str:
+    if isinstance(err, ValueError) and not isinstance(err, OSError):
+        # About a parameter of the connection: the driver quotes what it cannot read.
+        return f"{type(err).__name__}: the driver cannot use a parameter of the connection"
+    return describe(err)
+
+
 class Database:
     """Owned by the composition root: `open` before use, `close` at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.postgres_dsn
+        self._tls = system_trust(self._url)
         self._pool: Any = None
         self._renewed_s = -math.inf
 
@@ -77,6 +89,7 @@ class Database:
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
+                ssl=self._tls,
                 min_size=self._settings.db_min_conns,
                 max_size=self._settings.db_max_conns,
                 connection_class=_PooledConnection,
@@ -90,23 +103,26 @@ class Database:
                 await connection.execute("SELECT 1")
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
-                f"cannot connect to the database {redact(self._url)} ({describe(err.__cause__ or err)}); check "
+                f"cannot connect to the database {redact(self._url)} ({_cause(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
-        limit_s = 0.0 if purpose == "migrate" else self._settings.database_timeout_s + STATEMENT_GRACE_S
-        return SESSION_SETTINGS | {
-            "statement_timeout": str(math.ceil(limit_s * 1000)),
-            "application_name": name[:63],
-        }
+        ours = SESSION_SETTINGS | {"application_name": name[:63]}
+        if purpose == "migrate":
+            return ours | {"statement_timeout": "0"}
+        limit_s = self._settings.database_timeout_s + STATEMENT_GRACE_S
+        ours["statement_timeout"] = str(math.ceil(limit_s * 1000))
+        in_dsn = dict(parse_qsl(self._url.partition("?")[2]))
+        return {setting: value for setting, value in ours.items() if setting not in TIME_OUTS & in_dsn.keys()}
 
     async def session(self, purpose: str) -> Session:
         """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
         try:
             connection = await asyncpg.connect(
                 self._url,
+                ssl=self._tls,
                 timeout=self._settings.database_timeout_s,
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),

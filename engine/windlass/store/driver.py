@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import asyncpg
 
+from windlass.dsn import redact
 from windlass.errors import BadRequest, Defect, EngineError, Unavailable
 from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
 
@@ -80,5 +81,5 @@ def _state(err: BaseException) -> str:
 
 
 def describe(err: BaseException) -> str:
-    """Kind and first line of an error."""
-    return f"{type(err).__name__}: {err}".splitlines()[0][:300]
+    """Kind and first line of an error, without passwords."""
+    return redact(f"{type(err).__name__}: {err}".splitlines()[0][:300])

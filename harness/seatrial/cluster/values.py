@@ -30,16 +30,26 @@ def engine_variables(**variables: float | str) -> dict[str, Any]:
     return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
 
 
+#: What PyYAML lets out for a value that is not of its type, such as the date 2026-13-01; and no UTF-8.
+_CONSTRUCTOR_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    return f": line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+
+
 def read_values(files: Sequence[Path]) -> dict[str, Any]:
     """As helm's -f, given several times. Raises Misuse for a file that is not a YAML mapping."""
     merged: dict[str, Any] = {}
     for path in files:
         try:
-            found = yaml.safe_load(path.read_text())
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
         except OSError as err:
             raise Misuse(f"--values {path}: {err.strerror}; give a readable YAML file") from err
-        except yaml.YAMLError as err:
-            raise Misuse(f"--values {path}: not YAML: {' '.join(str(err).split())}") from err
+        except (yaml.YAMLError, *_CONSTRUCTOR_ERRORS) as err:
+            # Without the library's text, here and in a traceback: it quotes the file, which may hold a password.
+            raise Misuse(f"--values {path}: not YAML{_place(err)}") from None
         if not isinstance(found, dict | None):
             raise Misuse(f"--values {path}: holds a {type(found).__name__}; a values file is a mapping")
         merged = merge(merged, found or {})

@@ -99,6 +99,17 @@ async def test_the_roles_settings_do_not_reach_the_engines_sessions(
     session.terminate()
 
 
+async def test_the_dsns_time_outs_are_the_operators_wish_but_not_for_migrations(boot: Boot, dsn: str) -> None:
+    one = await boot(WE_POSTGRES_DSN=f"{dsn}&statement_timeout=7s&lock_timeout=3s")
+    shown = (
+        "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
+    )
+    assert await one.rows(shown) == [{"statement": "7s", "lock": "3s"}]
+    session = await one.database.session("migrate")
+    assert dict(await session.fetch_row(shown) or {}) == {"statement": "0", "lock": "0"}
+    session.terminate()
+
+
 async def test_a_command_whose_statement_an_operator_cancels_is_tried_again(
     one: Running, superuser: asyncpg.Connection, dsn: str
 ) -> None:
@@ -232,7 +243,7 @@ async def test_a_dsn_that_insists_on_writing_stays_ready(
     boot: Boot, superuser: asyncpg.Connection, name: str, dsn: str
 ) -> None:
     await superuser.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
-    one = await boot(WE_POSTGRES_DSN=f"{dsn}&default_transaction_read_only=off")
+    one = await boot(WE_POSTGRES_DSN=f"{dsn}&options=-c%20default_transaction_read_only%3Doff")
     for _ in range(2):
         assert (await one.engine.readiness()).ready
         await asyncio.sleep(0.5)

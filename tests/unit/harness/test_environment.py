@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,27 @@ def test_a_values_file_that_is_none_is_refused(tmp_path: Path, text: str | None,
         path.write_text(text)
     with pytest.raises(Misuse, match=message):
         read_values([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("postgresql:\n  dsn: postgres://u:S3cretXQZ: x\n", ": line 2, column 30"),
+        ("postgresql: {dsn: S3cretXQZ\n", ": line 2, column 1"),
+        ("dsn: 'S3cretXQZ\x01'\n", ""),
+        ("dsn: !!int S3cretXQZ\n", ""),
+        ("dsn: !S3cretXQZ x\n", ": line 1, column 6"),
+        ("password: 2026-13-77\n", ""),
+    ],
+)
+def test_of_a_values_file_only_the_place_is_told(tmp_path: Path, text: str, place: str) -> None:
+    """PyYAML's message quotes the line: "postgres://u:S3cretXQZ: x"."""
+    path = tmp_path / "values.yaml"
+    path.write_text(text)
+    with pytest.raises(Misuse) as refused:
+        read_values([path])
+    assert str(refused.value) == f"--values {path}: not YAML{place}"
+    assert "S3cretXQZ" not in "".join(traceback.format_exception(refused.value))
 
 
 def test_later_values_files_win(tmp_path: Path) -> None:

@@ -269,8 +269,10 @@ async def _client(access: Access) -> Any:
         return await _config.new_client_from_config(context=access.context)
     except (kubernetes_config.ConfigException, OSError, yaml.YAMLError) as err:
         named = f"context {access.context!r}" if access.context else "the cluster"
+        # PyYAML's text quotes the file, which holds tokens.
+        cause = "its kubeconfig is not YAML" if isinstance(err, yaml.YAMLError) else err
         raise ClusterError(
-            f"{named} cannot be used: {err}; `kubectl config get-contexts` lists those there are"
+            f"{named} cannot be used: {cause}; `kubectl config get-contexts` lists those there are"
         ) from None
 
 
