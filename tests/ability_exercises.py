@@ -126,7 +126,7 @@ async def is_not_ready(cluster: Cluster, name: str) -> bool:
 
 
 async def is_silent(cluster: Cluster, name: str) -> None:
-    """Raises FaultDidNotBite when it goes on answering."""
+    """Raises FaultHadNoEffect when it goes on answering."""
     await silence(cluster, name, "the exercise", answer_within_s=0.5)
 
 

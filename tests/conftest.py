@@ -10,8 +10,8 @@ import pytest
 from hypothesis import settings
 
 # Hypothesis judges how long one example takes, except under CI: here both cores are always busy.
-settings.register_profile("house", settings(), deadline=None)
-settings.load_profile("house")
+settings.register_profile("repository", settings(), deadline=None)
+settings.load_profile("repository")
 
 # gRPC reads this when it is loaded. With its support on, each child lives for a moment with a poller of its own, which
 # may write a complaint into the child's standard error: an engine's log would no longer be JSON.

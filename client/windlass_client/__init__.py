@@ -1,4 +1,4 @@
-"""The engine's client: `Client` speaks to it over REST or gRPC, `Worker` does its jobs. See docs/client.md."""
+"""The engine's client: `Client` calls it over REST or gRPC, `Worker` does its jobs. See docs/client.md."""
 
 from windlass_client.client import Client
 from windlass_client.errors import (

@@ -1,4 +1,4 @@
-"""Speaks to an engine, over REST or gRPC as its address says; repeats what can be repeated without harm."""
+"""Calls an engine, over REST or gRPC as its address says; repeats what can be repeated without harm."""
 
 from __future__ import annotations
 

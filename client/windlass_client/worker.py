@@ -1,4 +1,4 @@
-"""Does the engine's jobs: polls for as many as it has hands free, runs their handlers, answers for each."""
+"""Does the engine's jobs: polls for as many as it has free slots, runs their handlers, answers each."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class Worker:
                 self._take(job)
             if not jobs:
                 await self._pause(POLL_INTERVAL_S - (time.monotonic() - asked_at_s))
-            await self._until_a_hand_is_free()
+            await self._until_a_slot_is_free()
 
     async def _poll(self, max_jobs: int) -> Sequence[Job]:
         """Jobs, or none once `stop` was called; what came just then is not lost."""
@@ -149,7 +149,7 @@ class Worker:
         self._in_hand.discard(task)
         self._hand_free.set()
 
-    async def _until_a_hand_is_free(self) -> None:
+    async def _until_a_slot_is_free(self) -> None:
         while len(self._in_hand) >= self._concurrency:
             self._hand_free.clear()
             await self._hand_free.wait()
@@ -188,7 +188,7 @@ class Worker:
             # Its result can never be taken: without this it would be done again and again.
             await self._fail(job, f"the result of the handler was refused: {error}", retryable=False)
         except WindlassError as error:
-            # Lost lease or lost engine: whoever has it next does it again.
+            # Lost lease or lost engine: the next worker that gets the job does it again.
             log.warning("job %s (%s) was done but not completed: %s", job.id, job.job_type, error)
 
     async def _fail(self, job: Job, message: str, *, retryable: bool) -> None:

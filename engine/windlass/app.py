@@ -105,7 +105,7 @@ def _fatal(log: Log, err: EngineError) -> int:
 
 
 class Node:
-    """One running process. Parts are made in `__init__`, brought to life in `serve`."""
+    """One running process. Its parts are made in `__init__` and started in `serve`."""
 
     def __init__(self, role: str, settings: Settings, log: Log) -> None:
         self.role = role
@@ -196,7 +196,7 @@ class Node:
         transactor = Transactor(
             DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
-        # One connection stays for polls and reads: lanes that took them all would starve those.
+        # One connection is kept free for polls and reads.
         lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
         return Lanes(
             [
@@ -233,7 +233,7 @@ class Node:
             Sweep("timers", settings.timer_sweep_interval_s, timers.sweep, self.telemetry.sweep_failed),
         ]
 
-    # -- life
+    # -- start and stop
 
     async def serve(self) -> int:
         settings, log = self.settings, self.log
@@ -260,7 +260,7 @@ class Node:
         return 0
 
     async def _start_unless_stopped(self) -> None:
-        """A boot may wait long, for the database or another node's migrations; a signal ends that too."""
+        """A boot may wait long for the database or another node's migrations; a signal must end it too."""
         starting = asyncio.create_task(self._start(), name="start")
         stopping = asyncio.create_task(self.stop.wait(), name="stop")
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -291,14 +291,14 @@ class Node:
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
         await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
         self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
-        # REST comes last: its /ready speaks for both doors.
+        # REST starts last: its /ready tells that gRPC is up as well.
         if self.grpc is not None:
             await self.grpc.start("0.0.0.0", self.settings.grpc_port)
             self.log.info(Event.GRPC_LISTENING, addr=f":{self.grpc.port}")
         await self.rest.start("0.0.0.0", self.settings.rest_port)
         self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
-        # What lives from here on is what the requests make; the parts made so far need no more visits.
-        # Requests make many short-lived objects and no cycles worth finding soon.
+        # The objects made so far stay until the process ends, so the collector need not visit them again. Requests
+        # make many short-lived objects and few cycles, so it may run seldom.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
@@ -315,7 +315,7 @@ class Node:
         for sweep in self.sweeps:
             await sweep.stop()
         with contextlib.suppress(TimeoutError):
-            # One grace for all: what it leaves over, and a moment for what is just committing.
+            # The lanes get what is left of the grace period, and at least a moment to commit.
             await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
         await self.lanes.stop()
         if self.outbox_mode:

@@ -1,6 +1,7 @@
-"""What only the mode with an outbox and a broker has, composed: `app.py` imports this module in that mode alone.
+"""Composes the parts that only the mode with an outbox and a broker has; `app.py` imports this module only then.
 
-`check` is the boot sequence of contract 6.5, each line said when it has become true; `start` competes for the relay.
+`check` runs the boot sequence of contract 6.5, and logs each line once it is true; `start` begins to compete for the
+lead of the relay.
 """
 
 from __future__ import annotations
@@ -30,15 +31,15 @@ from windlass.telemetry.outbox import OutboxTelemetry
 STOP_WITHIN_S = 5.0
 BACKLOG_INTERVAL_S = 1.0
 REDELIVERIES_PER_DEADLINE = 6
-"""How often within a deadline the redelivery sweep looks; at least every `REDELIVERY_INTERVAL_S_MAX`."""
+"""Redelivery sweeps in the time after which a job is redelivered; at least one every `REDELIVERY_INTERVAL_S_MAX`."""
 REDELIVERY_INTERVAL_S_MAX = 5.0
 
 
 class OutboxMode:
     """`check`, `start`, `stop`. `outbox` is for the lanes and the sweeps, on every node, leading or not.
 
-    With `relays` false, on an api node, it writes events and checks destinations; other nodes have the relay and its
-    sweeps.
+    With `relays` false, on an api node, it only writes events and checks destinations; the relay and its sweeps run on
+    other nodes.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class OutboxMode:
     # -- boot
 
     async def check(self) -> None:
-        """Raises BootRefused naming the cause; nothing is half usable after it (contract 6.6)."""
+        """Raises BootRefused naming the cause; the node must not serve then (contract 6.6)."""
         await self._broker.check()
         await self._check_tables()
         await self._check_destinations()
@@ -120,7 +121,7 @@ class OutboxMode:
             ) from err
         self._telemetry.lock_works()
 
-    # -- life
+    # -- start and stop
 
     def start(self) -> None:
         if self._relays:
@@ -130,7 +131,7 @@ class OutboxMode:
         self._broker.report_started()
 
     async def stop(self) -> None:
-        """The batch under way ends, the lead is given up, the client says goodbye: within `STOP_WITHIN_S`."""
+        """Lets the current batch end, gives up the lead and closes the broker's client, within `STOP_WITHIN_S`."""
         await self._relay.stop(STOP_WITHIN_S - 2)
         await self._lead.stop()
         for task in self._background:
@@ -168,7 +169,7 @@ class OutboxMode:
         ]
 
     def _unless_away(self, look: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        """A broker that is known to be away need not be reported by everybody who misses it."""
+        """An absent broker is reported once, not by every sweep that needs it."""
 
         async def checked() -> None:
             if not self._broker_away():
@@ -183,7 +184,7 @@ class OutboxMode:
         await self._watch.learn(await self._catalog.job_types())
         await self._watch.look_again()
 
-    # -- what the node tells it
+    # -- called by the node
 
     def wake(self, job_types: Iterable[str]) -> None:  # noqa: ARG002 - the relay looks at all types together
         """Events have been written, here or elsewhere."""
@@ -199,7 +200,7 @@ class OutboxMode:
             self._wake_others()
 
     def definition_uploaded(self, job_types: Collection[str]) -> None:
-        """Its destinations are looked at in the background: the upload stands whatever comes out (contract 6.6)."""
+        """Its destinations are checked in the background: the upload is accepted anyway (contract 6.6)."""
         task = asyncio.create_task(self._learn(job_types), name="learn-destinations")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -210,10 +211,10 @@ class OutboxMode:
         except Unavailable as err:
             self._telemetry.cycle_failed(err)
 
-    # -- what it tells the node
+    # -- asked by the node
 
     def degraded(self) -> list[str]:
-        """Why jobs do not flow as they should, although calls are answered."""
+        """Why jobs are not delivered as they should be, although calls are answered."""
         away = self._broker_away()
         found = [f"the broker is unreachable: {away}; events wait in dispatch_outbox"] if away else []
         told = {**self._relay.state.destinations, **self._watch.unusable}
@@ -237,7 +238,7 @@ class OutboxMode:
         }
 
     def _broker_away(self) -> str:
-        """Why the relay cannot reach it; empty when it can, or when it is another node's to say."""
+        """Why the relay cannot reach the broker; empty when it can, and when another node runs the relay."""
         return self._relay.state.broker if self._lead.leads() else ""
 
     # -- where a report of one part changes another
@@ -246,7 +247,7 @@ class OutboxMode:
         if leads:
             self._telemetry.lead_taken(self._lead.epoch)
         else:
-            # What has not left yet is the next leader's to send.
+            # Messages that have not left this process are sent by the next leader.
             self._broker.recall()
             self._telemetry.lead_lost()
 

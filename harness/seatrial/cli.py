@@ -166,7 +166,7 @@ def run(
 
 @app.command("list")
 def list_drills() -> None:
-    """Lists the catalogue: each drill, whether jobs are polled or travel through Kafka, its promise, its checks.
+    """Lists the catalogue: each drill, whether jobs are polled or sent through a broker, its promise, its checks.
 
     `seatrial list`
     """
@@ -286,7 +286,7 @@ def kind_up(
 
 @kind.command("down")
 def kind_down() -> None:
-    """Deletes it, if it exists.
+    """Deletes the cluster, if it exists.
 
     `seatrial kind down`
     """

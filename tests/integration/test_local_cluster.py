@@ -22,7 +22,7 @@ from seatrial.cluster import Cluster, ClusterError, ClusterSpec
 from seatrial.cluster.ability import Database, Kill, Logs, Partition, Pause, Restarts
 from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.fault import Fault, FaultDidNotBite, NotHealed, inflicted
+from seatrial.fault import Fault, FaultHadNoEffect, NotHealed, inflicted
 from seatrial.fault.database import CrashDatabase, TerminateSessions
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
@@ -319,9 +319,9 @@ async def test_a_fault_that_hits_nothing_did_not_bite_and_is_healed(
 ) -> None:
     await cluster.ability(Pause).pause("replica-0")
     await eventually(partial(is_at_rest, cluster), WITHIN_S)
-    fault = CutNetwork("replica-0", "blackhole", bite_within_s=0.2)
+    fault = CutNetwork("replica-0", "blackhole", effect_within_s=0.2)
     try:
-        with pytest.raises(FaultDidNotBite, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
+        with pytest.raises(FaultHadNoEffect, match=r"replica-0 exchanged no byte with the database in 0.2 s"):
             await break_it(cluster, fault, tmp_path)
     finally:
         await cluster.ability(Pause).resume("replica-0")

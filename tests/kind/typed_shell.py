@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trial_namespace import a_namespace
 
-from seatrial.cluster.kafka.pod import SecuredDoor
+from seatrial.cluster.kafka.pod import SecuredListener
 from seatrial.cluster.kind.release import engine_image
 from seatrial.cluster.kind.shared import SharedServices
 from seatrial.cluster.port import Ports
@@ -46,7 +46,7 @@ class Shell:
     def knowing(self, own: Mapping[str, str]) -> Shell:
         return replace(self, own={**self.own, **own})
 
-    def knowing_brokers(self, door: SecuredDoor, *, password: str | None = None) -> Shell:
+    def knowing_brokers(self, door: SecuredListener, *, password: str | None = None) -> Shell:
         """Of the files that kafka.yaml speaks of, too; with another `password` than the broker's, if one is given."""
         self.hold("user.txt", door.username)
         self.hold("password.txt", door.password if password is None else password)

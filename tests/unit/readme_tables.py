@@ -88,7 +88,7 @@ def guarantee_of(check: str) -> str:
 
 
 def guarantees() -> str:
-    """One row for each check: the spine of the house."""
+    """One row for each check."""
     rows = ["| | guarantee | enforced in | checked by | drilled by |", "| --- | --- | --- | --- | --- |"]
     for check in CHECKS:
         if check not in ENFORCED_IN:

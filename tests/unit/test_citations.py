@@ -136,7 +136,7 @@ def test_every_file(rule: Rule) -> None:
     assert [fault for path, text in texts().items() if path != ITSELF for fault in rule(path, text)] == []
 
 
-# -- that they bite
+# -- that the rules find what they should
 
 
 @pytest.mark.parametrize(

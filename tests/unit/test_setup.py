@@ -25,7 +25,7 @@ echo went on
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Path:
+def checkout(tmp_path: Path) -> Path:
     for name in ("scripts", "client", "engine", "harness", "bin"):
         (tmp_path / name).mkdir()
     for name in ("client", "engine", "harness"):
@@ -37,48 +37,48 @@ def house(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(house: Path, script: str, *, venv: int) -> subprocess.CompletedProcess[str]:
-    interpreter = house / "bin/python3.11"
+def run(checkout: Path, script: str, *, venv: int) -> subprocess.CompletedProcess[str]:
+    interpreter = checkout / "bin/python3.11"
     interpreter.write_text(INTERPRETER.format(venv=venv))
     interpreter.chmod(0o755)
-    env = {**os.environ, "PATH": f"{house / 'bin'}:{os.environ['PATH']}"}
+    env = {**os.environ, "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}"}
     return subprocess.run(
-        [f"scripts/{script}"], cwd=house, env=env, capture_output=True, text=True, check=False
+        [f"scripts/{script}"], cwd=checkout, env=env, capture_output=True, text=True, check=False
     )
 
 
 @pytest.mark.parametrize("script", ["setup", "user"])
 @pytest.mark.parametrize("venv", [0, 1])
-def test_a_step_that_fails_ends_it(house: Path, script: str, venv: int) -> None:
-    done = run(house, script, venv=venv)
+def test_a_step_that_fails_ends_it(checkout: Path, script: str, venv: int) -> None:
+    done = run(checkout, script, venv=venv)
     assert done.returncode == 1
     assert "went on" not in done.stdout
     assert ("no network" in done.stderr) == (venv == 0)
-    assert not (house / ".venv/.lock-installed").exists()
+    assert not (checkout / ".venv/.lock-installed").exists()
 
 
-def test_an_environment_of_an_older_lock_is_not_taken_for_the_new_one(house: Path) -> None:
-    (house / ".venv/bin").mkdir(parents=True)
+def test_an_environment_of_an_older_lock_is_not_taken_for_the_new_one(checkout: Path) -> None:
+    (checkout / ".venv/bin").mkdir(parents=True)
     for name in ("windlass", "uv", "python"):
-        (house / ".venv/bin" / name).write_text("#!/usr/bin/env bash\nexit 1\n")
-        (house / ".venv/bin" / name).chmod(0o755)
-    stamp = house / ".venv/.lock-installed"
+        (checkout / ".venv/bin" / name).write_text("#!/usr/bin/env bash\nexit 1\n")
+        (checkout / ".venv/bin" / name).chmod(0o755)
+    stamp = checkout / ".venv/.lock-installed"
     stamp.write_text("of yesterday\n")
-    done = run(house, "user", venv=0)
+    done = run(checkout, "user", venv=0)
     assert done.returncode == 1
     assert "went on" not in done.stdout
     assert stamp.read_text() == "of yesterday\n"
 
 
-def test_an_environment_of_this_lock_is_used_as_it_is(house: Path) -> None:
-    (house / ".venv/bin").mkdir(parents=True)
-    (house / ".venv/bin/windlass").write_text("#!/usr/bin/env bash\necho here\n")
-    (house / ".venv/bin/windlass").chmod(0o755)
+def test_an_environment_of_this_lock_is_used_as_it_is(checkout: Path) -> None:
+    (checkout / ".venv/bin").mkdir(parents=True)
+    (checkout / ".venv/bin/windlass").write_text("#!/usr/bin/env bash\necho here\n")
+    (checkout / ".venv/bin/windlass").chmod(0o755)
     names = ["requirements.lock", *(f"{each}/pyproject.toml" for each in ("client", "engine", "harness"))]
-    text = b"".join((house / name).read_bytes() for name in names)
+    text = b"".join((checkout / name).read_bytes() for name in names)
     sum_ = subprocess.run(["cksum"], input=text, capture_output=True, check=True).stdout.decode()
-    (house / ".venv/.lock-installed").write_text(sum_)
-    (house / "scripts/user").write_text(f"{USER}windlass\n")
-    done = run(house, "user", venv=1)
+    (checkout / ".venv/.lock-installed").write_text(sum_)
+    (checkout / "scripts/user").write_text(f"{USER}windlass\n")
+    done = run(checkout, "user", venv=1)
     assert (done.returncode, done.stdout) == (0, "went on\nhere\n")
     assert done.stderr == ""

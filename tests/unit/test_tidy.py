@@ -1,4 +1,4 @@
-"""The house's rules that no linter knows (TigerBeetle's tidy). What is not here or in a linter is advice and drifts."""
+"""Rules of this repository that no linter knows (TigerBeetle's tidy). Rules that nothing checks are not kept."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ RULES: Mapping[Rule, tuple[str, str]] = {
 
 @cache
 def files() -> Mapping[str, str]:
-    """Every file of the house that is text, by its path from the root; `.git` is a file in a worktree."""
+    """Every text file of the repository, by its path from the root; `.git` is a file in a worktree."""
     found = [path for path in ROOT.iterdir() if path.is_file() and path.name != ".git"]
     found += [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()]
     texts = {}

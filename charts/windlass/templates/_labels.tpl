@@ -15,7 +15,7 @@ app.kubernetes.io/component: {{ include "windlass.component" .pool }}
 {{- ternary (printf "engine-%s" .name) "engine" (ne .name "") -}}
 {{- end -}}
 
-{{/* The engine pods of all pools, and no Job's: for Services, the budget and whoever else means "those that serve". */}}
+{{/* The engine pods of all pools, and no Job's: for Services, the budget and everything else about "the pods that serve". */}}
 {{- define "windlass.serving" -}}
 {{ include "windlass.instance" . }}
 windlass/serves: api

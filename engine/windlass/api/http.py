@@ -142,7 +142,7 @@ class HttpServer:
             self._empty.set()
 
     def broke(self, request: Request, error: Exception) -> Response:
-        """Answer for a handler that raised: 500 and an empty body (contract 1.3); the process lives."""
+        """Answer for a handler that raised: 500 and an empty body (contract 1.3); the process continues."""
         self._log.error(
             Event.REST_HANDLER_BROKE,
             method=request.method,

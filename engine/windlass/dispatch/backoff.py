@@ -1,4 +1,4 @@
-"""Waiting after failures, decided without a clock: every question comes with its time (seconds, monotonic)."""
+"""Waiting after failures, without a clock of its own: every call passes the time (seconds, monotonic)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Wait:
 
 
 class Backoff(Generic[K]):
-    """Each key waits by itself: first `first_s`, twice as long after each further failure, at most `most_s`."""
+    """Each key waits separately: first `first_s`, twice as long after each further failure, at most `most_s`."""
 
     def __init__(self, first_s: float, most_s: float) -> None:
         self._first_s = first_s

@@ -1,4 +1,4 @@
-"""The broker as a port: what the outbox mode and its relay ask for, in words that no broker owns.
+"""The broker as a port: what the outbox mode and its relay need of one, in terms that fit every broker.
 
 Each broker is a folder beside this module, and `brokers.py` chooses among them. A *destination* is where the messages
 of one job type go: a topic for Apache Kafka.
@@ -21,18 +21,18 @@ class Message(NamedTuple):
     """As `Broker.encode` made it."""
     dedup_id: str
     epoch: int
-    """Of the leader that publishes it."""
+    """The epoch of the leader that publishes it."""
 
 
 class Scope(Enum):
-    """How far a refusal reaches."""
+    """What a refusal applies to."""
 
     MESSAGE = auto()
     """This message is not accepted; others to the same destination may be."""
     DESTINATION = auto()
     """The destination is missing or closed to this principal."""
     BROKER = auto()
-    """Nothing gets through just now."""
+    """The broker accepts nothing at present."""
 
 
 class Refusal(NamedTuple):
@@ -43,16 +43,16 @@ class Refusal(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A measurement that only this broker has, repeated every `interval_s` seconds while the broker is not away."""
+    """A measurement that only this broker has, repeated every `interval_s` seconds while the broker is reachable."""
 
     name: str
     interval_s: float
     look: Callable[[], Awaitable[None]]
-    """Reports by metrics of the broker's own. Raises Unavailable when the broker does not answer."""
+    """Sets metrics of the broker's own. Raises Unavailable when the broker does not answer."""
 
 
 class Broker(Protocol):
-    """Blocking work runs in threads of its own, and no call takes longer than its own bound."""
+    """Implementations run blocking work in threads of their own, and bound the time of every call."""
 
     @property
     def batch_size(self) -> int:
@@ -74,14 +74,14 @@ class Broker(Protocol):
         ...
 
     async def check_destinations(self, job_types: Sequence[str]) -> None:
-        """Logs what it looks for and that all is there. Raises BootRefused naming what is missing, and the remedy."""
+        """Checks the destinations and logs that. Raises BootRefused naming what is missing, and the remedy."""
         ...
 
     def report_started(self) -> None:
         """Called once, when the node's relay has been started."""
         ...
 
-    # -- life
+    # -- connection
 
     async def handshake(self) -> None:
         """Connects and gets one answer. Raises BootRefused that names the cause."""
@@ -92,11 +92,11 @@ class Broker(Protocol):
         ...
 
     async def publish(self, messages: Sequence[Message]) -> Sequence[Refusal | None]:
-        """One outcome a message: None once the broker has stored it as safely as it can."""
+        """One outcome per message: None once the broker has stored it as durably as it is configured to."""
         ...
 
     def recall(self) -> None:
-        """Gives up what has not left this process yet."""
+        """Gives up messages that have not left this process yet."""
         ...
 
     def probes(self, leads: Callable[[], bool], job_types: Callable[[], Collection[str]]) -> Sequence[Probe]:

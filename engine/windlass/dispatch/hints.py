@@ -1,6 +1,6 @@
-"""Who wakes whom when jobs may be waiting: waiting polls and the relay here, and the other nodes.
+"""Spreads the news that jobs may be waiting: to the waiting polls and the relay here, and to the other nodes.
 
-A hint is never relied on. Whoever subscribes also looks by itself at intervals, so one that is lost costs time only
+Nothing depends on a hint: each subscriber also looks for jobs at intervals, so a lost one costs only time
 (contract 5.5, 6.3).
 """
 
@@ -13,7 +13,7 @@ from windlass.states import JobStatus
 from windlass.store.apply import Batch
 
 ANY_JOB_TYPE = ("",)
-"""What other nodes are sent when no type is named: no job has it, and it wakes their relays all the same."""
+"""Sent to other nodes when no type is named: no job has this type, but it wakes their relays."""
 
 
 class Subscriber(Protocol):
@@ -58,7 +58,7 @@ class Hints:
         self._forward(ANY_JOB_TYPE)
 
     def heard(self, job_types: Iterable[str]) -> None:
-        """Another node has told of jobs of these types: the parts of this one are told."""
+        """Another node has sent a hint about jobs of these types: the parts of this node are told."""
         named = tuple(job_types)
         for subscriber in self._subscribers:
             subscriber.wake(named)

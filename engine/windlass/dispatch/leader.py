@@ -1,9 +1,9 @@
 """Who runs the relay: a row with an epoch and an expiry on the database's clock (contract 6.4).
 
-A node that leads renews the row; one that does not looks, ten times a second, whether the advisory lock is free or the
-row has expired. The lock is only a fast path: it falls with the session that holds it, so a standby need not wait for
-the expiry of a leader that has gone. One that is merely silent is waited for, and by then has stopped by itself: its
-own clock ends its term a margin before the database's does.
+The leader renews the row; every other node checks ten times a second whether the advisory lock is free or the row has
+expired. The lock is only a fast path: it is released with the session that holds it, so after a crash of the leader a
+standby need not wait for the expiry. If the leader only stops responding, a standby waits until the row expires; by
+then the leader has stopped by itself, because its own clock ends its term a margin before the database's does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from windlass.store.session import SessionFailed
 LOOK_INTERVAL_S = 0.1
 RECONNECT_DELAY_S = 0.25
 CONNECT_TIMEOUT_S = 2.0
-"""Short, for a leader that cannot speak to the database soon is none; a boot has more patience."""
+"""Short: a leader that cannot reach the database soon loses the lead anyway. A boot waits longer."""
 BOOT_CONNECT_TIMEOUT_S = 10.0
 RESIGN_TIMEOUT_S = 1.0
 
@@ -43,12 +43,12 @@ class Term:
 
 
 def term(epoch: int, asked_at_s: float, term_s: float) -> Term:
-    """Counted from before the question was sent: the database's own count began later."""
+    """Counted from before the statement was sent, so it ends before the database's own term does."""
     return Term(epoch, asked_at_s + term_s * (1 - MARGIN_PER_TERM))
 
 
 class Leadership:
-    """`start` competes until `stop`; `leads` may be asked at any moment and is never true for too long."""
+    """`start` competes until `stop`; `leads` may be read at any time and is never true past the end of the term."""
 
     def __init__(
         self,
@@ -110,7 +110,7 @@ class Leadership:
                 else:
                     await self._renew(session, self._term.epoch)
             except EngineError as err:
-                # A leader without its session may be followed at any moment.
+                # A leader that has lost its session may be replaced at any moment.
                 had_session = self._session is not None
                 self._step_down()
                 self._leave_session()
@@ -128,7 +128,7 @@ class Leadership:
             self._session = await LeaderSession.open(
                 self._database,
                 within_s=within_s,
-                # Renewals that take longer than this are as good as none.
+                # A renewal that takes longer than this comes too late.
                 answer_within_s=self._term_s * (1 - MARGIN_PER_TERM) - self._term_s / RENEWALS_PER_TERM,
                 ended=self._disturbed.set,
             )
@@ -145,7 +145,7 @@ class Leadership:
             self.taken.set()
             self._changed(True)
         elif session.is_locked:
-            # Somebody leads without the lock and shall have it.
+            # Another node leads without the lock; it should get it.
             await session.unlock()
 
     async def _renew(self, session: LeaderSession, epoch: int) -> None:

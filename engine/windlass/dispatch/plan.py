@@ -1,4 +1,7 @@
-"""Which rows of a batch are published when: pure, so that its rules can be tested without a broker."""
+"""In which order the rows of a batch are published: pure, so that it can be tested without a broker.
+
+The rows of one instance and job type are a line: they keep their order. The rows of a wave are published together.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ from windlass.job_event import Line, OutboxRow
 
 class Plan(NamedTuple):
     waves: Sequence[Sequence[OutboxRow]]
-    """No wave holds two rows of one line, and each waits for the one before: nothing overtakes a message that fails."""
+    """No wave holds two rows of one line, and each waits for the one before, so nothing overtakes a failed message."""
     stale: Sequence[OutboxRow]
-    """To be removed unpublished."""
+    """Rows to be removed without being published."""
     held: Sequence[OutboxRow]
-    """Of lines that wait."""
+    """Rows of lines that wait."""
 
 
 def plan(rows: Iterable[OutboxRow], held_lines: Collection[Line]) -> Plan:
-    """From rows in their order; those of `held_lines` stay where they are."""
+    """`rows` in the order of the outbox; those of `held_lines` are not published."""
     waves: list[list[OutboxRow]] = []
     depth: dict[Line, int] = {}
     stale, held = [], []

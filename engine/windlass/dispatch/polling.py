@@ -1,4 +1,4 @@
-"""Polling dispatch: who waits for which jobs, and how claims reach the database.
+"""Polling dispatch: which polls wait for which jobs, and how jobs are claimed for them.
 
 Three things keep a poll cheap (contract 6.1). A type known to be empty is answered from memory until a local insert, a
 NOTIFY or a short time says otherwise. Polls of the same types that arrive together are claimed together. And a poll
@@ -36,7 +36,7 @@ class Poll:
     waits: bool
     answer: asyncio.Future[list[JobView]]
     parked: bool = False
-    """In the lines of its types; else a claim in flight will settle it."""
+    """Whether it waits in the queues of its types; if not, a claim in progress will answer it."""
     reserved: int = 0
     """Jobs being written for it right now."""
     delivered: list[JobView] = field(default_factory=list)
@@ -44,19 +44,19 @@ class Poll:
 
 @dataclass(slots=True)
 class TypeMemory:
-    """What this node believes of one job type."""
+    """What this node knows about one job type."""
 
     generation: int = 0
     """Grows whenever a job of this type may have become claimable."""
     empty_until_s: float = 0.0
-    """Monotonic time until which a poll of it is answered without asking."""
+    """Monotonic time until which a poll of this type is answered without asking the database."""
     parked: dict[Poll, None] = field(default_factory=dict)
     """Polls that wait, longest first."""
 
 
 @dataclass(slots=True)
 class ClaimGroup:
-    """Polls of one set of types: at most one claim in flight, the rest gather."""
+    """Polls of one set of types: at most one claim is in progress, further polls join the next one."""
 
     gathering: deque[Poll] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
@@ -104,7 +104,7 @@ class WaitingPolls:
     ) -> list[JobView]:
         """Up to `jobs_max` leased jobs, oldest first; waits up to `wait_s` when there are none.
 
-        Cancelled by its caller, it gives back what it was about to get.
+        When the caller cancels it, jobs that were already claimed for it are given back.
         """
         types = tuple(sorted(set(job_types)))
         if self._draining or (wait_s <= 0 and self._known_empty(types)):
@@ -172,7 +172,7 @@ class WaitingPolls:
         for poll in memory.parked:
             if poll.reserved < poll.jobs_max and not poll.answer.done():
                 poll.reserved += 1
-                # To the end of the line: the next job of this batch goes to another poll.
+                # To the end of the queue: the next job of this batch goes to another poll.
                 for name in poll.job_types:
                     line = self._memory(name).parked
                     line.pop(poll, None)
@@ -201,7 +201,7 @@ class WaitingPolls:
                 poll.answer.set_result(jobs)
 
     def abandon(self, reservations: Sequence[LeaseReservation]) -> None:
-        """The batch did not happen: the polls wait on."""
+        """The batch was not committed: the polls continue to wait."""
         for reservation in reservations:
             poll = reservation.holder
             assert isinstance(poll, Poll)
@@ -281,7 +281,7 @@ class WaitingPolls:
         return memory
 
     def _forget(self) -> None:
-        """Callers may name any type; those without a poll or a claim under way need no memory."""
+        """Callers may name any type; types without a poll or a claim in progress are forgotten."""
         claimed = {name for types in self._groups for name in types}
         for name in [n for n, m in self._types.items() if not m.parked and n not in claimed]:
             del self._types[name]
@@ -316,7 +316,7 @@ class WaitingPolls:
                 memory.parked.pop(poll, None)
 
     def _give_up(self, poll: Poll) -> None:
-        """Its waiting time is over; jobs being written for it right now still reach it."""
+        """The poll's waiting time is over; jobs being written for it at this moment still reach it."""
         poll.waits = False
         if poll.parked and not poll.reserved:
             self._unpark(poll)
@@ -334,7 +334,7 @@ class WaitingPolls:
         try:
             job_types = await self._jobs.release(jobs)
         except EngineError as err:
-            # Their leases lapse by themselves.
+            # Their leases expire by themselves.
             self._refused(err)
             return
         self.wake(job_types)
@@ -349,7 +349,7 @@ class WaitingPolls:
 
 
 def _deal(polls: Sequence[Poll], most: int) -> list[int]:
-    """Slots in turn, one for each poll and round, so that a short queue is shared fairly. Numbers are from 1."""
+    """Slots round-robin, one for each poll and round, so that few jobs are shared fairly. Numbers are from 1."""
     rounds = max(poll.jobs_max for poll in polls)
     order = (number for turn in range(rounds) for number, poll in enumerate(polls, 1) if turn < poll.jobs_max)
     return list(itertools.islice(order, most))

@@ -1,8 +1,9 @@
-"""Brings the outbox to the broker: reads the oldest rows, publishes them, removes what was acknowledged (contract 6.3).
+"""Publishes the outbox: reads the oldest rows, sends them to the broker, removes the acknowledged (contract 6.3).
 
-No transaction is open while the broker is spoken to. A crash between acknowledgement and removal publishes a row again
-under the same dedup id. A destination that fails waits by itself, and so does a message that the broker refuses, with
-the rows behind it in its line; everything else goes on. While the broker is away all waits, a little longer each time.
+No transaction is open while messages are sent. After a crash between acknowledgement and removal a row is published
+again with the same dedup id. A destination that fails waits alone, and so does a message that the broker refuses, with
+the rows behind it in its line; everything else continues. While the broker is unreachable everything waits, a little
+longer after each attempt.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from windlass.job_event import Line, OutboxRow
 from windlass.store.outbox import Outbox
 
 IDLE_S = 0.25
-"""Pause after an empty look that no hint cuts short (contract 6.3)."""
+"""Pause after the outbox was found empty, unless a hint ends it (contract 6.3)."""
 DESTINATION_BACKOFF_S = (0.5, 15.0)
 MESSAGE_BACKOFF_S = (1.0, 60.0)
 BROKER_BACKOFF_S = (0.25, 2.0)
 HELD_MAX = 1_000
-"""When more rows than this are held back one by one, their destinations wait as a whole."""
+"""When more single rows than this are held back, their whole destinations wait instead."""
 
 
 class Lead(Protocol):
@@ -65,7 +66,7 @@ class Hooks:
 
 @dataclass(slots=True)
 class RelayState:
-    """What people and probes are told."""
+    """What readiness and operators are told."""
 
     broker: str = ""
     """Why the broker cannot be reached; empty while it can."""
@@ -74,7 +75,7 @@ class RelayState:
 
 
 class Relay:
-    """`start` ... `stop`; works only while the lead is this node's."""
+    """`start` ... `stop`; publishes only while this node leads."""
 
     def __init__(
         self,
@@ -97,7 +98,7 @@ class Relay:
         self._destinations: Backoff[str] = Backoff(*DESTINATION_BACKOFF_S)
         self._messages: Backoff[HeldRow] = Backoff(*MESSAGE_BACKOFF_S)
         self._behind: dict[str, Line] = {}
-        """Ids of rows that wait behind a refused message, so that they fill no batch meanwhile."""
+        """Ids of rows that wait behind a refused message; they are left out of batches meanwhile."""
         self._is_failing = False
         self._epoch = 0
         self._outage: Backoff[str] = Backoff(*BROKER_BACKOFF_S)
@@ -110,7 +111,7 @@ class Relay:
         self._task = asyncio.create_task(self._run(), name="relay")
 
     async def stop(self, within_s: float) -> None:
-        """Lets the batch under way end; past `within_s` its rows stay for the next leader."""
+        """Lets the current batch end; after `within_s` its rows are left to the next leader."""
         self._stopping = True
         self._hint.set()
         if self._task is not None:
@@ -125,7 +126,7 @@ class Relay:
         self._hint.set()
 
     def destination_mended(self, job_type: str) -> None:
-        """Somebody saw that it can be published to."""
+        """The destination was seen to be usable."""
         if self._destinations.is_known(job_type):
             self._destinations.succeeded(job_type)
             self._hint.set()
@@ -150,7 +151,7 @@ class Relay:
                 await self._wait(self._hint, self._pause_s())
                 broker_s = self._outage.next_s(time.monotonic())
                 if broker_s is not None:
-                    # Hints do not bring a broker back.
+                    # While the broker is unreachable, hints do not shorten the pause.
                     await asyncio.sleep(broker_s)
 
     def _pause_s(self) -> float:
@@ -164,7 +165,7 @@ class Relay:
             await asyncio.wait_for(event.wait(), most_s)
 
     async def _cycle(self) -> bool:
-        """One batch; whether a row went."""
+        """Publishes one batch; returns whether any row was removed."""
         began_s = time.monotonic()
         epoch = self._lead.epoch
         if epoch != self._epoch:
@@ -183,7 +184,7 @@ class Relay:
         if len(rows) < self._batch_size:
             self._forget_destinations_but(job_types | {row.job_type for row in rows})
         if not rows and self.state.broker:
-            # What it could be tried with has been cancelled meanwhile.
+            # The rows with which the destination could be tried have been cancelled meanwhile.
             await self._broker.handshake()
             self._say_broker("")
         batch = plan(rows, held_lines)
@@ -194,7 +195,7 @@ class Relay:
         return await self._settle(epoch, acknowledged, batch.stale, began_s)
 
     def _begin_anew(self, epoch: int) -> None:
-        """Others have led since: what failed then may have gone now, or is gone."""
+        """Other nodes have led since: what failed then may work now, or its rows may be gone."""
         self._epoch = epoch
         for backoff in (self._destinations, self._messages, self._outage):
             backoff.clear()
@@ -202,7 +203,7 @@ class Relay:
         self._forget_destinations_but(set())
 
     async def _publish(self, waves: Sequence[Sequence[OutboxRow]], epoch: int) -> list[OutboxRow]:
-        """The rows that the broker has. A line ends at its first failure, a wave at the end of the term."""
+        """Returns the rows that the broker stored. A line stops at its first failure, a wave at the end of the term."""
         acknowledged: list[OutboxRow] = []
         failed_lines: set[Line] = set()
         failed_job_types: set[str] = set()
@@ -236,7 +237,7 @@ class Relay:
         return acknowledged
 
     def _blame(self, row: OutboxRow, refusal: Refusal, *, broker_answers: bool) -> Scope:
-        """What has to wait for this refusal. While other messages get through, it is not the broker."""
+        """What has to wait because of this refusal; not the whole broker while other messages are accepted."""
         now_s = time.monotonic()
         scope = refusal.scope
         if scope is Scope.BROKER and broker_answers:

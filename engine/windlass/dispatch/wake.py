@@ -1,8 +1,8 @@
 """Wake-ups between nodes: LISTEN and NOTIFY on one connection of their own, as hints only (contract 6.1).
 
-NOTIFY never rides in a hot transaction (it takes a global lock at commit) and is debounced; a node that is alone sends
-none. The listener asks its own session for an answer at intervals, so a half-open connection is noticed, and a metric
-says when a node runs on its fallback poll alone.
+NOTIFY is never part of a lane's transaction (it takes a global lock at commit) and is debounced; a node that is alone
+sends none. The listener queries its session at intervals, so a half-open connection is noticed, and a metric shows
+when a node has only its fallback poll.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from windlass.store.notifications import PAYLOAD_BYTES_MAX, Listener
 from windlass.store.session import SessionFailed
 
 NOTIFY_INTERVAL_S = 0.01
-"""At most one NOTIFY in this time, naming all types that gathered."""
+"""At most one NOTIFY in this time, naming all types that were collected."""
 HEARTBEAT_INTERVAL_S = 3.0
 HEARTBEAT_TIMEOUT_S = 2.0
 RECONNECT_DELAY_S = 0.5
@@ -30,7 +30,7 @@ class Hint(msgspec.Struct, array_like=True):
     sender: str
     """Of one process, new at each boot: two processes may have one name."""
     job_types: list[str]
-    """Empty: any."""
+    """Job types; empty means any."""
 
 
 class WakeUps:
@@ -55,7 +55,7 @@ class WakeUps:
         self._something = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.is_alone = False
-        """Set by the node heartbeat: nobody else would hear."""
+        """Set by the node heartbeat: with no other node there is nobody to notify."""
         self.is_listening = False
         self._was_degraded = False
 
@@ -97,7 +97,7 @@ class WakeUps:
         await listener.notify(msgspec.json.encode(Hint(self._sender, [])).decode(), HEARTBEAT_TIMEOUT_S)
 
     async def _converse(self, listener: Listener) -> None:
-        """Sends gathered hints, and asks for a sign of life when there is nothing to say."""
+        """Sends the collected hints, and checks the session when there are none."""
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._something.wait(), HEARTBEAT_INTERVAL_S)

@@ -10,7 +10,7 @@ INTERVAL_S = 15.0
 
 
 class DestinationWatch:
-    """Knows the job types of all definitions this node has heard of, and which of their destinations are unusable."""
+    """Keeps the job types of all definitions that this node knows, and which of their destinations are unusable."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class DestinationWatch:
         """By job type: the reason, in the broker's words."""
 
     async def learn(self, job_types: Collection[str]) -> None:
-        """New ones are looked at now. Raises Unavailable when the broker does not answer; then the next look does."""
+        """Checks new ones now. Raises Unavailable when the broker does not answer; the next check includes them."""
         new = set(job_types) - self.job_types
         await self._look(new)
         self.job_types |= new
@@ -45,7 +45,7 @@ class DestinationWatch:
                 self._became_usable(job_type)
 
     def blame(self, job_type: str, reason: str) -> None:
-        """Told by whoever met the failure."""
+        """Called by the part that met the failure."""
         if job_type not in self.unusable:
             self.unusable[job_type] = reason
             self._became_unusable(job_type, reason)

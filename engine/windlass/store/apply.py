@@ -1,7 +1,7 @@
 """One batch of commands, one transaction: read and lock, decide each, write sets, commit.
 
-A command that is refused changes nothing and does not touch its neighbours. The lease of a job is judged when it has
-been read (`store/lease.py`) and compared once more in the statement that writes.
+A command that is refused changes nothing and does not affect the others of its batch. A job's lease is checked after
+the job has been read (`store/lease.py`), and its token is compared again in the statement that writes.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Batch:
     committing: bool = False
     """From here on a lost connection leaves the outcome unknown."""
     decided: Callable[[], None] = lambda: None
-    """Called when all is decided and only the database is left to wait for: the next batch may begin."""
+    """Called when every command is decided and only writing and the commit remain: the next batch may begin."""
 
 
 class Transactor:
@@ -95,7 +95,7 @@ class Transactor:
     async def run(self, connection: Connection, batch: Batch) -> None:
         """Fills `batch.answers`, one for each command, after the commit.
 
-        Raises what the driver raises; then nothing is written, unless `batch.committing` is set.
+        Raises the driver's errors. Nothing has been written then, unless `batch.committing` is set.
         """
         transactional = any(not isinstance(command, StartInstance) for command in batch.commands)
         try:
@@ -420,7 +420,7 @@ def _whole_seconds(instant: datetime) -> str:
 
 
 def _versions(batch: Batch) -> set[tuple[str, int]]:
-    """Every definition that this batch's commands run or start, as far as it exists."""
+    """Every existing definition that this batch's commands run or start."""
     wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
     for command in batch.commands:
         if isinstance(command, StartInstance):

@@ -1,4 +1,4 @@
-"""Arrays as PostgreSQL writes them: a statement takes a batch's columns as text, which the driver need not encode."""
+"""PostgreSQL array literals: statements take a batch's columns as text, which saves the driver's slow encoding."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Catalog:
     async def upload(
         self, upload: Upload, parsed_steps: str, *, audit: bool
     ) -> tuple[DefinitionSummary, bool]:
-        """The stored version, and whether it is new; content equal to any stored version is that version.
+        """The stored version, and whether it is new; for content equal to that of a stored version, that version.
 
         Uploads of one id wait for each other, so two at once both get their answer.
         """

@@ -35,9 +35,9 @@ from windlass.store.trust import system_trust
 #: Given as a session is opened, so that they win over what ALTER ROLE and ALTER DATABASE say; not
 #: default_transaction_read_only, by which an operator may want to stop all writes.
 SESSION_SETTINGS = {
-    # Prepared statements with array parameters: planning each batch anew costs more than it can win.
+    # Prepared statements with array parameters: planning each batch again costs more than a better plan would save.
     "plan_cache_mode": "force_generic_plan",
-    # Every hot statement goes by index, also one whose plan was made while its table was still empty.
+    # Frequent statements must use their indexes, even when planned while the table was still empty.
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",

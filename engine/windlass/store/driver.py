@@ -1,4 +1,4 @@
-"""The driver's errors in the engine's words. Nothing outside `store/` sees an error, a row or a connection of it."""
+"""Translates the driver's errors. No error, row or connection of the driver leaves `store/`."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Connection: TypeAlias = Any
 Row: TypeAlias = Any
 """An asyncpg.Record: values by column name."""
 
-#: What the driver raises, as far as the database or the way to it is the cause. InternalClientError: it lost track of
-#: the protocol, as it does when a server dies between two messages.
+#: What the driver raises when the database or the connection to it is the cause. InternalClientError: the driver lost
+#: track of the protocol, which happens when a server crashes between two messages.
 DRIVER_ERRORS = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
@@ -49,7 +49,7 @@ def is_read_only(err: BaseException) -> bool:
 
 
 def translate(err: BaseException) -> EngineError:
-    """A driver's error in the engine's words; the cause is kept by `raise ... from`."""
+    """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
         return err
     if is_read_only(err):

@@ -1,4 +1,4 @@
-"""Jobs as pollers and the lease sweep handle them: claim, give back, take back what lapsed (contract 1.6, 5.5)."""
+"""Jobs as polls and the lease sweep use them: claim jobs, give leases back, free expired ones (contract 1.6, 5.5)."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ class ClaimedJob(NamedTuple):
     slot: int
     """Number of the poll it was claimed for, from 1."""
     age_s: float
-    """From its creation to this lease."""
+    """Between the job's creation and this lease."""
     view: JobView
 
 
 class LapsedLeases(NamedTuple):
-    """What one look for lapsed leases found."""
+    """What one search for expired leases found."""
 
     freed_job_types: Sequence[str]
-    """Of each job that may be claimed again."""
+    """One for each job that may be claimed again."""
     exhausted_job_ids: Sequence[str]
-    """Jobs whose lease lapsed too often: still leased, to be failed by the caller."""
+    """Jobs whose leases expired too often: still leased; the caller has to fail them."""
 
     @property
     def looked_at(self) -> int:

@@ -1,10 +1,10 @@
-"""Group commit: while one batch of a lane is in flight the next one gathers, with no artificial delay.
+"""Group commit: while one batch of a lane is in the database the next one collects, with no artificial delay.
 
-A lane is a queue whose batches take turns: one reads and decides at a time, and while it writes and waits for disks the
-next ones begin. Two that want the same instance meet at its row, which the first has locked. A batch that fails before
-its commit is sent is tried again on a fresh connection while the database recovers; one that a single command spoils is
-split, so that only this command is refused. A connection lost while the commit was in flight leaves the outcome
-unknown, and the callers are told so.
+A lane is a queue of commands. One of its batches at a time reads and decides; while that one writes and commits, the
+next ones begin. Where two need the same instance, the second waits for the row, which the first has locked. A batch
+that fails before its commit is sent is tried again on a new connection while the database recovers; one that fails
+because of a single command is split, so that only this command is refused. If the connection is lost after the commit
+was sent, the outcome is unknown, and the callers are told so.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from windlass.store.driver import failure_of, translate
 from windlass.store.sqlstate import RETRIED, Failure
 
 IN_FLIGHT_MAX = 3
-"""Batches of one lane that read, write and commit at a time: more make them small and take connections from polls."""
+"""Batches of one lane in the database at a time; more would make them small and take connections from polls."""
 RETRY_DELAY_FIRST_S = 0.05
 RETRY_DELAY_MAX_S = 0.5
 
@@ -92,7 +92,7 @@ class Lane:
             pending = [self._queue.popleft() for _ in range(min(len(self._queue), self._batch_max))]
             if not self._queue:
                 self._gathered.clear()
-            # A caller that has gone away before its turn asks for nothing any more.
+            # Callers that have left meanwhile need no answer.
             pending = [(command, future) for command, future in pending if not future.done()]
             batch = asyncio.create_task(self._take_turn(pending), name="batch")
             self._in_flight.add(batch)
@@ -105,7 +105,7 @@ class Lane:
             self._idle.set()
 
     async def _take_turn(self, pending: list[Pending]) -> None:
-        """Settles them; the turn is passed on when they are decided, and in any case at the end."""
+        """Settles them; the next batch may begin once they are decided, and in any case at the end."""
         is_passed = False
 
         def pass_on() -> None:

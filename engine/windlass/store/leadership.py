@@ -1,4 +1,4 @@
-"""The lead of the relay in the database: a row with an epoch and an expiry, and an advisory lock (contract 9.2).
+"""Who leads the relay, as stored in the database: a row with epoch and expiry, and an advisory lock (contract 9.2).
 
 When to compete, to renew and to step down is decided in `dispatch/leader.py`.
 """
@@ -40,7 +40,9 @@ class LeaderSession:
         return cls(session, answer_within_s)
 
     async def try_lock(self) -> bool:
-        """Asks for the lock, without waiting; returns whether nobody leads by the row. `is_locked` tells the rest."""
+        """Tries to get the lock, without waiting; `is_locked` tells whether it did. Returns whether the row says that
+        nobody leads.
+        """
         found = await self._ask(sql("leader_try_lock"))
         assert found is not None
         self.is_locked = found["is_locked"]

@@ -28,11 +28,11 @@ class Lease(Enum):
     OVER = auto()
     """The job is closed: the call is a repeat and changes nothing."""
     LOST = auto()
-    """Somebody else holds it, or the token is an older one."""
+    """Another worker holds the job, or the token is that of an earlier lease."""
 
 
 def judge_completion(job: JobRow, worker_id: str, lease_token: str | None) -> Lease:
-    """Contract 1.6: the holder, or whoever comes first while nobody holds it; never an older token."""
+    """Contract 1.6: the holder, or the first caller while nobody holds it; never with the token of an earlier lease."""
     if job.status not in {JobStatus.LOCKED, JobStatus.UNLOCKED}:
         return Lease.OVER
     if lease_token is not None and lease_token != str(job.lease_token):
@@ -43,7 +43,7 @@ def judge_completion(job: JobRow, worker_id: str, lease_token: str | None) -> Le
 
 
 def judge_failure(job: JobRow, worker_id: str, lease_token: str | None, *, leased_by_poll: bool) -> Lease:
-    """Contract 1.6, 10.3: only the holder may fail a job; where polls lease jobs, a swept one is nobody's."""
+    """Contract 1.6, 10.3: only the holder may fail a job; in polling mode, nobody holds it once its lease is swept."""
     verdict = judge_completion(job, worker_id, lease_token)
     is_holder = job.status is JobStatus.LOCKED and job.worker_id == worker_id
     if verdict is Lease.HELD and leased_by_poll and not is_holder:
@@ -65,6 +65,6 @@ def job_row(row: Row) -> JobRow:
 
 
 def lease_lost(job: JobRow, worker_id: str) -> str:
-    """What a worker is told whose answer comes too late."""
+    """The error for a worker whose answer comes too late."""
     holder = f"leased to worker {job.worker_id!r}" if job.worker_id else "waiting to be leased again"
     return f"job {job.id} is {holder}; the lease of worker {worker_id!r} is over, nothing was changed: drop the result"

@@ -93,7 +93,7 @@ async def _migrate(session: Session) -> tuple[list[str], int]:
     assert state is not None
     version = 0
     if state["is_there"]:
-        # Asked first: a role that may only use tables boots on a schema that is current.
+        # Checked first, so that a role without the right to create tables can boot on a schema that is current.
         row = await session.fetch_row(sql("schema_version"))
         assert row is not None
         version = row["version"]

@@ -11,7 +11,7 @@ from windlass.store.queries import sql
 
 
 class NodeIdentity(NamedTuple):
-    """What a node says of itself."""
+    """What a node writes about itself."""
 
     id: str
     role: str
@@ -45,7 +45,7 @@ class Nodes:
         self._database = database
 
     async def beat(self, node: NodeIdentity, started_at: datetime | None, alive_s: float) -> Beat:
-        """Writes that the node lives, and removes nodes that have been silent for an hour.
+        """Writes that the node is alive, and removes nodes that have not done so for an hour.
 
         `started_at` is what the first beat answered, None at the first.
         """

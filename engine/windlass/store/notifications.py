@@ -1,6 +1,6 @@
 """LISTEN and NOTIFY between nodes, on one session of its own.
 
-What is said, and how often, is decided in `dispatch/wake.py`.
+What is sent, and how often, is decided in `dispatch/wake.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PAYLOAD_BYTES_MAX = 7_900
 
 
 class Listener:
-    """Hears what any node says, this one too. Its methods raise SessionFailed when the session is of no use."""
+    """Receives what any node sends, this one too. Its methods raise SessionFailed when the session is unusable."""
 
     def __init__(self, session: Session) -> None:
         self._session = session

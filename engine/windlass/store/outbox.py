@@ -1,7 +1,7 @@
 """Events of jobs in `dispatch_outbox`, written in the transaction that makes or re-queues the job (contract 6.2).
 
-What an event looks like on the wire is the caller's business (`encode`); here it is bytes. `head` and `settle` are the
-relay's: what it reads to publish, and what it removes after that.
+How an event is encoded is up to the caller (`encode`); here it is bytes. The relay uses `head` to read what it
+publishes, and `settle` to remove it afterwards.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class RemovedRows(NamedTuple):
 
 
 class Page(NamedTuple):
-    """Where a look through all waiting jobs has got to; the blank one is before the first."""
+    """A position in the list of all waiting jobs; the empty one is before the first."""
 
     job_type: str = ""
     queued_at: datetime | None = None
@@ -82,9 +82,9 @@ class Outbox:
         return rows[0]["looked_at"], len(events)
 
     async def adopt(self, after: Page, waiting_s: float) -> tuple[Page | None, int]:
-        """Events of waiting jobs that have none and never had one, in one page of all waiting jobs.
+        """Writes events for those waiting jobs, in one page of them, that have none and never had one.
 
-        Returns where to go on, None at the end, and how many were written.
+        Returns where to continue, None at the end, and how many were written.
         """
         start = after.queued_at or datetime.fromtimestamp(0).astimezone()
         async with self._database.transaction() as connection:
@@ -118,7 +118,7 @@ class Outbox:
         redelivery_s: float,
         audit_enabled: bool,
     ) -> RemovedRows | None:
-        """Removes rows that the broker has, and rows whose jobs nobody waits for any more.
+        """Removes rows that the broker has stored, and rows whose jobs no longer need a worker.
 
         A published job is due for redelivery after `redelivery_s`. None, and nothing is removed, when the leader of
         `epoch` has been deposed.
@@ -134,7 +134,7 @@ class Outbox:
         return RemovedRows(settled["published"], settled["dropped"]) if settled["leads"] else None
 
     async def is_installed(self) -> bool:
-        """Whether the tables are there that the outbox and its relay need."""
+        """Whether the tables exist that the outbox and its relay need."""
         (tables,) = await self._database.fetch(sql("outbox_has_table"))
         return bool(tables["outbox"] and tables["leader"])
 

@@ -1,4 +1,4 @@
-"""All SQL lives in sql/*.sql: a `-- name:` line, a description, the statement. This reads them, once."""
+"""Reads sql/*.sql once. They hold all SQL, each query as a `-- name:` line, a description and the statement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many jobs wait, by type: the number that autoscalers ask for. A read only."""
+"""How many jobs of a type wait, as autoscalers ask. Reads only."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from windlass.store.database import Database
 from windlass.store.queries import sql
 
 QUEUE_LENGTH_MAX = 10_000
-"""Counted no further: a longer queue calls for all the pods there may be anyway."""
+"""The count stops here: a longer queue already calls for as many pods as are allowed."""
 
 
 class Queues:
     def __init__(self, database: Database) -> None:
         self._database = database
-        # However many ask, they take one connection of the pool between them.
+        # Callers share one connection of the pool, however many there are.
         self._turn = asyncio.Lock()
 
     async def length(self, job_type: str) -> int:

@@ -1,4 +1,4 @@
-"""Leases that waiting polls hold ready for jobs which a batch is about to insert."""
+"""Lets a batch insert a job already leased to a poll that waits for its type."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from windlass.wire import JobView
 
 
 class LeaseReservation(NamedTuple):
-    """The lease of a job that is inserted already leased, to a poll that waits for its type."""
+    """The lease with which a job is inserted, for a poll that waits for its type."""
 
     worker_id: str
     lease_s: float
     holder: object
-    """Whoever reserved it; the batch only hands it back."""
+    """Identifies the poll to the code that reserved it; the batch only returns it."""
 
 
 class LeaseReservations(Protocol):
-    """The waiting polls, as the batch sees them."""
+    """The waiting polls, as far as a batch needs them."""
 
     def reserve(self, job_type: str) -> LeaseReservation | None: ...
     def deliver(self, reservations: Sequence[tuple[LeaseReservation, JobView]]) -> None: ...

@@ -1,4 +1,4 @@
-"""Effects folded into sets of rows: one batch, whatever it decided, is one or two statements.
+"""Collects the effects of a batch into sets of rows, so that it is written by one or two statements.
 
 A row created and closed within one batch is written once, in its final state: a statement cannot update what another
 part of the same statement inserts.
@@ -64,17 +64,17 @@ class NewTimer:
 
 @dataclass(slots=True)
 class WriteSet:
-    """Rows by id, so that a later effect on the same row lands on it."""
+    """Rows by id, so that a later effect on the same row changes it here."""
 
     audit_enabled: bool
     new_instances: dict[str, Instance] = field(default_factory=dict)
     changed_instances: dict[str, tuple[Instance, bool]] = field(default_factory=dict)
-    """With whether the variables changed."""
+    """Each with whether its variables changed."""
     new_steps: dict[str, NewStep] = field(default_factory=dict)
     closed_steps: dict[str, StepClosed] = field(default_factory=dict)
     new_jobs: dict[str, NewJob] = field(default_factory=dict)
     closed_jobs: dict[str, tuple[JobClosed, int | None]] = field(default_factory=dict)
-    """With the lease token that the statement compares, where the caller's right comes from one."""
+    """Each with the lease token that the statement compares, if the caller holds the job by one."""
     requeued_jobs: dict[str, tuple[JobRequeued, int | None]] = field(default_factory=dict)
     new_tasks: dict[str, NewUserTask] = field(default_factory=dict)
     closed_tasks: dict[str, UserTaskClosed] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class WriteSet:
 
     @property
     def has_rare(self) -> bool:
-        """Anything for `apply_tasks_and_timers`."""
+        """Whether there is anything for `apply_tasks_and_timers`."""
         return bool(
             self.new_tasks or self.closed_tasks or self.new_timers or self.closed_timers or self.requeued_jobs
         )

@@ -1,4 +1,4 @@
-"""How far the schema is, as readiness asks: reads only, nothing is created."""
+"""The version of the schema, for the readiness check: reads only, nothing is created."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from windlass.store.queries import sql
 
 class SchemaState(NamedTuple):
     version: int
-    """Of the last migration applied, 0 on a fresh database."""
+    """Number of the last migration applied, 0 on a new database."""
     needed: int
     """The last migration of this release."""
     read_only: str
@@ -20,7 +20,7 @@ class SchemaState(NamedTuple):
 
     @property
     def is_current(self) -> bool:
-        """Also when the database is ahead: the previous release runs on the new schema."""
+        """True also for a newer schema than this release's: the previous release runs on the new schema."""
         return self.version >= self.needed
 
 

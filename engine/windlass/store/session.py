@@ -1,4 +1,4 @@
-"""A session of its own, for what ends with it: LISTEN, advisory locks; and for migrations, which may take long."""
+"""A session outside the pool: for LISTEN and advisory locks, which end with it, and for long migrations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, fail
 class SessionFailed(EngineError):
     """The session, or a statement in it, failed; `reason` is the driver's error, its kind first.
 
-    Whoever keeps the session decides what follows, so nothing is said of trying again. `remedy`: what an operator can
-    do about it; empty when it depends on what was done.
+    What to do then is decided by the owner of the session, so the error does not say whether to try again. `remedy`:
+    what an operator can do about it; empty when it depends on what was done.
     """
 
     def __init__(self, err: BaseException) -> None:

@@ -14,7 +14,7 @@ class Timers:
         self._database = database
 
     async def due(self, rows_max: int) -> Sequence[FireTimer]:
-        """Timers whose time has come on the database's clock, oldest first; whether one fires is decided by its lane.
+        """Timers that are due by the database's clock, oldest first; whether one still fires is decided in a lane.
 
         Raises EngineError, Unavailable when the database is away.
         """

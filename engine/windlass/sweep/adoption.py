@@ -1,7 +1,8 @@
-"""Gives events to waiting jobs that have none and never had one: those left over by polling mode (contract 6.7).
+"""Writes events for waiting jobs that never had one: those created in polling mode (contract 6.7).
 
-The leader looks when it takes the lead, while nodes in polling mode share the database and once more after the last of
-them has gone, and now and then. While such nodes live, their pollers are given the time of a redelivery to take a job.
+The leader searches for them when it becomes the leader, every `INTERVAL_S` while nodes in polling mode share the
+database, once more after the last of these has gone, and every `LOOK_ANYWAY_S` in any case. While there are such
+nodes, their pollers are given the time of a redelivery to claim a job first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from windlass.store.outbox import Outbox, Page
 
 INTERVAL_S = 1.0
 LOOK_ANYWAY_S = 60.0
-"""For nodes that came and went between two looks, and for engines that announce themselves nowhere."""
+"""For nodes that came and went between two searches, and for engines that have no row in the table of nodes."""
 
 
 class AdoptionSweep:

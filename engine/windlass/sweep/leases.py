@@ -1,4 +1,4 @@
-"""Frees jobs whose worker went silent (contract 5.5). Any number of nodes may sweep: rows in use are skipped."""
+"""Frees jobs whose lease expired (contract 5.5). Any number of nodes may sweep: rows in use are skipped."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LeaseSweep:
         self._outbox = outbox
 
     async def sweep(self) -> None:
-        """Until none is due. A job whose lease lapsed too often fails, so that a poison job ends (contract 5.5)."""
+        """Repeats until none is due. A job whose leases expired too often fails: a poison job ends (contract 5.5)."""
         freed: list[str] = []
         while True:
             lapsed = await self._jobs.expire_leases(

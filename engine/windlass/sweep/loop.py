@@ -1,4 +1,4 @@
-"""The one shape of every repairer: a task, an interval, a body that may fail without ending the loop."""
+"""What all sweeps have in common: a task that runs a function at intervals and survives its failures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 
 class Sweep:
-    """Runs `body` every `interval_s`, first after one interval; a failure is reported and the next turn comes."""
+    """Runs `body` every `interval_s`, first after one interval; a failure is reported and does not end the loop."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Sweep:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        # Replicas that boot together would otherwise sweep together for ever.
+        # Replicas that boot together would otherwise always sweep at the same time.
         await asyncio.sleep(self._interval_s * random.uniform(0.9, 1.0))
         while True:
             try:

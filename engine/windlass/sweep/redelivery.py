@@ -1,4 +1,4 @@
-"""Dispatches again what the broker was given and nobody completed in time (contract 6.7).
+"""Dispatches jobs again that were published and not completed in time (contract 6.7).
 
 Any number of nodes may sweep.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from windlass.store.outbox import EVENTS_MAX, Outbox
 
 POSTPONE_S = 5.0
-"""When a job that cannot be judged now (a poller holds it, its event still waits) is looked at again."""
+"""After this time a job that must not be dispatched now (a poller holds it, its event waits) is looked at again."""
 
 
 class RedeliverySweep:
@@ -19,7 +19,7 @@ class RedeliverySweep:
         self._redelivered = redelivered
 
     async def sweep(self) -> None:
-        """Until none is due. The new event has a new dedup id, for workers drop a repeated one."""
+        """Repeats until none is due. The new event has a new dedup id, since workers drop repeated ones."""
         count = 0
         while True:
             looked_at, written = await self._outbox.redeliver(POSTPONE_S)

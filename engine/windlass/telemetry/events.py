@@ -53,9 +53,9 @@ class Event:
 
 
 class BrokerEvent:
-    """Every `msg` of the outbox mode whatever its broker; the first ones are boot lines of contract 6.5.
+    """Every `msg` of the outbox mode that is the same for all brokers; the first are boot lines of contract 6.5.
 
-    Those of one broker alone are in its folder below `dispatch/`.
+    Lines that only one broker has are in its folder below `dispatch/`.
     """
 
     LOCK_OK: Final = "[dispatch] advisory-lock handshake ok"

@@ -60,7 +60,7 @@ class _Absent:
         """Set nothing."""
 
     def labels(self, *labels: str) -> _Absent:  # noqa: ARG002 - as the series that stand here otherwise
-        """Return what is just as absent."""
+        """Return the same, for chained calls."""
         return self
 
     def remove(self, *labels: str) -> None:
@@ -84,7 +84,7 @@ class Children(Generic[Child_co]):
 class Metrics:
     """One attribute for each metric of the dispatch mode; for metrics of the other mode it does nothing.
 
-    Those of one broker alone are in its folder below `dispatch/`.
+    Metrics that only one broker has are in its folder below `dispatch/`.
 
     Durations are observed in seconds.
     """

@@ -1,7 +1,7 @@
 """What the parts of a node report, as metrics and log lines.
 
-Nothing here changes anything or wakes anybody: a part hands over what happened, and this module alone knows which
-series and which line tell it.
+Nothing here changes the engine's state: a part reports what happened, and this module alone knows which series and
+which log line show it.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def _attributes(timer: FireTimer) -> dict[str, object]:
 
 
 def _traces(batch: Batch) -> dict[str, dict[str, str]]:
-    """By instance id: the trace attribute of its lines, where the call that moved it came with a traceparent."""
+    """By instance id: the trace attribute of its log lines, if the call that advanced it carried a traceparent."""
     traces = {}
     for command, answer in zip(batch.commands, batch.answers, strict=True):
         if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:

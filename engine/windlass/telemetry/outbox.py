@@ -10,7 +10,7 @@ from windlass.telemetry.metrics import Metrics
 class OutboxTelemetry:
     """One for a node in that mode. Every method returns at once and raises nothing.
 
-    `topic` is a destination by the broker's name for it; the word is the log's and the metrics' (contract 8.1, 8.4).
+    `topic` is the broker's name of a destination; log and metrics use that word (contract 8.1, 8.4).
     """
 
     def __init__(self, metrics: Metrics, log: Log) -> None:

@@ -46,9 +46,9 @@ def assuming(check: str, guarantee: str, *assumptions: Assumption) -> Callable[[
     return under
 
 
-def _not_bitten(facts: Facts) -> str | None:
+def _without_effect(facts: Facts) -> str | None:
     for fault in facts.faults:
-        if fault.bit_s is None:
+        if fault.effective_s is None:
             return f"the fault {fault} had no effect: {_why(fault.call)}"
     for heal in facts.heals:
         if heal.outcome != "ok":
@@ -104,7 +104,7 @@ OBSERVED = Assumption(_not_observed, essential=True)
 """The final state was read completely."""
 STEPS_OBSERVED = Assumption(_no_step_rows, essential=True)
 """... with its step executions, and its jobs where the tables could be read."""
-BITTEN = Assumption(_not_bitten)
+EFFECTIVE = Assumption(_without_effect)
 """Every fault had an effect and every heal succeeded (parameter `faults_min`: how many there must be)."""
 LOADED = Assumption(_not_loaded)
 """At least `ops_min` (1) starts and completes succeeded."""

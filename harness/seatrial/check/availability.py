@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.facts import Facts, error_status, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
@@ -16,7 +16,7 @@ GUARANTEE = (
 )
 
 
-@assuming("AV", GUARANTEE, PAIRED, BITTEN, LOADED)
+@assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
     `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed).
@@ -92,7 +92,7 @@ def _windows(facts: Facts) -> list[tuple[float, float]]:
         if fault.healed_s is not None:
             windows.append((fault.invoked_s, fault.healed_s + bound_s))
         else:
-            windows.append((fault.invoked_s, max(drain_s, (fault.bit_s or fault.invoked_s) + bound_s)))
+            windows.append((fault.invoked_s, max(drain_s, (fault.effective_s or fault.invoked_s) + bound_s)))
     return windows
 
 

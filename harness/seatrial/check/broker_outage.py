@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.dispatch import OUTBOX_AUDIT, dispatches_of
 from seatrial.check.facts import Facts, Fault, error_status, facts_of
 from seatrial.check.finding import Findings
@@ -32,7 +32,7 @@ class Drain(msgspec.Struct, frozen=True):
         return (self.rows + self.enqueued) / self.took_s if self.took_s > 0 else float("inf")
 
 
-@assuming("BO", GUARANTEE, PAIRED, OUTBOX_AUDIT, BITTEN, LOADED)
+@assuming("BO", GUARANTEE, PAIRED, OUTBOX_AUDIT, EFFECTIVE, LOADED)
 def broker_outage(history: History) -> Verdict:
     """Parameters: `transaction_age_max_s`; `drain_ratio_min`: how many times the arrival rate the backlog must drain
     at; `backlog_min` (1): the drill is vacuous when less waited at the end of the outage.

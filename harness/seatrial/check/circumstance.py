@@ -76,11 +76,13 @@ def _leases_completed_elsewhere(facts: Facts) -> int:
 
 def _leases_orphaned(facts: Facts) -> int:
     """Leases completed after a fault had hit the replica that gave them."""
-    bites = [(fault.bit_s, set(fault.targets)) for fault in facts.faults if fault.bit_s is not None]
+    effects = [
+        (fault.effective_s, set(fault.targets)) for fault in facts.faults if fault.effective_s is not None
+    ]
     return sum(
         any(
-            lease.poll.invoke.node in targets and lease.answered_s < bit_s < call.invoke.t_s
-            for bit_s, targets in bites
+            lease.poll.invoke.node in targets and lease.answered_s < effective_s < call.invoke.t_s
+            for effective_s, targets in effects
         )
         for lease, call in _completed(facts)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, PAIRED, assuming
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History
@@ -16,7 +16,7 @@ GUARANTEE = (
 )
 
 
-@assuming("CB", GUARANTEE, PAIRED, BITTEN)
+@assuming("CB", GUARANTEE, PAIRED, EFFECTIVE)
 def connection_budget(history: History) -> Verdict:
     """One observer row `sessions` for each change of what the database counts. Parameters: `connections_max`, of all
     engines together; `connections_per_node_max`; `nodes_connected_min` (1) and `connections_of_a_node_min` (1): without

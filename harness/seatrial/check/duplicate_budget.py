@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import msgspec
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.dispatch import dispatches_of
 from seatrial.check.facts import Facts, facts_of, happened
 from seatrial.check.finding import Findings
@@ -42,7 +42,7 @@ class Budget(msgspec.Struct, frozen=True):
         return max(0, self.duplicates - self.explained)
 
 
-@assuming("DB", GUARANTEE, PAIRED, BITTEN, LOADED)
+@assuming("DB", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def duplicate_budget(history: History) -> Verdict:
     """Parameter `duplicates_max`: judges the number of duplicates instead of asking for an explanation of each."""
     facts = facts_of(history)
@@ -152,8 +152,8 @@ def _acknowledged(facts: Facts, dedup_id: str, before: Op, again: Op) -> bool:
 
 def _stood_still(facts: Facts, process: str, at_s: float) -> bool:
     return any(
-        fault.bit_s is not None
-        and fault.bit_s <= at_s
+        fault.effective_s is not None
+        and fault.effective_s <= at_s
         and (fault.healed_s is None or at_s <= fault.healed_s)
         and process in fault.targets
         for fault in facts.faults
@@ -164,8 +164,8 @@ def _stopped(facts: Facts, lease: Lease, later: Lease) -> bool:
     """A fault hit its worker while the lease was held or about to be, before the next one was known."""
     holders = {lease.worker_id, lease.poll.invoke.process}
     return any(
-        fault.bit_s is not None
-        and fault.bit_s > lease.poll.invoke.t_s
+        fault.effective_s is not None
+        and fault.effective_s > lease.poll.invoke.t_s
         and fault.invoked_s < later.answered_s
         and holders & set(fault.targets)
         for fault in facts.faults

@@ -63,7 +63,7 @@ class Fault(msgspec.Struct, frozen=True):
         return self.call.invoke.t_s
 
     @property
-    def bit_s(self) -> float | None:
+    def effective_s(self) -> float | None:
         """Monotonic time at which it was seen to have an effect."""
         return self.call.end.t_s if self.call.end is not None and self.call.outcome == "ok" else None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.facts import DONE_PREFIX, Facts, facts_of, happened
 from seatrial.check.finding import Findings
 from seatrial.check.lease import Lease, token_of
@@ -17,7 +17,7 @@ GUARANTEE = (
 )
 
 
-@assuming("FN", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+@assuming("FN", GUARANTEE, PAIRED, OBSERVED, EFFECTIVE, LOADED)
 def fencing(history: History) -> Verdict:
     """Parameter `stale_expected` (false): the drill is vacuous unless a stale call was made."""
     facts = facts_of(history)

@@ -33,7 +33,11 @@ def hits(facts: Facts) -> Sequence[Hit]:
     found = []
     for fault in facts.faults:
         leader = _leader_at(fault.invoked_s, dispatches, claims)
-        if fault.bit_s is None or leader is None or not any(names(each, leader) for each in fault.targets):
+        if (
+            fault.effective_s is None
+            or leader is None
+            or not any(names(each, leader) for each in fault.targets)
+        ):
             continue
         next_s = _next_term_s(fault, leader, dispatches, claims)
         found.append(Hit(fault, leader, None if next_s is None else round(next_s - fault.invoked_s, 3)))

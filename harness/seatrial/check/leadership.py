@@ -8,7 +8,7 @@ from itertools import combinations, pairwise
 from math import ceil, inf
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.dispatch import OUTBOX_AUDIT, Dispatches, Term, dispatches_of
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
@@ -23,7 +23,7 @@ GUARANTEE = (
 )
 
 
-@assuming("LD", GUARANTEE, PAIRED, OUTBOX_AUDIT, BITTEN, LOADED)
+@assuming("LD", GUARANTEE, PAIRED, OUTBOX_AUDIT, EFFECTIVE, LOADED)
 def leadership(history: History) -> Verdict:
     """Parameters: `takeover_bound_s` (none): the longest time from a fault that takes the leader to the next term;
     `takeover_p95_bound_s` (none); `lead_overlap_s` (1): two gauges may both say 1 as long, since they are read in turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from heapq import heappop, heappush
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
 from seatrial.check.instant import instant_us
@@ -19,7 +19,7 @@ GUARANTEE = (
 )
 
 
-@assuming("LX", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+@assuming("LX", GUARANTEE, PAIRED, OBSERVED, EFFECTIVE, LOADED)
 def lease_exclusive(history: History) -> Verdict:
     """Parameter `lease_tokens_ordered` (false): tokens are integers that rise with each acquisition. Without tokens
     (None) a lease is known by its worker and `locked_at` alone.

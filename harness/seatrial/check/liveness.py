@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.circumstance import lapsed
 from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of
 from seatrial.check.finding import Findings
@@ -18,7 +18,7 @@ GUARANTEE = (
 )
 
 
-@assuming("LV", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+@assuming("LV", GUARANTEE, PAIRED, OBSERVED, EFFECTIVE, LOADED)
 def liveness(history: History) -> Verdict:
     """Parameters: `parked_allowed` ([]): step types in which an instance may stay; `lease_sweep_interval_s` (15);
     `reclaim_bound_s` (none): the time after a lease's expiry within which another worker must have the job.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, Assumption, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, Assumption, assuming
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History, Op
@@ -58,7 +58,7 @@ def _unseen(facts: Facts) -> str | None:
     return None
 
 
-@assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), BITTEN, LOADED)
+@assuming("MP", GUARANTEE, PAIRED, Assumption(_unseen), EFFECTIVE, LOADED)
 def mode_purity(history: History) -> Verdict:
     """Parameters: `broker_names`: the words by which metrics and log lines would reveal a broker, in lower case;
     `outbox_left` (false): rows of another mode are there; then their number must never change.

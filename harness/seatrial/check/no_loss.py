@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.facts import DONE_PREFIX, TERMINAL, Facts, facts_of, job_of_done_key
 from seatrial.check.finding import Findings
 from seatrial.check.instant import instant_us
@@ -18,7 +18,7 @@ GUARANTEE = (
 )
 
 
-@assuming("NL", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+@assuming("NL", GUARANTEE, PAIRED, OBSERVED, EFFECTIVE, LOADED)
 def no_loss(history: History) -> Verdict:
     """Parameters: `terminal_expected` (true): acked instances must be terminal, not merely present. `doomed_variable`
     (none): those started with it true must end FAILED, for a reason that contains `doomed_reason`, and all others

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.blueprint import Blueprints
 from seatrial.check.facts import DONE_PREFIX, Facts, facts_of, happened, job_of_done_key
 from seatrial.check.finding import Findings
@@ -17,7 +17,7 @@ GUARANTEE = (
 )
 
 
-@assuming("NP", GUARANTEE, PAIRED, OBSERVED, BITTEN, LOADED)
+@assuming("NP", GUARANTEE, PAIRED, OBSERVED, EFFECTIVE, LOADED)
 def no_phantom(history: History) -> Verdict:
     facts = facts_of(history)
     findings = Findings(facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.dispatch import OUTBOX_AUDIT, Dispatches, Record, Row, dispatches_of
 from seatrial.check.facts import Facts, facts_of, happened
 from seatrial.check.finding import Findings
@@ -21,7 +21,7 @@ GUARANTEE = (
 _ROUNDING_US = 10_000
 
 
-@assuming("OC", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
+@assuming("OC", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, EFFECTIVE, LOADED)
 def outbox_conservation(history: History) -> Verdict:
     """Parameters: `redelivery_s` (300): the shortest wait before a dispatched job is dispatched again;
     `republished_max` (none): the largest number of copies allowed.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, PAIRED, assuming
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History
@@ -14,7 +14,7 @@ GUARANTEE = (
 )
 
 
-@assuming("PW", GUARANTEE, PAIRED, BITTEN)
+@assuming("PW", GUARANTEE, PAIRED, EFFECTIVE)
 def private_wire(history: History) -> Verdict:
     """One observer row `wire` for each reading of what went through the broker's proxy."""
     facts = facts_of(history)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, PAIRED, assuming
 from seatrial.check.facts import Facts, Fault, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
@@ -40,7 +40,7 @@ class Window(msgspec.Struct, frozen=True):
         return not self.fault.targets or bool({node, _DATABASE} & set(self.fault.targets))
 
 
-@assuming("PT", GUARANTEE, PAIRED, BITTEN)
+@assuming("PT", GUARANTEE, PAIRED, EFFECTIVE)
 def probe_truth(history: History) -> Verdict:
     """Parameters: `unready_reasons` {fault's name: word that the reason must hold}; `probe_notice_bound_s`: how soon
     readiness must say no after a fault had its effect; `recovery_bound_s`: how soon yes after it was healed;
@@ -75,8 +75,8 @@ def _windows(facts: Facts) -> Sequence[Window]:
     recovery_s = facts.number("recovery_bound_s")
     windows = []
     for fault in facts.faults:
-        if fault.name in reasons and fault.bit_s is not None:
-            begun_s, reason = fault.bit_s + notice_s, str(reasons[fault.name])
+        if fault.name in reasons and fault.effective_s is not None:
+            begun_s, reason = fault.effective_s + notice_s, str(reasons[fault.name])
             if fault.heal is None or fault.healed_s is None:
                 windows.append(Window(fault, reason, begun_s, float("inf"), float("inf")))
             else:

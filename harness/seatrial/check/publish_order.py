@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from itertools import pairwise
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, assuming
 from seatrial.check.dispatch import OUTBOX_AUDIT, Record, dispatches_of
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
@@ -18,7 +18,7 @@ GUARANTEE = (
 )
 
 
-@assuming("PO", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, BITTEN, LOADED)
+@assuming("PO", GUARANTEE, PAIRED, OBSERVED, OUTBOX_AUDIT, EFFECTIVE, LOADED)
 def publish_order(history: History) -> Verdict:
     """A copy, which has the dedup id of an earlier record, is not a new publication."""
     facts = facts_of(history)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, STEPS_OBSERVED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, STEPS_OBSERVED, assuming
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
 from seatrial.check.instant import instant_us
@@ -29,7 +29,7 @@ class Fate(msgspec.Struct, frozen=True):
     """
 
 
-@assuming("TP", GUARANTEE, PAIRED, OBSERVED, STEPS_OBSERVED, BITTEN, LOADED)
+@assuming("TP", GUARANTEE, PAIRED, OBSERVED, STEPS_OBSERVED, EFFECTIVE, LOADED)
 def punctuality(history: History) -> Verdict:
     """Parameters: `timer_lateness_bound_s`; `timers_min` (1): how many must have come due."""
     facts = facts_of(history)

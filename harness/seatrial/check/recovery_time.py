@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from seatrial.check.assumptions import BITTEN, LOADED, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.facts import Facts, Fault, error_status, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
@@ -31,7 +31,7 @@ class Gap(msgspec.Struct, frozen=True):
         return self.to_s - self.from_s
 
 
-@assuming("RT", GUARANTEE, PAIRED, BITTEN, LOADED)
+@assuming("RT", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def recovery_time(history: History) -> Verdict:
     """Parameter `recovery_bound_s`. The window is the time under load: the phases from `load` up to `drain`."""
     facts = facts_of(history)
@@ -39,7 +39,7 @@ def recovery_time(history: History) -> Verdict:
     bound_s = facts.number("recovery_bound_s")
     gap = longest_gap(facts)
     recoveries = [
-        _recovery(facts, fault, bound_s, findings) for fault in facts.faults if fault.bit_s is not None
+        _recovery(facts, fault, bound_s, findings) for fault in facts.faults if fault.effective_s is not None
     ]
     if gap is not None and gap.length_s > bound_s:
         text = f"no start or complete succeeded for {gap.length_s:.3f} s, the bound is {bound_s:g} s"
@@ -109,13 +109,13 @@ def _attempts(facts: Facts) -> list[Call]:
 
 def _under_load(facts: Facts, fault: Fault, bound_s: float) -> bool:
     ended_s = facts.load_window_s[1]
-    until_s = min(ended_s, (fault.bit_s or fault.invoked_s) + bound_s)
+    until_s = min(ended_s, (fault.effective_s or fault.invoked_s) + bound_s)
     return any(fault.invoked_s <= call.invoke.t_s <= until_s for call in _attempts(facts))
 
 
 def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) -> dict[str, Any]:
     """Seconds from the fault's effect to the first later success of each kind of call that the fault made fail."""
-    bit_s = fault.bit_s if fault.bit_s is not None else fault.invoked_s
+    effective_s = fault.effective_s if fault.effective_s is not None else fault.invoked_s
     ended_s = facts.load_window_s[1]
     recovered: dict[str, float | None] = {}
     for kind in KINDS:
@@ -127,16 +127,17 @@ def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) ->
             continue
         first_s = min(call.invoke.t_s for call in broken)
         success_s = _first_success_s(calls, first_s)
-        recovered[kind] = round(max(0.0, success_s - bit_s), 3) if success_s is not None else None
+        recovered[kind] = round(max(0.0, success_s - effective_s), 3) if success_s is not None else None
         late = [
             call
             for call in broken
-            if call.invoke.t_s > bit_s + bound_s and (success_s is None or call.invoke.t_s < success_s)
+            if call.invoke.t_s > effective_s + bound_s and (success_s is None or call.invoke.t_s < success_s)
         ]
         if late:
-            text = f"{kind} still failed {late[-1].invoke.t_s - bit_s:.3f} s after {fault}, the bound is {bound_s:g} s"
+            failed_s = late[-1].invoke.t_s - effective_s
+            text = f"{kind} still failed {failed_s:.3f} s after {fault}, the bound is {bound_s:g} s"
             findings.add(text, at=(fault.call.invoke.index, *(call.invoke.index for call in late[-10:])))
-    return {"fault": str(fault), "bit_at_s": bit_s, "recovery_s": recovered}
+    return {"fault": str(fault), "effect_at_s": effective_s, "recovery_s": recovered}
 
 
 def _is_broken(call: Call) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from math import ceil
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, PAIRED, assuming
 from seatrial.check.facts import Facts, facts_of
 from seatrial.check.finding import Findings
 from seatrial.check.instant import instant_us
@@ -23,7 +23,7 @@ DRAIN = "drain_node"
 DEPLOYED = "deployed"
 
 
-@assuming("RO", GUARANTEE, PAIRED, BITTEN)
+@assuming("RO", GUARANTEE, PAIRED, EFFECTIVE)
 def rollout(history: History) -> Verdict:
     """Parameters: `ready_min`: the number of pods that must be ready all the time; `evictions_refused_min` (0): with
     fewer refused evictions no budget was tested. Each operation records what should become of the release

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, PAIRED, assuming
+from seatrial.check.assumptions import EFFECTIVE, PAIRED, assuming
 from seatrial.check.facts import facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import History
@@ -19,7 +19,7 @@ GUARANTEE = (
 ROTATION = "rotate_password"
 
 
-@assuming("SK", GUARANTEE, PAIRED, BITTEN)
+@assuming("SK", GUARANTEE, PAIRED, EFFECTIVE)
 def secret_keeping(history: History) -> Verdict:
     """One observer row `exposure` for each place that was searched. Parameter `places`: those that must have been
     searched and must not be empty, or nothing was proved.

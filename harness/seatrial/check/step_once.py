@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from seatrial.check.assumptions import BITTEN, LOADED, OBSERVED, PAIRED, STEPS_OBSERVED, assuming
+from seatrial.check.assumptions import EFFECTIVE, LOADED, OBSERVED, PAIRED, STEPS_OBSERVED, assuming
 from seatrial.check.blueprint import Blueprint, Blueprints
 from seatrial.check.chain import judge_chains
 from seatrial.check.facts import OPEN_JOB, TERMINAL, Facts, facts_of
@@ -29,7 +29,7 @@ _JOB_FITS_STEP = {
 }
 
 
-@assuming("S1x", GUARANTEE, PAIRED, OBSERVED, STEPS_OBSERVED, BITTEN, LOADED)
+@assuming("S1x", GUARANTEE, PAIRED, OBSERVED, STEPS_OBSERVED, EFFECTIVE, LOADED)
 def step_once(history: History) -> Verdict:
     """All rows are of one snapshot. Without the tables (REST alone) only visits and chains are judged.
 

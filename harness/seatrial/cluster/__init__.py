@@ -1,4 +1,4 @@
-"""A cluster on trial: what every backend has, and how to ask one for what it can do beyond that.
+"""The cluster under test: what every backend has, and how to ask one for what it can do beyond that.
 
 What may be done to a cluster (kill a replica, cut its network, ...) is described by the small types of
 `seatrial.cluster.ability` and `seatrial.cluster.broker`. A cluster hands out one object for each that it supports;
@@ -48,7 +48,7 @@ class ClusterSpec:
 
     replicas: int = 3
     values: Mapping[str, object] = field(default_factory=dict)
-    #: replaces the rendered container command; same env, same ports (for mutants and other engines)
+    #: replaces the container command of the chart; environment and ports stay (for mutants and other engines)
     engine_command: str | None = None
     folder: Path = Path()
     entrance: Entrance = "replicas"

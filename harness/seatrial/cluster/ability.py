@@ -50,12 +50,12 @@ class Partition(Protocol):
     async def mend(self, replica: str) -> None: ...
 
     def dropped_bytes(self, replica: str) -> int:
-        """What the cut has swallowed since `cut`: shows that it bit."""
+        """How many bytes the cut has withheld since `cut`: shows that it had an effect."""
         ...
 
     def cut_connections(self, replica: str) -> int:
-        """How many connections were open when `cut` began: with `refuse`, which swallows nothing, it shows
-        that it bit.
+        """How many connections were open when `cut` began: with `refuse`, which withholds nothing, it shows
+        that it had an effect.
         """
         ...
 
@@ -86,13 +86,13 @@ class Logs(Protocol):
         ...
 
     def run_began_at(self, replica: str) -> int:
-        """Where in it, in bytes, the output of its present run begins."""
+        """At which byte of it the output of the replica's current run begins."""
         ...
 
 
 class Aliases(Protocol):
     def aliases(self) -> Mapping[str, str]:
-        """For engines that do not know their replica's name: the name that each gives itself, to its replica's."""
+        """For engines that do not know their replica's name: the replica's name by the name that the engine has."""
         ...
 
 
@@ -162,7 +162,7 @@ class Siblings(Protocol):
 
 class Commands(Protocol):
     async def run_command(self, replica: str, *words: str) -> None:
-        """Runs the chart's own program with other words and that replica's environment, as an operator would.
+        """Runs the chart's own program with other arguments and that replica's environment, as an operator would.
 
         Raises ClusterError with its output when it does not exit 0.
         """
@@ -172,7 +172,7 @@ class Commands(Protocol):
 UPGRADE_WITHIN_S = 150
 
 Build = Literal["this", "next", "broken"]
-"""The engine on trial; one with one more additive migration; one whose migration fails."""
+"""The engine under test; one with one more additive migration; one whose migration fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class Scaled:
 
 class Scale(Protocol):
     async def scale(self, replicas: int) -> Scaled:
-        """As `kubectl scale`: returns when so many take calls, though others may still be on their way out."""
+        """As `kubectl scale`: returns when so many take calls; others may still be shutting down."""
         ...
 
 

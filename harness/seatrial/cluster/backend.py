@@ -12,7 +12,7 @@ from seatrial.cluster.broker import BrokerKind
 from seatrial.cluster.options import Options
 
 Say = Callable[[str], None]
-"""Takes a line for whoever waits."""
+"""Shows a line to the user who waits."""
 
 
 class Services(ABC):
@@ -20,13 +20,13 @@ class Services(ABC):
 
     @abstractmethod
     async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> Cluster:
-        """One that is not yet up. With `broker` it has the run's of that kind, emptied of what was there; with
-        `restart` its replicas are started again when they end. Raises ClusterError.
+        """A cluster that is not yet up. With `broker` it uses the run's broker of that kind, emptied of old messages;
+        with `restart` its replicas are started again when they end. Raises ClusterError.
         """
 
     @abstractmethod
     async def check(self) -> None:
-        """Raises ClusterError when it is clear before the first drill that none would get a cluster."""
+        """Raises ClusterError if no drill could get a cluster, before the first one starts."""
 
     @abstractmethod
     async def close(self) -> None:
@@ -34,7 +34,7 @@ class Services(ABC):
 
 
 class CoreSets(Protocol):
-    """What a drill says about the core sets that it belongs to."""
+    """What a backend reads of a drill: to which core sets it belongs."""
 
     @property
     def core(self) -> bool: ...
@@ -45,7 +45,7 @@ class CoreSets(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One way to run a cluster. Importing a room's entry must stay cheap: `open` imports what it needs."""
+    """One way to run a cluster. Importing a backend's entry must stay cheap: `open` imports what it needs."""
 
     name: str
     words: str
@@ -53,7 +53,7 @@ class Backend:
     chosen_by: str
     """How a user chooses it on the command line."""
     open: Callable[[Options, Mapping[str, Any], Say], Services]
-    """The options, the values files of the run merged, and who waits."""
+    """Called with the options, the merged values files of the run, and how to show the user a line."""
     abilities: Callable[[Options], frozenset[type]]
     """What every cluster of a run with these options offers, given a broker."""
     refuse: Callable[[Options], None]
@@ -65,7 +65,7 @@ class Backend:
     own_options: tuple[str, ...] = ()
     """Attributes of Options that only this backend has a use for."""
     own_options_elsewhere: str = ""
-    """The error for one of them with another backend, whose name stands for {backend}."""
+    """The error when one of them is given with another backend; {backend} stands for that one's name."""
 
     def lacks(self, needs: Iterable[type], options: Options) -> list[str]:
         """The names of the abilities that a run with these options does not have."""

@@ -1,4 +1,4 @@
-"""The message broker as a port: what drills, workers, observation and checks need of one, in words that no broker owns.
+"""The message broker as a port: what drills, workers, observation and checks need, in terms that fit every broker.
 
 Each broker is a folder beside this module, and `brokers.py` chooses among them. A *destination* is where the messages
 of one job type go: a topic for Apache Kafka. Only the broker's folder knows how a job type becomes one.
@@ -28,18 +28,18 @@ class BrokerLogin:
     username: str
     password: str = field(repr=False)
     mechanism: str | None = None
-    """None: what the broker's kind usually takes."""
+    """None: the usual one for this kind of broker."""
     ca_path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerAccess:
-    """How a worker process reaches a broker. It may hold credentials, so it is neither shown nor written to a file."""
+    """How a worker process reaches a broker. It may hold credentials, so it is never printed or written to a file."""
 
     broker: str
     """The name of its kind in `brokers.py`."""
     settings: Mapping[str, str] = field(repr=False)
-    """Only the broker's own folder reads them."""
+    """Understood only by the broker's own folder."""
 
 
 class JobEvent(msgspec.Struct, frozen=True):
@@ -52,12 +52,12 @@ class JobEvent(msgspec.Struct, frozen=True):
     retries_remaining: int
     variables: dict[str, Any]
     dedup_id: str
-    """May be empty: then no copy of it is dropped."""
+    """May be empty; then repeated messages are not recognised."""
     created_at: str
 
 
 class Undecodable(Exception):
-    """A message's body is no event with a job, a job type and a JSON object as payload."""
+    """The body is not an event with a job, a job type and a JSON object as payload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Record:
     """One message as a destination keeps it.
 
     Records of one partition are in the order of their positions; a destination without partitions has one, number 0.
-    What is told beside the body is None where the message lacks it.
+    Values from the message's headers are None where it lacks them.
     """
 
     destination: str
@@ -76,15 +76,15 @@ class Record:
     ordering_key: str
     """Messages of one destination and key keep their order."""
     envelope_dedup_id: str | None
-    """As it is told beside the body, for consumers that do not decode it."""
+    """The id in the headers, for consumers that do not decode the body."""
     epoch: int | None
     """Of the leader that published it."""
     event: JobEvent | None
     cause: str = ""
-    """Why the body is no event; empty when it is one."""
+    """Why the body is not an event; empty when it is one."""
 
     def place(self) -> dict[str, Any]:
-        """Where it is, as the lines of history.py say it."""
+        """Its place, with the names used in history.py."""
         return {"destination": self.destination, "partition": self.partition, "position": self.position}
 
 
@@ -93,31 +93,31 @@ class AcknowledgeFailed(Exception):
 
 
 class Consumer(Protocol):
-    """What one worker takes of the jobs of one type, in competition with all other workers. One record at a time."""
+    """Gets jobs of one type for one worker, one record at a time; jobs are shared with all other workers."""
 
     async def next(self) -> Record | None:
-        """Waits a moment; None when nothing came."""
+        """Waits briefly; None when nothing came."""
         ...
 
     async def acknowledge(self, record: Record) -> None:
-        """It is not handed out again. Raises AcknowledgeFailed."""
+        """The message is not delivered again after this. Raises AcknowledgeFailed."""
         ...
 
     async def close(self) -> None:
-        """What is not acknowledged goes to others at once."""
+        """Messages that were not acknowledged go to other workers at once."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BootCase:
-    """One way to start an engine, and what it must say then, in this order where it serves."""
+    """One way to start an engine, and what it must log then; in this order if the boot succeeds."""
 
     name: str
     values: Mapping[str, Any]
     """Of the chart; they may hold a password, so they are never shown."""
     expected: Sequence[str]
     needles: Sequence[str] = ()
-    """What must not be readable on the wire meanwhile."""
+    """What must not be readable on the network meanwhile."""
 
 
 class Broker(Protocol):
@@ -130,27 +130,27 @@ class Broker(Protocol):
     async def close(self) -> None: ...
 
     async def until_ready(self, within_s: float) -> None:
-        """Returns when it answers those who come past every proxy. Raises ClusterError with the last cause."""
+        """Returns when it answers on its direct address, without a proxy. Raises ClusterError with the last cause."""
         ...
 
     def consumer_access(self) -> ConsumerAccess:
-        """For workers; no proxy in the path."""
+        """How workers reach it: directly, without a proxy."""
         ...
 
     def engine_values(self, *, secured: bool) -> Mapping[str, Any]:
-        """The chart's values that lead an engine here. They hold a password when `secured`: never shown."""
+        """Chart values that make an engine use this broker. With `secured` they hold a password: never print them."""
         ...
 
     def boot_lines(self, *, secured: bool) -> Sequence[str]:
-        """What an engine logs, in this order, once it has met this broker."""
+        """What an engine logs, in this order, once it has connected to this broker."""
         ...
 
     def destination_lines(self, job_types: Iterable[str]) -> Sequence[str]:
-        """What an engine logs after them, once it has found where jobs of these types go."""
+        """What an engine logs after that, once it has found the destinations of these job types."""
         ...
 
     def secrets(self) -> Sequence[str]:
-        """What must show in no log, in no report and on no wire."""
+        """What must not appear in any log or report, or on the network."""
         ...
 
     def destination(self, job_type: str) -> str:
@@ -158,7 +158,7 @@ class Broker(Protocol):
         ...
 
     async def create_destinations(self, job_types: Iterable[str]) -> None:
-        """Those that were not made yet."""
+        """Creates the destinations that do not exist yet."""
         ...
 
     async def delete_destinations(self, job_types: Iterable[str]) -> None: ...
@@ -176,8 +176,8 @@ class Broker(Protocol):
         ...
 
     async def consumers(self, job_types: Iterable[str]) -> Mapping[str, AbstractSet[str]]:
-        """By job type, the names of the workers that get its jobs; without the types whose workers are still being
-        given their shares.
+        """By job type, the names of the workers that get its jobs; without the types whose jobs are still being
+        redistributed among their workers.
         """
         ...
 
@@ -210,7 +210,7 @@ class BrokerProcess(Broker, BrokerNetwork, Protocol):
     async def stop(self) -> None: ...
 
     def capture(self) -> None:
-        """What goes through the secured way is kept from now on, for each new connection; `clear` begins it too."""
+        """Keeps the bytes on the secured listener from now on, for each new connection; `clear` begins it too."""
         ...
 
     def captured(self) -> Sequence[bytes]:
@@ -218,11 +218,11 @@ class BrokerProcess(Broker, BrokerNetwork, Protocol):
         ...
 
     def refused_logins(self, job_types: Iterable[str]) -> Sequence[BootCase]:
-        """Every way in which the secured broker turns away an engine that has jobs of these types to publish."""
+        """Every way in which the secured broker refuses an engine that has jobs of these types to publish."""
         ...
 
     def accepted_logins(self) -> Sequence[BootCase]:
-        """Every way in which an engine gets in."""
+        """Every way in which it accepts an engine."""
         ...
 
 
@@ -238,42 +238,42 @@ class NewPod(Protocol):
     def __call__(
         self, kube: Kube, agent: NodeAgent, namespace: str, *, image: str, address: str
     ) -> BrokerInCluster:
-        """Not yet started; `address` is that of a node, by which the harness and the workers come in."""
+        """Not yet started; `address` is that of a node, which the harness and the workers connect to."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerKind:
-    """What there is to know of a broker before one runs: the entry of its folder in `brokers.py`.
+    """Describes a kind of broker before one runs: the entry of its folder in `brokers.py`.
 
     Values are the chart's. The factories import their client library only when they are called.
     """
 
     name: str
-    """A drill's mode, and the end of the ids of drills that are told in it."""
+    """A drill's mode, and the suffix of the ids of drills that run with this broker."""
     dispatch_mode: str
     """`engine.dispatchMode` in the chart's values."""
     image: str
-    """Where Kubernetes gets it from, unless the environment names another."""
+    """The image on Kubernetes, unless the environment names another."""
     new_server: Callable[[Path, Callable[[str], None]], BrokerProcess]
-    """One as a process on this machine, with the path of its log; the second takes a line for whoever waits."""
+    """Makes one as a process on this machine. Called with the path of its log and a way to show the user a line."""
     new_external: Callable[[str, BrokerLogin | None], Broker]
-    """One that runs already, at HOST:PORT,HOST:PORT; without a login it is spoken to in plaintext."""
+    """Connects to one that runs already, at HOST:PORT,HOST:PORT; in plaintext without a login."""
     new_pod: NewPod
     new_consumer: NewConsumer
     secured_values: Mapping[str, Any]
-    """An engine with these logs in, over TLS."""
+    """Chart values with which an engine logs in, over TLS."""
     is_secured: Callable[[Mapping[str, Any]], bool]
     address_values: Callable[[str], Mapping[str, Any]]
-    """An engine with these finds its broker at HOST:PORT."""
+    """Chart values with which an engine finds its broker at HOST:PORT."""
     completing_values: Callable[[Mapping[str, Any]], Mapping[str, Any]]
-    """What the chart asks for beside an operator's values and a run brings itself."""
+    """Chart values that the chart requires beside the operator's, and that a run can fill in itself."""
 
     @property
     def mode_values(self) -> Mapping[str, Any]:
-        """An engine with these sends its jobs through the broker."""
+        """Chart values with which an engine sends its jobs through the broker."""
         return {"engine": {"dispatchMode": self.dispatch_mode}}
 
     def variable(self, what: str) -> str:
-        """The environment variable that tells the harness something about brokers of this kind."""
+        """The name of an environment variable of the harness about brokers of this kind."""
         return f"SEATRIAL_{self.name.upper()}_{what}"

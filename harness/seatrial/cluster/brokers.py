@@ -1,4 +1,4 @@
-"""The brokers there are, by name; a further one is a folder with an entry, and a line here.
+"""The registry of brokers, by name; to add one: a folder with an entry, and a line here.
 
 Nothing else in the harness imports a broker's folder (`pyproject.toml`, import contracts).
 """
@@ -12,12 +12,14 @@ from seatrial.cluster.broker import BrokerKind, Consumer, ConsumerAccess
 from seatrial.cluster.kafka.entry import KAFKA
 
 BROKERS: Mapping[str, BrokerKind] = {kind.name: kind for kind in (KAFKA,)}
-#: of drills that need a broker and do not mind which, and of --brokers
+#: used by drills that need any broker, and by --brokers
 DEFAULT = KAFKA
+#: the modes of drills that have a broker, for messages
+WITH_BROKER = " or ".join([*BROKERS, "both"])
 
 
 def kind_of_mode(mode: str) -> BrokerKind | None:
-    """The broker of a drill of this mode: None for polling, any for both. Raises KeyError for no mode."""
+    """The broker of a drill with this mode: None for polling, the default for both. Raises KeyError for other words."""
     return None if mode == "polling" else DEFAULT if mode == "both" else BROKERS[mode]
 
 

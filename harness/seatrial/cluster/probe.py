@@ -13,7 +13,7 @@ from seatrial.render import Probe
 
 #: the one health path that every engine of this wire has; it never asks the database
 HEALTH_PATH = "/healthz"
-#: any answer at all, for whoever asks only whether somebody is there
+#: any answer at all, to learn only whether the server runs
 ANY_STATUS = range(100, 600)
 _SUCCESS = range(200, 400)
 _SHOWN_CHARACTERS = 300

@@ -16,7 +16,7 @@ from seatrial.cluster import ClusterError
 from seatrial.cluster.reaper import Reaper
 from seatrial.deadline import until
 
-#: a signal sent to a live process is seen in /proc within this time, on the busiest machine we know
+#: a signal shows in /proc within this time, also on a very busy machine
 SIGNAL_WITHIN_S = 10.0
 _LOOK_INTERVAL_S = 0.005
 _PR_SET_PDEATHSIG = 1
@@ -42,7 +42,7 @@ def children(pid: int) -> list[psutil.Process]:
 
 
 def runs(process: psutil.Process) -> bool:
-    """False also for one that has ended and was not waited for yet: whoever inherited it may take long to do so."""
+    """False also for a process that has ended and was not yet waited for: its new parent may take long to do so."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -53,7 +53,7 @@ class Process:
     """`start` may be called again after an exit; the log file then grows.
 
     `user` is a (uid, gid) to become, which only root may ask for. `death_signal` is what the kernel sends to
-    the process when the harness dies: with it nothing outlives a SIGKILL of the harness.
+    the process when the harness ends, so that nothing outlives a SIGKILL of the harness.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Process:
         return await asyncio.shield(self._exited)
 
     async def kill(self) -> None:
-        """SIGKILL to the whole group; returns when the process is gone. Nothing happens when it runs not."""
+        """SIGKILL to the whole group; returns when the process is gone. Nothing happens when it does not run."""
         if self.running:
             self._is_asked_to_end = True
             os.killpg(self.pid, signal.SIGKILL)
@@ -182,7 +182,7 @@ class Process:
         )
 
     def _watch_exit(self, popen: subprocess.Popen[bytes]) -> None:
-        """A pidfd tells of the exit without threads, and before the process id can be used again."""
+        """A pidfd reports the exit without threads, and before the process id can be used again."""
         loop = asyncio.get_running_loop()
         exited: asyncio.Future[int] = loop.create_future()
         descriptor = os.pidfd_open(popen.pid)
@@ -194,11 +194,11 @@ class Process:
             # since the process is not yet waited for.
             os.killpg(popen.pid, signal.SIGKILL)
             popen.wait()
-            bury()
+            reap()
 
-        def bury() -> None:
+        def reap() -> None:
             if _has_orphans(popen.pid):
-                loop.call_later(_LOOK_INTERVAL_S, bury)
+                loop.call_later(_LOOK_INTERVAL_S, reap)
                 return
             self._reaper.forget_group(popen.pid)
             if not self._is_asked_to_end:

@@ -31,7 +31,7 @@ _RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Listens on 127.0.0.1:`port` for one replica; lives in the loop that opened it, like all of asyncio."""
+    """Listens on 127.0.0.1:`port` for one replica; to be used only in the event loop that opened it."""
 
     def __init__(self, port: int, database_port: int, *, database_host: str = "127.0.0.1") -> None:
         self.port = port
@@ -273,7 +273,7 @@ class _Flow:
             self.release()
 
     def discard(self) -> None:
-        """The sink is gone: nothing held or fed later has anywhere to go."""
+        """The sink is gone: held and later bytes are dropped."""
         self._is_discarded = True
         self.sink = None
         self._held.clear()

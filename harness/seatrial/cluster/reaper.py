@@ -1,8 +1,8 @@
-"""Cleans up after a harness that died without cleaning up (SIGKILL, a lost terminal, a crash).
+"""Cleans up after a harness that ended without cleaning up (SIGKILL, a lost terminal, a crash).
 
-A second, tiny process holds one end of a pipe. While the harness lives it only remembers process groups and
-folders; when the pipe closes it kills the groups and removes the folders that were not given back. The
-kernel's parent-death signal ends the harness's own children at once; this one also ends their children.
+A second, tiny process holds one end of a pipe. While the harness runs it only records process groups and
+folders; when the pipe closes it kills the groups and removes the folders that were not released. The
+kernel's parent-death signal ends the harness's own children at once; this process also ends their children.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import sys
 import time
 from pathlib import Path
 
-#: a dying PostgreSQL takes down its backends and its shared memory itself when it is given this long
+#: given this long, a PostgreSQL that shuts down removes its backends and its shared memory itself
 GRACE_S = 2.0
 
 
 class Reaper:
-    """One per owner; `close` after everything was given back."""
+    """One per owner; `close` after everything was released."""
 
     def __init__(self) -> None:
         self._popen = subprocess.Popen(
@@ -43,7 +43,7 @@ class Reaper:
         self._say("+folder", folder)
 
     def close(self) -> None:
-        """Whatever was not given back is killed and removed; returns when that is done."""
+        """Kills and removes what was not released; returns when that is done."""
         if self._popen.stdin is not None:
             self._popen.stdin.close()
         self._popen.wait()

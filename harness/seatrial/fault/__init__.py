@@ -1,7 +1,7 @@
 """A fault is injected, confirmed to have an effect, held and healed: six phases (CockroachDB's failure modes),
 recorded.
 
-A fault without an effect proves nothing: `inflicted` raises FaultDidNotBite and the drill is invalid. Healing
+A fault without an effect proves nothing: `inflicted` raises FaultHadNoEffect and the drill is invalid. Healing
 happens whatever else happens, a cancelled run included.
 """
 
@@ -29,7 +29,7 @@ class FaultError(Exception):
     """The fault cannot be carried out: names the fault, the target and the remedy."""
 
 
-class FaultDidNotBite(FaultError):
+class FaultHadNoEffect(FaultError):
     """It was injected but had no visible effect."""
 
 
@@ -55,8 +55,8 @@ class Fault(Protocol):
 
     async def inject(self, cluster: Cluster) -> None: ...
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        """The evidence of its effect, or FaultDidNotBite."""
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        """The evidence of its effect, or FaultHadNoEffect."""
         ...
 
     async def heal(self, cluster: Cluster) -> None:
@@ -117,8 +117,8 @@ async def _inject(
     call = recorder.invoke(process, fault.name, {**targets, "parameters": dict(fault.parameters())})
     try:
         await fault.inject(cluster)
-        evidence = await fault.wait_until_it_bit(cluster)
-    except FaultDidNotBite as err:
+        evidence = await fault.wait_until_effective(cluster)
+    except FaultHadNoEffect as err:
         recorder.end(process, "fail", fault.name, call, targets, error=_error("fault-did-not-bite", err))
         raise
     except BaseException as err:

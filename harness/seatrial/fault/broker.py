@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.broker import BrokerNetwork, BrokerProcess, CutMode
 from seatrial.deadline import until
-from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import BROKER, Bare, Evidence, FaultHadNoEffect
 
 _LOOK_INTERVAL_S = 0.02
 _SILENT_WITHIN_S = 2.0
@@ -29,12 +29,12 @@ class CrashBroker(Bare):
     async def inject(self, cluster: Cluster) -> None:
         await cluster.ability(BrokerProcess).crash()
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         try:
             await cluster.ability(BrokerProcess).until_ready(_SILENT_WITHIN_S)
         except ClusterError as err:
             return {"answer": str(err)}
-        raise FaultDidNotBite(f"{self.name}: the broker still answers")
+        raise FaultHadNoEffect(f"{self.name}: the broker still answers")
 
     async def heal(self, cluster: Cluster) -> None:
         await cluster.ability(BrokerProcess).start()
@@ -54,7 +54,7 @@ class CutBroker(Bare):
     mode: CutMode
     delay_s: float = 0.0
     target: str = BROKER
-    bite_within_s: float = 15.0
+    effect_within_s: float = 15.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"mode": self.mode, "delay_s": self.delay_s}
@@ -62,18 +62,18 @@ class CutBroker(Bare):
     async def inject(self, cluster: Cluster) -> None:
         await cluster.ability(BrokerNetwork).cut(self.mode, delay_s=self.delay_s)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         broker = cluster.ability(BrokerNetwork)
         if self.mode == "refuse":
             if not (closed := broker.cut_connections()):
-                raise FaultDidNotBite(f"{self.name}: no engine had a connection that could be refused")
+                raise FaultHadNoEffect(f"{self.name}: no engine had a connection that could be refused")
             return {"closed_connections": closed}
         dropped = await until(
             broker.dropped_bytes,
-            within_s=self.bite_within_s,
+            within_s=self.effect_within_s,
             every_s=_LOOK_INTERVAL_S,
-            otherwise=lambda: FaultDidNotBite(
-                f"{self.name}: no engine exchanged a byte with the broker in {self.bite_within_s:g} s"
+            otherwise=lambda: FaultHadNoEffect(
+                f"{self.name}: no engine exchanged a byte with the broker in {self.effect_within_s:g} s"
             ),
         )
         return {"dropped_bytes": dropped}

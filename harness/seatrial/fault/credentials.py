@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Credentials
-from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import DATABASE, Bare, Evidence, FaultHadNoEffect
 
 
 class RotatePassword(Bare):
@@ -25,9 +25,9 @@ class RotatePassword(Bare):
     async def inject(self, cluster: Cluster) -> None:
         await cluster.ability(Credentials).rotate_password()
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         if await cluster.ability(Credentials).opens_with_old_password():
-            raise FaultDidNotBite(f"{self.name}: the old password still opens a connection")
+            raise FaultHadNoEffect(f"{self.name}: the old password still opens a connection")
         return {"old_password_is_refused": True}
 
     async def heal(self, cluster: Cluster) -> None:

@@ -10,7 +10,7 @@ import psycopg
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Database, Kill
-from seatrial.fault import DATABASE, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import DATABASE, Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready, names
 
 _CONNECT_TIMEOUT_S = 2
@@ -43,14 +43,14 @@ class CrashDatabase(Bare):
         else:
             await database.stop(self.how)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         dsn = cluster.ability(Database).dsn()
         try:
             async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_S):
                 pass
         except psycopg.OperationalError as err:
             return {"connect": str(err).splitlines()[0]}
-        raise FaultDidNotBite(f"{self.name}: the database still accepts connections")
+        raise FaultHadNoEffect(f"{self.name}: the database still accepts connections")
 
     async def heal(self, cluster: Cluster) -> None:
         await cluster.ability(Database).start()
@@ -72,9 +72,9 @@ class _SessionsEnded(Bare):
     def parameters(self) -> Mapping[str, Any]:
         return {}
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if not self._seen.get("sessions"):
-            raise FaultDidNotBite(f"{self.name}: {self.missing.format(target=self.target)}")
+            raise FaultHadNoEffect(f"{self.name}: {self.missing.format(target=self.target)}")
         return dict(self._seen)
 
     async def heal(self, cluster: Cluster) -> None:

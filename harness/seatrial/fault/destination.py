@@ -12,7 +12,7 @@ from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Kill
 from seatrial.cluster.broker import Broker
 from seatrial.deadline import until
-from seatrial.fault import BROKER, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import BROKER, Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready, names
 from seatrial.observe.metrics import scrape
 
@@ -29,7 +29,7 @@ class MissingDestination(Bare):
     needs: ClassVar[tuple[type, ...]] = (Broker, Kill)
     job_types: tuple[str, ...]
     target: str = BROKER
-    bite_within_s: float = 20.0
+    effect_within_s: float = 20.0
 
     def parameters(self) -> Mapping[str, Any]:
         return {"job_types": list(self.job_types)}
@@ -37,14 +37,14 @@ class MissingDestination(Bare):
     async def inject(self, cluster: Cluster) -> None:
         """The scenario starts the work that needs them."""
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         async with aiohttp.ClientSession() as session:
             return await until(
                 lambda: _counted_error(session, cluster),
-                within_s=self.bite_within_s,
+                within_s=self.effect_within_s,
                 every_s=_LOOK_INTERVAL_S,
-                otherwise=lambda: FaultDidNotBite(
-                    f"{self.name}: no replica counted an error within {self.bite_within_s:g} s"
+                otherwise=lambda: FaultHadNoEffect(
+                    f"{self.name}: no replica counted an error within {self.effect_within_s:g} s"
                 ),
             )
 

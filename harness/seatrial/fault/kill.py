@@ -25,7 +25,7 @@ class _ReplicaGoesAway(Bare):
     def parameters(self) -> Mapping[str, Any]:
         return {"signal": self.signal}
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         return {"silence": await silence(cluster, self.target, self.name)}
 
     async def heal(self, cluster: Cluster) -> None:
@@ -57,8 +57,8 @@ class StopReplica(_ReplicaGoesAway):
     async def inject(self, cluster: Cluster) -> None:
         self._seen["exit_code"] = await cluster.ability(Kill).stop(self.target)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        return {**self._seen, **await super().wait_until_it_bit(cluster)}
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        return {**self._seen, **await super().wait_until_effective(cluster)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class RestartReplica(_ReplicaGoesAway):
         self._seen["exit_code"] = await replicas.stop(self.target)
         await replicas.start(self.target, wait_ready=False)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         """The exit code is the proof: the old process has ended."""
         return dict(self._seen)
 
@@ -94,7 +94,7 @@ class KillAllReplicas(Bare):
         replicas = cluster.ability(Kill)
         await asyncio.gather(*(replicas.kill(name) for name in names(cluster)))
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         return {"silence": {name: await silence(cluster, name, self.name) for name in names(cluster)}}
 
     async def heal(self, cluster: Cluster) -> None:

@@ -11,21 +11,21 @@ from seatrial.cluster import Cluster, ClusterError, Replica
 from seatrial.cluster.ability import Kill
 from seatrial.cluster.probe import ANY_STATUS, ill_health
 from seatrial.deadline import until
-from seatrial.fault import FaultDidNotBite, NotHealed
+from seatrial.fault import FaultHadNoEffect, NotHealed
 
 _SILENT_WITHIN_S = 5.0
 _LOOK_INTERVAL_S = 0.05
 
 
 async def silence(cluster: Cluster, name: str, fault: str, *, answer_within_s: float = 1.0) -> str:
-    """How the replica fails to answer; raises FaultDidNotBite when it still answers after a few seconds."""
+    """How the replica fails to answer; raises FaultHadNoEffect when it still answers after a few seconds."""
     replica = _find(cluster, name)
     async with aiohttp.ClientSession() as session:
         return await until(
             lambda: ill_health(session, replica, within_s=answer_within_s, accepted=ANY_STATUS),
             within_s=_SILENT_WITHIN_S,
             every_s=_LOOK_INTERVAL_S,
-            otherwise=lambda: FaultDidNotBite(
+            otherwise=lambda: FaultHadNoEffect(
                 f"{fault}: {name} still answers {_SILENT_WITHIN_S:g} s after it"
             ),
         )

@@ -28,7 +28,7 @@ class PauseReplica(Bare):
     async def inject(self, cluster: Cluster) -> None:
         await cluster.ability(Pause).pause(self.target)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         return {"silence": await silence(cluster, self.target, self.name, answer_within_s=_ANSWER_WITHIN_S)}
 
     async def heal(self, cluster: Cluster) -> None:

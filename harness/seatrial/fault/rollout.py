@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import UPGRADE_WITHIN_S, Build, Nodes, Upgrade
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultHadNoEffect
 
 DEPLOYED, FAILED = "deployed", "failed"
 
@@ -24,7 +24,7 @@ class _Operation(Bare):
     target: str = field(default=ALL_REPLICAS, kw_only=True)
     _seen: Evidence = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         return dict(self._seen)
 
     async def heal(self, cluster: Cluster) -> None:
@@ -91,10 +91,10 @@ class DrainNode(_Operation):
     async def inject(self, cluster: Cluster) -> None:
         self._seen.update(asdict(await cluster.ability(Nodes).drain(self.node)))
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         if not self._seen.get("evicted"):
-            raise FaultDidNotBite(f"{self.name}: no pod of the release was on {self.node}")
-        return await super().wait_until_it_bit(cluster)
+            raise FaultHadNoEffect(f"{self.name}: no pod of the release was on {self.node}")
+        return await super().wait_until_effective(cluster)
 
     async def heal(self, cluster: Cluster) -> None:
         await cluster.ability(Nodes).uncordon(self.node)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Scale
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultDidNotBite
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultHadNoEffect
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class ScaleRelease(Bare):
     async def inject(self, cluster: Cluster) -> None:
         self._seen.update(asdict(await cluster.ability(Scale).scale(self.replicas)))
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
         if self._seen["pods_before"] == self._seen["pods_after"]:
-            raise FaultDidNotBite(f"{self.name}: the {self.replicas} pods were there already")
+            raise FaultHadNoEffect(f"{self.name}: the {self.replicas} pods were there already")
         return dict(self._seen)
 
     async def heal(self, cluster: Cluster) -> None:

@@ -26,7 +26,7 @@ _STATES: tuple[tuple[str, State], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """Seconds since the run began. `bit_s` is when it was seen to have bitten; None when it never was."""
+    """Seconds since the run began. `effective_s` is when its effect was seen; None when it never was."""
 
     name: str
     targets: tuple[str, ...]
@@ -34,7 +34,7 @@ class Episode:
     lanes: tuple[str, ...]
     """The lanes it marks: replicas, workers, `database`."""
     start_s: float
-    bit_s: float | None
+    effective_s: float | None
     end_s: float
     healed: bool
     detail: str
@@ -50,10 +50,10 @@ def _episode(fault: Fault, zero_s: float, run_end_s: float) -> Episode:
     name, call = fault.name, fault.call
     state: State = next((state for word, state in _STATES if name.startswith(word)), "fault")
     start_s = fault.invoked_s - zero_s
-    bit_s = fault.bit_s - zero_s if fault.bit_s is not None else None
+    effective_s = fault.effective_s - zero_s if fault.effective_s is not None else None
     if fault.healed_s is not None:
         ended_s = fault.healed_s - zero_s
-    elif call.end is not None and (name.startswith("terminate") or bit_s is None):
+    elif call.end is not None and (name.startswith("terminate") or effective_s is None):
         # What was over at once, or never began, has nothing to heal.
         ended_s = call.end.t_s - zero_s
     else:
@@ -64,7 +64,7 @@ def _episode(fault: Fault, zero_s: float, run_end_s: float) -> Episode:
         state=state,
         lanes=("database",) if "database" in name or "postgres" in name else fault.targets,
         start_s=start_s,
-        bit_s=bit_s,
+        effective_s=effective_s,
         end_s=max(start_s, min(ended_s, run_end_s)),
         healed=fault.heal is not None,
         detail=_said(_mapping(call.invoke.value.get("parameters"))),

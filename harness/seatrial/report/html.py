@@ -143,7 +143,7 @@ def _tiles(studies: Sequence[Study]) -> Html:
     lines = [study.timeline for study in studies if study.timeline is not None]
     verdicts = [verdict for result in results for verdict in result.verdicts]
     impacts = [impact for line in lines for impact in line.impacts]
-    bit = sum(impact.episode.bit_s is not None for impact in impacts)
+    bit = sum(impact.episode.effective_s is not None for impact in impacts)
     passed = sum(result.outcome is Outcome.PASS for result in results)
     held = sum(verdict.outcome is Outcome.PASS for verdict in verdicts)
     slowest = max(

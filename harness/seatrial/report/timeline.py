@@ -216,7 +216,7 @@ def _state_bars(faults: Iterable[Episode], lane: str) -> tuple[Bar, ...]:
     return tuple(
         Bar(fault.start_s, fault.end_s, fault.state, fault.name)
         for fault in faults
-        if lane in fault.lanes and fault.bit_s is not None
+        if lane in fault.lanes and fault.effective_s is not None
     )
 
 

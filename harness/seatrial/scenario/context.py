@@ -1,4 +1,4 @@
-"""What a scenario acts on: the cluster, its clients and workers, the drawn schedule, and the faults."""
+"""What a scenario acts on: the cluster, its clients and workers, the schedule, and the faults."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from seatrial.client import Answer, CallFailed, RecordingClient
 from seatrial.cluster import Cluster, ClusterError, Replica
 from seatrial.cluster.ability import Boots, Credentials, Database
 from seatrial.cluster.broker import Broker, BrokerKind, BrokerProcess
-from seatrial.cluster.brokers import BROKERS, kind_of_mode
+from seatrial.cluster.brokers import BROKERS, WITH_BROKER, kind_of_mode
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.fault import Evidence, Fault, inflicted
@@ -64,7 +64,7 @@ class ScenarioContext:
     Scripted calls, with nothing left to chance:
 
         a, b, c = context.names                                   # replica names
-        zombie = context.worker_client("zombie")                  # speaks as worker-zombie from this process
+        zombie = context.worker_client("zombie")                  # calls as worker-zombie from this process
         jobs = (await zombie.poll("worker-zombie", ["linear-step-1"], replica=a, lease_s=5)).jobs
         await zombie.complete(jobs[0], "worker-zombie", replica=b)
         answers = await context.race(racers[i].complete(job, "w", replica=name) for i, name in enumerate(...))
@@ -156,11 +156,11 @@ class ScenarioContext:
         return [replica.name for replica in self.cluster.replicas()]
 
     def ability(self, kind: type[Ability]) -> Ability:
-        """What does something to the cluster: `context.ability(Kill)`. Raises MissingAbility."""
+        """The cluster's object of that type: `context.ability(Kill)`. Raises MissingAbility."""
         return self.cluster.ability(kind)
 
     def random(self, label: str) -> random.Random:
-        """A generator of its own for `label`: the same for the same seed, whatever else was drawn."""
+        """A random generator for `label`: the same for the same seed, whatever other generators were used for."""
         return random.Random(f"{self._seed}:{label}")
 
     def client(self, *, timeout_s: float = 10.0) -> RecordingClient:
@@ -179,7 +179,7 @@ class ScenarioContext:
     def worker_client(
         self, name: str, *, send_token: bool = True, timeout_s: float = 10.0
     ) -> RecordingClient:
-        """Speaks as `worker-<name>` from this process, for scripted polls and completions."""
+        """Makes scripted polls and completions as `worker-<name>`, from this process."""
         return self._client(f"worker-{name}", send_token=send_token, timeout_s=timeout_s)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
@@ -214,7 +214,7 @@ class ScenarioContext:
     def broker(self) -> Broker:
         """Raises ClusterError in a drill whose mode is polling."""
         if self._broker is None:
-            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
+            raise ClusterError(f"this cluster has no broker; the drill's mode must be {WITH_BROKER}")
         return self._broker
 
     @property
@@ -225,11 +225,11 @@ class ScenarioContext:
         return self._broker_kind
 
     def destinations(self, *workloads: Workload) -> list[str]:
-        """The names by which operators know where the jobs of these go, sorted."""
+        """The names of the destinations of these definitions' jobs, as operators know them, sorted."""
         return sorted(map(self.broker.destination, _job_types(workloads)))
 
     async def leaders(self) -> Sequence[str]:
-        """The replicas that claim at this moment to lead the relay."""
+        """The replicas that at present claim to lead the relay."""
         return await self._sampler.leaders()
 
     async def leader(self, within_s: float = 20.0) -> str:
@@ -244,7 +244,7 @@ class ScenarioContext:
         return found[0]
 
     async def workers_joined(self, within_s: float = 60.0) -> None:
-        """Every live worker that consumes gets its share of the jobs of each of its types; nobody waits else."""
+        """Waits until every running consumer has its share of each of its job types; without a broker, not at all."""
         if self._broker is None:
             return
         broker = self._broker
@@ -348,7 +348,7 @@ class ScenarioContext:
         return acknowledged
 
     def people(self) -> asyncio.Task[None]:
-        """The loans' reviewers and signatories, from now until the scenario's end."""
+        """Starts the people who review and sign the loans, until the scenario's end."""
         return self.spawn(Actor(self.client(), self.run_key).run())
 
     async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
@@ -392,7 +392,7 @@ class ScenarioContext:
         *,
         every_s: float = _LOOK_INTERVAL_S,
     ) -> bool:
-        """Asks until it is true or the time is over; a database that is away or a failed call means not yet."""
+        """Repeats until it is true or the time is over; an unreachable database or a failed call counts as not yet."""
         async for _ in Deadline(within_s).attempts(every_s):
             with contextlib.suppress(psycopg.OperationalError, CallFailed):
                 asked = predicate()
@@ -408,7 +408,7 @@ class ScenarioContext:
             raise NotReached(f"not within {within_s:g} s: {what}")
 
     async def query(self, sql: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
-        """One statement on the database, past every proxy; [] when it returns no rows."""
+        """Runs one statement on the database directly, without a proxy; [] when it returns no rows."""
         dsn = self.ability(Database).dsn()
         async with await psycopg.AsyncConnection.connect(
             dsn, autocommit=True, connect_timeout=5

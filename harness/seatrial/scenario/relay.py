@@ -17,9 +17,9 @@ from seatrial.workload.linear import linear, linear_starts
 STEPS = 2
 RELAYED = linear(STEPS, handler=Handler(think_max_s=0.02), name="relayed")
 WORKERS = 2
-#: a redelivery makes up for a completion that was lost with its replica
+#: a completion that was lost with its replica is made up for by a redelivery
 REDELIVERY_S = 4.0
-#: of a leader that is silent; the engine's own default
+#: after which a leader that does not respond is replaced; the engine's default
 TERM_S = 3.0
 DRAIN_S = 40.0
 RELAYS_WITHIN_S = 20.0
@@ -48,7 +48,7 @@ def one_fault(starts: int, load_s: float) -> Callable[[random.Random], Mapping[s
 
 
 def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str, Any]:
-    """Lost calls are allowed while the fault has an effect."""
+    """Calls may be lost while the fault has an effect."""
     return {
         "lease_s": 30,
         "lease_sweep_interval_s": 1,
@@ -63,7 +63,7 @@ def parameters(*, ops_min: int, faults_min: int = 1, **more: Any) -> Mapping[str
 
 
 async def under_load(context: ScenarioContext, *, workers: int = WORKERS) -> asyncio.Task[list[str]]:
-    """Definitions, workers, and the schedule's `starts` from now on; returns when a first row has gone its way."""
+    """Uploads definitions and begins workers and the schedule's `starts`; returns when a first row was published."""
     await context.upload(RELAYED)
     if workers:
         context.workers.start(RELAYED.worker(), workers)
@@ -90,7 +90,7 @@ async def to_the_end(
 
 
 async def another_leads(context: ScenarioContext, before: str, within_s: float = 20.0) -> bool:
-    """The checks decide whether it came in time: this only continues the scenario."""
+    """Only continues the scenario: the checks decide whether it came in time."""
 
     async def has_changed() -> bool:
         found = await context.leaders()

@@ -23,12 +23,11 @@ FLOWS_WITHIN_S = 30.0
 SETTLE_S = 1.0
 LEASE_S = 15
 CALL_TIMEOUT_S = 10.0
-#: A kept connection is closed properly by its pod; a caller that opens a new one reaches a pod that stopped before
-#: the Service removed it. That may last a twentieth of a second, so these callers call often, with a call that costs
-#: nothing.
+#: A pod closes its kept connections properly, but a caller that opens a new one may reach a pod that stopped before
+#: the Service removed it. That may last only a twentieth of a second, so these callers call often, with a cheap call.
 ONE_SHOT_CLIENTS = 6
 ONE_SHOT_INTERVAL_S = 0.05
-#: most of it is for a busy machine
+#: long, for busy machines
 STALL_BOUND_S = 5.0
 DRAIN_S = 30.0
 BOUND_S = 230.0

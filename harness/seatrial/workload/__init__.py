@@ -1,4 +1,4 @@
-"""What is run against a cluster: definitions, the starts drawn for them, how workers answer their jobs."""
+"""What is run against a cluster: definitions, their scheduled starts, how workers answer their jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WorkerSpec(msgspec.Struct, frozen=True):
 
     handlers: dict[str, Handler]
     slots: int = 16
-    """Jobs in hand at once."""
+    """Jobs worked on at once."""
     lease_s: float = 30.0
     wait_s: float = 1.0
     """Long poll; 0 asks for an immediate answer and then sleeps `idle_s`."""
@@ -50,13 +50,13 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     acknowledges: Literal["after", "early", "never"] = "after"
     """When a consumer acknowledges a message: when the job is answered, before it works, not at all."""
     session_timeout_s: float = 3.0
-    """So soon a consumer that is gone loses its share of the messages to others."""
+    """After this time other consumers get the share of one that is gone."""
     fails_after_lost_complete: bool = False
     """A consumer whose complete failed sends a retryable fail, as all SDKs but Go's do."""
 
 
 class WorkerConfig(msgspec.Struct, frozen=True):
-    """What the pool writes and a worker's process reads."""
+    """The configuration that the pool writes and a worker's process reads."""
 
     process: str
     """The name in the history, unique for each start of the process."""
@@ -121,7 +121,7 @@ def together(*workloads: Workload, **changes: Any) -> WorkerSpec:
 
 
 def until(done: asyncio.Event, starts: Iterable[Start]) -> Iterator[Start]:
-    """As many of them as there is time for: a load for something whose length nobody knows."""
+    """As many of them as there is time for: a load for something whose duration is unknown."""
     for start in starts:
         if done.is_set():
             return

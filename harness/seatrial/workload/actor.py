@@ -13,7 +13,7 @@ _PAGES_MAX = 50
 
 
 class Actor:
-    """Answers each waiting instance of this run once, and again only when nobody knows the outcome."""
+    """Answers each waiting instance of this run once, and again only after an unknown outcome."""
 
     def __init__(self, client: RecordingClient, key_prefix: str) -> None:
         self._client = client
@@ -21,7 +21,7 @@ class Actor:
         self._answered: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until cancelled."""
         while True:
             for definition_id in (APPLICATION, DISBURSEMENT):
                 for instance in await self._waiting(definition_id):

@@ -6,7 +6,7 @@ replica, acknowledge the message. An answer that does not come is noted and the 
 the Go runner does: what is lost by that is the engine's to deliver again.
 
 `WorkerSpec.acknowledges` makes it worse than any SDK: `early` acknowledges before it works, `never` not at all.
-SIGTERM: it takes no new message, finishes the ones in hand, closes its consumers and exits 0.
+SIGTERM: it takes no new message, finishes the current ones, closes its consumers and exits 0.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class BrokerWorker:
         self._leaving.set()
 
     async def run(self) -> None:
-        """Until `leave`, and until the messages in hand are answered; a held job is dropped."""
+        """Runs until `leave`, and until the current messages are answered; a held job is dropped."""
         async with self._client, asyncio.TaskGroup() as group:
             for job_type, handler in self._spec.handlers.items():
                 group.create_task(self._consume(job_type, handler))
@@ -129,7 +129,7 @@ class BrokerWorker:
         )
 
     async def _answered(self, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """Another replica when one does not listen, as behind a Service, but each call that was sent is sent once."""
+        """Tries another replica when one does not listen, as a Service does; a call that was sent is never repeated."""
         for _ in range(2 * len(self._config.replicas)):
             answer = await call()
             if not answer.refused:

@@ -1,4 +1,4 @@
-"""Service tasks in a row, then END: all identity and counting, no routing."""
+"""Service tasks in a row, then END: for checks of identity and counts, without routing."""
 
 from __future__ import annotations
 

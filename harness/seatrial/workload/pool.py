@@ -1,7 +1,7 @@
 """The worker processes of a drill: started, killed, paused, resumed and stopped from the scenario.
 
 Each kill and each pause is recorded as a fault of its worker, with the `heal` that ends it, so the timeline
-shows it and a judge can see that it bit.
+shows it and checks can see that it had an effect.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class WorkerPool:
     def start(
         self, spec: WorkerSpec, count: int = 1, *, keep_alive: bool = False, way: Way | None = None
     ) -> list[int]:
-        """Starts `count` processes and returns their indexes; one kept alive is restarted when it dies."""
+        """Starts `count` processes and returns their indexes; with `keep_alive` one that is killed starts again."""
         first = len(self._members)
         for index in range(first, first + count):
             member = self._make(f"worker-{index}", spec, way or self._way)
@@ -105,7 +105,7 @@ class WorkerPool:
         return list(range(first, first + count))
 
     def consumers(self) -> dict[str, set[str]]:
-        """By job type, the names of the live workers that take it from the broker."""
+        """By job type, the names of the running workers that take it from the broker."""
         found: dict[str, set[str]] = {}
         for member in self._members:
             if member.way == "consume" and member.alive:
@@ -116,10 +116,10 @@ class WorkerPool:
     async def kill(self, index: int) -> None:
         """SIGKILL; returns when the process is gone. `restart` is its heal."""
         member = self._members[index]
-        self._let_die(index)
+        self._stop_keeping_alive(index)
         call = self._invoke(member, "kill_worker")
         await member.process.kill()
-        self._bit(member, "kill_worker", call, {"exit_code": member.process.exit_code})
+        self._record_effect(member, "kill_worker", call, {"exit_code": member.process.exit_code})
 
     def restart(self, index: int) -> None:
         """Starts a fresh process in place of one that ended; it has a new name in the history."""
@@ -128,31 +128,31 @@ class WorkerPool:
         fresh = self._make(member.name, member.spec, member.way)
         fresh.process.start()
         self._members[index] = fresh
-        self._bit(member, "heal", call, {"process": fresh.process_name})
+        self._record_effect(member, "heal", call, {"process": fresh.process_name})
 
     async def pause(self, index: int) -> None:
         """SIGSTOP; returns when the kernel shows the process stopped."""
         member = self._members[index]
         call = self._invoke(member, "pause_worker")
         await member.process.pause()
-        self._bit(member, "pause_worker", call, {"stopped": True})
+        self._record_effect(member, "pause_worker", call, {"stopped": True})
 
     async def resume(self, index: int) -> None:
         member = self._members[index]
         call = self._invoke(member, "heal", fault="pause_worker")
         await member.process.resume()
-        self._bit(member, "heal", call, {"stopped": False})
+        self._record_effect(member, "heal", call, {"stopped": False})
 
     async def stop(self, index: int, grace_s: float = STOP_GRACE_S) -> int:
         """SIGTERM, and SIGKILL after `grace_s`; returns the exit code, negative for a signal."""
         member = self._members[index]
-        self._let_die(index)
+        self._stop_keeping_alive(index)
         if member.process.paused:
             await self.resume(index)
         return await member.process.stop(grace_s)
 
     async def stop_all(self, grace_s: float = STOP_GRACE_S) -> None:
-        """All at once. Raises ClusterError when one had died of a bug of its own (exit code above 0)."""
+        """Stops all at once. Raises ClusterError when one had failed by a bug of its own (exit code above 0)."""
         running = [index for index, member in enumerate(self._members) if member.alive]
         await asyncio.gather(*(self.stop(index, grace_s) for index in running))
         broken = [member for member in self._members if (member.process.exit_code or 0) > 0]
@@ -166,7 +166,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Nothing is left running; safe to call twice."""
         for index, member in enumerate(self._members):
-            self._let_die(index)
+            self._stop_keeping_alive(index)
             await member.process.kill()
         if self._reaper is not None:
             self._reaper.close()
@@ -206,14 +206,14 @@ class WorkerPool:
         while True:
             code = await self._members[index].process.wait()
             if code != -signal.SIGKILL:
-                return  # it left, or died of a bug: `stop_all` tells
+                return  # it left, or failed by a bug: `stop_all` reports that
             member = self._make(
                 self._members[index].name, self._members[index].spec, self._members[index].way
             )
             self._members[index] = member
             member.process.start()
 
-    def _let_die(self, index: int) -> None:
+    def _stop_keeping_alive(self, index: int) -> None:
         keeper = self._keepers.pop(index, None)
         if keeper is not None:
             keeper.cancel()
@@ -223,5 +223,5 @@ class WorkerPool:
         value = {"target": member.process_name, "parameters": parameters, **more}
         return self._recorder.invoke(f"fault-{member.name}", f, value)
 
-    def _bit(self, member: Member, f: str, call: int, shown: dict[str, Any]) -> None:
+    def _record_effect(self, member: Member, f: str, call: int, shown: dict[str, Any]) -> None:
         self._recorder.end(f"fault-{member.name}", "ok", f, call, shown)

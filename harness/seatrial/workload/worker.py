@@ -2,7 +2,7 @@
 
 `python -m seatrial.workload.worker CONFIG.json` polls at random replicas for as many jobs as it has free slots,
 works on them concurrently, and answers each at another random replica. SIGTERM: it takes no new jobs, finishes
-those in hand, and exits 0.
+the current ones, and exits 0.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Worker:
         self._slot_free.set()
 
     async def run(self) -> None:
-        """Until `leave`, and until the jobs in hand are answered; a held job is dropped."""
+        """Runs until `leave`, and until the current jobs are answered; a held job is dropped."""
         async with self._client, asyncio.TaskGroup() as group:
             while not self._leaving.is_set():
                 free = self._spec.slots - self._in_hand
@@ -94,7 +94,7 @@ class Worker:
             self._slot_free.set()
 
     async def _answer(self, job: Job, handler: Handler) -> None:
-        """Answers until somebody says yes or no.
+        """Repeats the answer until it is accepted or refused.
 
         A completion of unknown outcome is safe to repeat; a fail could cost a second retry, so its lease is
         left to expire.
@@ -150,7 +150,7 @@ async def _serve(config: WorkerConfig, new_worker: Callable[[WorkerConfig, Recor
     try:
         await worker.run()
     except BaseExceptionGroup as group:
-        raise group.exceptions[0] from None  # the log's last line then names the cause
+        raise group.exceptions[0] from None  # so that the log's last line names the cause
     recorder.close()
 
 

@@ -15,8 +15,8 @@ from seatrial.fault import (
     DATABASE,
     Evidence,
     Fault,
-    FaultDidNotBite,
     FaultError,
+    FaultHadNoEffect,
     inflicted,
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
@@ -29,7 +29,7 @@ from seatrial.fault.pause import PauseReplica
 from seatrial.fault.scale import ScaleRelease
 from seatrial.history import HISTORY_FILE, Recorder
 
-PHASES = ["setup", "inject", "wait_until_it_bit", "heal", "wait_until_healed", "cleanup"]
+PHASES = ["setup", "inject", "wait_until_effective", "heal", "wait_until_healed", "cleanup"]
 
 
 class Diary:
@@ -73,8 +73,8 @@ class Diary:
     async def inject(self, cluster: Cluster) -> None:
         await self._phase("inject", cluster)
 
-    async def wait_until_it_bit(self, cluster: Cluster) -> Evidence:
-        await self._phase("wait_until_it_bit", cluster)
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        await self._phase("wait_until_effective", cluster)
         return {"pages": 1}
 
     async def heal(self, cluster: Cluster) -> None:
@@ -157,10 +157,10 @@ async def test_an_unknown_replica_is_refused_before_anything_happens(
 async def test_a_fault_that_did_not_bite_fails_and_is_healed(
     cluster: AttachedCluster, recorded: Recorded
 ) -> None:
-    fault = Diary(raises_in="wait_until_it_bit", error=FaultDidNotBite("not a mark"))
-    with pytest.raises(FaultDidNotBite, match="not a mark"):
+    fault = Diary(raises_in="wait_until_effective", error=FaultHadNoEffect("not a mark"))
+    with pytest.raises(FaultHadNoEffect, match="not a mark"):
         await carried_out(fault, cluster, recorded.recorder)
-    assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
+    assert fault.phases == ["setup", "inject", "wait_until_effective", "heal", "cleanup"]
     assert recorded.words() == ["invoke diary", "fail diary", "invoke heal", "ok heal"]
     assert recorded.ops()[1]["error"] == {"code": "fault-did-not-bite", "status": 0, "message": "not a mark"}
 
@@ -206,7 +206,7 @@ async def test_an_error_inside_the_block_heals_and_goes_on(
     assert {op["process"] for op in recorded.ops()} == {"fault-3"}
 
 
-@pytest.mark.parametrize("hangs_in", ["inject", "wait_until_it_bit"])
+@pytest.mark.parametrize("hangs_in", ["inject", "wait_until_effective"])
 async def test_a_cancelled_injection_is_healed(
     cluster: AttachedCluster, recorded: Recorded, hangs_in: str
 ) -> None:
@@ -222,14 +222,14 @@ async def test_a_cancelled_hold_is_healed_even_when_cancelled_again_while_healin
     fault = Diary()
     fault.may_heal.clear()
     task = asyncio.create_task(carried_out(fault, cluster, recorded.recorder, 3600))
-    await eventually(lambda: "wait_until_it_bit" in fault.phases)
+    await eventually(lambda: "wait_until_effective" in fault.phases)
     task.cancel()
     await asyncio.wait_for(fault.entered.wait(), 5)
     task.cancel()
     fault.may_heal.set()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert fault.phases == ["setup", "inject", "wait_until_it_bit", "heal", "cleanup"]
+    assert fault.phases == ["setup", "inject", "wait_until_effective", "heal", "cleanup"]
     assert recorded.words()[-1] == "ok heal"
 
 

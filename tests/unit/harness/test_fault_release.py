@@ -1,4 +1,4 @@
-"""What is done to a release bites only when the release shows it."""
+"""What is done to a release has an effect only when the release shows it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from seatrial.cluster import Cluster, ClusterSpec, Replica
 from seatrial.cluster.ability import Credentials, Exposure, Scale, Scaled
-from seatrial.fault import FaultDidNotBite
+from seatrial.fault import FaultHadNoEffect
 from seatrial.fault.credentials import RotatePassword
 from seatrial.fault.scale import ScaleRelease
 
@@ -49,7 +49,7 @@ async def test_scaling_bites_when_pods_have_come_or_gone() -> None:
     release, fault = Release(), ScaleRelease(2)
     await fault.setup(release)
     await fault.inject(release)
-    assert await fault.wait_until_it_bit(release) == {
+    assert await fault.wait_until_effective(release) == {
         "pods_before": ("pod-0",),
         "pods_after": ("pod-0", "pod-1"),
     }
@@ -58,8 +58,8 @@ async def test_scaling_bites_when_pods_have_come_or_gone() -> None:
 async def test_scaling_to_what_is_there_does_not_bite() -> None:
     release, fault = Release(), ScaleRelease(1)
     await fault.inject(release)
-    with pytest.raises(FaultDidNotBite, match="the 1 pods were there already"):
-        await fault.wait_until_it_bit(release)
+    with pytest.raises(FaultHadNoEffect, match="the 1 pods were there already"):
+        await fault.wait_until_effective(release)
 
 
 @pytest.mark.parametrize("keeps_the_old", [False, True])
@@ -69,7 +69,7 @@ async def test_a_rotation_bites_when_the_old_password_is_refused(*, keeps_the_ol
     await fault.inject(release)
     assert release.rotations == 1
     if keeps_the_old:
-        with pytest.raises(FaultDidNotBite, match="old password still opens"):
-            await fault.wait_until_it_bit(release)
+        with pytest.raises(FaultHadNoEffect, match="old password still opens"):
+            await fault.wait_until_effective(release)
     else:
-        assert await fault.wait_until_it_bit(release) == {"old_password_is_refused": True}
+        assert await fault.wait_until_effective(release) == {"old_password_is_refused": True}

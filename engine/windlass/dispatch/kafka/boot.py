@@ -1,4 +1,4 @@
-"""What Kafka adds to the boot sequence (contract 6.5): each line is logged when it has become true."""
+"""What Kafka adds to the boot sequence (contract 6.5): each line is logged once it is true."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from windlass.telemetry.log import Log
 
 
 class KafkaEvent:
-    """Every `msg` that only Kafka's mode has; operators search for them, as for `observe.Event`."""
+    """Every `msg` that only Kafka's mode has; operators search for them, as for those of `telemetry.events`."""
 
     MODE: Final = "[dispatch] mode=kafka_outbox"
     PLAINTEXT: Final = "[dispatch] kafka transport=plaintext brokers=[{brokers}]"

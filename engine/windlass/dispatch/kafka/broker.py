@@ -51,7 +51,7 @@ class KafkaBroker:
         brokers = ",".join(self._settings.seed_brokers)
         self._log.info(KafkaEvent.RUNTIME_STARTED, transport=self._settings.transport, seed_brokers=brokers)
 
-    # -- life
+    # -- connection
 
     async def handshake(self) -> None:
         await self._publisher.handshake()

@@ -9,8 +9,9 @@ from windlass.dispatch.kafka.publisher import KafkaPublisher
 
 
 def kafka_publisher(settings: KafkaSettings, errors: Callable[[str], None]) -> KafkaPublisher:
-    """The usual client compares a certificate with the host it has dialled and with nothing else, so a name that the
-    operator gives goes by the other one: even that of the seed brokers' host, for others are advertised.
+    """The client librdkafka, unless the operator gives a name for the brokers' certificates: librdkafka compares them
+    only with the host it connects to, so kafka-python is used then; even when the name is a seed broker's host, since
+    other brokers are advertised too.
     """
     if settings.transport == "sasl_scram_tls" and settings.tls_server_name:
         from windlass.dispatch.kafka.kafka_python import KafkaPythonPublisher

@@ -40,16 +40,19 @@ def run(words: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "--definitions", nargs="+", required=True, type=Path, metavar="FILE", help="JSON documents"
+        "--definitions", nargs="+", required=True, type=Path, metavar="FILE", help="definitions as JSON"
     )
     parser.add_argument(
-        "--partitions", type=_count, default=PARTITIONS, help=f"of a new topic ({PARTITIONS})"
+        "--partitions",
+        type=_count,
+        default=PARTITIONS,
+        help=f"partitions of a new topic (default {PARTITIONS})",
     )
     parser.add_argument(
         "--replication-factor",
         type=_count,
         default=REPLICATION_FACTOR,
-        help=f"of a new topic ({REPLICATION_FACTOR})",
+        help=f"replicas of a new topic (default {REPLICATION_FACTOR})",
     )
     parser.add_argument("--apply", action="store_true", help="create what is missing")
     given = parser.parse_args(words)

@@ -1,7 +1,7 @@
-"""Apache Kafka by way of kafka-python, where certificates bear a name of their own.
+"""Apache Kafka through kafka-python, for brokers whose certificates have a name other than the host's.
 
-librdkafka verifies no name but the host it dials. This client leaves TLS to Python's own, so `one_name.py` has every
-connection, to a seed broker and to an advertised one, verified for WE_KAFKA_TLS_SERVER_NAME and for nothing else.
+librdkafka can verify only the name of the host it connects to. This client uses Python's TLS, so `one_name.py` can
+verify every connection, to seed brokers and advertised ones, against WE_KAFKA_TLS_SERVER_NAME alone.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from windlass.errors import BootRefused, Unavailable
 METADATA_WITHIN_S = 1.0
 """Of a topic that was found usable a moment ago."""
 LATE_S = 0.5
-"""How much later than agreed the client may tell an outcome."""
+"""How much later than its timeout the client may report an outcome."""
 
 # Its debug lines hold its whole configuration, password included, and every record; what matters comes as exceptions.
 logging.getLogger("kafka").setLevel(logging.CRITICAL + 1)
@@ -68,7 +68,7 @@ class KafkaPythonPublisher(KafkaPublisher):
                 "WE_KAFKA_TLS_CA_PATH"
             ) from err
         try:
-            # Names are looked up without a bound, so another thread does it.
+            # Name lookup has no timeout, so it runs in another thread.
             self._asking.submit(self._meet).result(HANDSHAKE_WITHIN_S)
         except TimeoutError as err:
             raise BootRefused(self._cause(f"no answer within {HANDSHAKE_WITHIN_S:g} s")) from err
@@ -128,7 +128,7 @@ class KafkaPythonPublisher(KafkaPublisher):
     def _publish(self, records: Sequence[Record]) -> list[Refusal | None]:
         recalls, until_s = self._recalls, time.monotonic() + DELIVERY_WITHIN_S + LATE_S
         failures = self._send(records, range(len(records)), recalls, until_s)
-        # What the client takes for final fails all that it holds, so whose error it was is seen one by one.
+        # A fatal error fails all records that the client holds; sent singly they show whose it was.
         doubtful = [number for number, failure in failures.items() if failure.is_final]
         closed: dict[str, _Failure] = {}
         for number in doubtful if len(doubtful) > 1 else ():
@@ -153,7 +153,7 @@ class KafkaPythonPublisher(KafkaPublisher):
     def _send(
         self, records: Sequence[Record], numbers: Iterable[int], recalls: int, until_s: float
     ) -> dict[int, _Failure]:
-        """What befell those of `numbers` that did not arrive."""
+        """The outcomes of those of `numbers` that did not arrive."""
         try:
             producer = self._producing(until_s - LATE_S - time.monotonic())
         except client.KafkaError as err:
@@ -195,7 +195,7 @@ class KafkaPythonPublisher(KafkaPublisher):
             return {}
 
     def recall(self) -> None:
-        """What has left may still arrive, which a repeated dedup id tells; nobody waits for its outcome any more."""
+        """Records already sent may still arrive, and share their dedup id; their outcome is not waited for."""
         super().recall()
         for network in list(self._meeting):
             network.give_up()
@@ -269,7 +269,7 @@ class KafkaPythonPublisher(KafkaPublisher):
         return self._producer
 
     def _retire(self) -> None:
-        """Its close waits for what it holds, so it has to let go first."""
+        """Closing waits for the records that the client holds, so it has to drop them first."""
         producer, self._producer = self._producer, None
         if producer is not None:
             producer._sender.force_close()

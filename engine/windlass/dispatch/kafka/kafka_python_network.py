@@ -1,7 +1,7 @@
-"""How kafka-python reaches a broker: by TLS for one name, within bounds, closing what does not come about.
+"""How kafka-python connects to a broker: TLS for one name, bounded in time, and failed sockets are closed.
 
-The client itself says only in its log why a connection was lost, waits without end for a peer that says nothing, and
-leaves sockets that came to nothing to the garbage collector: one for each attempt of an outage.
+The client by itself reports only in its log why a connection was lost, waits for ever for a peer that sends nothing,
+and leaves sockets that failed to connect to the garbage collector: one for each attempt during an outage.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class _Dialling(KafkaNetSocket):  # type: ignore[misc]  # it comes without types
 
 class _TlsTransport(KafkaSSLTransport):  # type: ignore[misc]
     async def handshake(self) -> None:
-        """As the client's own, with a bound, and closing what fails."""
+        """As the client's own, but bounded in time, and it closes a socket that fails."""
         until_s = time.monotonic() + CONNECT_WITHIN_S
         try:
             while True:
@@ -89,7 +89,7 @@ class _TlsTransport(KafkaSSLTransport):  # type: ignore[misc]
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]
-    """Says why a connection was lost, which the client only logs, and ends one that never comes about."""
+    """Reports why a connection was lost, which the client only logs, and ends one that is never established."""
 
     def __init__(self, net: Any, lost: Callable[[Exception], None], **settings: Any) -> None:
         super().__init__(net, **settings)
@@ -115,7 +115,7 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]
         if connection not in self._watched:
             self._watched.add(connection)
             connection.close_future.add_errback(self._lost)
-            # To a peer that takes a connection and says nothing the client would listen for ever.
+            # The client would wait for ever for a peer that accepts the connection and sends nothing.
             self._net.call_later(CONNECT_WITHIN_S, lambda: _end_unless_made(connection))
         return connection
 

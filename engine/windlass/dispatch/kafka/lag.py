@@ -1,7 +1,8 @@
-"""How far consumers are behind, in seconds, from offsets alone: no record is read for it.
+"""How far consumers are behind, in seconds, computed from offsets alone: no record is read.
 
-Each look notes where a partition ends. A group's lag is the time since the partition's end passed what the group has
-committed, between two notes by interpolation; what is older than the first note counts from that note.
+Each measurement records the end offset of a partition. A group's lag is the time since the end offset passed the
+offset that the group has committed, interpolated between two measurements; records older than the first measurement
+count from it.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class PartitionHistory:
         self._notes: deque[Note] = deque(maxlen=NOTES_MAX)
 
     def lag_s(self, now_s: float, found: PartitionEnds) -> float:
-        """Takes note of the end and says how long the first uncommitted record has been there."""
+        """Records the end offset and returns for how long the first uncommitted record has been there."""
         self._notes.append(Note(now_s, found.end))
         committed = max(0, found.committed)
         while len(self._notes) > 1 and self._notes[1].end <= committed:
@@ -50,7 +51,7 @@ class PartitionHistory:
 
 
 class LagProbe:
-    """Runs on the leader alone; on another node its series are taken away."""
+    """Runs only on the leader; on other nodes its series are removed."""
 
     def __init__(
         self,

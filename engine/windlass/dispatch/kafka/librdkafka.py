@@ -1,7 +1,7 @@
-"""Apache Kafka by way of librdkafka, the usual client: the only module that imports it.
+"""Apache Kafka through librdkafka, the default client: the only module that imports it.
 
-The client retries, reconnects and verifies certificates by itself, in threads of its own. Causes of a failed connection
-reach only its error callback, so every wait here also serves that.
+The client retries, reconnects and verifies certificates by itself, in threads of its own. It reports why a connection
+failed only to its error callback, so every wait here also polls for callbacks.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class LibrdkafkaPublisher(KafkaPublisher):
     def _publish(self, records: Sequence[Record]) -> list[Refusal | None]:
         recalls, until_s = self._recalls, time.monotonic() + kafka.DELIVERY_WITHIN_S
         outcomes = self._send(records)
-        # What shares a request is refused together for the fault, or the sum, of all: whose it was is seen one by one.
+        # Records of one request are refused together, for one bad record or their total size; singly they show which.
         refused = [n for n, outcome in enumerate(outcomes) if outcome and outcome.scope is Scope.MESSAGE]
         for number in refused if len(refused) > 1 else ():
             if recalls != self._recalls or time.monotonic() > until_s:
@@ -227,7 +227,7 @@ class LibrdkafkaPublisher(KafkaPublisher):
 
     def _producing(self) -> Producer:
         if self._producer_is_spoilt and self._producer is not None:
-            # An idempotent producer that lost its place says so once and is of no use after it.
+            # An idempotent producer that lost its sequence number reports it once and is unusable after that.
             self._producer.purge()
             self._producer, self._producer_is_spoilt = None, False
         if self._producer is None:
@@ -311,4 +311,4 @@ def _text(err: BaseException) -> str:
 
 
 def _unheard(_: KafkaError) -> None:
-    """Whoever waits learns of it by the call's own failure."""
+    """The call that waits fails with the error itself, so it need not be raised here."""

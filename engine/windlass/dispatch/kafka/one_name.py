@@ -1,4 +1,4 @@
-"""TLS that verifies one name, whatever host is dialled: for brokers whose certificates bear a name of their own."""
+"""TLS that verifies one fixed name, whatever host it connects to: for certificates with a name of their own."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import socket
 import ssl
 
 
-class LastWordsSocket(ssl.SSLSocket):
-    """Gives what it has decrypted before it looks for more, so that the end is always met by itself.
+class SeparateEndSocket(ssl.SSLSocket):
+    """Returns decrypted data before it reads more, so that the end of the stream is always returned separately.
 
     kafka-python drops what it has read when the end follows at once: the reason for which a broker hangs up.
     """
@@ -24,9 +24,9 @@ class LastWordsSocket(ssl.SSLSocket):
 
 
 class OneNameContext(ssl.SSLContext):
-    """Verifies authority and name, for one name whatever host is dialled.
+    """Verifies the authority, and one fixed name whatever host it connects to.
 
-    A client that wrapped its connections in any other way would have the dialled host verified, and be refused.
+    A client that opened TLS in any other way would have its host's name verified, and be refused.
     """
 
     name: str
@@ -50,7 +50,7 @@ def one_name_context(name: str, ca_path: str | None) -> OneNameContext:
     context = OneNameContext(ssl.PROTOCOL_TLS_CLIENT)  # with check_hostname and CERT_REQUIRED
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.name = name
-    context.sslsocket_class = LastWordsSocket
+    context.sslsocket_class = SeparateEndSocket
     if ca_path:
         context.load_verify_locations(ca_path)
     else:

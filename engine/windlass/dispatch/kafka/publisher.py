@@ -1,8 +1,8 @@
-"""What publishers to Apache Kafka have in common, whichever of its clients they go by.
+"""What publishers to Apache Kafka have in common, whichever client library they use.
 
-A client blocks, so each call runs in a thread. Topics are asked for by a call that never creates one, and nothing is
-produced to a topic that was not found usable. What operators see, the names of errors and the words of a refused boot,
-does not tell the clients apart.
+A client blocks, so each call runs in a thread. Topics are looked up by a call that never creates one, and nothing is
+produced to a topic that was not found usable. What operators see, such as the names of errors and the text of a
+refused boot, is the same for both clients.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Code(IntEnum):
     INVALID_RECORD = 87
 
 
-#: Said by the broker of a record, not of its topic.
+#: Errors of a record, not of its topic.
 RECORD_CODES = frozenset(
     {Code.MSG_SIZE_TOO_LARGE, Code.INVALID_MSG_SIZE, Code.INVALID_MSG, Code.INVALID_RECORD}
 )
@@ -60,7 +60,7 @@ TOPIC_CODES = frozenset(
     }
 )
 
-# What befalls a client before any broker answers has no number; these are librdkafka's names for it.
+# Errors before any broker has answered have no number; these are librdkafka's names for them.
 AUTHENTICATION = "_AUTHENTICATION"
 TLS = "_SSL"
 UNRESOLVED = "_RESOLVE"
@@ -68,7 +68,7 @@ TRANSPORT = "_TRANSPORT"
 ALL_DOWN = "_ALL_BROKERS_DOWN"
 
 DECISIVE = frozenset({AUTHENTICATION, TLS})
-"""What no patience mends at boot."""
+"""Errors that waiting does not cure at boot."""
 
 MAY_NOT_WRITE = f"{Code.TOPIC_AUTHORIZATION_FAILED.name}: this principal may not write to it"
 
@@ -90,7 +90,7 @@ class PartitionEnds(NamedTuple):
 
 
 class KafkaPublisher(ABC):
-    """What `broker.KafkaBroker` asks of a client. `errors` gets the name of each error that the client reports.
+    """What `broker.KafkaBroker` needs of a client. `errors` gets the name of each error that the client reports.
 
     The methods that a client's own publisher fills in block, and run in threads.
     """
@@ -103,10 +103,10 @@ class KafkaPublisher(ABC):
         """What the administrative client has met since its last success: the first text of each name."""
         # One thread: batches go out in the order in which they come in.
         self._publishing = ThreadPoolExecutor(1, "kafka-publish")
-        # A slow answer about one thing keeps nobody from asking about another.
+        # A slow answer to one question must not delay the others.
         self._asking = ThreadPoolExecutor(4, "kafka-admin")
         self._recalls = 0
-        """By their number whoever publishes in several steps sees that it has lost the lead."""
+        """Publishing takes several steps; a changed count tells it that the lead was lost meanwhile."""
         self._is_closing = False
 
     # -- meeting the broker
@@ -128,7 +128,7 @@ class KafkaPublisher(ABC):
                 f"at {brokers} ({causes[AUTHENTICATION]}); check WE_KAFKA_SASL_USERNAME, "
                 "WE_KAFKA_SASL_PASSWORD and WE_KAFKA_SASL_MECHANISM"
             )
-        # A listener that does not speak TLS hangs up, which librdkafka counts as a lost connection.
+        # A listener without TLS closes the connection, which librdkafka reports as a lost connection.
         tls = causes.get(TLS) or next((text for text in causes.values() if "SSL" in text), None)
         if tls is not None:
             return (

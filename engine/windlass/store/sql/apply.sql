@@ -64,8 +64,8 @@ SELECT t.now, (SELECT count(*) FROM changed_instance) AS instances, (SELECT coun
 FROM t;
 
 -- name: apply_tasks_and_timers
--- The rarer half of a batch, after apply_rows in the same transaction: user tasks, timers, re-queued jobs. A from-state
--- that is the condition of a partial index is no constant here, for the reason given at job_claim.
+-- The rarer half of a batch, after apply_rows in the same transaction: user tasks, timers, re-queued jobs. Where the
+-- from-state is the condition of a partial index it is not written as a constant, for the reason given at job_claim.
 WITH guard AS MATERIALIZED (
     SELECT 'OPEN' AS open
 ), new_task AS (

@@ -1,5 +1,5 @@
 -- name: job_claim
--- Leases the oldest claimable jobs of some types to waiting polls; nobody else can get the same ones. The inner query is
+-- Leases the oldest claimable jobs of some types to waiting polls; no other claim gets the same ones. The inner query is
 -- a materialised list, so the planner cannot run it twice and overshoot; idx_job_claimable keeps it flat. $2 is the
 -- slots in the order they are to be filled (indexes into $3, $4 from 1); its length is the most that may be claimed.
 -- The update compares the state with what was picked, not with a constant: with a constant the planner may scan the
@@ -47,7 +47,8 @@ RETURNING j.job_type;
 
 -- name: job_expire_leases
 -- Frees jobs whose lease lapsed on the database's clock, at most $1, skipping rows in use; retries are untouched
--- (contract 5.5). The instance is locked too, so that an event of the job takes its place in the instance's order. A job whose lease lapsed $2 times (0 = no cap) is only reported, for `fail_job`.
+-- (contract 5.5). The instance is locked too, so that an event of the job takes its place in the instance's order.
+-- A job whose lease expired $2 times (0 = no cap) is only reported, for `fail_job`.
 WITH due AS MATERIALIZED (
     SELECT j.id, coalesce(j.lease_expiries, 0) + 1 AS expiries
     FROM job AS j
@@ -73,7 +74,7 @@ UNION ALL
 SELECT due.id, NULL, true FROM due WHERE $2::integer <> 0 AND due.expiries >= $2::integer;
 
 -- name: job_queue_length
--- How many jobs of type $1 wait, counted up to $2 and no further: whoever scales by it needs no more, and a long queue
--- must not make the question dear.
+-- How many jobs of type $1 wait, counted up to $2 and no further: an autoscaler needs no more, and counting a long
+-- queue must stay cheap.
 SELECT count(*)::integer AS waiting
 FROM (SELECT FROM job WHERE status = 'UNLOCKED' AND job_type = $1 LIMIT $2) AS counted;

@@ -1,12 +1,12 @@
 -- name: leader_try_lock
--- The fast path to the lead: the lock that ends with its session (contract 9.2). `is_vacant`: nobody leads, or whoever
--- did has been silent for longer than its term.
+-- The fast path to the lead: a lock that is released with its session (contract 9.2). `is_vacant`: nobody leads, or the
+-- leader has not renewed its term in time.
 SELECT pg_try_advisory_lock(4893219751932018491) AS is_locked,
        coalesce((SELECT expires_at <= clock_timestamp() FROM windlass_leader WHERE name = 'relay'), true) AS is_vacant;
 
 -- name: leader_take
--- Takes the lead for $2 seconds in a new epoch, when it is vacant; or, for the session that got the lock ($3), when the
--- session of whoever led with it has gone: it need not be waited for. No row: somebody leads.
+-- Takes the lead for $2 seconds in a new epoch when it is vacant; or, for the session that got the lock ($3), when the
+-- leader held the lock and its session has ended: its expiry need not be awaited. No row: another node leads.
 INSERT INTO windlass_leader AS l (name, holder, epoch, expires_at, session_pid)
 VALUES ('relay', $1, 1, clock_timestamp() + $2::float8 * interval '1 second',
         CASE WHEN $3::boolean THEN pg_backend_pid() END)
@@ -18,7 +18,7 @@ WHERE l.expires_at <= clock_timestamp()
 RETURNING epoch;
 
 -- name: leader_renew
--- Another $2 seconds for the leader of epoch $1, and whether it has the lock by now ($3). No row: it is deposed.
+-- Another $2 seconds for the leader of epoch $1, and whether it has the lock by now ($3). No row: it was replaced.
 UPDATE windlass_leader
 SET expires_at = clock_timestamp() + $2::float8 * interval '1 second',
     session_pid = CASE WHEN $3::boolean THEN pg_backend_pid() END

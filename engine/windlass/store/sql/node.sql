@@ -1,5 +1,5 @@
 -- name: node_beat
--- This node lives: its row on the database's clock, and rows of nodes gone for an hour removed. $5 is when it started,
+-- Marks this node as alive by the database's clock, and removes rows of nodes not seen for an hour. $5 is when it started,
 -- null at its first beat. `is_shared`: within $6 seconds another process wrote this row.
 WITH gone AS (
     DELETE FROM windlass_node WHERE last_seen_at < clock_timestamp() - interval '1 hour' AND id <> $1

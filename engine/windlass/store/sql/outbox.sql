@@ -80,8 +80,9 @@ SELECT EXISTS (SELECT 1 FROM led) AS leads, (SELECT count(*) FROM published) AS 
 
 -- name: outbox_overdue
 -- At most $1 dispatched jobs whose deadline has passed, locked with their instances; rows in use are left to the next
--- look. A job that is done or gone loses its marker, one that a poller holds or whose event still waits gets $2 seconds more, and
--- the others are returned, to be dispatched again. The first column counts what was looked at; a row without id is none.
+-- look. A job that is done or gone loses its marker, one that a poller holds or whose event still waits gets $2 seconds
+-- more, and the others are returned, to be dispatched again. The first column counts the rows looked at; a row without
+-- an id only carries that count.
 WITH due AS MATERIALIZED (
     SELECT d.job_id
     FROM windlass_job_dispatch AS d

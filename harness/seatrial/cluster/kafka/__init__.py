@@ -1,4 +1,4 @@
-"""All that the harness knows of Apache Kafka; `seatrial/cluster/brokers.py` is the only way to it.
+"""Everything in the harness that is about Apache Kafka; only `seatrial/cluster/brokers.py` imports it.
 
 `names.py` says how a job type becomes a topic and a consumer group, `message.py` reads what is in a topic, `access.py`
 is how a client reaches a broker, `admin.py` what the harness itself asks of one, `consumer.py` what a worker takes

@@ -40,15 +40,15 @@ class KafkaAdmin:
         await asyncio.to_thread(self._create_topics, sorted(names), partitions)
 
     async def delete_topics(self, names: Iterable[str]) -> None:
-        """With their consumers' offsets; returns when no metadata names them."""
+        """Deletes them and their consumers' offsets; returns when the broker's metadata no longer has them."""
         await asyncio.to_thread(self._delete_topics, sorted(names))
 
     async def put_user(self, name: str, password: str) -> None:
-        """May prove itself by SCRAM-SHA-256 and by SCRAM-SHA-512."""
+        """Creates a user who may log in by SCRAM-SHA-256 and by SCRAM-SHA-512."""
         await asyncio.to_thread(self._put_user, name, password)
 
     async def grant(self, user: str, topic_prefix: str, group_prefix: str) -> None:
-        """Everything a relay does: describe and write topics, describe groups and their offsets."""
+        """Grants what a relay needs: describe and write topics, describe groups and their offsets."""
         await asyncio.to_thread(self._grant, user, topic_prefix, group_prefix)
 
     async def records(self, topics: Iterable[str]) -> list[KafkaRecord]:
@@ -56,7 +56,7 @@ class KafkaAdmin:
         return await asyncio.to_thread(lambda: list(self._records(sorted(topics))))
 
     async def members(self, groups: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Of each consumer group that is at rest: its members' client ids and how many partitions each has."""
+        """For each stable consumer group: its members' client ids and how many partitions each has."""
         return await asyncio.to_thread(self._members, sorted(groups))
 
     # -- the blocking side ---------------------------------------------------------------------
@@ -168,7 +168,7 @@ class KafkaAdmin:
 def _ends(
     client: admin.AdminClient, partitions: Sequence[kafka.TopicPartition]
 ) -> dict[tuple[str, int], int]:
-    """Where each partition ends; one that was made a moment ago may need another to find its leader."""
+    """The end offset of each partition; a new one may need a moment to get its leader."""
     latest: Any = admin.OffsetSpec.latest()  # type: ignore[no-untyped-call]
     cause = ""
     for _ in Deadline(CALL_WITHIN_S).attempts(_LOOK_INTERVAL_S):

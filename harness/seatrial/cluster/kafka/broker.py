@@ -19,7 +19,7 @@ class KafkaTopics(ABC):
 
     def __init__(self) -> None:
         self._made: set[str] = set()
-        """Job types whose topics are of our making."""
+        """Job types whose topics the harness created."""
 
     @abstractmethod
     def access(self) -> KafkaAccess:
@@ -47,7 +47,7 @@ class KafkaTopics(ABC):
             self._made |= fresh
 
     async def delete_destinations(self, job_types: Iterable[str]) -> None:
-        """Of ours alone."""
+        """Only topics that the harness created."""
         ours = set(job_types) & self._made
         await self.admin().delete_topics(map(topic_of, ours))
         self._made -= ours
@@ -60,7 +60,7 @@ class KafkaTopics(ABC):
         return [decoded(each) for each in found]
 
     async def consumers(self, job_types: Iterable[str]) -> Mapping[str, AbstractSet[str]]:
-        """By the members of the type's group, once they have all its partitions between them."""
+        """Read from the members of the type's group, once they share all its partitions."""
         groups = {group_of(job_type): job_type for job_type in job_types}
         members = await self.admin().members(groups) if groups else {}
         return {

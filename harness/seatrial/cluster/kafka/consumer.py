@@ -1,4 +1,4 @@
-"""What a worker takes of the jobs of one type, as the SDKs' runners do (contract 10.4): one consumer in its group."""
+"""How a worker gets jobs of one type, as the SDKs' runners do (contract 10.4): one consumer in the type's group."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 class KafkaConsumer:
     """librdkafka's calls block, so they have a thread of their own, one for each consumer.
 
-    A record is acknowledged by committing its offset; who is gone for `session_timeout_s` loses its partitions.
+    A record is acknowledged by committing its offset; a consumer gone for `session_timeout_s` loses its partitions.
     """
 
     def __init__(self, access: ConsumerAccess, job_type: str, *, name: str, session_timeout_s: float) -> None:
@@ -36,7 +36,7 @@ class KafkaConsumer:
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": round(session_timeout_s * 1000),
                 "heartbeat.interval.ms": round(session_timeout_s * 1000 / 4),
-                # A topic that comes later is found in a second and not in five minutes.
+                # A topic that is created later is found within a second instead of five minutes.
                 "topic.metadata.refresh.interval.ms": 1000,
                 "allow.auto.create.topics": False,
             }
@@ -45,7 +45,7 @@ class KafkaConsumer:
 
     async def next(self) -> Record | None:
         message = await self._in_thread(lambda: self._consumer.poll(_POLL_S))
-        # An error in a message's place is librdkafka's to get over.
+        # An error in place of a message: librdkafka recovers by itself.
         if message is None or message.error() is not None:
             return None
         return decoded(read(message))

@@ -23,7 +23,7 @@ _READY_WITHIN_S = 30.0
 
 
 class ExternalKafka(KafkaTopics):
-    """Without a login plaintext; else SASL over TLS. Engines and workers take the same way to it."""
+    """Plaintext without a login, else SASL over TLS; the same for engines and workers."""
 
     def __init__(self, brokers: str, login: BrokerLogin | None = None) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class ExternalKafka(KafkaTopics):
         return [self._login.password] if self._login is not None else []
 
     async def _create_topics(self, names: Iterable[str]) -> None:
-        """Refuses a topic that is there already: its records are somebody's."""
+        """Refuses a topic that exists already: its records belong to somebody."""
         wanted = set(names)
         if taken := wanted & await self.admin().topics():
             raise ClusterError(

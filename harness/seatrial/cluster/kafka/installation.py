@@ -51,7 +51,7 @@ class KafkaInstallation:
 
 
 def install_kafka(say: Callable[[str], None]) -> KafkaInstallation:
-    """Fetched on the first call per machine and version, found by all later ones; safe beside itself.
+    """Fetched by the first call per machine and version, reused by later ones; safe to run concurrently.
 
     `say` takes a line for whoever waits. Raises ClusterError when Java or the jars cannot be had.
     """
@@ -61,7 +61,7 @@ def install_kafka(say: Callable[[str], None]) -> KafkaInstallation:
     if not jars.exists():
         say(f"fetching Apache Kafka {KAFKA_VERSION} (46 jars, 43 MiB), once on this machine ...")
         with (cache / f"{jars.name}.lock").open("w") as lock:
-            # jgo's own store does not bear two that fill it at a time.
+            # jgo's own cache cannot be filled by two processes at a time.
             fcntl.flock(lock, fcntl.LOCK_EX)
             make_once(jars, None, _fetch_jars)
     template = cache / f"kafka-{KAFKA_VERSION}-template-{os.geteuid()}"

@@ -1,4 +1,4 @@
-"""How a secured Kafka turns an engine away, and how it lets one in: the boots that T4 tries."""
+"""The logins that a secured Kafka must refuse, and those it must accept: the boots that T4 tries."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from seatrial.cluster.kafka.settings import ENGINE_USER
 from seatrial.cluster.kafka.values import KEY, MECHANISM, login_line
 
 _WRONG_PASSWORD = "not-the-password"  # noqa: S105  nobody has it
-#: no certificate bears it
+#: no certificate has this name
 _OTHER_NAME = "broker.example.org"
-#: The broker's certificate bears it, beside the address at which engines reach the broker.
+#: The broker's certificate has this name, beside the address at which engines reach the broker.
 _OWN_NAME = "localhost"
 
 

@@ -1,7 +1,7 @@
 """Kafka in the cluster: one broker in one pod, which the drills of a run share.
 
-It has three doors. The drills' engines come in by its Service, workers and the harness by a port of the nodes, both in
-plaintext; by the third, SCRAM over TLS, whoever installs the chart as its overlays say. The data goes with the pod.
+It has three listeners. The drills' engines use its Service, workers and the harness a port of the nodes, both in
+plaintext; the third, SCRAM over TLS, is for releases that follow the chart's overlays. The data ends with the pod.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _KEYSTORE_FOLDER, _KEYSTORE = "/etc/kafka/tls", "broker.pem"
 
 
 @dataclass(frozen=True, slots=True)
-class SecuredDoor:
-    """What an operator is told of it; holds the password, so that is not shown."""
+class SecuredListener:
+    """What an operator needs to connect; holds the password, so it is never printed."""
 
     brokers: tuple[str, ...]
     """host:port as pods find it: all the same broker, by each name that its certificate bears."""
@@ -45,7 +45,7 @@ class SecuredDoor:
 
 
 class KafkaPod(ExternalKafka):
-    """`start` ... `close`, in a namespace of the run's, which takes it along when it goes."""
+    """`start` ... `close`, in a namespace of the run; deleting that deletes it."""
 
     def __init__(self, kube: Kube, agent: NodeAgent, namespace: str, *, image: str, address: str) -> None:
         super().__init__("")
@@ -74,12 +74,12 @@ class KafkaPod(ExternalKafka):
         await make_users(self.admin(), self._passwords)
 
     async def clear(self) -> None:
-        """Also mends what a drill left broken."""
+        """Also repairs what a drill left broken."""
         await self.mend()
         await super().clear()
 
     async def cut(self, mode: CutMode, *, delay_s: float = 0.0) -> None:  # noqa: ARG002  only `delay` has one
-        """Only `refuse`; workers and the harness come in by another port."""
+        """Only `refuse`; workers and the harness use another port."""
         if mode != "refuse":
             raise ClusterError(
                 f"cut mode {mode!r} of the broker is not available on Kubernetes; run this drill on --backend local"
@@ -94,7 +94,7 @@ class KafkaPod(ExternalKafka):
         await accept(self._agent, node, address, _INSIDE_PORT)
 
     def dropped_bytes(self) -> int:
-        """None are: what is refused is not swallowed."""
+        """Always 0: refused bytes are not withheld."""
         return 0
 
     def cut_connections(self) -> int:
@@ -113,9 +113,9 @@ class KafkaPod(ExternalKafka):
     def boot_lines(self, *, secured: bool) -> Sequence[str]:
         return plaintext_lines(str(self.engine_values(secured=secured)[KEY]["seedBrokers"]))
 
-    def secured(self) -> SecuredDoor:
+    def secured(self) -> SecuredListener:
         brokers = tuple(f"{host}:{_SECURED_PORT}" for host in self._hosts)
-        return SecuredDoor(brokers, ENGINE_USER, self._passwords[ENGINE_USER], self._authority.pem())
+        return SecuredListener(brokers, ENGINE_USER, self._passwords[ENGINE_USER], self._authority.pem())
 
     def secrets(self) -> Sequence[str]:
         return list(self._passwords.values())

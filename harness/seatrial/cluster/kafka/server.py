@@ -1,8 +1,8 @@
 """Apache Kafka as a process on this machine, one node, in a folder that goes with it.
 
-Three doors, each for one kind of caller. DIRECT is the harness's and the workers': what is seen there is what the
-broker holds, whatever is done to the network. ENGINE and SECURED are the engines': the broker advertises the address
-of a proxy for each, so all that an engine ever sends goes through it and can be cut, delayed and read.
+Three listeners, each for one kind of client. DIRECT is for the harness and the workers: it shows what the broker
+holds, whatever is done to the network. ENGINE and SECURED are for the engines: the broker advertises the address of a
+proxy for each, so all that an engine sends goes through the proxy and can be cut, delayed and read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ STOP_WITHIN_S = 20.0
 class KafkaServer(KafkaTopics):
     """`start` ... `close`. Usable again after `stop` and `crash`; ports, topics and records stay.
 
-    The proxies live in the loop that started it.
+    The proxies run in the event loop that started it.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class KafkaServer(KafkaTopics):
         return logins.accepted(self.kafka_values(secured=True))
 
     def stranger_values(self) -> Mapping[str, Any]:
-        """As `kafka_values`, for the one who may log in and may do nothing."""
+        """As `kafka_values`, for a user who may log in but has no rights."""
         return self._values_of(STRANGER)
 
     def other_authority(self) -> Path:

@@ -9,7 +9,7 @@ from seatrial.cluster.kafka.names import GROUP_PREFIX, TOPIC_PREFIX
 
 READY_WITHIN_S = 90.0
 ENGINE_USER = "windlass"
-#: proves itself and may do nothing
+#: may log in, but has no rights
 STRANGER = "stranger"
 #: of the drills' own broker, wherever it runs: one replica of everything, small thread pools, no topic by accident
 SETTINGS: Mapping[str, str] = {
@@ -34,7 +34,7 @@ SETTINGS: Mapping[str, str] = {
 
 
 def secured_listener(keystore: str) -> Mapping[str, str]:
-    """Properties of the door SECURED, wherever the broker runs: SCRAM over TLS, and rights for those with a name."""
+    """Properties of the listener SECURED, as process and as pod: SCRAM over TLS, and rights for named users."""
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     return {
         "listener.name.secured.sasl.enabled.mechanisms": "SCRAM-SHA-512,SCRAM-SHA-256",
@@ -44,13 +44,13 @@ def secured_listener(keystore: str) -> Mapping[str, str]:
         "listener.name.secured.ssl.keystore.location": keystore,
         "listener.name.secured.ssl.client.auth": "none",
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-        # Whoever comes in without a name is the harness, its worker or an engine in plaintext mode.
+        # Clients without a name are the harness, its workers and engines in plaintext mode.
         "super.users": "User:ANONYMOUS",
     }
 
 
 async def make_users(admin: KafkaAdmin, passwords: Mapping[str, str]) -> None:
-    """Those who may come in by SECURED; only the engine's user gets rights."""
+    """The users of SECURED; only the engine's gets rights."""
     for user, password in passwords.items():
         await admin.put_user(user, password)
     await admin.grant(ENGINE_USER, TOPIC_PREFIX, GROUP_PREFIX)

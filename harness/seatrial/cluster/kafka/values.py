@@ -1,4 +1,4 @@
-"""The chart's values that speak of Kafka, and the lines that an engine logs when it has met it (contract 6.5)."""
+"""Chart values about Kafka, and the lines that an engine logs once it has connected to it (contract 6.5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from seatrial.cluster.broker import BrokerLogin
 
-#: the chart's key for all that an engine is told of its broker
+#: the chart's key for all settings of the broker
 KEY = "kafka"
 DISPATCH_MODE = "kafka_outbox"
 MECHANISM = "SCRAM-SHA-512"
@@ -16,7 +16,7 @@ _MODE_LINE = f"[dispatch] mode={DISPATCH_MODE}"
 
 
 def plaintext_values(brokers: str) -> Mapping[str, Any]:
-    """What stands below `kafka`."""
+    """The values below the key `kafka`."""
     return {"seedBrokers": brokers, "transport": "plaintext"}
 
 
@@ -37,7 +37,7 @@ def is_secured(values: Mapping[str, Any]) -> bool:
 
 
 def transport_values() -> Mapping[str, Any]:
-    """An engine with these meets its broker by SASL over TLS."""
+    """An engine with these connects to its broker by SASL over TLS."""
     return {KEY: {"transport": _SECURED}}
 
 
@@ -46,14 +46,14 @@ def address_values(address: str) -> Mapping[str, Any]:
 
 
 def completing_values(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a run's own broker adds to an operator's values, as far as the chart asks for it."""
+    """Values of a run's own broker that the chart requires and the operator's values lack."""
     is_told = bool(_of(values).get("existingSecret"))
     credentials = {"saslUsername": "x", "saslPassword": "x"} if is_secured(values) and not is_told else {}
     return {KEY: {"seedBrokers": "x:1", **credentials}}
 
 
 def plaintext_lines(brokers: str) -> Sequence[str]:
-    """`brokers` may end before the address does."""
+    """`brokers` may be the beginning of the address."""
     return _MODE_LINE, f"[dispatch] kafka transport=plaintext brokers=[{brokers}"
 
 

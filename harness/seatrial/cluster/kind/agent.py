@@ -1,7 +1,8 @@
 """Signals to the processes of a container, as its node sees them.
 
 The API can delete a pod but not crash it, and process 1 of a container ignores signals from inside. So a privileged pod
-on each node, with the node's ids of processes, finds the container's by its cgroup and signals them.
+on each node, which shares the node's process namespace, finds the container's processes by their cgroup and signals
+them.
 """
 
 from __future__ import annotations

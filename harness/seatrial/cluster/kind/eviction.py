@@ -1,4 +1,4 @@
-"""Pods are asked to leave a node as `kubectl drain` asks them, again and again while their budget says no."""
+"""Evicts pods from a node as `kubectl drain` does, and repeats that while a disruption budget refuses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a release could have written a secret down, and whether it did."""
+"""All places in which a release could expose a secret, and whether it did."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from seatrial.cluster.exposure import times_found
 from seatrial.cluster.kind.kube import Kube
 from seatrial.cluster.kind.release import Release
 
-#: of Secrets it is what they are for
+#: Secrets are not searched: holding it is their purpose
 _KINDS = ("Pod", "Deployment", "ReplicaSet", "Service", "ConfigMap", "Job", "HorizontalPodAutoscaler")
 
 

@@ -1,6 +1,6 @@
 """The network of pods as their node sees it: who is connected to whom, and a port that refuses.
 
-A NetworkPolicy lets connections live that are there already, so the cut is the node's own firewall's.
+A NetworkPolicy leaves existing connections open, so the node's own firewall makes the cut.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from seatrial.cluster.kind.agent import NodeAgent
 
 _ESTABLISHED, _LISTEN = "01", "0A"
-#: of a socket that no process has any more, as one in TIME_WAIT
+#: the inode of a socket that no process has any more, such as one in TIME_WAIT
 _NOBODYS = "0"
 
 _TABLES = """

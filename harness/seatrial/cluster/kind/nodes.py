@@ -29,9 +29,9 @@ _NOTES = f"tac {_NOTE_FILE} 2>/dev/null | sort -s -u -k 1,1"
 _NOTE = f"cat >> {_NOTE_FILE}"
 #: kind's own choices
 _POD_NETWORK, _SERVICE_NETWORK = "10.244.0.0/16", "10.96.0.0/16"
-#: A call to a pod that has just gone, or to a Service that the node does not know yet, would else leave the cluster by
-#: the default route, to whoever answers there. iptables refuses the second, since a Service's address needs a route
-#: before it turns into a pod's.
+#: Without these, a call to a pod that has just gone, or to a Service that the node does not know yet, would leave the
+#: cluster by the default route, where another server may answer. iptables refuses the second kind, since a Service's
+#: address needs a route before it is translated into a pod's.
 _NO_WAY_OUT = f"""
 ip route replace unreachable {_POD_NETWORK}
 for chain in OUTPUT FORWARD; do
@@ -84,7 +84,7 @@ class Images:
 
 
 class Nodes:
-    """A kind cluster called `seatrial`. One that is there already is used and left as it is; one made here goes again.
+    """A kind cluster called `seatrial`. An existing one is used and left as it is; one made here is deleted again.
 
     With `context` it is any other cluster of the user's kubeconfig, which gets its images from its own registries.
     """
@@ -116,9 +116,9 @@ class Nodes:
             await delete()
 
     async def load(self, images: Iterable[str]) -> None:
-        """Copies those that this machine's Docker has onto the nodes; the others are for the nodes to pull.
+        """Copies images that this machine's Docker has onto the nodes; the nodes pull the others.
 
-        What a node was given is noted on it, since a copy takes seconds and `kind load` cannot always tell.
+        Copied images are noted on the node, since a copy takes seconds and `kind load` cannot always tell.
         """
         if self._context is not None:
             return
@@ -145,7 +145,7 @@ class Nodes:
     async def _create(self) -> None:
         self._is_own = True
         words = ["kind", "create", "cluster", "--name", CLUSTER_NAME, "--wait", "2m", "--config", "-"]
-        # kind would else make the new cluster the user's current one.
+        # Otherwise kind would make the new cluster the user's current one.
         words += ["--kubeconfig", os.devnull]
         words += [] if self._node_image is None else ["--image", self._node_image]
         try:

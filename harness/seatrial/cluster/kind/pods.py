@@ -1,4 +1,4 @@
-"""Logs, Aliases, Sockets: what a pod writes, what its engine calls itself, whom it is connected to."""
+"""Logs, Aliases, Sockets: what a pod logs, the name its engine uses for itself, and its connections."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class KindAliases(Aliases):
         self._installation = installation
 
     def aliases(self) -> Mapping[str, str]:
-        """An engine knows its pod's name and not its place."""
+        """An engine knows the name of its pod, not that of its replica."""
         return self._installation.slots.places
 
 

@@ -29,7 +29,7 @@ class KindKill(Kill):
         self._installation.ended.add(pod.container_id)
 
     async def stop(self, replica: str) -> int:
-        """SIGTERM to its processes, without the API's knowledge: a container that ends so is started again, too."""
+        """SIGTERM to its processes, not through the API: the kubelet starts a container that ends so again, too."""
         installation, pod = self._installation, self._installation.pod(replica)
         await installation.shared.agent.signal(pod.node, pod.container_id, "TERM")
         await installation.until(lambda: not self._holds(replica, pod), READY_WITHIN_S, f"{replica} stops")

@@ -30,7 +30,7 @@ async def until_answers(replica: Replica, within_s: float) -> None:
 
 
 async def told_by_pods(kube: Kube, namespace: str, release: str) -> str:
-    """What they say of themselves, for the message of an error."""
+    """Their status, for an error message."""
     with suppress(ClusterError):
         states = []
         for found in await kube.list("Pod", namespace):

@@ -54,7 +54,7 @@ class Release:
         return serving(self.name)
 
     async def install(self, values: Mapping[str, Any], *, within_s: int, waits: bool = True) -> None:
-        """Returns when its pods are ready, unless it is not to wait for them."""
+        """Returns when its pods are ready, or at once if told not to wait."""
         await self._act(
             "install",
             lambda helm: helm.install(
@@ -64,7 +64,7 @@ class Release:
         )  # fmt: skip
 
     async def upgrade(self, values: Mapping[str, Any], *, within_s: int) -> None:
-        """All values anew, as `--reset-values`."""
+        """Replaces all values, as `--reset-values`."""
         await self._act(
             "upgrade",
             lambda helm: helm.upgrade(
@@ -87,7 +87,7 @@ class Release:
         await self._act("uninstall", lambda helm: helm.uninstall(self.name, timeout=within_s, wait=WAIT))
 
     async def revision(self) -> Revision:
-        """The newest, whatever became of it."""
+        """The newest revision, whether it succeeded or not."""
         found = (await self._act("history", lambda helm: helm.history(self.name)))[-1]
         info = found.get("info") or found
         return Revision(

@@ -1,8 +1,8 @@
 """Which pod is which replica.
 
-A Deployment's pods have names of chance. Each is given the label of a free place (`replica-0`, ...), and a Service of
-its own for each place makes that one pod reachable from outside, ready or not, so that the clients choose where each
-call goes, as they do on the local backend. A pod that ends leaves its place to the next one.
+A Deployment's pods have random names. Each gets the label of a free slot (`replica-0`, ...), and a Service for each
+slot makes its pod reachable from outside, ready or not, so that clients choose where each call goes, as they do on the
+local backend. When a pod ends, its slot is free for the next one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from seatrial.cluster.kind.kube import Kube, NotThere, Object
 
 PLACE_LABEL = "seatrial/replica"
 CONTAINER = "engine"
-#: the one place of those who come in by the chart's Service
+#: the only slot when clients use the chart's Service
 SERVICE = "service"
 _LOOK_INTERVAL_S = 0.2
 

@@ -1,8 +1,8 @@
 """PostgreSQL in the cluster: one pod with a volume, which the drills of a run share, each with a database of its own.
 
-The harness comes in through a port of the nodes as the superuser, the engine through the Service with a role and a
-password of its own. fsync is on. Its processes share one namespace of ids, so that the postmaster can be killed as in a
-crash: in its own namespace it would be process 1, which no signal from inside can kill.
+The harness connects as the superuser through a port of the nodes, the engine through the Service with a role and a
+password of its own. fsync is on. The containers share one process namespace, so that the postmaster can be killed as
+in a crash: in its own namespace it would be process 1, which no signal from inside can kill.
 """
 
 from __future__ import annotations
@@ -98,12 +98,12 @@ class PostgresPod:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must show up in no report."""
+        """What must not appear in any report."""
         old = () if self._old_password is None else (self._old_password,)
         return (self._superuser_password, self._engine_password, *old)
 
     async def rotate_engine_password(self) -> None:
-        """From now on the engine's DSN has another one. Connections that are open live on."""
+        """Changes the password; the engine's DSN has the new one from now on. Open connections stay open."""
         self._old_password, self._engine_password = self._engine_password, secrets.token_urlsafe(18)
         await self._set_engine_password("ALTER")
 

@@ -23,7 +23,7 @@ class KindServices(Services):
         self._shared: SharedServices | None = None
 
     async def check(self) -> None:
-        """Only the first cluster shows it."""
+        """Such a failure shows only when the first cluster is made."""
 
     async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> KindCluster:  # noqa: ARG002  a kubelet always restarts
         if self._shared is None:

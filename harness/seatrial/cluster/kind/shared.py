@@ -13,7 +13,7 @@ from seatrial.cluster.kind.server import PostgresPod, node_address
 
 
 class SharedServices:
-    """`up` ... `down`; what `up` made goes again, a cluster that was there stays."""
+    """`up` ... `down`; `down` removes what `up` made, and leaves a cluster that existed before."""
 
     def __init__(self, *, images: Images, context: str | None = None) -> None:
         self.images = images
@@ -47,7 +47,7 @@ class SharedServices:
         await self._stack.aclose()
 
     async def emptied_broker(self, kind: BrokerKind) -> BrokerInCluster:
-        """Made at the first call for its kind, and without what earlier drills left."""
+        """Made at the first call for its kind; what earlier drills left in it is removed."""
         if kind.name not in self._brokers:
             image = self.images.brokers[kind.name]
             await self.nodes.load([image])

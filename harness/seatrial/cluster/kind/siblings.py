@@ -1,4 +1,4 @@
-"""Siblings and Commands: other releases on the same server, and other words of the chart's program."""
+"""Siblings and Commands: other releases on the same server, and the chart's program with other arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boots: one start of an engine, watched until it is ready, has refused, or has had its time."""
+"""Boots: one start of an engine, watched until it is ready, has refused, or its time is over."""
 
 from __future__ import annotations
 

@@ -42,9 +42,9 @@ DOWN_GRACE_S = 2.0
 
 
 class LocalCluster(Cluster):
-    """In a `postgres` of somebody else's it makes and drops one database; without, it has a server of its own.
+    """With a shared `postgres` it makes and drops one database there; without one it starts a server of its own.
 
-    `own_broker` is one that drills may break, `broker` one of somebody else's; there is at most one of them.
+    `own_broker` is one that drills may break, `broker` one that is not the run's own; there is at most one of them.
     With `restart` each replica has a kubelet that starts it again when it ends and kills it when its liveness
     probe fails; a replica that was stopped stays down until it is started.
     """

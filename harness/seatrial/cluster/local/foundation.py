@@ -18,7 +18,7 @@ Parameters = ParamSpec("Parameters")
 
 
 class Foundation:
-    """`lay` ... `remove`. Without a `postgres` of somebody else's it starts and ends a server of its own."""
+    """`lay` ... `remove`. Without a shared `postgres` it starts and ends a server of its own."""
 
     def __init__(self, folder: Path, postgres: PostgresServer | None) -> None:
         self.folder = folder.resolve()

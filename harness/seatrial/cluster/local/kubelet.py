@@ -10,13 +10,13 @@ from seatrial.cluster.probe import failure
 from seatrial.cluster.process import Process
 from seatrial.render import Probe
 
-#: the first restart is at once; a kubelet then waits 10 s doubling to 300 s, a drill has less time
+#: the first restart is immediate; a kubelet then waits 10 s, doubled up to 300 s, for which a drill has no time
 BACK_OFF_FIRST_S = 1.0
 BACK_OFF_MAX_S = 10.0
 
 
 class Kubelet:
-    """Looks after one process from `watch` to `unwatch`; `restarts` counts what it did."""
+    """Restarts one process from `watch` to `unwatch`; `restarts` counts how often."""
 
     def __init__(self, process: Process, liveness: Probe | None, session: aiohttp.ClientSession) -> None:
         self._process = process
@@ -26,7 +26,7 @@ class Kubelet:
         self.restarts = 0
 
     def watch(self) -> None:
-        """From now on; nothing happens when it watches already."""
+        """Begins to watch; nothing happens when it does already."""
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -42,14 +42,14 @@ class Kubelet:
     async def _run(self) -> None:
         back_off_s = 0.0
         while True:
-            await self._until_dead()
+            await self._until_gone()
             await asyncio.sleep(back_off_s)
             back_off_s = min(max(BACK_OFF_FIRST_S, back_off_s * 2), BACK_OFF_MAX_S)
             if not self._process.running:
                 self._process.start()
                 self.restarts += 1
 
-    async def _until_dead(self) -> None:
+    async def _until_gone(self) -> None:
         """Returns when the process is gone, by itself or because its liveness probe failed too often."""
         waiting = asyncio.ensure_future(self._process.wait())
         failures = 0

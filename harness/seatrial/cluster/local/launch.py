@@ -13,7 +13,7 @@ from typing import Any
 
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
 from seatrial.cluster.broker import Broker
-from seatrial.cluster.brokers import kind_of
+from seatrial.cluster.brokers import WITH_BROKER, kind_of
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.kubelet import Kubelet
 from seatrial.cluster.local.replicas import LocalReplica
@@ -62,7 +62,7 @@ class Launcher:
         return replace(replica, container=container, process=process, kubelet=kubelet)
 
     def base_env(self) -> dict[str, str]:
-        """All a process gets besides what the chart gives it; nothing of the harness's own environment."""
+        """The variables that a process gets beside the chart's; none of the harness's own environment."""
         return {
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin")),
             "HOME": str(self._foundation.folder),
@@ -108,12 +108,12 @@ class Launcher:
             raise ClusterError(f"the chart cannot be rendered: {self.without_secret(str(err))}") from None
 
     def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Where the broker is, unless the values say otherwise; nothing of it in polling mode."""
+        """Adds the values that name the broker, unless `values` have their own; none in polling mode."""
         kind = kind_of(values)
         if kind is None:
             return values
         if self._broker is None:
-            raise ClusterError("this cluster has no broker; the drill's mode must be kafka or both")
+            raise ClusterError(f"this cluster has no broker; the drill's mode must be {WITH_BROKER}")
         return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:

@@ -23,10 +23,10 @@ class LocalServices(Services):
         self._others_broker: Broker | None = None
 
     async def check(self) -> None:
-        """Only the first cluster shows it."""
+        """Such a failure shows only when the first cluster is made."""
 
     async def cluster(self, spec: ClusterSpec, *, restart: bool, broker: BrokerKind | None) -> LocalCluster:
-        """One whose values send jobs through a broker has the run's as well."""
+        """A cluster whose values send jobs through a broker gets the run's broker as well."""
         server = await self._server()
         kind = broker or kind_of(spec.values)
         own, others = None, None
@@ -49,11 +49,11 @@ class LocalServices(Services):
         return self._postgres
 
     def _is_others(self, kind: BrokerKind) -> bool:
-        """What --brokers names is of the default kind."""
+        """A broker given with --brokers is of the default kind."""
         return self._options.brokers is not None and kind is DEFAULT
 
     async def _emptied_own_broker(self, kind: BrokerKind) -> BrokerProcess:
-        """Started at the first call for its kind, and without what earlier drills left."""
+        """Started at the first call for its kind; what earlier drills left in it is removed."""
         if kind.name not in self._own_brokers:
             started = kind.new_server(self._options.report_dir / f"{kind.name}.log", self._say)
             self._stack.push_async_callback(started.close)
@@ -63,7 +63,7 @@ class LocalServices(Services):
         return self._own_brokers[kind.name]
 
     async def _emptied_others_broker(self, kind: BrokerKind) -> Broker:
-        """Asked at the first call whether it answers, and without what earlier drills left."""
+        """Checked at the first call; what earlier drills left in it is removed."""
         if self._others_broker is None:
             found = kind.new_external(str(self._options.brokers), self._options.broker_login)
             self._stack.push_async_callback(found.close)

@@ -1,4 +1,4 @@
-"""Siblings and Commands: other installations on the same server, and other words of the chart's program."""
+"""Siblings and Commands: other installations on the same server, and the chart's program with other arguments."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class LocalCommands(Commands):
         self._launcher = launcher
 
     async def run_command(self, replica: str, *words: str) -> None:
-        """Always the chart's program: an engine command says nothing about other words than its own."""
+        """Always the chart's program: an engine command does not tell how to pass other arguments."""
         container = self._replicas.named(replica).container
         env = self._launcher.base_env()
         program = shutil.which(container.command[0], path=env["PATH"])

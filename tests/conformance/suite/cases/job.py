@@ -314,7 +314,7 @@ async def rows_of_a_failing_job(context: CaseContext) -> None:
         (found,) = await context.rows(query, instance["id"])
         return tuple(found.values())
 
-    same("born", await row(), ("UNLOCKED", None, False))
+    same("a new job", await row(), ("UNLOCKED", None, False))
     job = await context.door.lease(instance, "a", "holder")
     same("polled", await row(), ("LOCKED", "holder", True))
     (await context.door.fail(job["id"], {"workerId": "holder", "errorMessage": "broke"})).ok("fail")

@@ -121,7 +121,7 @@ def test_markdown_in_a_verdict_is_only_text(tmp_path: Path) -> None:
         ("is_ordered", True, ("is ordered", "yes")),
         ("slowest_s", None, ("slowest s", "—")),
         ("errors_by_status", {"503": 2, "0": 1}, ("errors by status", "503 2, 0 1")),
-        ("faults", [{"fault": "kill", "bit_at_s": 1.5}], ("faults", "fault kill, bit at 1.5 s")),
+        ("faults", [{"fault": "kill", "effect_at_s": 1.5}], ("faults", "fault kill, effect at 1.5 s")),
         ("odd", float("inf"), ("odd", "inf")),
     ],
 )

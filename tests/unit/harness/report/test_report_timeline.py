@@ -53,7 +53,7 @@ def test_a_killed_replica_is_down_until_its_heal() -> None:
     )
     assert impact.episode.evidence == "silence connection refused"
     assert impact.episode.detail == "signal SIGKILL"
-    assert impact.episode.bit_s == pytest.approx(2.1)
+    assert impact.episode.effective_s == pytest.approx(2.1)
     down = {
         lane.name: [(bar.state, round(bar.start_s, 3), round(bar.end_s, 3)) for bar in lane.bars]
         for lane in drawn.replicas
@@ -113,7 +113,7 @@ def test_how_a_fault_ends(ops: Sequence[Op], state: str, end_s: float, healed: b
 def test_a_fault_that_did_not_bite_marks_no_lane() -> None:
     drawn = timeline(history(*fault("kill_replica", 102, "replica-1", end="fail"), *heal(105, "replica-1")))
 
-    assert drawn.impacts[0].episode.bit_s is None
+    assert drawn.impacts[0].episode.effective_s is None
     assert drawn.impacts[0].episode.evidence.startswith("had no effect")
     assert not any(lane.bars for lane in drawn.replicas)
 
