@@ -23,7 +23,7 @@ from windlass.dispatch.hints import Hints
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.engine import Engine
-from windlass.errors import EngineError
+from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
@@ -66,19 +66,35 @@ def migrate(settings: Settings) -> int:
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
 
-    async def once() -> None:
-        database = Database(settings)
-        await database.open()
-        try:
-            NodeTelemetry(Metrics(settings.dispatch_mode), log).migrated(*await schema.migrate(database))
-        finally:
-            await database.close()
-
     try:
-        uvloop.run(once())
+        uvloop.run(_migrate_unless_stopped(settings, log))
+    except asyncio.CancelledError:
+        return _fatal(
+            log, BootRefused("stopped by a signal; what was applied is whole, run windlass migrate again")
+        )
     except EngineError as err:
         return _fatal(log, err)
     return 0
+
+
+async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
+    """A signal ends it also while it waits; without a handler the first process of a container would ignore it."""
+    telemetry = NodeTelemetry(Metrics(settings.dispatch_mode), log)
+    task = asyncio.current_task()
+    assert task is not None
+
+    def stop(number: signal.Signals) -> None:
+        log.info(Event.SHUTDOWN_SIGNAL, signal=number.name)
+        task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    database = Database(settings)
+    await database.open()
+    try:
+        telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
+    finally:
+        await database.close()
 
 
 def _fatal(log: Log, err: EngineError) -> int:
@@ -258,7 +274,8 @@ class Node:
     async def _start(self) -> None:
         await self.database.open()
         if self.settings.migrate_on_start:
-            self.telemetry.migrated(*await schema.migrate(self.database))
+            applied = await schema.migrate(self.database, self.telemetry.migration_waits)
+            self.telemetry.migrated(*applied)
         if self.outbox_mode:
             await self.outbox_mode.check()
         self.lanes.start()

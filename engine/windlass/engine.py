@@ -197,6 +197,8 @@ class Engine:
         reasons = ["this node is draining"] if self._is_draining() else []
         try:
             schema = await self._schema.state()
+            if schema.read_only:
+                reasons.append(schema.read_only)
             if not schema.is_current:
                 reasons.append(
                     f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "

@@ -21,6 +21,7 @@ from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.nodes import NodeRecord
 from windlass.store.outbox import Outbox
+from windlass.store.session import SessionFailed
 from windlass.sweep import adoption
 from windlass.sweep.adoption import AdoptionSweep
 from windlass.sweep.loop import Sweep
@@ -110,9 +111,13 @@ class OutboxMode:
         try:
             await self._lead.enter()
         except EngineError as err:
+            known = err.remedy if isinstance(err, SessionFailed) else ""
+            remedy = known or (
+                "grant the role of WE_POSTGRES_DSN the use of windlass_leader, and give it a session of its own if a "
+                "pooler is in between"
+            )
             raise BootRefused(
-                f"the advisory lock and the leader's row cannot be used ({err}); grant the role of WE_POSTGRES_DSN the "
-                "use of windlass_leader, and give it a session of its own if a pooler is in between"
+                f"the advisory lock and the leader's row cannot be used ({err}); {remedy}"
             ) from err
         self._telemetry.lock_works()
 

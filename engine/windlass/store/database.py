@@ -8,18 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import parse_qsl
 
 import asyncpg
 
 from windlass.config import Settings
 from windlass.dsn import redact
 from windlass.errors import BootRefused, EngineError, Unavailable
-from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, is_connection_loss, translate
+from windlass.store.driver import (
+    DRIVER_ERRORS,
+    Connection,
+    Row,
+    describe,
+    is_connection_loss,
+    is_read_only,
+    translate,
+)
+from windlass.store.queries import sql
 from windlass.store.session import Session
 from windlass.store.trust import system_trust
 
+#: Given as a session is opened, so that they win over what ALTER ROLE and ALTER DATABASE say; not
+#: default_transaction_read_only, by which an operator may want to stop all writes.
 SESSION_SETTINGS = {
     # Prepared statements with array parameters: planning each batch again costs more than a better plan would save.
     "plan_cache_mode": "force_generic_plan",
@@ -31,7 +45,19 @@ SESSION_SETTINGS = {
     "timezone": "UTC",
     # A session that hangs in a transaction holds row locks of a lane; the server ends it.
     "idle_in_transaction_session_timeout": "15000",
+    "idle_session_timeout": "0",
+    # Row locks and their order are made for it (contract 5.3).
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+    # A wait for a lock ends with its statement.
+    "lock_timeout": "0",
 }
+TIME_OUTS = frozenset({"statement_timeout", "lock_timeout", "idle_session_timeout"})
+"""In the DSN they are meant for this engine, and count; but not for migrations."""
+STATEMENT_GRACE_S = 1.0
+"""The client gives up first; the server ends what a client has left behind that is gone."""
+RENEWALS_APART_S = 1.0
+_HAS_TRANSACTION_TIMEOUT = 17
 
 
 class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
@@ -56,6 +82,7 @@ class Database:
         self._url = settings.postgres_dsn
         self._tls = system_trust(self._url)
         self._pool: Any = None
+        self._renewed_s = -math.inf
 
     async def open(self) -> None:
         """Raises BootRefused naming the cause when the database cannot be reached."""
@@ -70,6 +97,7 @@ class Database:
                 timeout=self._settings.database_timeout_s,
                 max_inactive_connection_lifetime=300.0,
                 server_settings=self._server_settings("engine"),
+                init=_no_transaction_timeout,
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
@@ -81,7 +109,13 @@ class Database:
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
-        return SESSION_SETTINGS | {"application_name": name[:63]}
+        ours = SESSION_SETTINGS | {"application_name": name[:63]}
+        if purpose == "migrate":
+            return ours | {"statement_timeout": "0"}
+        limit_s = self._settings.database_timeout_s + STATEMENT_GRACE_S
+        ours["statement_timeout"] = str(math.ceil(limit_s * 1000))
+        in_dsn = dict(parse_qsl(self._url.partition("?")[2]))
+        return {setting: value for setting, value in ours.items() if setting not in TIME_OUTS & in_dsn.keys()}
 
     async def session(self, purpose: str) -> Session:
         """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
@@ -93,6 +127,11 @@ class Database:
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),
             )
+            try:
+                await _no_transaction_timeout(connection)
+            except BaseException:
+                connection.terminate()
+                raise
         except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
         return Session(connection)
@@ -110,6 +149,8 @@ class Database:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
                 _terminate(connection)
+            if is_read_only(err) and time.monotonic() - self._renewed_s > RENEWALS_APART_S:
+                await self.renew_sessions()
             raise
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
@@ -144,6 +185,12 @@ class Database:
         except Exception as err:
             raise translate(err) from err
 
+    async def renew_sessions(self) -> None:
+        """Every pooled session is replaced before its next use: those there are may lead to a demoted server."""
+        self._renewed_s = time.monotonic()
+        if self._pool is not None:
+            await self._pool.expire_connections()
+
     def occupancy(self) -> dict[str, int]:
         if self._pool is None:
             return {"size": 0, "idle": 0, "max": self._settings.db_max_conns}
@@ -160,6 +207,12 @@ class Database:
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None
+
+
+async def _no_transaction_timeout(connection: Connection) -> None:
+    """Not among the settings given at the start: PostgreSQL before 17 would refuse the session."""
+    if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
+        await connection.execute(sql("session_transaction_timeout"))
 
 
 async def _roll_back(connection: Connection, transaction: Any) -> None:

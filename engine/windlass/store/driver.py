@@ -9,6 +9,7 @@ import asyncpg
 
 from windlass.dsn import redact
 from windlass.errors import BadRequest, Defect, EngineError, Unavailable
+from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
 """An asyncpg.Connection; the driver ships no types."""
@@ -26,26 +27,57 @@ DRIVER_ERRORS = (
     asyncio.IncompleteReadError,
 )
 
-#: The connection is lost or must be dropped: the server shuts down, or has become a standby.
-_CONNECTION_STATES = frozenset({"57P01", "57P02", "57P03", "57P05", "25006", "53300"})
+
+def failure_of(err: BaseException) -> Failure:
+    """What an error means; of the database's own errors `sqlstate.py` decides."""
+    if isinstance(err, asyncpg.InvalidCachedStatementError):
+        # A migration changed a table under a prepared statement; the driver has dropped the statement by now.
+        return Failure.TRANSIENT
+    if isinstance(err, asyncpg.PostgresError):
+        return classify(_state(err))
+    return Failure.CONNECTION_LOST if isinstance(err, DRIVER_ERRORS) else Failure.DEFECT
 
 
 def is_connection_loss(err: BaseException) -> bool:
-    if isinstance(err, asyncpg.PostgresError):
-        state = str(err.sqlstate or "")
-        return state in _CONNECTION_STATES or state.startswith("08")
-    return isinstance(err, DRIVER_ERRORS)
+    """Whether its connection is of no use any more."""
+    return failure_of(err) in {Failure.CONNECTION_LOST, Failure.WRONG_SESSION}
+
+
+def is_read_only(err: BaseException) -> bool:
+    """Whether a write was refused because the server, or the session, takes none."""
+    return _state(err) == READ_ONLY
 
 
 def translate(err: BaseException) -> EngineError:
     """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
         return err
-    if is_connection_loss(err):
-        return Unavailable(f"the database is unreachable ({describe(err)}); try again")
-    if isinstance(err, (asyncpg.DataError, asyncpg.ProgramLimitExceededError)):
-        return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
-    return Defect(f"internal error: {describe(err)}")
+    if is_read_only(err):
+        return Unavailable(f"the database takes no writes ({describe(err)}); try again")
+    match failure_of(err):
+        case Failure.CONNECTION_LOST | Failure.WRONG_SESSION:
+            return Unavailable(f"the database is unreachable ({describe(err)}); try again")
+        case Failure.TRANSIENT:
+            return Unavailable(f"the database could not carry this out now ({describe(err)}); try again")
+        case Failure.CALLERS_DATA:
+            return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
+        case Failure.MISSING_RIGHT:
+            return Defect(
+                f"the role of WE_POSTGRES_DSN may not do this ({describe(err)}); grant it the right"
+            )
+        case Failure.DEFECT:
+            return Defect(f"internal error: {describe(err)}")
+
+
+def remedy_of(err: BaseException) -> str:
+    """What an operator can do about it; empty when only the error's text tells."""
+    if isinstance(err, asyncpg.PostgresError):
+        return remedy(_state(err))
+    return "check that the database is reachable" if isinstance(err, DRIVER_ERRORS) else ""
+
+
+def _state(err: BaseException) -> str:
+    return str(getattr(err, "sqlstate", None) or "")
 
 
 def describe(err: BaseException) -> str:

@@ -19,15 +19,13 @@ from windlass.commands import Command, lane_key
 from windlass.errors import EngineError, Unavailable
 from windlass.store.apply import Answer, Batch, Transactor
 from windlass.store.database import Database
-from windlass.store.driver import is_connection_loss, translate
+from windlass.store.driver import failure_of, translate
+from windlass.store.sqlstate import RETRIED, Failure
 
 IN_FLIGHT_MAX = 3
 """Batches of one lane in the database at a time; more would make them small and take connections from polls."""
 RETRY_DELAY_FIRST_S = 0.05
 RETRY_DELAY_MAX_S = 0.5
-
-#: Deadlock and serialisation failure: the same batch is tried again.
-_TRY_AGAIN_STATES = frozenset({"40001", "40P01"})
 
 Pending = tuple[Command, "asyncio.Future[Answer]"]
 
@@ -136,7 +134,7 @@ class Lane:
                     )
             raise
         except Exception as err:
-            if len(pending) > 1 and not is_connection_loss(err) and not isinstance(err, Unavailable):
+            if len(pending) > 1 and not _is_worth_retrying(err):
                 for one in pending:
                     await self._settle([one], decided)
                 return
@@ -153,13 +151,11 @@ class Lane:
             try:
                 await self._attempt(batch)
             except Exception as err:
-                lost = is_connection_loss(err) or isinstance(err, Unavailable)
-                if batch.committing and lost:
+                if batch.committing and failure_of(err) is Failure.CONNECTION_LOST:
                     raise Unavailable(
                         "the connection was lost while the commit was in flight: it may have happened; check first"
                     ) from err
-                again = lost or str(getattr(err, "sqlstate", "")) in _TRY_AGAIN_STATES
-                if not again or time.monotonic() - began + delay_s > self._give_up_s:
+                if not _is_worth_retrying(err) or time.monotonic() - began + delay_s > self._give_up_s:
                     raise
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RETRY_DELAY_MAX_S)
@@ -175,6 +171,11 @@ class Lane:
                 if not connection.is_closed() and connection.is_in_transaction():
                     await connection.execute("ROLLBACK")
                 raise
+
+
+def _is_worth_retrying(err: Exception) -> bool:
+    """Whether the whole batch may succeed at another time; no single command of it is to blame."""
+    return isinstance(err, Unavailable) or failure_of(err) in RETRIED
 
 
 class Lanes:

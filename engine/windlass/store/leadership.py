@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable
 
 from windlass.store.database import Database
-from windlass.store.driver import Row, describe
+from windlass.store.driver import Row
 from windlass.store.queries import sql
 from windlass.store.session import Session, SessionFailed
 
@@ -35,7 +35,7 @@ class LeaderSession:
             async with asyncio.timeout(within_s):
                 session = await database.session("relay-leader")
         except TimeoutError as err:
-            raise SessionFailed(describe(err)) from err
+            raise SessionFailed(err) from err
         session.on_termination(ended)
         return cls(session, answer_within_s)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from windlass.store.database import Database
-from windlass.store.migrate import newest
+from windlass.store.driver import Row
+from windlass.store.migrate import newest, read_only_reason
 from windlass.store.queries import sql
 
 
@@ -14,6 +15,8 @@ class SchemaState(NamedTuple):
     """Number of the last migration applied, 0 on a new database."""
     needed: int
     """The last migration of this release."""
+    read_only: str
+    """Why the database takes no writes and what to do about it; empty when it takes them."""
 
     @property
     def is_current(self) -> bool:
@@ -24,12 +27,29 @@ class SchemaState(NamedTuple):
 class Schema:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._writes_stopped: str | None = None
 
     async def state(self) -> SchemaState:
-        """Raises EngineError, Unavailable when the database is away."""
-        (table,) = await self._database.fetch(sql("schema_has_table"))
+        """Raises EngineError, Unavailable when the database is away.
+
+        Sessions that take no writes are replaced, so that the next look, and every call, meets the server as it is
+        then.
+        """
+        found = await self._look()
+        if found["writes_stopped"] != self._writes_stopped:
+            # The settings reach new sessions only; the one that was asked may be older.
+            self._writes_stopped = found["writes_stopped"]
+            await self._database.renew_sessions()
+            found = await self._look()
+        read_only = read_only_reason(found)
+        if read_only:
+            await self._database.renew_sessions()
         version = 0
-        if table["is_there"]:
+        if found["is_there"]:
             (row,) = await self._database.fetch(sql("schema_version"))
             version = row["version"]
-        return SchemaState(version, newest())
+        return SchemaState(version, newest(), read_only)
+
+    async def _look(self) -> Row:
+        (row,) = await self._database.fetch(sql("schema_state"))
+        return row

@@ -6,14 +6,20 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from windlass.errors import EngineError
-from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe
+from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, failure_of, remedy_of
 
 
 class SessionFailed(EngineError):
     """The session, or a statement in it, failed; `reason` is the driver's error, its kind first.
 
-    What to do then is decided by the owner of the session, so the error does not say whether to try again.
+    What to do then is decided by the owner of the session, so the error does not say whether to try again. `remedy`:
+    what an operator can do about it; empty when it depends on what was done.
     """
+
+    def __init__(self, err: BaseException) -> None:
+        super().__init__(describe(err))
+        self.failure = failure_of(err)
+        self.remedy = remedy_of(err)
 
 
 class Session:
@@ -63,4 +69,4 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except DRIVER_ERRORS as err:
-        raise SessionFailed(describe(err)) from err
+        raise SessionFailed(err) from err

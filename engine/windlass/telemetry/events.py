@@ -41,6 +41,7 @@ class Event:
 
     # The database and waking.
     MIGRATION_APPLIED: Final = "migrate: applied"  # migration
+    MIGRATION_WAITS: Final = "migrate: waiting for a lock"  # pid, application_name, since, waited_s
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
     DATABASE_LOST: Final = "database: unreachable"  # err
     DATABASE_BACK: Final = "database: reachable again"

@@ -19,10 +19,11 @@ from windlass.commands import (
     StartInstance,
 )
 from windlass.store.apply import Batch
+from windlass.store.migrate import Blocker
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
-from windlass.wire import InstanceView, JobView
+from windlass.wire import InstanceView, JobView, format_time
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
 _TX_TYPES = {
@@ -132,6 +133,15 @@ class NodeTelemetry:
         for name in applied:
             self._log.info(Event.MIGRATION_APPLIED, migration=name)
         self._log.info(Event.SCHEMA_CURRENT, version=version)
+
+    def migration_waits(self, blocker: Blocker, waited_s: float) -> None:
+        self._log.warning(
+            Event.MIGRATION_WAITS,
+            pid=blocker.pid,
+            application_name=blocker.application_name,
+            since=format_time(blocker.since) if blocker.since else "unknown",
+            waited_s=round(waited_s, 1),
+        )
 
     def database_lost(self, cause: Exception | str) -> None:
         self._log.warning(Event.DATABASE_LOST, err=cause)

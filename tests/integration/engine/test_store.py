@@ -193,7 +193,7 @@ async def test_the_schema_is_current_also_when_it_is_ahead(one: Running) -> None
     needed = (await schema.state()).needed
     for version, is_current in ((needed, True), (needed + 1, True), (needed - 1, False)):
         await one.rows("UPDATE schema_migrations SET version = $1", version)
-        assert await schema.state() == (version, needed)
+        assert await schema.state() == (version, needed, "")
         assert (await schema.state()).is_current is is_current
     await one.rows("DROP TABLE schema_migrations")
-    assert await schema.state() == (0, needed)
+    assert await schema.state() == (0, needed, "")
