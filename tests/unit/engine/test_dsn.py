@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import logging
 import os
 import string
 import sys
@@ -30,7 +31,7 @@ from windlass.dsn_parameters import (
     SESSION,
     SET_BY_THE_ENGINE,
 )
-from windlass.store.database import SESSION_SETTINGS
+from windlass.store.database import SESSION_SETTINGS, TIME_OUTS
 
 NO_FILE = Path("/nonexistent/engine.yaml")
 NOWHERE = "127.0.0.1:1"
@@ -49,13 +50,21 @@ def problems(dsn: str, **env: str) -> list[str]:
 def said(command: str, **env: str) -> tuple[int, str]:
     """The exit code of a command in this process, and all that it writes."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WE_", "DB_", "PG"))}
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
     out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape"), io.StringIO()
     with (
         mock.patch.dict(os.environ, kept | env, clear=True),
         mock.patch.object(sys, "stdout", out),
         redirect_stderr(err),
     ):
-        code = main([command])
+        try:
+            code = main([command])
+        finally:
+            # The command has sent the libraries' lines and warnings of this process to its log.
+            root.handlers = handlers
+            root.setLevel(level)
+            logging.captureWarnings(capture=False)
         out.flush()
     assert isinstance(out.buffer, io.BytesIO)
     return code, out.buffer.getvalue().decode("utf-8", "surrogateescape") + err.getvalue()
@@ -156,7 +165,8 @@ def test_what_cannot_be_honoured_is_refused_by_name_with_the_remedy(parameter: s
 def test_each_parameter_is_judged_in_one_way() -> None:
     kinds = [CONNECTION, SESSION, SET_BY_THE_ENGINE, OF_OTHER_DRIVERS, frozenset(REFUSED)]
     assert sum(map(len, kinds)) == len(frozenset().union(*kinds))
-    assert SESSION_SETTINGS.keys() <= SET_BY_THE_ENGINE
+    assert SESSION_SETTINGS.keys() - TIME_OUTS <= SET_BY_THE_ENGINE
+    assert TIME_OUTS <= SESSION, "those of the DSN count"
 
 
 # -- TLS
