@@ -14,7 +14,8 @@ _SESSION = """
     tcp_keepalives_idle tcp_keepalives_interval work_mem
 """
 _SET_BY_THE_ENGINE = """
-    application_name client_encoding default_transaction_deferrable default_transaction_isolation enable_hashjoin enable_mergejoin enable_seqscan
+    application_name client_encoding default_transaction_deferrable default_transaction_isolation enable_hashjoin
+    enable_mergejoin enable_seqscan
     idle_in_transaction_session_timeout jit plan_cache_mode timezone
 """
 _LIBPQ = """
