@@ -12,6 +12,8 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from sbom import bom_of
 
+from seatrial.deadline import until_blocking
+
 pytestmark = pytest.mark.slow
 
 SIZE_MAX_MB = 260
@@ -37,15 +39,17 @@ def database(image: str, postgres_image: str) -> Iterator[str]:
 
 def test_it_serves_with_a_read_only_root_and_no_arguments_and_answers_wget(image: str, database: str) -> None:
     dsn = f"postgresql://postgres:trial@{database}/postgres"
-    began_s = time.monotonic()
     # The database may not listen yet; as in a cluster, the engine is then started again.
     engine = docker("run", "--detach", "--network", database, "--restart", "on-failure", "--env",
                     f"WE_POSTGRES_DSN={dsn}", *HARDENED, image)  # fmt: skip
     try:
         health = ["docker", "exec", engine, "wget", "-qO-", "http://localhost:8080/healthz"]
-        while subprocess.run(health, capture_output=True, check=False).returncode:
-            assert time.monotonic() - began_s < READY_WITHIN_S, docker("logs", engine)
-            time.sleep(0.1)
+        until_blocking(
+            lambda: not subprocess.run(health, capture_output=True, check=False).returncode,
+            within_s=READY_WITHIN_S,
+            every_s=0.1,
+            otherwise=lambda: AssertionError(docker("logs", engine)),
+        )
         assert docker("exec", engine, "sh", "-c", "id -u") == "10001"
         assert subprocess.run(
             ["docker", "exec", engine, "sh", "-c", "echo > /opt/windlass/x"], capture_output=True, check=False

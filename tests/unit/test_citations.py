@@ -19,22 +19,10 @@ from citations import (
     sections,
     unlinked,
 )
+from folders import FOLDERS
 
 ROOT = Path(__file__).parents[2]
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist", "corpus"})
-FOLDERS = (
-    "engine",
-    "client",
-    "harness",
-    "tests",
-    "scripts",
-    "charts",
-    "values",
-    "docs",
-    "examples",
-    ".github",
-    ".ci",
-)
 BINARY = frozenset({".png", ".pyc", ".tgz", ".so", ".gz"})
 ITSELF = "tests/unit/test_citations.py"
 

@@ -11,25 +11,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from folders import FOLDERS
 
 from seatrial.check import CHECKS
 from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-FOLDERS = (
-    "client",
-    "engine",
-    "harness",
-    "tests",
-    "scripts",
-    "charts",
-    "values",
-    "docs",
-    "examples",
-    ".github",
-    ".ci",
-)
 UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
 TEXT_SUFFIXES = frozenset(
     {

@@ -240,7 +240,10 @@ class ScenarioContext:
             found[:] = await self.leaders()
             return len(found) == 1
 
-        await self.eventually(is_one, within_s, f"one replica leads (now {', '.join(found) or 'none'})")
+        if not await self.reached(is_one, within_s):
+            raise NotReached(
+                f"not within {within_s:g} s: one replica leads (now {', '.join(found) or 'none'})"
+            )
         return found[0]
 
     async def workers_joined(self, within_s: float = 60.0) -> None:

@@ -138,6 +138,11 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
         ({"backend": "kind", "engine_command": "x"}, "--backend kind runs images; leave out"),
         ({"backend": "kind", "node_image": "x", "context": "y"}, "keep one of the two"),
         ({"attach": "http://h:1", "engine_command": "x"}, "--attach takes a cluster as it is"),
+        (
+            {"backend": "kind", "brokers": "h:1"},
+            "--backend kind runs a broker of its own .* leave out --brokers",
+        ),
+        ({"attach": "http://h:1", "brokers": "h:1"}, "with the broker that it has; leave out --brokers"),
         ({"attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
         ({"backend": "kind", "attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
     ],

@@ -325,6 +325,19 @@ async def test_eventually_raises_what_was_waited_for_and_forgives_failed_calls(
     assert await context.reached(lambda: True, 0.0)
 
 
+async def test_a_lead_that_stays_unclear_names_who_claims_it(
+    context: ScenarioContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The text was made before anybody was asked, so it always said none."""
+
+    async def both() -> list[str]:
+        return ["replica-0", "replica-1"]
+
+    monkeypatch.setattr(context, "leaders", both)
+    with pytest.raises(NotReached, match=r"one replica leads \(now replica-0, replica-1\)"):
+        await context.leader(within_s=0.1)
+
+
 async def test_a_query_needs_a_database(context: ScenarioContext) -> None:
     with pytest.raises(
         ClusterError,

@@ -26,6 +26,8 @@ def _refuse(options: Options) -> None:
         raise Misuse(
             "--attach takes a cluster as it is; leave out --replicas, --engine-command, --chart and --values"
         )
+    if options.brokers:
+        raise Misuse("--attach takes a cluster with the broker that it has; leave out --brokers")
     speaks_grpc = options.transport != "rest"
     if options.attach_grpc and not speaks_grpc:
         raise Misuse(_GRPC_ADDRESSES_ELSEWHERE)

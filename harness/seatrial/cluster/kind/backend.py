@@ -49,6 +49,8 @@ def _refuse(options: Options) -> None:
         raise Misuse(
             "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"
         )
+    if options.brokers:
+        raise Misuse("--backend kind runs a broker of its own in the cluster; leave out --brokers")
     if options.node_image and options.context:
         raise Misuse("--image makes a kind cluster and --context takes one that runs; keep one of the two")
 
