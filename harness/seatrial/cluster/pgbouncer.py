@@ -30,7 +30,7 @@ from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
-from seatrial.deadline import until
+from seatrial.deadline import until_passes
 
 PoolMode = Literal["session", "transaction"]
 
@@ -209,25 +209,18 @@ class PgBouncer:
         return f"[databases]\n* = host=127.0.0.1 port={self._server.port}\n[pgbouncer]\n{section}"
 
     async def _answer(self, process: Process) -> None:
-        cause: Exception | None = None
+        def failure(cause: str) -> ClusterError:
+            return ClusterError(
+                f"PgBouncer did not start: {cause}; the end of {self.log_path}:\n{tail(self.log_path)}"
+            )
 
-        async def answers() -> bool:
-            nonlocal cause
+        async def looked() -> str | None:
             if not process.running:
-                return True
+                raise failure(f"it exited with {process.exit_code}")
             try:
                 await self.console("SHOW VERSION")
             except ClusterError as err:
-                cause = err
-                return False
-            return True
+                return str(err)
+            return None
 
-        def failure() -> ClusterError:
-            why = str(cause) if process.running else f"it exited with {process.exit_code}"
-            return ClusterError(
-                f"PgBouncer did not start: {why}; the end of {self.log_path}:\n{tail(self.log_path)}"
-            )
-
-        await until(answers, within_s=READY_WITHIN_S, every_s=_LOOK_INTERVAL_S, otherwise=failure)
-        if not process.running:
-            raise failure()
+        await until_passes(looked, within_s=READY_WITHIN_S, every_s=_LOOK_INTERVAL_S, otherwise=failure)
