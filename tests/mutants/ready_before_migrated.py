@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import mutation
 
-from windlass.store import migrate
+from windlass.store import ledger, schema
 
-migrate.newest = lambda: 0
+schema.judge = lambda _: ledger.Standing(9, ledger.newest(), (), None)
 
 if __name__ == "__main__":
     mutation.serve()
