@@ -20,7 +20,7 @@ import psycopg
 import pytest
 
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster import Cluster, ClusterError, Replica, patroni
 from seatrial.cluster.ability import (
     Aliases,
     Boots,
@@ -30,6 +30,7 @@ from seatrial.cluster.ability import (
     Exits,
     Kill,
     Logs,
+    ManagedFailover,
     Nodes,
     Partition,
     Pause,
@@ -334,6 +335,29 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
         await is_ready(cluster, name)
 
 
+async def managed_failover(ability: ManagedFailover, cluster: Cluster, _folder: Path) -> None:
+    if (lacking := patroni.need()) is not None:
+        pytest.skip(f"needs {lacking}")
+    change = cluster.ability(Reconfigure).reconfigure
+    here = "SELECT current_setting('cluster_name'), pg_is_in_recovery()"
+    before = await rows(cluster.ability(Database).dsn(), here)
+    await ability.attach()
+    try:
+        await change(REPLICA, POLLING)
+        ((first, is_standby),) = await rows(cluster.ability(Database).dsn(), here)
+        assert not is_standby
+        killed = await ability.kill_leader()
+        await is_down(cluster.ability(Database).dsn())
+        taken = await ability.until_taken_over()
+        assert taken != killed
+        assert await rows(cluster.ability(Database).dsn(), here) == [(first, False)]
+        await is_ready(cluster, REPLICA)
+    finally:
+        await ability.detach()
+    await change(REPLICA, OUTBOX_VALUES)
+    assert await rows(cluster.ability(Database).dsn(), here) == before
+
+
 async def credentials(ability: Credentials, cluster: Cluster, _folder: Path) -> None:
     await ability.rotate_password()
     assert not await ability.opens_with_old_password()
@@ -473,6 +497,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Commands: commands,
     Credentials: credentials,
     Database: database,
+    ManagedFailover: managed_failover,
     Exits: exits,
     Kill: kill,
     Logs: logs,

@@ -15,6 +15,7 @@ from seatrial.cluster.ability import (
     Exits,
     Kill,
     Logs,
+    ManagedFailover,
     Partition,
     Pause,
     Reconfigure,
@@ -30,6 +31,7 @@ from seatrial.cluster.local.database import LocalDatabase
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
+from seatrial.cluster.local.managed import LocalManagedFailover
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
 from seatrial.cluster.local.reconfigure import LocalReconfigure
@@ -124,6 +126,7 @@ class LocalCluster(Cluster):
         self._offer(Partition, LocalPartition(replicas))
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
+        self._offer(ManagedFailover, LocalManagedFailover(foundation))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)

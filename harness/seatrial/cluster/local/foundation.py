@@ -10,6 +10,8 @@ from typing import ParamSpec
 
 import aiohttp
 
+from seatrial.cluster import ClusterError
+from seatrial.cluster.patroni import Patroni
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.reaper import Reaper
@@ -27,6 +29,7 @@ class Foundation:
         self.ports = Ports()
         self.reaper: Reaper
         self.session: aiohttp.ClientSession
+        self._managed: Patroni | None = None
         self._is_own_postgres = postgres is None
         self._is_laid = False
         self._stack = AsyncExitStack()
@@ -44,9 +47,41 @@ class Foundation:
         await self.postgres.create_database(self.database)
         if not self._is_own_postgres:
             self._stack.push_async_callback(self._drop_database)
+        self._stack.push_async_callback(self.end_management)
         self.reaper = Reaper()
         self._stack.callback(self.reaper.close)
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+    async def begin_management(self) -> None:
+        """The database is now one of two servers under Patroni. Raises ClusterError."""
+        if self._managed is not None:
+            raise ClusterError("the database is under a failover manager already; detach it first")
+        self._managed = Patroni(self.folder / "logs", password=self.postgres.secret)
+        await self._managed.start()
+        await self._managed.create_database(self.database)
+
+    @property
+    def managed(self) -> Patroni:
+        """Raises ClusterError."""
+        if self._managed is None:
+            raise ClusterError("the database has no failover manager; attach one first")
+        return self._managed
+
+    async def end_management(self) -> None:
+        """Safe to call at any time."""
+        managed, self._managed = self._managed, None
+        if managed is not None:
+            await managed.close()
+
+    def dsn(self) -> str:
+        """The superuser's at the database, wherever it is; holds no secret."""
+        return (self._managed or self.postgres).dsn(self.database)
+
+    def engine_dsn(self, proxy_port: int) -> str:
+        """A replica's, through its proxy, or to both servers directly. Holds the password: never log it."""
+        if self._managed is not None:
+            return self._managed.engine_dsn(self.database)
+        return self.postgres.engine_dsn(self.database, proxy_port)
 
     async def remove(self) -> None:
         """Safe to call twice; calls what was given to `before_removal` first, the last one first."""
