@@ -30,6 +30,7 @@ from windlass.store.driver import (
     translate,
 )
 from windlass.store.queries import sql
+from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.trust import system_trust
 
@@ -86,10 +87,12 @@ class Database:
             self._url, system_trust(self._url), CONNECT_SHARE * settings.database_timeout_s
         )
         self._pool: Any = None
+        self.server: Server
+        """Known since `open`."""
         self._renewed_s = -math.inf
 
     async def open(self) -> None:
-        """Raises BootRefused naming the cause when the database cannot be reached."""
+        """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
             self._pool = await asyncpg.create_pool(
                 connect=self._connector.open,
@@ -103,11 +106,13 @@ class Database:
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
+                self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
                 f"cannot connect to the database {redact(self._url)} ({_cause(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
+        self.server.refuse_if_unsupported(redact(self._url))
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
