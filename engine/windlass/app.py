@@ -123,6 +123,8 @@ async def _prune(settings: Settings, order: Order) -> int:
     await database.open()
     try:
         state = await Schema(database).state()
+        if state.refused:
+            raise BootRefused(state.refused)
         if not state.is_current:
             raise BootRefused(
                 f"the schema is at {state.version}, this release needs {state.needed}; run windlass migrate first"

@@ -13,6 +13,7 @@ from nodes import CHAIN_TABLE, END, Boot, Running, raw, service
 
 from windlass.errors import EngineError, NotFound
 from windlass.store.database import Database
+from windlass.store.ledger import migrations
 from windlass.store.queries import load
 from windlass.store.retention import TABLES, Position, Retention
 from windlass.sweep.retention import Removed, RetentionPass, RetentionSweep
@@ -295,3 +296,32 @@ async def test_one_instance_that_cannot_be_removed_does_not_keep_the_others(
     assert rows["workflow_instance"] == 99
     assert [row["id"] for row in await one.rows("SELECT id FROM workflow_instance")] == ["i-50"]
     assert len(await one.rows("SELECT FROM audit_log")) == 4
+
+
+async def test_autovacuum_is_told_when_to_come_unless_somebody_has_said_so(one: Running) -> None:
+    (text,) = [each.text for each in migrations() if each.name.endswith("pre_autovacuum")]
+    options = "SELECT relname, reloptions FROM pg_class WHERE relname = ANY ($1)"
+
+    async def told() -> dict[str, list[str]]:
+        return {row["relname"]: row["reloptions"] for row in await one.rows(options, list(OWN_TABLES))}
+
+    first = await told()
+    assert "autovacuum_vacuum_scale_factor=0.02" in first["job"]
+    assert {"fillfactor=75", "autovacuum_vacuum_scale_factor=0.05"} <= set(first["workflow_instance"])
+    assert {"autovacuum_vacuum_threshold=1000", "vacuum_truncate=off"} <= set(first["dispatch_outbox"])
+    await one.rows("ALTER TABLE audit_log SET (autovacuum_vacuum_scale_factor = 0.5)")
+    await one.rows("ALTER TABLE job RESET (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)")
+    await one.rows(text)
+    assert await told() == first | {"audit_log": ["autovacuum_vacuum_scale_factor=0.5"]}
+
+
+async def test_a_chain_is_found_by_its_child_where_another_engine_has_made_its_table(one: Running) -> None:
+    (text,) = [each.text for each in migrations() if each.name.endswith("pre_retention")]
+    await one.rows(CHAIN_TABLE)
+    async with one.database.connection() as connection:
+        await connection.execute(text)
+        await connection.execute(text)
+    found = await one.rows(
+        "SELECT indexdef FROM pg_indexes WHERE tablename = 'workflow_chain' ORDER BY indexname"
+    )
+    assert ["(child_instance_id)" in row["indexdef"] for row in found] == [True, False]

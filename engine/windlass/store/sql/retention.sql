@@ -42,8 +42,8 @@ ORDER BY i.id
 FOR UPDATE SKIP LOCKED;
 
 -- name: retention_has_chains
--- Does another engine's table of chained instances exist here? Windlass itself stores no such link.
-SELECT to_regclass('workflow_chain') IS NOT NULL AS has_chains;
+-- Does another engine's table of chained instances exist in this schema? Windlass itself stores no such link.
+SELECT to_regclass(format('%I.workflow_chain', current_schema())) IS NOT NULL AS has_chains;
 
 -- name: retention_chain_held
 -- Those of the instances $1 whose chained child is still to be started or still runs.
