@@ -90,10 +90,8 @@ def test_what_a_machine_lacks_for_a_drill_is_named_with_what_to_install(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     needs, here = CATALOGUE["D2-patroni"].needs, BACKENDS["local"]
-    complete, bare = (
-        replace(here, programs={ManagedFailover: lambda said=said: said})
-        for said in (None, "etcd (apt-get install etcd-server)")
-    )
+    complete = replace(here, programs={ManagedFailover: lambda: None})
+    bare = replace(here, programs={ManagedFailover: lambda: "etcd (apt-get install etcd-server)"})
     monkeypatch.setitem(cast("dict[str, Backend]", BACKENDS), "local", complete)
     assert backends.refusal(needs, LOCAL) is None
     monkeypatch.setitem(cast("dict[str, Backend]", BACKENDS), "local", bare)
