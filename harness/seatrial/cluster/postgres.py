@@ -47,8 +47,9 @@ _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "max_connections": "200",
-    # What pg_rewind looks for when a server comes back as a standby.
+    # What pg_rewind needs when a server comes back as a standby.
     "wal_keep_size": "64MB",
+    "wal_log_hints": "on",
     "shared_buffers": "128MB",
     "jit": "off",
     # Shared memory as files in the server's own folder, so that a killed server leaves nothing in /dev/shm.
@@ -153,7 +154,7 @@ class PostgresServer:
     async def run_program(self, name: str, *words: str) -> None:
         """One of the installation's, as the server's user. Raises ClusterError with what it said."""
         installation = self._installation or await self._prepare()
-        command = [str(installation.bin / name), *words]
+        command = [str(installation.program(name)), *words]
         await asyncio.to_thread(run_as, command, installation.user, self.data_folder.parent)
 
     async def stop(self, mode: Literal["immediate", "fast"] = "fast") -> None:
