@@ -50,6 +50,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "FL": ("store/lanes.py", "store/database.py"),
     "RY": ("store/database.py", "store/schema.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
+    "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""

@@ -31,6 +31,7 @@ from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
 from seatrial.check.read_truth import read_truth
 from seatrial.check.recovery_time import recovery_time
+from seatrial.check.retention import retention
 from seatrial.check.rollout import rollout
 from seatrial.check.secret_keeping import secret_keeping
 from seatrial.check.step_once import step_once
@@ -62,6 +63,7 @@ CHECKS: Mapping[str, Check] = {
     "SK": secret_keeping,
     "FL": failover_loss,
     "RY": read_truth,
+    "RN": retention,
 }
 
 
