@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +44,7 @@ def of_the_engine(trial: Trial) -> dict[str, Outcome]:
     return {verdict.check: verdict.outcome for verdict in judge(trial.history())}
 
 
-def lost_start(*checks: str, **parameters: object) -> Failover:
+def lost_start(*checks: str, **parameters: Any) -> Failover:
     """i1 lived before the failover and survived; i2 was started, and only the old primary had it."""
     trial = Failover(*checks, **parameters)
     trial.lived(1).start("i2")
@@ -51,7 +53,6 @@ def lost_start(*checks: str, **parameters: object) -> Failover:
 
 def test_whatever_was_acknowledged_is_on_the_synchronous_standby() -> None:
     trial = Failover("FL").lived(1)
-    assert isinstance(trial, Failover)
     verdict = judged(trial.had("old", "new").takes_over())
     assert verdict.outcome is Outcome.PASS
     assert verdict.figures["lost_by_database"] == 0
@@ -137,7 +138,6 @@ def test_what_survived_must_stay(end: Trial, text: str) -> None:
 def test_it_is_invalid_without_a_survey_or_with_the_wrong_server() -> None:
     assert judged(Trial("FL").lived(1)).outcome is Outcome.INVALID
     trial = Failover("FL").lived(1)
-    assert isinstance(trial, Failover)
     trial.had("old", "new").had("new", number=2).takes_over()
     verdict = judged(trial)
     assert verdict.outcome is Outcome.INVALID
