@@ -13,25 +13,18 @@ from collections.abc import Mapping
 from typing import Any
 
 from seatrial.cluster.ability import Database, ManagedFailover, Reconfigure
-from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
+from seatrial.drills.failover import DRAIN_S, LEASE_S, LINEAR, LOAN, PARAMETERS, SLOTS, VALUES, WORKERS
 from seatrial.fault.managed import KillLeader
 from seatrial.scenario.context import ScenarioContext
-from seatrial.workload import Handler, together
-from seatrial.workload.linear import linear, linear_starts
-from seatrial.workload.loan import loan, loan_starts
+from seatrial.workload import together
+from seatrial.workload.linear import linear_starts
+from seatrial.workload.loan import loan_starts
 
-LINEAR = linear(3, handler=Handler(think_max_s=0.1))
-LOAN = loan(think_max_s=0.1)
 LINEAR_STARTS = 240
 LOAN_STARTS = 30
 #: the manager needs its ttl and a promotion; the load goes on beyond them
 LOAD_S = 18.0
-WORKERS = 2
-SLOTS = 24
-LEASE_S = 3
-DRAIN_S = 25.0
-RECOVERY_BOUND_S = 5.0
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -67,18 +60,9 @@ DRILL = Drill(
     checks=("NL", "NP", "LX", "S1x", "DB", "RT", "LV", "AV"),
     plan=plan,
     scenario=scenario,
-    parameters={
-        "lease_s": LEASE_S,
-        "lease_sweep_interval_s": 1,
-        "recovery_bound_s": 30,
-        "recovery_after_heal_bound_s": RECOVERY_BOUND_S,
-        # 503: there is no primary; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
-        "error_statuses_allowed": [0, 409, 503],
-        "errors_only_during_fault": True,
-        "faults_min": 1,
-        "ops_min": LINEAR_STARTS,
-    },
+    # How long nobody serves is the manager's affair; see the module.
+    parameters={**PARAMETERS, "recovery_bound_s": 30, "ops_min": LINEAR_STARTS},
     needs=(Database, ManagedFailover, Reconfigure),
-    values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
+    values=VALUES,
     bound_s=180.0,
 )

@@ -10,6 +10,7 @@ from seatrial.cluster.ability import (
     Commands,
     Database,
     Exits,
+    Failover,
     Kill,
     Logs,
     ManagedFailover,
@@ -27,7 +28,7 @@ from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Kill, Logs, ManagedFailover, Partition),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, Partition),
         *(Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
