@@ -104,8 +104,6 @@ async def _apply(session: Session, migration: Migration, *, takes_over: bool) ->
     try:
         if migration.is_own:
             await session.execute(sql("schema_ledger_table"))
-            if takes_over:
-                await takeover.check(session)
             await session.execute(migration.text)
             if takes_over:
                 await takeover.take_over(session)

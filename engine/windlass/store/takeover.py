@@ -5,7 +5,7 @@ In the transaction of our first own migration, so an instance has either that en
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -38,17 +38,13 @@ async def check(session: Session) -> None:
     doubts: dict[str, str] = {}
     async for read in _pages(session):
         doubts |= read.doubts
-    if doubts:
-        named = ", ".join(f"{each} ({doubt})" for each, doubt in sorted(doubts.items())[:NAMED_MAX])
-        more = f" and {len(doubts) - NAMED_MAX} more" if len(doubts) > NAMED_MAX else ""
-        raise BootRefused(
-            f"instances in flight that cannot be continued: {len(doubts)}, and nothing was changed: {named}{more}; let "
-            "the engine that began them finish them, or cancel them there, then try again (UPGRADING.md)"
-        )
+    _refuse(doubts)
 
 
 async def take_over(session: Session) -> None:
-    """Once the columns are there, in the same transaction as `check`, which has passed."""
+    """As soon as the columns are there; `check` has passed, but what has changed since is refused as by `check`."""
+    await session.execute(sql("takeover_planner"))
+    await _refuse_owed_chains(session)
     for text in (
         sql("takeover_close_jobs"),
         sql("takeover_close_user_tasks"),
@@ -56,12 +52,26 @@ async def take_over(session: Session) -> None:
         sql("takeover_name_steps"),
     ):
         await session.execute(text)
+    doubts: dict[str, str] = {}
     async for read in _pages(session):
+        doubts |= read.doubts
         await session.execute(
             sql("takeover_remember"),
             list(read.known),
             [encode_progress(progress) for progress in read.known.values()],
         )
+    _refuse(doubts)
+
+
+def _refuse(doubts: Mapping[str, str]) -> None:
+    if not doubts:
+        return
+    named = ", ".join(f"{each} ({doubt})" for each, doubt in sorted(doubts.items())[:NAMED_MAX])
+    more = f" and {len(doubts) - NAMED_MAX} more" if len(doubts) > NAMED_MAX else ""
+    raise BootRefused(
+        f"instances in flight that cannot be continued: {len(doubts)}, and nothing was changed: {named}{more}; let "
+        "the engine that began them finish them, or cancel them there, then try again (UPGRADING.md)"
+    )
 
 
 async def _refuse_owed_chains(session: Session) -> None:
