@@ -10,9 +10,9 @@ from typing import Any
 
 import asyncpg
 import pytest
+from nodes import CHAIN_TABLE
 
 import windlass
-from rochallor_schema import LATER
 from windlass.store.queries import load, parse
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -41,9 +41,8 @@ async def test_a_query_without_description_or_statement_is_refused(source: str) 
 
 
 async def test_postgresql_accepts_every_query(one: Any) -> None:
-    """One of them asks a table that only another engine makes."""
     async with one.database.connection() as connection:
-        await connection.execute(LATER[11])
+        await connection.execute(CHAIN_TABLE)
         for query in load().values():
             await connection.prepare(query.text)
 

@@ -72,7 +72,7 @@ async def as_owner(dsn: str, statements: str) -> list[asyncpg.Record]:
 
 
 async def columns(superuser: asyncpg.Connection) -> Mapping[str, list[tuple[str, ...]]]:
-    """With their order, types and defaults, by table."""
+    """With their order, types and defaults, and the settings, by table."""
     rows = await superuser.fetch(
         "SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS kind, a.attnotnull::text,"
         " coalesce(pg_get_expr(d.adbin, d.adrelid), '') AS text"
@@ -83,6 +83,10 @@ async def columns(superuser: asyncpg.Connection) -> Mapping[str, list[tuple[str,
     found: dict[str, list[tuple[str, ...]]] = {}
     for row in rows:
         found.setdefault(row["relname"], []).append(tuple(row)[1:])
+    for row in await superuser.fetch(
+        "SELECT relname, unnest(reloptions) AS setting FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    ):
+        found[row["relname"]].append(("setting", row["setting"]))
     return found
 
 
@@ -95,7 +99,7 @@ async def indexes(superuser: asyncpg.Connection) -> set[str]:
 async def monitor_is_content(superuser: asyncpg.Connection) -> None:
     found = await columns(superuser)
     for table, told in MONITORED.items():
-        kinds = {name: kind for name, kind, *_ in found[table]}
+        kinds = {row[0]: row[1] for row in found[table]}
         for group in told.split("; "):
             *names, last = re.split(r", ", group)
             last, _, kind = last.partition(" ")
