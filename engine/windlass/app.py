@@ -34,6 +34,7 @@ from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
 from windlass.store.nodes import NodeIdentity, Nodes
 from windlass.store.outbox import Outbox
 from windlass.store.queues import Queues
+from windlass.store.rights import Rights
 from windlass.store.timers import Timers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
@@ -61,13 +62,13 @@ def run(role: str, settings: Settings) -> int:
         return _fatal(log, err)
 
 
-def migrate(settings: Settings) -> int:
-    """Applies what is missing and ends; returns the exit code."""
+def migrate(settings: Settings, app_role: str | None = None) -> int:
+    """Applies what is missing, gives `app_role` what an engine needs, and ends; returns the exit code."""
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
 
     try:
-        uvloop.run(_migrate_unless_stopped(settings, log))
+        uvloop.run(_migrate_unless_stopped(settings, log, app_role))
     except asyncio.CancelledError:
         return _fatal(
             log, BootRefused("stopped by a signal; what was applied is whole, run windlass migrate again")
@@ -77,7 +78,7 @@ def migrate(settings: Settings) -> int:
     return 0
 
 
-async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
+async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | None) -> None:
     """A signal ends it also while it waits; without a handler the first process of a container would ignore it."""
     telemetry = NodeTelemetry(Metrics(settings.dispatch_mode), log)
     task = asyncio.current_task()
@@ -92,7 +93,12 @@ async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
     database = Database(settings)
     await database.open()
     try:
+        rights = Rights(database)
+        if app_role is not None:
+            await rights.require(app_role)
         telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
+        if app_role is not None:
+            telemetry.rights_given(app_role, await rights.grant(app_role))
     finally:
         await database.close()
 
@@ -273,6 +279,7 @@ class Node:
 
     async def _start(self) -> None:
         await self.database.open()
+        await Rights(self.database).check()
         if self.settings.migrate_on_start:
             applied = await schema.migrate(self.database, self.telemetry.migration_waits)
             self.telemetry.migrated(*applied)

@@ -19,6 +19,7 @@ from windlass.instance import decode_variables
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
+from windlass.store.rights import Rights
 from windlass.store.schema import Schema
 from windlass.store.views import Views
 from windlass.sweep.nodes import NodeHeartbeat
@@ -70,6 +71,7 @@ class Engine:
         self._catalog = Catalog(database)
         self._views = Views(database)
         self._schema = Schema(database)
+        self._rights = Rights(database)
         self._readiness: tuple[float, wire.Readiness] | None = None
 
     # -- definitions
@@ -204,6 +206,8 @@ class Engine:
                     f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
                     "run windlass migrate"
                 )
+            if right := await self._rights.first_missing():
+                reasons.append(str(right))
         except Unavailable as err:
             reasons.append(str(err))
         except EngineError as err:

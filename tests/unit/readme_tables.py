@@ -18,6 +18,7 @@ from seatrial.check import CHECKS
 from seatrial.drills import CATALOGUE
 from windlass import config, states
 from windlass.dispatch.kafka.metrics import KafkaMetrics
+from windlass.store.rights import TABLES
 from windlass.telemetry.metrics import Metrics
 from windlass.variable import Variable
 
@@ -171,6 +172,12 @@ def limits() -> str:
     return _lines(rows)
 
 
+def rights() -> str:
+    rows = ["| table | rights of the role that runs the engine |", "| --- | --- |"]
+    rows += [f"| `{table}` | {', '.join(privileges)} |" for table, privileges in TABLES.items()]
+    return _lines(rows)
+
+
 def metrics() -> str:
     """Those of both modes, without the process's own (process_*)."""
     rows = ["| metric | type | labels | only in mode | |", "| --- | --- | --- | --- | --- |"]
@@ -199,6 +206,7 @@ BLOCKS = (
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
     Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "rights", rights),
     Block("engine/README.md", "limits", limits),
     Block("engine/README.md", "variables", variables),
     Block("engine/README.md", "metrics", metrics),

@@ -48,6 +48,11 @@ def is_read_only(err: BaseException) -> bool:
     return _state(err) == READ_ONLY
 
 
+def may_lack_right(err: BaseException) -> bool:
+    """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
+    return _state(err) in {"42501", "42P01"}
+
+
 def translate(err: BaseException) -> EngineError:
     """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
@@ -62,9 +67,7 @@ def translate(err: BaseException) -> EngineError:
         case Failure.CALLERS_DATA:
             return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
         case Failure.MISSING_RIGHT:
-            return Defect(
-                f"the role of WE_POSTGRES_DSN may not do this ({describe(err)}); grant it the right"
-            )
+            return Defect(f"the role of WE_POSTGRES_DSN may not do this: {describe(err)}")
         case Failure.DEFECT:
             return Defect(f"internal error: {describe(err)}")
 

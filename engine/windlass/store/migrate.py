@@ -16,6 +16,7 @@ from windlass.errors import BootRefused, EngineError
 from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.queries import sql
+from windlass.store.rights import make_schema, require_to_migrate
 from windlass.store.session import Session, SessionFailed
 from windlass.store.sqlstate import Failure
 
@@ -74,10 +75,11 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
     """
     session = await database.session("migrate")
     try:
+        await make_schema(session, database.schema)
         async with _watched(session, database, waits):
             await session.execute(sql("schema_lock"))
             try:
-                return await _migrate(session)
+                return await _migrate(session, database.schema)
             finally:
                 with contextlib.suppress(SessionFailed):
                     await session.execute(sql("schema_unlock"))
@@ -87,7 +89,7 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
         await session.close(within_s=5)
 
 
-async def _migrate(session: Session) -> tuple[list[str], int]:
+async def _migrate(session: Session, schema: str | None) -> tuple[list[str], int]:
     await session.execute("SET client_min_messages = warning")
     state = await session.fetch_row(sql("schema_state"))
     assert state is not None
@@ -105,6 +107,8 @@ async def _migrate(session: Session) -> tuple[list[str], int]:
     missing = [migration for migration in migrations() if migration.version > version]
     if missing and (read_only := read_only_reason(state)):
         raise BootRefused(f"the schema is at {version}, this release needs {newest()}, and {read_only}")
+    if missing:
+        await require_to_migrate(session, schema)
     if not state["is_there"]:
         await session.execute(sql("schema_table"))
     return [await _apply(session, migration) for migration in missing], max(version, newest())

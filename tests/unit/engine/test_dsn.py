@@ -28,9 +28,11 @@ from windlass.dsn_parameters import (
     ENVIRONMENT,
     OF_OTHER_DRIVERS,
     REFUSED,
+    SCHEMA,
     SESSION,
     SET_BY_THE_ENGINE,
 )
+from windlass.schema_name import search_path
 from windlass.store.database import SESSION_SETTINGS, TIME_OUTS
 
 NO_FILE = Path("/nonexistent/engine.yaml")
@@ -88,7 +90,7 @@ def said(command: str, **env: str) -> tuple[int, str]:
         ("host=::1 port=1", "postgresql:///?host=%5B%3A%3A1%5D&port=1", ()),
         (r"host = 'h' password='it\'s 1'", "postgresql:///?host=h&password=it%27s%201", ()),
         ("host=h connect_timeout=3", "postgresql:///?host=h", ("connect_timeout",)),
-        ("postgresql:///d?schema=public&search_path=x", "postgresql:///d?search_path=x", ("schema",)),
+        ("postgresql:///d?schema=&search_path=x", "postgresql:///d?search_path=x", ()),
         (
             "postgresql:///d?application_name=x&TimeZone=UTC",
             "postgresql:///d",
@@ -147,8 +149,6 @@ def test_an_unknown_parameter_is_refused_by_name_with_those_that_are_known(name:
 @pytest.mark.parametrize(
     ("parameter", "remedy"),
     [
-        ("schema=orders", "search_path"),
-        ("currentSchema=orders", "search_path"),
         ("hostaddr=10.0.0.1", "write the address as the host"),
         ("ssl=true", "sslmode=require"),
         ("sslaccept=strict", "sslmode=verify-full"),
@@ -156,17 +156,97 @@ def test_an_unknown_parameter_is_refused_by_name_with_those_that_are_known(name:
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name_with_the_remedy(parameter: str, remedy: str) -> None:
-    """`schema=` and the others went to the server, which refused the boot without a remedy."""
+    """They went to the server, which refused the boot without a remedy."""
     (problem,) = problems(f"postgresql://u@h/d?{parameter}")
     assert parameter.partition("=")[0] in problem
     assert remedy in problem
 
 
 def test_each_parameter_is_judged_in_one_way() -> None:
-    kinds = [CONNECTION, SESSION, SET_BY_THE_ENGINE, OF_OTHER_DRIVERS, frozenset(REFUSED)]
+    kinds = [CONNECTION, SESSION, SCHEMA, SET_BY_THE_ENGINE, OF_OTHER_DRIVERS, frozenset(REFUSED)]
     assert sum(map(len, kinds)) == len(frozenset().union(*kinds))
+    assert "search_path" in SESSION, "and with WINDLASS_SCHEMA it is refused"
     assert SESSION_SETTINGS.keys() - TIME_OUTS <= SET_BY_THE_ENGINE
     assert TIME_OUTS <= SESSION, "those of the DSN count"
+
+
+# -- the schema
+
+
+@pytest.mark.parametrize(
+    "parameter", ["schema=My-Schema", "currentSchema=My-Schema&schema=", "schema=My%2DSchema"]
+)
+def test_a_schema_may_be_named_in_the_words_of_another_driver(parameter: str) -> None:
+    """`schema=` (Prisma) and `currentSchema=` (JDBC) were refused, but for `public`."""
+    found = settings(f"postgresql://u@h/d?{parameter}&sslmode=require")
+    assert (found.postgres_dsn, found.schema) == ("postgresql://u@h/d?sslmode=require", "My-Schema")
+    assert found.warnings == ()
+    assert settings("host=h schema=public", WINDLASS_SCHEMA="public").schema == "public"
+    assert settings("host=h").schema is None
+
+
+@pytest.mark.parametrize(
+    ("parameter", "gist"),
+    [
+        (
+            "schema=a",
+            "config: WINDLASS_SCHEMA is 'b' and WE_POSTGRES_DSN names another schema; name it only once",
+        ),
+        (
+            "search_path=a",
+            "config: WE_POSTGRES_DSN sets the search path with search_path, which WINDLASS_SCHEMA al",
+        ),
+        (
+            "options=-c%20Search_Path%3Da",
+            "sets the search path with options, which WINDLASS_SCHEMA already decides",
+        ),
+    ],
+)
+def test_a_schema_is_named_once(parameter: str, gist: str) -> None:
+    (problem,) = problems(f"postgresql://u@h/d?{parameter}", WINDLASS_SCHEMA="b")
+    assert gist in problem
+    (problem,) = problems("postgresql://u@h/d?schema=a&currentSchema=b")
+    assert "names more than one schema" in problem
+    (problem,) = problems("postgresql://u@h/d?schema=a&search_path=a")
+    assert "sets the search path with search_path, which its schema already decides" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        ("x" * 64, "is longer than 63 bytes"),
+        ("é" * 32, "is longer than 63 bytes"),
+        ("pg_orders", "is one of PostgreSQL's own"),
+        ("information_schema", "is one of PostgreSQL's own"),
+        ("orders,public", "has a comma in it; name one schema"),
+        ('"Orders"', "has quotes around it; write the name as it is"),
+        ("orders\n", "ends in a line end"),
+        ("ord\0ers", "has a zero byte"),
+    ],
+)
+def test_a_name_that_no_schema_can_have_is_refused(name: str, fault: str) -> None:
+    (problem,) = problems("host=h", WINDLASS_SCHEMA=name)
+    assert problem.startswith(f"config: WINDLASS_SCHEMA {fault}")
+    if not name.isprintable():
+        return
+    (problem,) = problems(f"postgresql://h/d?schema={quote(name)}")
+    assert problem.startswith(f"config: WE_POSTGRES_DSN names a schema that {fault}")
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("orders", '"orders", pg_temp'),
+        ("My-Schema", '"My-Schema", pg_temp'),
+        ('a"b', '"a""b", pg_temp'),
+        ("é" * 31, f'"{"é" * 31}", pg_temp'),
+        ("PG_x", '"PG_x", pg_temp'),
+    ],
+)
+def test_nothing_but_the_schema_is_searched(name: str, path: str) -> None:
+    schema = settings("host=h", WINDLASS_SCHEMA=name).schema
+    assert schema == name
+    assert search_path(schema) == path
 
 
 # -- TLS

@@ -1,10 +1,14 @@
 -- name: schema_lock
--- One migrator at a time; session level, so that it spans the migrations' own transactions.
-SELECT pg_advisory_lock(4893219751932018490);
+-- One migrator at a time in a schema; session level, so that it spans the migrations' own transactions.
+SELECT pg_advisory_lock(
+    4893219751932018490 # CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(concat(current_schema()), 0) END
+);
 
 -- name: schema_unlock
 -- Ends schema_lock.
-SELECT pg_advisory_unlock(4893219751932018490);
+SELECT pg_advisory_unlock(
+    4893219751932018490 # CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(concat(current_schema()), 0) END
+);
 
 -- name: schema_table
 -- The version row, in the shape of the other engine's migration tool (contract 9.1).
