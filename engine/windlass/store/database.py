@@ -198,7 +198,7 @@ class Database:
             raise await self.translated(err) from err
 
     async def translated(self, err: Exception) -> EngineError:
-        """The engine's error for one of the driver; a missing right is looked for, since PostgreSQL does not name it."""
+        """The engine's error for one of the driver; a missing right is looked for: PostgreSQL does not name it."""
         told = translate(err)
         if may_lack_right(err):
             with contextlib.suppress(EngineError):

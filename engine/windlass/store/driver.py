@@ -67,7 +67,9 @@ def translate(err: BaseException) -> EngineError:
         case Failure.CALLERS_DATA:
             return BadRequest(f"the database cannot take this value: {str(err).splitlines()[0]}")
         case Failure.MISSING_RIGHT:
-            return Defect(f"the role of WE_POSTGRES_DSN may not do this: {describe(err)}")
+            return Defect(
+                f"the role of WE_POSTGRES_DSN may not do this ({describe(err)}); grant it the right"
+            )
         case Failure.DEFECT:
             return Defect(f"internal error: {describe(err)}")
 
