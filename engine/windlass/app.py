@@ -92,6 +92,7 @@ async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | 
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     database = Database(settings)
     await database.open()
+    telemetry.database_opened(database.server)
     try:
         rights = Rights(database)
         if app_role is not None:
@@ -279,6 +280,7 @@ class Node:
 
     async def _start(self) -> None:
         await self.database.open()
+        self.telemetry.database_opened(self.database.server)
         await Rights(self.database).check()
         if self.settings.migrate_on_start:
             applied = await schema.migrate(self.database, self.telemetry.migration_waits)

@@ -198,16 +198,19 @@ class Engine:
             return self._readiness[1]
         reasons = ["this node is draining"] if self._is_draining() else []
         try:
+            # First: without it the schema cannot be judged.
+            if right := await self._rights.first_missing():
+                reasons.append(str(right))
             schema = await self._schema.state()
             if schema.read_only:
                 reasons.append(schema.read_only)
-            if not schema.is_current:
+            if schema.refused:
+                reasons.append(schema.refused)
+            elif not schema.is_current:
                 reasons.append(
                     f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
                     "run windlass migrate"
                 )
-            if right := await self._rights.first_missing():
-                reasons.append(str(right))
         except Unavailable as err:
             reasons.append(str(err))
         except EngineError as err:
@@ -243,6 +246,7 @@ class Engine:
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
+            "postgresVersion": self._database.server.version,
             "wake": {
                 "mode": self._settings.wake_mode,
                 "listening": self._wake_ups.is_listening,

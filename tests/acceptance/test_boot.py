@@ -253,7 +253,7 @@ async def test_it_listens_only_once_the_schema_is_current(
 ) -> None:
     database = server.dsn(database_of(dsn))
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other_node:
-        await other_node.execute("SELECT pg_advisory_lock(4893219751932018490)")
+        await other_node.execute("SELECT pg_advisory_lock(hashtextextended('public', 4893219751932018490))")
         waiting = await windlass("serve", WE_POSTGRES_DSN=dsn)
         stopped = await windlass("serve", WE_POSTGRES_DSN=dsn)
 

@@ -91,7 +91,7 @@ async def test_migrations_of_one_schema_do_not_wait_for_those_of_another(
 ) -> None:
     await execute(server, dsn, f"GRANT CREATE ON DATABASE {database_of(dsn)} TO windlass")
     async with await psycopg.AsyncConnection.connect(server.dsn(database_of(dsn)), autocommit=True) as other:
-        await other.execute("SELECT pg_advisory_lock(4893219751932018490)")
+        await other.execute("SELECT pg_advisory_lock(hashtextextended('public', 4893219751932018490))")
         # Nobody waits for schema public, and of four at once each finds it made.
         started = [
             await windlass("migrate", WE_POSTGRES_DSN=dsn, WINDLASS_SCHEMA=schema)

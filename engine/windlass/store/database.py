@@ -32,6 +32,7 @@ from windlass.store.driver import (
 )
 from windlass.store.queries import sql
 from windlass.store.rights import explained, remedy_at_login
+from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.trust import system_trust
 
@@ -85,6 +86,8 @@ class Database:
         self._url = settings.postgres_dsn
         self._tls = system_trust(self._url)
         self._pool: Any = None
+        self.server: Server
+        """Known since `open`."""
         self._renewed_s = -math.inf
 
     @property
@@ -93,7 +96,7 @@ class Database:
         return self._settings.schema
 
     async def open(self) -> None:
-        """Raises BootRefused naming the cause when the database cannot be reached."""
+        """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
             self._pool = await asyncpg.create_pool(
                 self._url,
@@ -109,6 +112,7 @@ class Database:
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
+                self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             cause = err.__cause__ or err
             remedy = remedy_at_login(cause, self._url) or (
@@ -116,6 +120,7 @@ class Database:
             )
             told = f"cannot connect to the database {redact(self._url)} ({_cause(cause)})"
             raise BootRefused(f"{told}; {remedy}") from err
+        self.server.refuse_if_unsupported(redact(self._url))
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"

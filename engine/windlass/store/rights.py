@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 #: need nothing, since they are checked as the owner.
 TABLES: Mapping[str, Sequence[str]] = {
     "schema_migrations": ("SELECT",),
+    "windlass_migration": ("SELECT",),
     "workflow_definition": ("SELECT", "INSERT"),
     "workflow_instance": ("SELECT", "INSERT", "UPDATE"),
     "step_execution": ("SELECT", "INSERT", "UPDATE"),
@@ -130,6 +131,9 @@ async def explained(connection: Connection, schema: str | None) -> str:
     with contextlib.suppress(*DRIVER_ERRORS):
         for right in await missing(connection, schema):
             return str(right)
+        if schema is not None:
+            (found,) = await connection.fetch(sql("rights_schema_state"), schema)
+            return "" if found["is_there"] else f"there is no schema {quoted(schema)}; run windlass migrate"
     return ""
 
 

@@ -23,8 +23,8 @@ from windlass.store.rights import TABLES, Rights
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STORE = Path(windlass.__file__).parent / "store"
-#: What only these modules ask is asked by the role that migrates.
-OF_MIGRATIONS = ("migrate.py",)
+#: What only it asks is asked by the role that migrates.
+OF_MIGRATIONS = STORE / "migrate.py"
 #: Numbers that rows get by themselves, with a statement that uses one. That of dispatch_outbox is an identity, for
 #: which nobody needs a right.
 SEQUENCES: Mapping[str, tuple[Any, ...]] = {
@@ -37,19 +37,13 @@ RIGHTS = [(table, privilege) for table, privileges in TABLES.items() for privile
 def engines_statements() -> dict[str, str]:
     """Those that an engine runs when it has nothing to migrate; a SET needs no right and cannot be explained."""
     asked = {
-        path.name: set(re.findall(r'\bsql\(\s*"(\w+)"\s*\)', path.read_text()))
+        path: set(re.findall(r'\bsql\(\s*"(\w+)"\s*\)', path.read_text()))
         for path in STORE.parent.rglob("*.py")
     }
-    others = set().union(*(names for file, names in asked.items() if file not in OF_MIGRATIONS))
-    migrations = set().union(*(asked[file] for file in OF_MIGRATIONS)) - others
-    texts = {
-        name: query.text for name, query in load().items() if name not in migrations or name in READ_AT_BOOT
-    }
+    others = set().union(*(names for path, names in asked.items() if path != OF_MIGRATIONS))
+    migrations = asked[OF_MIGRATIONS] - others
+    texts = {name: query.text for name, query in load().items() if name not in migrations}
     return {name: text for name, text in texts.items() if not text.startswith("SET ")}
-
-
-#: Of what migrations ask, this is asked at each boot and by readiness.
-READ_AT_BOOT = {"schema_state", "schema_version"}
 
 
 class Explainer:

@@ -1,15 +1,13 @@
 -- name: rights_place
--- The schema of the engine's tables when nothing but the role's search path names it: the one in which they are found, or
--- the first that there is. No row: there is none. Never by current_schema(), which makes a temporary schema where
--- nothing else may be used.
+-- The schema of the engine's tables when nothing but the role's search path names it: the first that it may use or, when
+-- there is none, the first that there is. Not by current_schema(), which tries to make a temporary schema where nothing
+-- else may be used. No row: there is none.
 SELECT n.nspname
 FROM pg_namespace AS n
-LEFT JOIN pg_class AS c ON c.oid = to_regclass('workflow_instance') AND c.relnamespace = n.oid
-LEFT JOIN unnest(string_to_array(
+JOIN unnest(string_to_array(
     replace(current_setting('search_path'), '"$user"', quote_ident(current_user)), ','
 )) WITH ORDINALITY AS path (name, number) ON trim(path.name) = quote_ident(n.nspname)
-WHERE c.oid IS NOT NULL OR path.number IS NOT NULL
-ORDER BY c.oid IS NULL, NOT has_schema_privilege(n.oid, 'USAGE'), path.number
+ORDER BY NOT has_schema_privilege(n.oid, 'USAGE'), path.number
 LIMIT 1;
 
 -- name: rights_missing
