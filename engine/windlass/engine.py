@@ -71,7 +71,7 @@ class Engine:
         self._catalog = Catalog(database)
         self._views = Views(database)
         self._schema = Schema(database)
-        self._rights = Rights(database)
+        self._rights = Rights(database, removes=settings.retention_days > 0)
         self._readiness: tuple[float, wire.Readiness] | None = None
 
     # -- definitions

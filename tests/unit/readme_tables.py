@@ -19,7 +19,7 @@ from seatrial.cluster.servers import DEFAULT, SERVERS, Wheel
 from seatrial.drills import CATALOGUE
 from windlass import config, states
 from windlass.dispatch.kafka.metrics import KafkaMetrics
-from windlass.store.rights import TABLES
+from windlass.store.rights import REMOVAL, TABLES
 from windlass.store.server import TRIED
 from windlass.telemetry.metrics import Metrics
 from windlass.variable import Variable
@@ -49,6 +49,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "CC": ("store/sql/job.sql", "store/migrations/own/0001_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
+    "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""
@@ -194,8 +195,14 @@ def limits() -> str:
 
 
 def rights() -> str:
-    rows = ["| table | rights of the role that runs the engine |", "| --- | --- |"]
-    rows += [f"| `{table}` | {', '.join(privileges)} |" for table, privileges in TABLES.items()]
+    rows = [
+        "| table | rights of the role that runs the engine | and to remove old rows |",
+        "| --- | --- | --- |",
+    ]
+    rows += [
+        f"| `{table}` | {', '.join(TABLES.get(table, ()))} | {', '.join(REMOVAL.get(table, ()))} |"
+        for table in dict.fromkeys([*TABLES, *REMOVAL])
+    ]
     return _lines(rows)
 
 

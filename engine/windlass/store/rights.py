@@ -37,7 +37,23 @@ TABLES: Mapping[str, Sequence[str]] = {
     "windlass_job_dispatch": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "windlass_leader": ("SELECT", "INSERT", "UPDATE"),
 }
-_NAMES, _PRIVILEGES = zip(*((name, privilege) for name in TABLES for privilege in TABLES[name]), strict=True)
+#: Besides, for those of retention.sql: with WINDLASS_RETENTION_DAYS, and for windlass prune. The last is another
+#: engine's, if it is there.
+REMOVAL: Mapping[str, Sequence[str]] = {
+    "workflow_instance": ("DELETE",),
+    "step_execution": ("DELETE",),
+    "job": ("DELETE",),
+    "user_task": ("DELETE",),
+    "boundary_event_schedule": ("DELETE",),
+    "audit_log": ("SELECT", "UPDATE", "DELETE"),
+    "workflow_chain": ("SELECT", "DELETE"),
+}
+
+
+def pairs(*, removes: bool) -> Sequence[tuple[str, str]]:
+    """Table and privilege, for an engine that also removes old rows, or does not."""
+    kinds = (TABLES, REMOVAL) if removes else (TABLES,)
+    return [(name, privilege) for kind in kinds for name in kind for privilege in kind[name]]
 
 
 class MissingRight(NamedTuple):
@@ -56,13 +72,14 @@ class MissingRight(NamedTuple):
 
 
 async def missing(
-    source: Connection | Database, schema: str | None, role: str | None = None
+    source: Connection | Database, schema: str | None, *, removes: bool, role: str | None = None
 ) -> list[MissingRight]:
     """All that a role lacks to run the engine, None: the session's own; in the order in which it would be met."""
+    names, privileges = zip(*pairs(removes=removes), strict=True)
     if schema is None:
         places = await source.fetch(sql("rights_place"))
         schema = places[0]["nspname"] if places else None
-    rows = await source.fetch(sql("rights_missing"), role, schema, _NAMES, _PRIVILEGES)
+    rows = await source.fetch(sql("rights_missing"), role, schema, names, privileges)
     return [MissingRight(*row) for row in rows]
 
 
@@ -71,13 +88,16 @@ def _command(role: str) -> str:
 
 
 class Rights:
-    """Every method raises EngineError when the database cannot be asked."""
+    """Of an engine that also removes old rows, or does not. Every method raises EngineError when the database cannot be
+    asked.
+    """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, removes: bool) -> None:
         self._database = database
+        self._removes = removes
 
     async def first_missing(self) -> MissingRight | None:
-        found = await missing(self._database, self._database.schema)
+        found = await self._missing(self._database)
         return found[0] if found else None
 
     async def check(self) -> None:
@@ -86,7 +106,7 @@ class Rights:
         if right:
             raise BootRefused(
                 f"{right}; or give it all that an engine needs: run {_command(right.role)} as the role that owns "
-                "the tables"
+                f"the tables{', with WINDLASS_RETENTION_DAYS' if self._removes else ''}"
             )
 
     async def grant(self, role: str) -> int:
@@ -97,16 +117,19 @@ class Rights:
         async with self._database.transaction() as connection:
             await connection.execute(sql("rights_lock"))
             await _require(connection, role)
-            lacking = await missing(connection, self._database.schema, role)
+            lacking = await self._missing(connection, role)
             for right in lacking:
                 try:
                     await connection.execute(right.remedy)
                 except DRIVER_ERRORS as err:
                     raise BootRefused(_not_given(right)) from err
             # Whoever owns nothing and may give nothing is only warned by PostgreSQL.
-            for right in await missing(connection, self._database.schema, role):
+            for right in await self._missing(connection, role):
                 raise BootRefused(_not_given(right))
         return len(lacking)
+
+    async def _missing(self, source: Connection | Database, role: str | None = None) -> list[MissingRight]:
+        return await missing(source, self._database.schema, removes=self._removes, role=role)
 
     async def require(self, role: str) -> None:
         """Raises BootRefused when there is no role of that name."""
@@ -129,7 +152,7 @@ def _not_given(right: MissingRight) -> str:
 async def explained(connection: Connection, schema: str | None) -> str:
     """The first right that this session's role lacks, with the remedy; empty when it has all, or cannot be asked."""
     with contextlib.suppress(*DRIVER_ERRORS):
-        for right in await missing(connection, schema):
+        for right in await missing(connection, schema, removes=True):
             return str(right)
         if schema is not None:
             (found,) = await connection.fetch(sql("rights_schema_state"), schema)

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 import pytest_asyncio
+from nodes import CHAIN_TABLE
 
 import windlass
 from lesser_role import Role, lesser_role
@@ -18,7 +19,7 @@ from windlass.config import settings_from_env
 from windlass.errors import BootRefused, Defect
 from windlass.store.database import Database
 from windlass.store.queries import load
-from windlass.store.rights import TABLES, Rights
+from windlass.store.rights import Rights, pairs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -31,7 +32,7 @@ SEQUENCES: Mapping[str, tuple[Any, ...]] = {
     "audit_log_id_seq": ("definition_audit", "d", 1),
     "workflow_definition_pk_seq": ("definition_insert", "d", "d", None, "{}", "[]", None, "{}"),
 }
-RIGHTS = [(table, privilege) for table, privileges in TABLES.items() for privilege in privileges]
+RIGHTS = pairs(removes=True)
 
 
 def engines_statements() -> dict[str, str]:
@@ -77,14 +78,19 @@ async def role(server: PostgresServer, dsn: str) -> AsyncIterator[Role]:
 
 async def test_nothing_is_missing_and_nothing_is_too_much(role: Role, superuser: Any, one: Any) -> None:
     quoted = await superuser.fetchval("SELECT quote_ident($1)", role.name)
-    rights = Rights(one.database)
+    await superuser.execute(f"SET ROLE windlass; {CHAIN_TABLE}; RESET ROLE")
+    rights = Rights(one.database, removes=True)
     count = len(RIGHTS) + len({"CONNECT", "USAGE"}) + len(SEQUENCES)
-    assert await rights.grant(role.name) == count
-    assert await rights.grant(role.name) == 0
-
+    without = len(pairs(removes=True)) - len(pairs(removes=False))
+    assert await Rights(one.database, removes=False).grant(role.name) == count - without
     connection = await asyncpg.connect(role.dsn)
     explainer = Explainer(connection)
     await explainer.prepare()
+    refused = {name async for name in explainer.refused()}
+    assert refused
+    assert all(name.startswith("retention_") for name in refused), refused
+    assert await rights.grant(role.name) == without
+    assert await rights.grant(role.name) == 0
     assert [name async for name in explainer.refused()] == []
     for table, privilege in RIGHTS:
         await superuser.execute(f"REVOKE {privilege} ON {table} FROM {quoted}")
@@ -116,12 +122,12 @@ async def test_the_first_right_that_is_missing_is_named_with_its_grant(
     role: Role, superuser: Any, one: Any
 ) -> None:
     quoted = await superuser.fetchval("SELECT quote_ident($1)", role.name)
-    rights = Rights(one.database)
+    rights = Rights(one.database, removes=False)
     await rights.grant(role.name)
     settings = settings_from_env({"WE_POSTGRES_DSN": role.dsn, "DB_MAX_CONNS": "2"}, Path("/none.yaml"))
     database = Database(settings)
     await database.open()
-    theirs = Rights(database)
+    theirs = Rights(database, removes=False)
     await theirs.check()
     for privilege, what, statement in (
         ("INSERT", "TABLE public.job", "EXPLAIN INSERT INTO job DEFAULT VALUES"),
@@ -144,7 +150,7 @@ async def test_the_first_right_that_is_missing_is_named_with_its_grant(
 
 
 async def test_what_the_owner_may_not_give_is_refused_by_name(role: Role, superuser: Any, one: Any) -> None:
-    rights = Rights(one.database)
+    rights = Rights(one.database, removes=False)
     # One table is another's: without any right in it PostgreSQL refuses, with some it only warns.
     await superuser.execute("ALTER TABLE job OWNER TO postgres")
     for also in ("REVOKE ALL ON job FROM windlass", "GRANT SELECT ON job TO windlass"):
