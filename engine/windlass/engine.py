@@ -239,6 +239,7 @@ class Engine:
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
+            "database": {"way": self._database.way.value, "sessions": self._database.has_sessions},
             "wake": {
                 "mode": self._settings.wake_mode,
                 "listening": self._wake_ups.is_listening,
