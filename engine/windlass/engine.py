@@ -199,7 +199,9 @@ class Engine:
             schema = await self._schema.state()
             if schema.read_only:
                 reasons.append(schema.read_only)
-            if not schema.is_current:
+            if schema.refused:
+                reasons.append(schema.refused)
+            elif not schema.is_current:
                 reasons.append(
                     f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
                     "run windlass migrate"
@@ -240,6 +242,7 @@ class Engine:
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
             "database": {"way": self._database.way.value, "sessions": self._database.has_sessions},
+            "postgresVersion": self._database.server.version,
             "wake": {
                 "mode": self._settings.wake_mode,
                 "listening": self._wake_ups.is_listening,

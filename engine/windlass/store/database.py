@@ -32,6 +32,7 @@ from windlass.store.driver import (
 )
 from windlass.store.pooler import EngineConnection, SessionOpener, Way
 from windlass.store.queries import sql
+from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.session_settings import application_name, session_settings
 from windlass.store.sqlstate import Failure
@@ -69,6 +70,8 @@ class Database:
         session_dsn = settings.postgres_session_dsn
         self._session_opener = self._opener_of(session_dsn, "session") if session_dsn else self._opener
         self._pool: Any = None
+        self.server: Server
+        """Known since `open`."""
         self._renewed_s = -math.inf
         self._is_open = False
 
@@ -96,7 +99,7 @@ class Database:
         return self._session_opener.way is not Way.TRANSACTION_POOLER
 
     async def open(self) -> None:
-        """Raises BootRefused naming the cause when the database cannot be reached."""
+        """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
             found = await self._opener.find(self._name("engine"))
             self._pool = await asyncpg.create_pool(
@@ -107,20 +110,22 @@ class Database:
                 connect=self._connect,
             )
             async with self.connection() as connection:
-                server = await connection.fetchrow(sql("session_server"))
+                identity = await connection.fetchrow(sql("session_server"))
+                self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise _unreachable(self._opener.url, "WE_POSTGRES_DSN", err) from err
+        self.server.refuse_if_unsupported(redact(self._opener.url))
         if found.is_shared and self._settings.postgres_pooler == "session":
             raise BootRefused(
                 "WINDLASS_POSTGRES_POOLER is session, but the pooler gives each transaction another server session; "
                 "set it to transaction, or to auto"
             )
         if self._session_opener is not self._opener:
-            await self._check_sessions(server)
+            await self._check_sessions(identity)
         self._is_open = True
         self._linked()
 
-    async def _check_sessions(self, server: Row) -> None:
+    async def _check_sessions(self, identity: Row) -> None:
         """What is asked for a session of its own has to give one, in the same database."""
         url = self._session_opener.url
         try:
@@ -137,10 +142,10 @@ class Database:
                 f"WINDLASS_POSTGRES_SESSION_DSN leads through a pooler in transaction mode ({redact(url)}), which "
                 "gives no session of its own; point it at PostgreSQL itself or at a pooler in session mode, or unset it"
             )
-        if other != server:
+        if other != identity:
             raise BootRefused(
                 f"WINDLASS_POSTGRES_SESSION_DSN leads to another database ({redact(url)}, {_server(other)}) than "
-                f"WE_POSTGRES_DSN ({_server(server)}); both must lead to the same"
+                f"WE_POSTGRES_DSN ({_server(identity)}); both must lead to the same"
             )
 
     def _name(self, purpose: str) -> str:
@@ -249,8 +254,9 @@ async def _rows(connection: Connection, text: str, arguments: Sequence[object]) 
 
 
 def _unreachable(url: str, variable: str, err: BaseException) -> BootRefused:
+    cause = err.__cause__ if isinstance(err, Unavailable) and err.__cause__ else err
     return BootRefused(
-        f"cannot connect to the database {redact(url)} ({_cause(err.__cause__ or err)}); check {variable}, and that "
+        f"cannot connect to the database {redact(url)} ({_cause(cause)}); check {variable}, and that "
         "PostgreSQL runs there and accepts this role"
     )
 

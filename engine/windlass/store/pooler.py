@@ -12,6 +12,7 @@ missing or taken there, unless the pooler keeps account of them itself (PgBounce
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 import ssl
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ from windlass.store.session_settings import (
 
 #: Refusals of what a session asks for at its start: PgBouncer's protocol violation, RDS Proxy's unsupported feature.
 _STARTUP_REFUSED = frozenset({"08P01", "0A000"})
+CANCELLED_MAX = 5
 _NAMES = secrets.token_hex(4)
 """Of this process: a name that another one has given is never taken for ours."""
 
@@ -222,6 +224,10 @@ class SessionOpener:
 
 
 async def _backend(connection: EngineConnection) -> int:
+    """Asked before the engine's settings are made, so a short time-out of the role's may cancel it."""
+    for _ in range(CANCELLED_MAX):
+        with contextlib.suppress(asyncpg.QueryCanceledError):
+            return int(await connection.fetchval(sql("session_backend")))
     return int(await connection.fetchval(sql("session_backend")))
 
 

@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, quote
 
 from windlass.config import Settings
 from windlass.dsn_parameters import SESSION
-from windlass.store.queries import sql
 
 #: They win over what ALTER ROLE and ALTER DATABASE say; not default_transaction_read_only, by which an operator may
 #: want to stop all writes.
@@ -45,6 +44,9 @@ _OF_THE_CONNECTION = frozenset(
 #: A transaction takes these from its BEGIN, since the defaults are for the next one.
 _OF_BEGIN = frozenset({"default_transaction_isolation", "default_transaction_deferrable"})
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE"
+#: A literal is one name of these, also if it contains commas.
+_LISTS = frozenset({"search_path", "temp_tablespaces"})
+_LIST_ITEM = re.compile(r'"(?P<quoted>(?:[^"]|"")*)"|(?P<bare>[^\s,"]+)')
 _OPTION = re.compile(r"(?:-c\s*|--)(?P<name>[A-Za-z_][\w.-]*)=(?P<value>(?:[^\s\\]|\\.)*)(?:\s+|$)")
 
 
@@ -111,11 +113,17 @@ def set_all(settings: Mapping[str, str]) -> str:
 
 
 def _statement(name: str, value: str, *, is_local: bool) -> str:
-    if name in SESSION_SETTINGS or name.endswith("_timeout"):
-        return f"SET {'LOCAL ' if is_local else ''}{name} = {_literal(value)}"
-    # As a function's argument a list, such as search_path, stays a list. A text of several statements has no parameters.
-    literals = (_literal(name), _literal(value), str(is_local).lower())
-    return re.sub(r"\$([123])", lambda match: literals[int(match[1]) - 1], sql("session_set"))
+    # Not by set_config: a query would take the transaction's snapshot, after which it cannot be made to read one.
+    values = _listed(value) if name.lower() in _LISTS else [value]
+    return f"SET {'LOCAL ' if is_local else ''}{name} = {', '.join(map(_literal, values))}"
+
+
+def _listed(text: str) -> list[str]:
+    """The names in a list as PostgreSQL reads them in its configuration file."""
+    return [
+        match["quoted"].replace('""', '"') if match["quoted"] is not None else match["bare"].lower()
+        for match in _LIST_ITEM.finditer(text)
+    ] or [""]
 
 
 def _literal(text: str) -> str:

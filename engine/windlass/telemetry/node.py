@@ -21,6 +21,7 @@ from windlass.commands import (
 from windlass.store.apply import Batch
 from windlass.store.migrate import Blocker
 from windlass.store.pooler import Way
+from windlass.store.server import Server
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
@@ -149,6 +150,10 @@ class NodeTelemetry:
             self._metrics.database_way(each.value).set(1 if each is way else 0)
         self._metrics.database_sessions.set(1 if has_sessions else 0)
         self._log.info(Event.DATABASE_LINKED, way=way.value, sessions=has_sessions)
+
+    def database_opened(self, server: Server) -> None:
+        if server.warning is not None:
+            self._log.warning(Event.CONFIG_WARNING, warning=server.warning)
 
     def database_lost(self, cause: Exception | str) -> None:
         self._log.warning(Event.DATABASE_LOST, err=cause)

@@ -227,7 +227,7 @@ async def test_the_roles_settings_do_not_count_and_nothing_leaks_to_a_neighbour(
     size: int,
 ) -> None:
     careful = {
-        "statement_timeout": "50ms",
+        "statement_timeout": "400ms",
         "lock_timeout": "20ms",
         "default_transaction_isolation": "repeatable read",
         "search_path": "nowhere",
@@ -261,7 +261,7 @@ async def compare_with_neighbour(dsn: str, *, claim: str) -> None:
 
     before = await settings_of_neighbour()
     options = quote("-c search_path=public,pg_catalog -c work_mem=5MB")
-    in_dsn = {"search_path": "public,pg_catalog", "work_mem": "5120"}
+    in_dsn = {"search_path": "public, pg_catalog", "work_mem": "5120"}
     engine = database(
         WE_POSTGRES_DSN=f"{dsn}&options={options}", DB_MAX_CONNS="2", WINDLASS_POSTGRES_POOLER=claim
     )
@@ -278,10 +278,10 @@ async def compare_with_neighbour(dsn: str, *, claim: str) -> None:
                 "SELECT name, setting FROM pg_settings WHERE name = ANY ($1)", list(wanted)
             )
             assert {row["name"]: row["setting"] for row in rows} == wanted
-            (row,) = await engine.fetch("SELECT current_setting('transaction_isolation'), pg_sleep(0.1)")
+            (row,) = await engine.fetch("SELECT current_setting('transaction_isolation'), pg_sleep(0.6)")
             assert row[0] == "read committed"
             async with engine.transaction() as connection:
-                await connection.execute("SELECT pg_sleep(0.1)")
+                await connection.execute("SELECT pg_sleep(0.6)")
             assert await settings_of_neighbour() == before
     finally:
         await engine.close()

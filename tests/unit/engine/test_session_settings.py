@@ -23,7 +23,9 @@ from windlass.store.session_settings import begin_with, set_all, without_setting
         ("?options=reference%3Dtenant", "?options=reference%3Dtenant", {}),
     ],
 )
-def test_what_a_dsn_sets_in_a_session_is_taken_out_of_it(query: str, kept: str, found: dict[str, str]) -> None:
+def test_what_a_dsn_sets_in_a_session_is_taken_out_of_it(
+    query: str, kept: str, found: dict[str, str]
+) -> None:
     assert without_settings(f"postgresql://u:p@h/d{query}") == (f"postgresql://u:p@h/d{kept}", found)
 
 
@@ -39,8 +41,9 @@ def test_a_transaction_begins_with_its_settings_and_no_default_for_the_next_one(
     )
 
 
-def test_no_value_of_a_dsn_leaves_its_quotes() -> None:
-    assert set_all({"search_path": "o'a, \"$user\", $2"}) == (
-        "SELECT set_config('search_path', 'o''a, \"$user\", $2', false)"
+def test_no_value_of_a_dsn_leaves_its_quotes_and_a_list_stays_a_list() -> None:
+    assert set_all({"search_path": 'My, "A, b""c", "$user"', "work_mem": "5MB"}) == (
+        "SET search_path = 'my', 'A, b\"c', '$user'; SET work_mem = '5MB'"
     )
-    assert begin_with({"x.y": "a\\'b"}).endswith("; SELECT set_config('x.y', E'a\\\\''b', true)")
+    assert set_all({"search_path": "", "x.y": "o'a, b"}) == "SET search_path = ''; SET x.y = 'o''a, b'"
+    assert begin_with({"x.y": "a\\'b"}).endswith("; SET LOCAL x.y = E'a\\\\''b'")

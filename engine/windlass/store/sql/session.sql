@@ -9,7 +9,3 @@ SELECT name FROM pg_prepared_statements WHERE statement = $1;
 -- name: session_server
 -- The database that a session leads to: two sessions with one answer are in one database of one server.
 SELECT current_database() AS database, pg_postmaster_start_time() AS started_at;
-
--- name: session_set
--- The setting $1 becomes $2: for the transaction alone if $3, else until the session ends.
-SELECT set_config($1, $2, $3);
