@@ -38,7 +38,8 @@ from windlass.store.session_settings import application_name, session_settings
 from windlass.store.sqlstate import Failure
 from windlass.store.trust import system_trust
 
-RENEWALS_APART_S = 1.0
+CONNECT_SHARE = 0.9
+"""Of the time that a caller waits for a session, so that there is an error which says what was tried."""
 SESSION_CLOSE_S = 1.0
 NO_SESSIONS = (
     "a pooler in transaction mode is between engine and database, which gives no session of its own; set "
@@ -79,7 +80,8 @@ class Database:
         return SessionOpener(
             url,
             system_trust(url),
-            timeout_s=self._settings.database_timeout_s,
+            connect_s=CONNECT_SHARE * self._settings.database_timeout_s,
+            command_s=self._settings.database_timeout_s,
             claim=claim,
             changed=self._way_changed,
         )
@@ -182,9 +184,10 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A pooled connection. Raises Unavailable when none can be had in `database_timeout_s`."""
         try:
-            connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+            connection = await self._acquire()
         except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
+        opened_s = connection.opened_s
         try:
             yield connection
         except BaseException as err:
@@ -193,12 +196,21 @@ class Database:
                 terminate(connection)
             if failure_of(err) is Failure.WRONG_SESSION and not is_read_only(err):
                 self._opener.forget()
-            if is_read_only(err) and time.monotonic() - self._renewed_s > RENEWALS_APART_S:
+            if (is_connection_loss(err) or is_read_only(err)) and opened_s >= self._renewed_s:
+                # Those beside it lead to the same server, and would make one caller each wait as long.
                 await self.renew_sessions()
             raise
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
                 await self._pool.release(connection)
+
+    async def _acquire(self) -> Connection:
+        connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+        if connection.is_spent:
+            await self.renew_sessions()
+            await self._pool.release(connection)
+            connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+        return connection
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

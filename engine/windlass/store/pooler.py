@@ -22,6 +22,7 @@ from typing import Any
 
 import asyncpg
 
+from windlass.store.connect import Connector, NoHostTaken, SessionConnection
 from windlass.store.queries import sql
 from windlass.store.session_settings import (
     HAS_TRANSACTION_TIMEOUT,
@@ -32,9 +33,9 @@ from windlass.store.session_settings import (
 
 #: Refusals of what a session asks for at its start: PgBouncer's protocol violation, RDS Proxy's unsupported feature.
 _STARTUP_REFUSED = frozenset({"08P01", "0A000"})
-CANCELLED_MAX = 5
 _NAMES = secrets.token_hex(4)
 """Of this process: a name that another one has given is never taken for ours."""
+CANCELLED_MAX = 5
 
 
 class Way(Enum):
@@ -45,7 +46,7 @@ class Way(Enum):
     TRANSACTION_POOLER = "transaction pooler"
 
 
-class EngineConnection(asyncpg.Connection):  # type: ignore[misc]
+class EngineConnection(SessionConnection):
     """A connection that knows what its session can keep; as it is opened, nothing."""
 
     begin_text = "BEGIN"
@@ -99,7 +100,8 @@ class Found:
 
 
 class SessionOpener:
-    """`claim` is what the operator says of the way: auto, none, session or transaction.
+    """`claim` is what the operator says of the way: auto, none, session or transaction. `connect_s` is for all hosts of
+    the URL together, `command_s` for each statement.
 
     `way` is what the last session showed. Methods raise the driver's errors.
     """
@@ -109,16 +111,18 @@ class SessionOpener:
         url: str,
         tls: ssl.SSLContext | None,
         *,
-        timeout_s: float,
+        connect_s: float,
+        command_s: float,
         claim: str,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         self.url = url
-        self._tls = tls
-        self._timeout_s = timeout_s
+        self._command_s = command_s
         self._claim = claim
         self._changed = changed
-        self._pooled_url, self._in_url = without_settings(url)
+        pooled_url, self._in_url = without_settings(url)
+        self._direct = Connector(url, tls, connect_s)
+        self._pooled = Connector(pooled_url, tls, connect_s)
         self._found: Found | None = None
         self._finding = asyncio.Lock()
         self.way = Way.DIRECT
@@ -138,13 +142,13 @@ class SessionOpener:
     async def _find(self, name: str) -> Found:
         if self._claim == "none":
             return Found(Way.DIRECT)
-        first = await self._connect(self._pooled_url, {"application_name": name})
+        first = await self._connect(self._pooled, {"application_name": name})
         second = None
         try:
             way = self._way_of(first, await _backend(first))
             if way is Way.DIRECT:
                 return Found(way)
-            second = await self._connect(self._pooled_url, {"application_name": name})
+            second = await self._connect(self._pooled, {"application_name": name})
             is_shared = await _share_sessions(first, second)
             if is_shared:
                 way = Way.TRANSACTION_POOLER
@@ -159,8 +163,8 @@ class SessionOpener:
         found = self._found or await self.find(name)
         try:
             connection = await self._connect_by(found, name, settings, options)
-        except asyncpg.PostgresError as err:
-            if found.way is not Way.DIRECT or self._claim == "none" or err.sqlstate not in _STARTUP_REFUSED:
+        except (asyncpg.PostgresError, NoHostTaken) as err:
+            if found.way is not Way.DIRECT or self._claim == "none" or not _is_refused_start(err):
                 raise
             # Perhaps the name leads to a pooler now.
             self.forget()
@@ -180,16 +184,17 @@ class SessionOpener:
     ) -> EngineConnection:
         at_start = {"application_name": name}
         if found.way is Way.DIRECT:
-            return await self._connect(self.url, {**settings, **at_start}, **options)
+            return await self._connect(self._direct, {**settings, **at_start}, **options)
         # Of what may be asked for at the start every pooler passes on no more than this.
-        return await self._connect(self._pooled_url, at_start, **options)
+        return await self._connect(self._pooled, at_start, **options)
 
-    async def _connect(self, url: str, at_start: Mapping[str, str], **options: Any) -> EngineConnection:
-        options = {"command_timeout": self._timeout_s, **options, "connection_class": EngineConnection}
-        connection: EngineConnection = await asyncpg.connect(
-            url, ssl=self._tls, timeout=self._timeout_s, server_settings=dict(at_start), **options
+    async def _connect(
+        self, connector: Connector, at_start: Mapping[str, str], **options: Any
+    ) -> EngineConnection:
+        options = {"command_timeout": self._command_s, **options}
+        return await connector.open(
+            connection_class=EngineConnection, server_settings=dict(at_start), **options
         )
-        return connection
 
     async def _settle(self, connection: EngineConnection, found: Found, settings: Mapping[str, str]) -> None:
         way = Way.DIRECT if self._claim == "none" else self._way_of(connection, await _backend(connection))
@@ -221,6 +226,13 @@ class SessionOpener:
         if way is not self.way:
             self.way = way
             self._changed()
+
+
+def _is_refused_start(err: BaseException) -> bool:
+    if isinstance(err, asyncpg.PostgresError):
+        return err.sqlstate in _STARTUP_REFUSED
+    # Of several hosts only the texts are left.
+    return "startup parameter" in str(err)
 
 
 async def _backend(connection: EngineConnection) -> int:
