@@ -93,7 +93,7 @@ async def test_without_a_pooler_sessions_are_the_engines_own(one: Running) -> No
     assert await way(one) == {"way": DIRECT, "sessions": True}
     assert sample(one, 'windlass_database_way{way="direct"}') == 1
     assert sample(one, "windlass_database_sessions") == 1
-    assert [(line["way"], line["sessions"]) for line in logged(one, "database: connected")] == [
+    assert [(line["way"], line["sessions"]) for line in logged(one, "engine: database connected")] == [
         (DIRECT, True)
     ]
 
@@ -123,7 +123,7 @@ async def test_it_boots_behind_a_pooler_that_is_set_up_for_nothing(
     assert sample(one, f'windlass_database_way{{way="{found}"}}') == 1
     assert sample(one, 'windlass_database_way{way="direct"}') == 0
     assert sample(one, "windlass_database_sessions") == int(sessions)
-    assert [(line["way"], line["sessions"]) for line in logged(one, "database: connected")] == [
+    assert [(line["way"], line["sessions"]) for line in logged(one, "engine: database connected")] == [
         (found, sessions)
     ]
     await one.define(service("a", "end"), END)
