@@ -30,6 +30,7 @@ from seatrial.cluster.ability import (
     Exits,
     Kill,
     Logs,
+    NextRelease,
     Nodes,
     Partition,
     Pause,
@@ -301,6 +302,15 @@ async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
         await made.down()
 
 
+async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
+    """The schema is then ahead of the engines that serve, which they do not mind."""
+    report = await cluster.ability(Boots).boot(ability.values(), bound_s=BOOT_BOUND_S)
+    assert report.ready, report.output
+    async with await psycopg.AsyncConnection.connect(cluster.ability(Database).dsn()) as connection:
+        found = await connection.execute("SELECT drill_note FROM job LIMIT 0")
+        assert found.description is not None
+
+
 async def commands(ability: Commands, _cluster: Cluster, _folder: Path) -> None:
     await ability.run_command(REPLICA, "migrate")
     with pytest.raises(ClusterError, match="no-such-word"):
@@ -476,6 +486,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Exits: exits,
     Kill: kill,
     Logs: logs,
+    NextRelease: next_release,
     Nodes: nodes,
     Partition: partition,
     Pause: pause,

@@ -47,6 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("RT", "LV"),
         "a lane never recovers from a lost database connection",
     ),
+    Mutant("migration_waits_long", "D7", ("RT", "AV"), "a migration waits for a table until it has it"),
     Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),
     Mutant("liveness_asks_database", "U6", ("PT",), "liveness fails while the database is away"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),

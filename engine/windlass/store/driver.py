@@ -9,7 +9,7 @@ import asyncpg
 
 from windlass.dsn import redact
 from windlass.errors import BadRequest, Defect, EngineError, Unavailable
-from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
+from windlass.store.sqlstate import LOCK_NOT_AVAILABLE, READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
 """An asyncpg.Connection; the driver ships no types."""
@@ -46,6 +46,11 @@ def is_connection_loss(err: BaseException) -> bool:
 def is_read_only(err: BaseException) -> bool:
     """Whether a write was refused because the server, or the session, takes none."""
     return _state(err) == READ_ONLY
+
+
+def is_lock_timeout(err: BaseException) -> bool:
+    """Whether the session had waited for a lock as long as it may."""
+    return _state(err) == LOCK_NOT_AVAILABLE
 
 
 def translate(err: BaseException) -> EngineError:

@@ -169,6 +169,14 @@ class Commands(Protocol):
         ...
 
 
+class NextRelease(Protocol):
+    """The release after the engine under test: it has one more migration, which adds a column to `job`."""
+
+    def values(self) -> Mapping[str, object]:
+        """Chart values over the cluster's with which a replica, or a boot, runs it."""
+        ...
+
+
 UPGRADE_WITHIN_S = 150
 
 Build = Literal["this", "next", "broken"]

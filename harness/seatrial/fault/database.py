@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import psycopg
+from psycopg import sql
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Database, Kill
@@ -14,6 +15,8 @@ from seatrial.fault import DATABASE, Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready, names
 
 _CONNECT_TIMEOUT_S = 2
+READER = "a-report-that-takes-long"
+"""The application_name of `ReadWithoutEnd`."""
 RELAY_LOCK = 4893219751932018491
 _TERMINATE_LOCK_HOLDER = """
 SELECT count(pg_terminate_backend(l.pid, 5000))
@@ -108,3 +111,43 @@ class TerminateLeaderSession(_SessionsEnded):
             found = await connection.execute(_TERMINATE_LOCK_HOLDER, (RELAY_LOCK,))
             row = await found.fetchone()
         self._seen["sessions"] = row[0] if row else 0
+
+
+@dataclass(frozen=True)
+class ReadWithoutEnd(Bare):
+    """A transaction that has read `table` and stays open, as a report or a dump does: it holds ACCESS SHARE."""
+
+    name: ClassVar[str] = "read_without_end"
+    needs: ClassVar[tuple[type, ...]] = (Database,)
+    table: str
+    target: str = DATABASE
+    _reader: list[psycopg.AsyncConnection[Any]] = field(
+        default_factory=list, init=False, repr=False, compare=False
+    )
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"table": self.table}
+
+    async def inject(self, cluster: Cluster) -> None:
+        reader = await psycopg.AsyncConnection.connect(
+            cluster.ability(Database).dsn(), connect_timeout=_CONNECT_TIMEOUT_S, application_name=READER
+        )
+        self._reader.append(reader)
+        await reader.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(self.table)))
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        (reader,) = self._reader
+        found = await reader.execute(
+            "SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = %s::regclass", [self.table]
+        )
+        row = await found.fetchone()
+        if row is None:
+            raise FaultHadNoEffect(f"{self.name}: the reader holds no lock on {self.table}")
+        return {"lock": row[0]}
+
+    async def heal(self, cluster: Cluster) -> None:  # noqa: ARG002  every fault is asked so
+        while self._reader:
+            await self._reader.pop().close()
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """Its locks went with it."""

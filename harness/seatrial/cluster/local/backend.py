@@ -12,6 +12,7 @@ from seatrial.cluster.ability import (
     Exits,
     Kill,
     Logs,
+    NextRelease,
     Partition,
     Pause,
     Reconfigure,
@@ -26,7 +27,7 @@ from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Kill, Logs, Partition, Pause),
+        *(Boots, Broker, Commands, Database, Exits, Kill, Logs, NextRelease, Partition, Pause),
         *(Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )

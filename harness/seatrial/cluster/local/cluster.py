@@ -15,6 +15,7 @@ from seatrial.cluster.ability import (
     Exits,
     Kill,
     Logs,
+    NextRelease,
     Partition,
     Pause,
     Reconfigure,
@@ -33,6 +34,7 @@ from seatrial.cluster.local.logs import LocalLogs
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
 from seatrial.cluster.local.reconfigure import LocalReconfigure
+from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.postgres import PostgresServer
@@ -125,6 +127,7 @@ class LocalCluster(Cluster):
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
+        self._offer(NextRelease, LocalNextRelease(self.spec.folder))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
