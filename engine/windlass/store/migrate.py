@@ -48,8 +48,9 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
 
     A ledger that is ahead is left alone: the previous release runs on the new schema. What it has to wait for,
     another node's migrations or anybody's lock on a table, it waits for without a limit and tells `waits`; for a table
-    in short attempts, since all others would wait behind it. Raises BootRefused when a migration fails (it is rolled back), the schema is another application's or in disorder, the
-    role may not make tables, or the database takes no writes.
+    in short attempts, since all others would wait behind it. Raises BootRefused when a migration fails (it is rolled
+    back), the schema is another application's or in disorder, the role may not make tables, or the database takes no
+    writes.
     """
     session = await database.session("migrate")
     try:
