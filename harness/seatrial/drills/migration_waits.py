@@ -1,4 +1,4 @@
-"""D7: the next release boots while somebody reads the table that its migration changes, in a transaction that stays open.
+"""D7: the next release boots while somebody reads the table that its migration changes, in one long transaction.
 
 PostgreSQL lets nobody pass a migration that waits for a table, so the engines that serve would stand still until the
 reader is gone. The migration has to step aside again and again, and must say for whom it waits.
