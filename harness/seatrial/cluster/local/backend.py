@@ -10,6 +10,7 @@ from seatrial.cluster.ability import (
     Commands,
     Database,
     Exits,
+    Failover,
     Kill,
     Logs,
     NextRelease,
@@ -27,7 +28,8 @@ from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Kill, Logs, NextRelease, Partition, Pause),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, NextRelease),
+        *(Partition, Pause),
         *(Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
