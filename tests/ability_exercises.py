@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from exercise_looks import (
@@ -37,6 +38,7 @@ from seatrial.cluster.ability import (
     Commands,
     Credentials,
     Database,
+    Disk,
     Exits,
     Failover,
     Kill,
@@ -245,6 +247,19 @@ async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
         )
     finally:
         await made.down()
+
+
+async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
+    """It stays small until the cluster is gone, and large enough for all that follows."""
+    await ability.limit(256 << 20)
+    dsn = cluster.ability(Database).dsn()
+    grow = "CREATE TABLE grown AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)"
+    assert 200 << 20 < await ability.fill() <= 256 << 20
+    with pytest.raises(psycopg.errors.DiskFull):
+        await rows(dsn, grow)
+    await ability.empty()
+    await rows(dsn, grow)
+    await rows(dsn, "DROP TABLE grown")
 
 
 async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
@@ -469,6 +484,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Commands: commands,
     Credentials: credentials,
     Database: database,
+    Disk: disk,
     Exits: exits,
     Failover: failover,
     Kill: kill,

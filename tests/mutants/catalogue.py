@@ -47,6 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("RT", "LV"),
         "a lane never recovers from a lost database connection",
     ),
+    Mutant("disk_full_is_a_defect", "D5", ("AV",), "a full disk is answered 500"),
     Mutant("migration_waits_long", "D7", ("RT", "AV"), "a migration waits for a table until it has it"),
     Mutant(
         "acks_before_standby",

@@ -10,13 +10,14 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import Cluster
-from seatrial.cluster.ability import Database, Kill
+from seatrial.cluster.ability import Database, Disk, Kill
 from seatrial.fault import DATABASE, Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready, names
 
 _CONNECT_TIMEOUT_S = 2
 READER = "a-report-that-takes-long"
 """The application_name of `ReadWithoutEnd`."""
+_SEGMENTS_MAX = 50
 RELAY_LOCK = 4893219751932018491
 _TERMINATE_LOCK_HOLDER = """
 SELECT count(pg_terminate_backend(l.pid, 5000))
@@ -189,3 +190,67 @@ class ReadWithoutEnd(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         """Its locks went with it."""
+
+
+class _Full(Bare):
+    """What a full disk has in common, whatever stops by it."""
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[type, ...]] = (Database, Disk, Kill)
+    target: str
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {}
+
+    async def inject(self, cluster: Cluster) -> None:
+        await cluster.ability(Disk).fill()
+
+    async def heal(self, cluster: Cluster) -> None:
+        """A server that could not recover without space is started, as its supervisor would do."""
+        await cluster.ability(Disk).empty()
+        await cluster.ability(Database).start()
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, names(cluster), self.name)
+
+
+@dataclass(frozen=True)
+class FillDisk(_Full):
+    """No table can grow any more; what needs no new page goes on."""
+
+    name: ClassVar[str] = "fill_disk"
+    target: str = DATABASE
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        dsn = cluster.ability(Database).dsn()
+        try:
+            async with await psycopg.AsyncConnection.connect(dsn, connect_timeout=_CONNECT_TIMEOUT_S) as one:
+                await one.execute(
+                    "CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 1000)"
+                )
+                await one.rollback()
+        except psycopg.errors.DiskFull as err:
+            return {"refused": str(err).splitlines()[0]}
+        raise FaultHadNoEffect(f"{self.name}: a table can still grow")
+
+
+@dataclass(frozen=True)
+class FillDiskUnderLog(_Full):
+    """The write-ahead log cannot grow either: PostgreSQL panics, and cannot recover before there is space."""
+
+    name: ClassVar[str] = "fill_disk_under_log"
+    target: str = DATABASE
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        dsn = cluster.ability(Database).dsn()
+        try:
+            for _ in range(_SEGMENTS_MAX):
+                async with await psycopg.AsyncConnection.connect(
+                    dsn, connect_timeout=_CONNECT_TIMEOUT_S, autocommit=True
+                ) as one:
+                    await one.execute(
+                        "SELECT pg_logical_emit_message(false, 'seatrial', ''), pg_switch_wal()"
+                    )
+        except psycopg.OperationalError as err:
+            return {"ended": str(err).splitlines()[0]}
+        raise FaultHadNoEffect(f"{self.name}: the log still grows after {_SEGMENTS_MAX} segments")

@@ -12,6 +12,7 @@ from seatrial.cluster.ability import (
     Boots,
     Commands,
     Database,
+    Disk,
     Exits,
     Failover,
     Kill,
@@ -29,6 +30,7 @@ from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.local.backend import LOCAL
 from seatrial.cluster.local.boots import LocalBoots
 from seatrial.cluster.local.database import LocalDatabase
+from seatrial.cluster.local.disk import LocalDisk
 from seatrial.cluster.local.failover import LocalFailover
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
@@ -40,6 +42,7 @@ from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.small_disk import can_mount
 
 #: at the end of a drill nobody waits for a graceful stop any longer than this
 DOWN_GRACE_S = 2.0
@@ -128,6 +131,8 @@ class LocalCluster(Cluster):
         self._offer(Partition, LocalPartition(replicas))
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
+        if can_mount():
+            self._offer(Disk, LocalDisk(foundation))
         self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
