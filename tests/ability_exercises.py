@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from exercise_looks import (
@@ -37,11 +38,13 @@ from seatrial.cluster.ability import (
     Commands,
     Credentials,
     Database,
+    Disk,
     Exits,
     Failover,
     Kill,
     Logs,
     ManagedFailover,
+    NextRelease,
     Nodes,
     Partition,
     Pause,
@@ -245,6 +248,26 @@ async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
         )
     finally:
         await made.down()
+
+
+async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
+    """It stays small until the cluster is gone, and large enough for all that follows."""
+    await ability.limit(256 << 20)
+    dsn = cluster.ability(Database).dsn()
+    grow = "CREATE TABLE grown AS SELECT repeat('x', 1000) FROM generate_series(1, 5000)"
+    assert 200 << 20 < await ability.fill() <= 256 << 20
+    with pytest.raises(psycopg.errors.DiskFull):
+        await rows(dsn, grow)
+    await ability.empty()
+    await rows(dsn, grow)
+    await rows(dsn, "DROP TABLE grown")
+
+
+async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
+    """The schema is then ahead of the engines that serve, which they do not mind."""
+    report = await cluster.ability(Boots).boot(ability.values(), bound_s=BOOT_BOUND_S)
+    assert report.ready, report.output
+    assert await rows(cluster.ability(Database).dsn(), "SELECT drill_note FROM job WHERE false") == []
 
 
 async def commands(ability: Commands, _cluster: Cluster, _folder: Path) -> None:
@@ -482,10 +505,12 @@ EXERCISES: Mapping[type, Exercise] = {
     Credentials: credentials,
     Database: database,
     ManagedFailover: managed_failover,
+    Disk: disk,
     Exits: exits,
     Failover: failover,
     Kill: kill,
     Logs: logs,
+    NextRelease: next_release,
     Nodes: nodes,
     Partition: partition,
     Pause: pause,

@@ -48,6 +48,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a lane never recovers from a lost database connection",
     ),
     Mutant("one_host_of_the_dsn", "D2-patroni", ("RT", "LV"), "only the first host of a DSN is ever tried"),
+    Mutant("disk_full_is_a_defect", "D5", ("AV",), "a full disk is answered 500"),
+    Mutant("migration_waits_long", "D7", ("RT", "AV"), "a migration waits for a table until it has it"),
     Mutant(
         "acks_before_standby",
         "D2",
