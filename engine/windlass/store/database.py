@@ -189,9 +189,10 @@ class Database:
             raise translate(err) from err
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
-        """One statement of its own; driver errors arrive translated."""
+        """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
         try:
             async with self.connection() as connection:
+                await _refuse_on_standby(connection)
                 rows: list[Row] = await connection.fetch(text, *arguments)
                 return rows
         except EngineError:
@@ -227,6 +228,12 @@ async def _no_transaction_timeout(connection: Connection) -> None:
     """Not among the settings given at the start: PostgreSQL before 17 would refuse the session."""
     if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
         await connection.execute(sql("session_transaction_timeout"))
+
+
+async def _refuse_on_standby(connection: Connection) -> None:
+    """Asks only where the session has said so: a pooler may repeat what was so when it was started."""
+    if connection.is_on_standby and await connection.fetchval(sql("schema_is_on_standby")):
+        raise Unavailable("the database is a standby (in recovery), which may show the past; try again")
 
 
 async def _roll_back(connection: Connection, transaction: Any) -> None:

@@ -84,3 +84,7 @@ ORDER BY blocker.pid;
 -- name: session_transaction_timeout
 -- The role's would end a migration, or a batch that waits for a lock.
 SET transaction_timeout = 0;
+
+-- name: schema_is_on_standby
+-- Whether this session's server only follows another one, so that it may show the past.
+SELECT pg_is_in_recovery();
