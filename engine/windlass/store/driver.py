@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from windlass.dsn import redact
-from windlass.errors import BadRequest, Defect, EngineError, Unavailable
+from windlass.errors import BadRequest, BusinessKeyInUse, Defect, EngineError, Unavailable
+from windlass.store.shape import BUSINESS_KEY_INDEX
 from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
@@ -52,6 +53,8 @@ def translate(err: BaseException) -> EngineError:
     """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
         return err
+    if isinstance(err, asyncpg.UniqueViolationError) and err.constraint_name == BUSINESS_KEY_INDEX:
+        return BusinessKeyInUse("business key already in use by an in-flight instance of this definition")
     if is_read_only(err):
         return Unavailable(f"the database takes no writes ({describe(err)}); try again")
     match failure_of(err):
