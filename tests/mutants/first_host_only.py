@@ -16,7 +16,7 @@ def init(self: Connector, *arguments: Any) -> None:
     self._hosts = self._hosts[:1]
 
 
-Connector.__init__ = init  # type: ignore[method-assign]
+Connector.__init__ = init  # type: ignore[assignment,method-assign]
 
 if __name__ == "__main__":
     serve()
