@@ -231,9 +231,10 @@ class Database:
             raise await self.translated(err) from err
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
-        """One statement of its own; driver errors arrive translated."""
+        """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
         try:
             async with self.connection() as connection:
+                await _refuse_on_standby(connection)
                 if not connection.is_shared:
                     return await _rows(connection, text, arguments)
                 async with begun(connection):
@@ -289,6 +290,12 @@ def _unreachable(url: str, variable: str, err: BaseException) -> BootRefused:
         or f"check {variable}, and that PostgreSQL runs there and accepts this role"
     )
     return BootRefused(f"cannot connect to the database {redact(url)} ({_cause(cause)}); {remedy}")
+
+
+async def _refuse_on_standby(connection: Connection) -> None:
+    """Asks only where the session has said so: a pooler may repeat what was so when it was started."""
+    if connection.is_on_standby and await connection.fetchval(sql("schema_is_on_standby")):
+        raise Unavailable("the database is a standby (in recovery), which may show the past; try again")
 
 
 def _server(row: Row) -> str:
