@@ -211,7 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--rate", type=_positive, default=60.0, help="workflows started a second (default 60)"
     )
     parser.add_argument("--engines", type=int, choices=range(1, 6), default=2, help="replicas (default 2)")
-    parser.add_argument("--keep-all", action="store_true", help="without retention: shows that growth is seen")
+    parser.add_argument(
+        "--keep-all", action="store_true", help="without retention: shows that growth is seen"
+    )
     parser.add_argument(
         "--report", type=Path, help="folder of report.html and samples.json (default: a new one)"
     )
