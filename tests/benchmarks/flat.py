@@ -30,8 +30,8 @@ BOUNDS = (
     Bound("table_bytes", "bytes of tables and indexes", 0.10, 2 * 1024 * 1024),
     Bound("engine_rss_bytes", "bytes resident, all engines", 0.05, 16 * 1024 * 1024),
     Bound("descriptors", "open descriptors, all engines", 0.05, 10),
-    Bound("p99_ms", "ms, p99 of starts and completions", 0.50, 100),
-    Bound("jobs_per_s", "jobs completed a second", 0.10, 2, falls=True),
+    Bound("p99_ms", "ms, p99 of starts and completions", 0.50, 250),
+    Bound("jobs_per_s", "jobs completed a second", 0.15, 6, falls=True),
 )
 
 
