@@ -27,7 +27,7 @@ class Bound:
 #: Floors are what one vacuum, one garbage collection or a neighbour's burst moves by itself.
 BOUNDS = (
     Bound("dead_rows", "dead rows of the hot tables", 0.25, 10_000),
-    Bound("table_bytes", "bytes of tables and indexes", 0.10, 2 * 1024 * 1024),
+    Bound("table_bytes", "bytes of tables and indexes", 0.10, 1024 * 1024),
     Bound("engine_rss_bytes", "bytes resident, all engines", 0.05, 16 * 1024 * 1024),
     Bound("descriptors", "open descriptors, all engines", 0.05, 10),
     Bound("p99_ms", "ms, p99 of starts and completions", 0.50, 250),

@@ -24,6 +24,7 @@ DEFINITION = {
 VARIABLES = {"customer": "c-4711", "amount": 129.95, "currency": "EUR", "note": "as agreed"}
 POLL_WAIT_MS = 2_000
 JOBS_PER_POLL = 8
+CONNECTIONS = 64
 
 
 class SteadyLoad:
@@ -40,7 +41,9 @@ class SteadyLoad:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)
+            # As many as SDKs hold: without a limit a slow minute of the machine would count as growth of the engine.
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+            timeout=aiohttp.ClientTimeout(total=30),
         )
         await self._call("/v1/definitions", DEFINITION)
         for number in range(self._workers):

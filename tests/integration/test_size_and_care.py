@@ -49,7 +49,7 @@ def test_a_short_soak_is_flat_and_reports_what_it_saw(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_without_retention_the_tables_grow_and_the_soak_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
-        [SOAK, "--minutes", "0.5", "--rate", "100", "--keep-all", "--report", str(tmp_path)],
+        [SOAK, "--minutes", "1", "--keep-all", "--report", str(tmp_path)],
         capture_output=True, text=True, check=False, timeout=240,
     )  # fmt: skip
     assert done.returncode == 1, done.stdout + done.stderr
