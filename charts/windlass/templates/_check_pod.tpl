@@ -66,6 +66,7 @@ extraVolumeMounts mounts {{ .mountPath }}, which is already used: choose another
 
 {{- define "windlass.check.ownVariables" -}}
 WE_POSTGRES_DSN: postgresql.existingSecret
+WINDLASS_POSTGRES_POOLER: postgresql.pooler
 WINDLASS_POSTGRES_SESSION_DSN: postgresql.session.existingSecretKey
 PGHOST: postgresql.host
 PGPORT: postgresql.port

@@ -75,6 +75,10 @@
       name: {{ $login.existingSecret | default .ownSecret | quote }}
       key: {{ ternary $login.existingSecretKey "dsn" (ne $login.existingSecret "") | quote }}
 {{- end }}
+{{- if and (ne $postgresql.pooler "auto") (or (not $hasOwnRole) (include "windlass.postgresql.isSplit" .root)) }}
+- name: WINDLASS_POSTGRES_POOLER
+  value: {{ $postgresql.pooler | quote }}
+{{- end }}
 {{- with $postgresql.session }}
 {{- if .host }}
 - name: WINDLASS_POSTGRES_SESSION_DSN
