@@ -199,7 +199,9 @@ class Engine:
             schema = await self._schema.state()
             if schema.read_only:
                 reasons.append(schema.read_only)
-            if not schema.is_current:
+            if schema.refused:
+                reasons.append(schema.refused)
+            elif not schema.is_current:
                 reasons.append(
                     f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
                     "run windlass migrate"

@@ -18,7 +18,7 @@ from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-LOCK = "SELECT pg_advisory_lock(4893219751932018490)"
+LOCK = "SELECT pg_advisory_lock(hashtextextended('public', 4893219751932018490))"
 WAITING = "migrate: waiting for a lock"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from importlib import resources
 from urllib.parse import urlsplit
@@ -14,7 +15,12 @@ from engine_process import RunWindlass
 from psycopg.types.json import Jsonb
 from workflow import END, Json, document, service
 
+from patience import eventually
+from rochallor_schema import made_by_rochallor
 from seatrial.cluster.postgres import PostgresServer
+from windlass.store.shape import LEDGER, SCHEMA_MIGRATIONS
+from windlass.store.shape import OWN as OWN_SHAPES
+from windlass.store.shape import SHARED as SHARED_SHAPES
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -132,16 +138,29 @@ def database(server: PostgresServer, dsn: str) -> str:
     return server.dsn(urlsplit(dsn).path.removeprefix("/"))
 
 
+async def ledger(database: str) -> list[str]:
+    return [
+        f"own/{row['name']}"
+        for row in await rows(database, "SELECT name FROM windlass_migration ORDER BY version")
+    ]
+
+
 async def version(database: str) -> list[tuple[int, bool]]:
     return [(row["version"], row["dirty"]) for row in await rows(database, "SELECT * FROM schema_migrations")]
 
 
 def migrations() -> list[tuple[str, str]]:
-    """Name and text of each file the program carries."""
-    files = resources.files("windlass.store").joinpath("migrations").iterdir()
+    """Label and text of each file the program carries, in the order in which they are applied."""
+    folder = resources.files("windlass.store").joinpath("migrations")
+    found = [(file.name, file) for file in folder.iterdir()]
+    found += [(f"own/{file.name}", file) for file in folder.joinpath("own").iterdir()]
     return sorted(
-        (file.name.removesuffix(".sql"), file.read_text()) for file in files if file.name[:1].isdigit()
+        (name.removesuffix(".sql"), file.read_text()) for name, file in found if name.endswith(".sql")
     )
+
+
+SHARED = [name for name, _ in migrations() if not name.startswith("own/")]
+OWN = [name for name, _ in migrations() if name.startswith("own/")]
 
 
 async def shape(database: str) -> list[Json]:
@@ -190,12 +209,46 @@ async def test_keys_and_references_are_those_others_know(on_trial: EngineOnTrial
     assert ("workflow_definition", "UNIQUE (id, version)") in {(r["on"], r["text"]) for r in constraints}
 
 
-async def test_the_version_is_one_clean_row(on_trial: EngineOnTrial) -> None:
-    newest = int(migrations()[-1][0][:4])
-    assert newest >= 10
+async def test_the_shared_number_is_one_clean_row_and_ours_are_in_the_ledger(on_trial: EngineOnTrial) -> None:
+    """As golang-migrate has it, so that Rochallor boots on it."""
     assert await on_trial.rows("SELECT version, dirty FROM schema_migrations") == [
-        {"version": newest, "dirty": False}
+        {"version": 9, "dirty": False}
     ]
+    applied = await on_trial.rows("SELECT version, name, applied_at <= now() AS told FROM windlass_migration")
+    assert applied == [
+        {"version": number, "name": name.removeprefix("own/"), "told": True}
+        for number, name in enumerate(OWN, 1)
+    ]
+
+
+async def test_the_catalog_is_what_the_engine_compares_databases_with(on_trial: EngineOnTrial) -> None:
+    """A table, a column or an index that a migration makes is known by the number that makes it."""
+    known: dict[str, dict[str, str]] = {
+        "schema_migrations": {**SCHEMA_MIGRATIONS},
+        "windlass_migration": {**LEDGER},
+    }
+    indexes: set[str] = set()
+    for shape in (*(SHARED_SHAPES[number] for number in range(1, 10)), *OWN_SHAPES.values()):
+        known |= {table: {**columns} for table, columns in shape.tables.items()}
+        indexes |= {*shape.indexes}
+        for table, columns in shape.columns.items():
+            known[table] |= columns
+    found: dict[str, dict[str, str]] = {}
+    for row in await on_trial.rows(
+        "SELECT c.relname, a.attname, format_type(a.atttypid, NULL) AS kind FROM pg_class AS c"
+        " JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+        " WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r'"
+    ):
+        found.setdefault(row["relname"], {})[row["attname"]] = row["kind"]
+    assert found == known
+    assert set(OWN_SHAPES) == set(range(1, len(OWN) + 1))
+    made = {
+        name
+        for label, text in migrations()
+        if label in OWN
+        for name in re.findall(r"INDEX IF NOT EXISTS (\w+)", text)
+    }
+    assert made == indexes
 
 
 # -- how a database may be found ------------------------------------------------------------------
@@ -211,8 +264,9 @@ async def test_three_processes_at_once_migrate_once(windlass: RunWindlass, datab
     for process in started[1:]:
         await process.until_logged("engine: REST listening")
     applied = [line["migration"] for process in started for line in process.log(msg="migrate: applied")]
-    assert sorted(applied) == [name for name, _ in migrations()]
-    assert await version(database) == [(len(applied), False)]
+    assert sorted(applied) == [*SHARED, *OWN]
+    assert await version(database) == [(len(SHARED), False)]
+    assert await ledger(database) == OWN
     for process in started[1:]:
         process.send(signal.SIGTERM)
         assert await process.ended() == 0
@@ -231,7 +285,7 @@ async def test_a_database_that_is_ahead_is_served_and_left_alone(
 ) -> None:
     """What helm rollback needs: the previous release runs on the newer schema."""
     assert await (await windlass("migrate", WE_POSTGRES_DSN=dsn)).ended() == 0
-    await rows(database, "UPDATE schema_migrations SET version = 99")
+    await rows(database, "INSERT INTO windlass_migration (version, name) VALUES (99, '0099_pre_future')")
     await rows(database, "ALTER TABLE job ADD COLUMN of_the_future text")
     before = await shape(database)
     process, engine = await windlass.serving(WE_POSTGRES_DSN=dsn)
@@ -242,7 +296,7 @@ async def test_a_database_that_is_ahead_is_served_and_left_alone(
     assert await engine.status(instance) == "COMPLETED"
     assert process.log(msg="migrate: applied") == []
     assert process.log(msg="migrate: schema is current")[0]["version"] == 99
-    assert await version(database) == [(99, False)]
+    assert await version(database) == [(9, False)]
     assert await shape(database) == before
 
 
@@ -262,51 +316,88 @@ async def test_a_dirty_schema_is_refused(windlass: RunWindlass, database: str, d
     }
 
 
+async def test_a_node_that_does_not_migrate_says_so_by_its_readiness(
+    windlass: RunWindlass, database: str, dsn: str
+) -> None:
+    """Also when another application's table comes later."""
+    await rows(database, "CREATE TABLE job (id bigint)")
+    _, engine = await windlass.serving(WE_POSTGRES_DSN=dsn, WINDLASS_MIGRATE_ON_START="false")
+    answer = await engine.get("/ready")
+    assert (answer.status, len(answer.json["reasons"])) == (503, 1)
+    assert "public.job is not this engine's table" in answer.json["reasons"][0]
+    await rows(database, "DROP TABLE job")
+    assert await (await windlass("migrate", WE_POSTGRES_DSN=dsn)).ended() == 0
+
+    async def is_ready() -> bool:
+        return (await engine.get("/ready")).status == 200
+
+    await eventually(is_ready)
+    await rows(database, "UPDATE schema_migrations SET version = 20240105120000")
+
+    async def is_refused() -> bool:
+        answer = await engine.get("/ready")
+        return answer.status == 503 and "20240105120000" in answer.json["reasons"][0]
+
+    await eventually(is_refused)
+
+
 async def test_a_migration_that_fails_is_rolled_back_and_named(
     windlass: RunWindlass, database: str, dsn: str
 ) -> None:
     """Its second half fails: the first half must be gone, the migrations before it must stay."""
-    await rows(database, "CREATE TABLE in_the_way (at timestamptz)")
-    await rows(database, "CREATE INDEX idx_job_lock_expires ON in_the_way (at)")
+    await rows(database, "CREATE DOMAIN audit_log AS text")
     text = await (await windlass("serve", WE_POSTGRES_DSN=dsn)).refused_to_boot()
-    assert "migration 0008_performance_indexes failed and was rolled back" in text
-    assert 'relation "idx_job_lock_expires" already exists' in text
-    assert await version(database) == [(7, False)]
+    assert "migration 0007_audit_log failed and was rolled back" in text
+    assert 'type "audit_log" already exists' in text
+    assert await version(database) == [(6, False)]
     names = {row["name"] for row in await shape(database)}
-    assert "audit_log.kind" in names
-    assert "idx_instance_business_key" not in names, "made before the failure, in the same migration"
-    await rows(database, "DROP TABLE in_the_way")
+    assert "boundary_event_schedule.fired" in names
+    await rows(database, "DROP DOMAIN audit_log")
     mended = await windlass("migrate", WE_POSTGRES_DSN=dsn)
     assert await mended.ended() == 0
-    assert mended.log(msg="migrate: applied")[0]["migration"] == "0008_performance_indexes"
-    assert await version(database) == [(len(migrations()), False)]
+    assert mended.log(msg="migrate: applied")[0]["migration"] == "0007_audit_log"
+    assert (await version(database), await ledger(database)) == ([(9, False)], OWN)
+
+
+async def test_a_migration_of_ours_that_fails_leaves_no_half(
+    windlass: RunWindlass, database: str, dsn: str
+) -> None:
+    """Its last statement fails: neither its columns nor its row in the ledger stay."""
+    await rows(database, "CREATE DOMAIN windlass_node AS text")
+    text = await (await windlass("serve", WE_POSTGRES_DSN=dsn)).refused_to_boot()
+    assert f"migration {OWN[0]} failed and was rolled back" in text
+    names = {row["name"] for row in await shape(database)}
+    assert names.isdisjoint({"workflow_instance.progress", "idx_job_claimable", "windlass_migration.version"})
+    assert await version(database) == [(9, False)]
+    await rows(database, "DROP DOMAIN windlass_node")
+    assert await (await windlass("migrate", WE_POSTGRES_DSN=dsn)).ended() == 0
+    assert await ledger(database) == OWN
 
 
 # -- a database of the other engine ---------------------------------------------------------------
 
 
-async def made_by_the_other_engine(owner_dsn: str) -> None:
-    """At version 9, with one definition stored as that engine stores it: no source text, keys in jsonb's order."""
-    steps = [service("a"), END]
-    stored = document("stored", *steps)
-    async with await psycopg.AsyncConnection.connect(owner_dsn, autocommit=True) as connection:
-        for _, text in migrations()[:9]:
-            await connection.execute(text)
-        await connection.execute(
-            "CREATE TABLE schema_migrations (version bigint PRIMARY KEY, dirty boolean NOT NULL)"
-        )
-        await connection.execute("INSERT INTO schema_migrations VALUES (9, false)")
+async def stored_by_rochallor(dsn: str) -> None:
+    """One definition as that engine stores it: no source text, keys in jsonb's order."""
+    stored = document("stored", service("a"), END)
+    async with await psycopg.AsyncConnection.connect(dsn) as connection:
         await connection.execute(
             "INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps) VALUES (%s, 3, %s, %s, %s)",
             ["stored", "stored", Jsonb(stored), Jsonb(stored["steps"])],
         )
 
 
-async def test_the_other_engine_s_database_is_brought_up_to_date(windlass: RunWindlass, dsn: str) -> None:
-    await made_by_the_other_engine(dsn)
+@pytest.mark.parametrize("number", [9, 10, 11])
+async def test_rochallor_s_database_is_brought_up_to_date(
+    windlass: RunWindlass, database: str, dsn: str, number: int
+) -> None:
+    await made_by_rochallor(dsn, number)
+    await stored_by_rochallor(dsn)
     process, engine = await windlass.serving(WE_POSTGRES_DSN=dsn)
     applied = [line["migration"] for line in process.log(msg="migrate: applied")]
-    assert applied == [name for name, _ in migrations()[9:]]
+    assert applied == OWN
+    assert await version(database) == [(number, False)]
+    assert (await engine.get("/ready")).json == {"ready": True, "reasons": []}
     found = (await engine.get("/v1/definitions/stored")).json
     assert (found["version"], [each["id"] for each in found["steps"]]) == (3, ["a", "end"])
     started = await engine.post("/v1/instances", {"definitionId": "stored", "variables": {"x": 1}})

@@ -43,7 +43,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),
     "BO": ("dispatch/relay.py", "dispatch/kafka/librdkafka.py"),
     "PW": ("dispatch/kafka/librdkafka.py", "dispatch/kafka/one_name.py"),
-    "CC": ("store/sql/job.sql", "store/migrations/0010_pre_windlass.sql"),
+    "CC": ("store/sql/job.sql", "store/migrations/own/0001_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),

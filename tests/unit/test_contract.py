@@ -160,7 +160,7 @@ def _kept(match: re.Match[str]) -> str:
 
 
 def _tables() -> Mapping[str, set[str]]:
-    files = [*sorted((ENGINE / "store/migrations").glob("*.sql")), ENGINE / "store/sql/schema.sql"]
+    files = [*sorted((ENGINE / "store/migrations").rglob("*.sql")), ENGINE / "store/sql/schema.sql"]
     text = re.sub(r"--.*", "", "".join(path.read_text() for path in files))
     tables = {}
     for name, body in re.findall(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+) \((.*?)\);", text, re.DOTALL):
@@ -168,7 +168,7 @@ def _tables() -> Mapping[str, set[str]]:
         flat = re.sub(r"\([^()]*\)", "", body)
         words = [part.split()[0] for part in flat.split(",") if part.strip()]
         tables[name] = {word for word in words if word != "UNIQUE"}
-    for name, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (\w+)", text):
+    for name, column in re.findall(r"ALTER TABLE (\w+) ADD COLUMN (?:IF NOT EXISTS )?(\w+)", text):
         tables[name].add(column)
     return tables
 

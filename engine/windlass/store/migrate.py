@@ -1,53 +1,24 @@
-"""Numbered migrations, run at every boot under a lock, idempotent (contract 9.3)."""
+"""Brings the schema up to date at every boot, one migration in one transaction, under a lock (contract 9.3)."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from functools import cache
-from importlib import resources
 from typing import NamedTuple
 
 from windlass.errors import BootRefused, EngineError
 from windlass.store.database import Database
 from windlass.store.driver import Row
+from windlass.store.ledger import Migration, Standing, judge, look, newest
 from windlass.store.queries import sql
 from windlass.store.session import Session, SessionFailed
 from windlass.store.sqlstate import Failure
 
 LOOK_INTERVAL_S = 0.5
 TELL_INTERVAL_S = 5.0
-_FILE = re.compile(r"^(\d{4})_(\w+)\.sql$")
-
-
-class Migration(NamedTuple):
-    version: int
-    name: str
-    text: str
-
-
-@cache
-def migrations() -> Sequence[Migration]:
-    """All files in order; a gap in the numbers is a ValueError."""
-    found = []
-    for file in resources.files("windlass.store").joinpath("migrations").iterdir():
-        match = _FILE.match(file.name)
-        if match:
-            found.append(
-                Migration(int(match[1]), file.name.removesuffix(".sql"), file.read_text(encoding="utf-8"))
-            )
-    found.sort()
-    if [migration.version for migration in found] != list(range(1, len(found) + 1)):
-        raise ValueError(f"migrations are not numbered 1..n: {[m.name for m in found]}")
-    return tuple(found)
-
-
-def newest() -> int:
-    return migrations()[-1].version
 
 
 class Blocker(NamedTuple):
@@ -65,61 +36,79 @@ WaitTold = Callable[[Blocker, float], None]
 
 
 async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
-    """Applies what is missing, each in its own transaction; returns the names applied and the version reached.
+    """Applies what is missing, each in its own transaction; returns what was done and the ledger's newest version.
 
-    A database that is ahead is left alone: the previous release runs on the new schema. What it has to wait for,
+    A ledger that is ahead is left alone: the previous release runs on the new schema. What it has to wait for,
     another node's migrations or anybody's lock on a table, it waits for without a limit and tells `waits`. Raises
-    BootRefused when a migration fails (it is rolled back), a former tool left the schema marked dirty, the role may
-    not make tables, or the database takes no writes.
+    BootRefused when a migration fails (it is rolled back), the schema is another application's or in disorder, the
+    role may not make tables, or the database takes no writes.
     """
     session = await database.session("migrate")
     try:
-        async with _watched(session, database, waits):
-            await session.execute(sql("schema_lock"))
-            try:
-                return await _migrate(session)
-            finally:
-                with contextlib.suppress(SessionFailed):
-                    await session.execute(sql("schema_unlock"))
+        done: list[str] = []
+        # Looked at without the lock first, so that a role without the right to make tables, and a standby, can boot on
+        # a schema that is current.
+        standing = await _look(session)
+        while not standing.is_current:
+            standing, told = await _step(session, database, waits)
+            done += told
+        return done, max(standing.own, newest())
     except SessionFailed as err:
         raise BootRefused(_with_remedy(f"the schema cannot be brought up to date ({err})", err)) from err
     finally:
         await session.close(within_s=5)
 
 
-async def _migrate(session: Session) -> tuple[list[str], int]:
-    await session.execute("SET client_min_messages = warning")
-    state = await session.fetch_row(sql("schema_state"))
-    assert state is not None
-    version = 0
-    if state["is_there"]:
-        # Checked first, so that a role without the right to create tables can boot on a schema that is current.
-        row = await session.fetch_row(sql("schema_version"))
+async def _look(session: Session) -> Standing:
+    async with session.transaction():
+        await session.execute(sql("schema_snapshot"))
+        found = await look(session.fetch_row)
+    standing = judge(found)
+    if not standing.is_current and (read_only := read_only_reason(found.state)):
+        raise BootRefused(f"the schema is at {standing.own}, this release needs {newest()}, and {read_only}")
+    return standing
+
+
+async def _step(session: Session, database: Database, waits: WaitTold) -> tuple[Standing, list[str]]:
+    """One migration, or nothing if another node has done the rest meanwhile; what was done, and where that leads."""
+    async with session.transaction():
+        row = await session.fetch_row(sql("schema_transaction"))
         assert row is not None
-        version = row["version"]
-        if row["dirty"]:
-            raise BootRefused(
-                f"schema_migrations: version {version} is marked dirty; repair that migration by hand, "
-                "then set dirty = false"
-            )
-    missing = [migration for migration in migrations() if migration.version > version]
-    if missing and (read_only := read_only_reason(state)):
-        raise BootRefused(f"the schema is at {version}, this release needs {newest()}, and {read_only}")
-    if not state["is_there"]:
-        await session.execute(sql("schema_table"))
-    return [await _apply(session, migration) for migration in missing], max(version, newest())
+        async with _watched(row["pid"], database, waits):
+            await session.execute(sql("schema_lock"))
+            found = await look(session.fetch_row)
+            standing = judge(found)
+            if standing.is_current:
+                return standing, []
+            if standing.set_back_to is not None:
+                assert found.shared is not None
+                await _set_shared(session, standing.set_back_to)
+                told = f"schema_migrations set back from {found.shared.version} to {standing.set_back_to}"
+                return standing._replace(set_back_to=None), [told]
+            migration = standing.missing[0]
+            await _apply(session, migration)
+    own = migration.version if migration.is_own else standing.own
+    return standing._replace(own=own, missing=standing.missing[1:]), [migration.label]
 
 
-async def _apply(session: Session, migration: Migration) -> str:
+async def _apply(session: Session, migration: Migration) -> None:
     try:
-        async with session.transaction():
+        if migration.is_own:
+            await session.execute(sql("schema_ledger_table"))
             await session.execute(migration.text)
-            await session.execute(sql("schema_clear_version"))
-            await session.execute(sql("schema_set_version"), migration.version)
+            await session.execute(sql("schema_ledger_add"), migration.version, migration.name)
+        else:
+            await session.execute(sql("schema_shared_table"))
+            await session.execute(migration.text)
+            await _set_shared(session, migration.version)
     except SessionFailed as err:
-        told = f"migration {migration.name} failed and was rolled back: {err.__cause__}"
+        told = f"migration {migration.label} failed and was rolled back: {err.__cause__}"
         raise BootRefused(_with_remedy(told, err)) from err
-    return migration.name
+
+
+async def _set_shared(session: Session, version: int) -> None:
+    await session.execute(sql("schema_clear_shared"))
+    await session.execute(sql("schema_set_shared"), version)
 
 
 def _with_remedy(told: str, err: SessionFailed) -> str:
@@ -151,11 +140,9 @@ def read_only_reason(state: Row) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _watched(session: Session, database: Database, waits: WaitTold) -> AsyncIterator[None]:
-    """While the session waits for somebody, `waits` is told soon, and again every few seconds."""
-    row = await session.fetch_row(sql("schema_pid"))
-    assert row is not None
-    watch = asyncio.create_task(_watch(row["pid"], database, waits), name="migration-waits")
+async def _watched(pid: int, database: Database, waits: WaitTold) -> AsyncIterator[None]:
+    """While the backend waits for somebody, `waits` is told soon, and again every few seconds."""
+    watch = asyncio.create_task(_watch(pid, database, waits), name="migration-waits")
     try:
         yield
     finally:
