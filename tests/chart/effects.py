@@ -54,7 +54,7 @@ GUARDED: Values = merged(DATABASE, {"replicaCount": 4, "podDisruptionBudget": {"
 CLOSED: Values = merged(SECURED, {"networkPolicy": {"enabled": True}})
 POOL: Values = merged(SECURED, {"pools": [{"name": "pool", "replicas": 1}]})
 ALERTED: Values = merged(SECURED, POOL, {"pools": [{"name": "pool", "replicas": 1, "dispatchMode": "polling"}]},
-                         {"prometheusRule": {"enabled": True}})  # fmt: skip
+                         {"prometheusRule": {"enabled": True}, "engine": {"retentionDays": 30}})  # fmt: skip
 
 
 def nested(key: str, value: Any) -> Values:

@@ -395,7 +395,8 @@ CASES = [
     *(Case(f"prometheusRule.thresholds.{key}", 0.75, threshold(name), "0.75", ALERTED)
       for key, name in (("pickupSeconds", "WindlassPickupSlow"), ("jobTimeouts", "WindlassJobTimeoutSpike"),
                         ("jobFailuresPerMinute", "WindlassJobsFailing"), ("errorRatio", "WindlassErrors"),
-                        ("databaseSeconds", "WindlassDatabaseSlow"), ("consumerLagSeconds", "WindlassConsumerLag"))),
+                        ("databaseSeconds", "WindlassDatabaseSlow"), ("consumerLagSeconds", "WindlassConsumerLag"),
+                        ("retentionLateDays", "WindlassRetentionBehind"))),
     Case("prometheusRule.thresholds.outboxBacklog", 2000000, threshold("WindlassOutboxBacklog"), "2000000", ALERTED),
     Case("dashboards.enabled", True, dashboard("windlass-engine.json"), "windlass-engine"),
     Case("dashboards.labels", {"grafana_dashboard": "yes"}, first("ConfigMap", "metadata", "labels", "grafana_dashboard"), "yes",
