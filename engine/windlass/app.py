@@ -91,6 +91,7 @@ async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     database = Database(settings)
     await database.open()
+    telemetry.database_opened(database.server)
     try:
         telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
     finally:
@@ -273,6 +274,7 @@ class Node:
 
     async def _start(self) -> None:
         await self.database.open()
+        self.telemetry.database_opened(self.database.server)
         if self.settings.migrate_on_start:
             applied = await schema.migrate(self.database, self.telemetry.migration_waits)
             self.telemetry.migrated(*applied)

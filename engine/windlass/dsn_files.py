@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 from windlass.certificates import authorities_fault, pair_fault, revocations_fault
 from windlass.dsn import (
@@ -16,6 +16,7 @@ from windlass.dsn import (
     judge_parameter,
     stray_fault,
 )
+from windlass.dsn_hosts import with_hosts
 from windlass.dsn_parameters import ENVIRONMENT
 
 #: The value of sslrootcert for the CAs that the system trusts; as in libpq 16.
@@ -45,13 +46,14 @@ def environment_problems(env: Mapping[str, str]) -> Iterator[str]:
 
 
 def with_trust(database: DatabaseUrl, env: Mapping[str, str], home: Path) -> str:
-    """The URL, with the system's trust store named in it when that decides about the server's certificate.
+    """The URL, complete as to its hosts, and with the system's trust store named in it when that decides about the
+    server's certificate.
 
     Raises MalformedDsn for a file that cannot be used, and when nothing is there to check the certificate with.
     """
-    found = {name: env[variable] for variable, name in ENVIRONMENT.items() if env.get(variable)}
-    found |= {name: value for name, value in database.parameters if value}
-    _judge_service(found, home)
+    outside = {name: env[variable] for variable, name in ENVIRONMENT.items() if env.get(variable)}
+    found = outside | {name: value for name, value in database.parameters if value}
+    url = with_hosts(database.url, outside | _judged_service(found, home))
     mode, root = found.get("sslmode", ""), found.get("sslrootcert", "")
     if not root and mode.startswith("verify-") and not (home / ".postgresql/root.crt").is_file():
         if mode == "verify-ca":
@@ -70,7 +72,7 @@ def with_trust(database: DatabaseUrl, env: Mapping[str, str], home: Path) -> str
             _raise("sslcrl", revocations_fault(found["sslcrl"]))
         if found.get("sslcert"):
             _raise("sslcert", pair_fault(found["sslcert"], found.get("sslkey"), found.get("sslpassword", "")))
-    return _naming_the_system(database, found) if root == SYSTEM else database.url
+    return _naming_the_system(url, found) if root == SYSTEM else url
 
 
 def _raise(name: str, fault: str) -> None:
@@ -80,20 +82,24 @@ def _raise(name: str, fault: str) -> None:
         )
 
 
-def _naming_the_system(database: DatabaseUrl, found: Mapping[str, str]) -> str:
+def _naming_the_system(url: str, found: Mapping[str, str]) -> str:
     """All that concerns TLS is in the URL then: the driver does not read its variables for a context of ours."""
     tls = {"sslmode": "verify-full", "sslrootcert": SYSTEM}
     tls |= {name: found[name] for name in _TLS if name in found}
-    pairs = [*((name, value) for name, value in database.parameters if name not in tls), *tls.items()]
+    base, _, given = url.partition("?")
+    pairs = [*((name, value) for name, value in parse_qsl(given) if name not in tls), *tls.items()]
     query = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
-    return f"{database.url.partition('?')[0]}?{query}"
+    return f"{base}?{query}"
 
 
-def _judge_service(found: Mapping[str, str], home: Path) -> None:
-    """The driver lets errors of configparser out, and those quote a line of the file."""
+def _judged_service(found: Mapping[str, str], home: Path) -> dict[str, str]:
+    """The entries of the service, if one is named and there.
+
+    The driver lets errors of configparser out, and those quote a line of the file.
+    """
     service = found.get("service")
     if not service:
-        return
+        return {}
     path = Path(found.get("servicefile") or home / ".pg_service.conf")
     parser = configparser.ConfigParser()
     try:
@@ -106,3 +112,4 @@ def _judge_service(found: Mapping[str, str], home: Path) -> None:
         ) from None
     for name, value in entries:
         judge_parameter(name, value)
+    return dict(entries)

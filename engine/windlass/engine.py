@@ -241,6 +241,7 @@ class Engine:
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
+            "postgresVersion": self._database.server.version,
             "wake": {
                 "mode": self._settings.wake_mode,
                 "listening": self._wake_ups.is_listening,

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.installation import copy_readable, make_once
+from seatrial.cluster.installation import copy_readable, install, make_once
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.deadline import until_blocking
 
@@ -65,6 +65,11 @@ def until_gone(pids: list[int], within_s: float) -> None:
 )
 async def test_it_is_a_durable_server_on_loopback(server: PostgresServer, name: str, value: str) -> None:
     assert await rows(server.dsn(), f"SHOW {name}") == [(value,)]
+
+
+async def test_it_is_the_server_that_was_asked_for(server: PostgresServer) -> None:
+    ((version,),) = await rows(server.dsn(), "SHOW server_version")
+    assert str(version).split(maxsplit=1)[0] == install().version.text
 
 
 async def test_a_database_is_owned_by_the_engines_role_and_goes_when_dropped(server: PostgresServer) -> None:

@@ -15,9 +15,11 @@ from citations import CONTRACT, linked
 from prometheus_client import Metric
 
 from seatrial.check import CHECKS
+from seatrial.cluster.servers import DEFAULT, SERVERS, Wheel
 from seatrial.drills import CATALOGUE
 from windlass import config, states
 from windlass.dispatch.kafka.metrics import KafkaMetrics
+from windlass.store.server import TRIED
 from windlass.telemetry.metrics import Metrics
 from windlass.variable import Variable
 
@@ -143,6 +145,25 @@ def mutants() -> str:
     return _lines(rows)
 
 
+def postgres() -> str:
+    """What the engine says it was tried on, and where the harness takes each version from."""
+    if tuple(SERVERS) != TRIED:
+        raise LookupError(
+            f"the engine was tried on {TRIED}, the harness runs {tuple(SERVERS)}; make them the same"
+        )
+    rows = ["| PostgreSQL | | tests run on |", "| --- | --- | --- |"]
+    rows += [f"| before {TRIED[0]} | refused at boot | |"]
+    for major, server in SERVERS.items():
+        origin = (
+            f"the wheel {server.distribution} {server.release}"
+            if isinstance(server, Wheel)
+            else server.origin
+        )
+        rows.append(f"| {major} | supported, tried | {origin}{', the default' * (major == DEFAULT)} |")
+    rows += [f"| after {TRIED[-1]} | not tried: a warning at boot | |"]
+    return _lines(rows)
+
+
 def diagram(transitions: Mapping[Any, str]) -> str:
     """Mermaid of one table of windlass/states.py; the first member is where everything begins."""
     kind: type[StrEnum] = type(next(iter(transitions))[0])
@@ -199,6 +220,7 @@ BLOCKS = (
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
     Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "postgres", postgres),
     Block("engine/README.md", "limits", limits),
     Block("engine/README.md", "variables", variables),
     Block("engine/README.md", "metrics", metrics),

@@ -165,7 +165,7 @@ def belongs_to_no_machine(path: str, text: str) -> Iterator[str]:
 
 
 def has_no_addresses(path: str, text: str) -> Iterator[str]:
-    if path == "requirements.lock":
+    if path.endswith(".lock"):
         for number, line in enumerate(text.splitlines(), 1):
             if re.search(r"https?:|--(extra-)?index-url|--find-links| @ ", line):
                 yield f"{path}:{number}: an address; the lock names versions and hashes only"

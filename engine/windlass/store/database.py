@@ -19,6 +19,7 @@ import asyncpg
 from windlass.config import Settings
 from windlass.dsn import redact
 from windlass.errors import BootRefused, EngineError, Unavailable
+from windlass.store.connect import Connector, SessionConnection
 from windlass.store.driver import (
     DRIVER_ERRORS,
     Connection,
@@ -29,6 +30,7 @@ from windlass.store.driver import (
     translate,
 )
 from windlass.store.queries import sql
+from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.trust import system_trust
 
@@ -56,11 +58,12 @@ TIME_OUTS = frozenset({"statement_timeout", "lock_timeout", "idle_session_timeou
 """In the DSN they are meant for this engine, and count; but not for migrations."""
 STATEMENT_GRACE_S = 1.0
 """The client gives up first; the server ends what a client has left behind that is gone."""
-RENEWALS_APART_S = 1.0
+CONNECT_SHARE = 0.9
+"""Of the time that a caller waits for a session, so that there is an error which says what was tried."""
 _HAS_TRANSACTION_TIMEOUT = 17
 
 
-class _PooledConnection(asyncpg.Connection):  # type: ignore[misc]
+class _PooledConnection(SessionConnection):
     """Nothing to reset between users: the engine sets no session state on pooled connections."""
 
     def get_reset_query(self) -> str:
@@ -80,32 +83,36 @@ class Database:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._url = settings.postgres_dsn
-        self._tls = system_trust(self._url)
+        self._connector = Connector(
+            self._url, system_trust(self._url), CONNECT_SHARE * settings.database_timeout_s
+        )
         self._pool: Any = None
+        self.server: Server
+        """Known since `open`."""
         self._renewed_s = -math.inf
 
     async def open(self) -> None:
-        """Raises BootRefused naming the cause when the database cannot be reached."""
+        """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
             self._pool = await asyncpg.create_pool(
-                self._url,
-                ssl=self._tls,
+                connect=self._connector.open,
                 min_size=self._settings.db_min_conns,
                 max_size=self._settings.db_max_conns,
                 connection_class=_PooledConnection,
                 command_timeout=self._settings.database_timeout_s,
-                timeout=self._settings.database_timeout_s,
                 max_inactive_connection_lifetime=300.0,
                 server_settings=self._server_settings("engine"),
                 init=_no_transaction_timeout,
             )
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
+                self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
             raise BootRefused(
                 f"cannot connect to the database {redact(self._url)} ({_cause(err.__cause__ or err)}); check "
                 "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
             ) from err
+        self.server.refuse_if_unsupported(redact(self._url))
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
@@ -120,10 +127,7 @@ class Database:
     async def session(self, purpose: str) -> Session:
         """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
         try:
-            connection = await asyncpg.connect(
-                self._url,
-                ssl=self._tls,
-                timeout=self._settings.database_timeout_s,
+            connection = await self._connector.open(
                 command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
                 server_settings=self._server_settings(purpose),
             )
@@ -140,21 +144,31 @@ class Database:
     async def connection(self) -> AsyncIterator[Connection]:
         """A pooled connection. Raises Unavailable when none can be had in `database_timeout_s`."""
         try:
-            connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+            connection = await self._acquire()
         except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
+        opened_s = connection.opened_s
         try:
             yield connection
         except BaseException as err:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
                 _terminate(connection)
-            if is_read_only(err) and time.monotonic() - self._renewed_s > RENEWALS_APART_S:
+            if (is_connection_loss(err) or is_read_only(err)) and opened_s >= self._renewed_s:
+                # Those beside it lead to the same server, and would make one caller each wait as long.
                 await self.renew_sessions()
             raise
         finally:
             with contextlib.suppress(asyncpg.InterfaceError, asyncpg.PostgresError, OSError):
                 await self._pool.release(connection)
+
+    async def _acquire(self) -> Connection:
+        connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+        if connection.is_spent:
+            await self.renew_sessions()
+            await self._pool.release(connection)
+            connection = await self._pool.acquire(timeout=self._settings.database_timeout_s)
+        return connection
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

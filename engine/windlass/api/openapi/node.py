@@ -111,6 +111,9 @@ SCHEMAS: Mapping[str, Schema] = {
             "dispatchMode": _MODE,
             "uptimeSeconds": {"type": "number", "minimum": 0, "description": "Since the node started."},
             "connections": integer("Open REST connections.", minimum=0),
+            "postgresVersion": word(
+                "The version of the database's server, as it said when the node started."
+            ),
             "draining": {"type": "boolean", "description": "Whether the node is shutting down."},
         },
         description="For human readers: further fields show lanes, polls, pool and wake-ups, and may change.",
