@@ -8,6 +8,7 @@ import yaml
 from rendering import CHART, DATABASE, REPOSITORY, merged, refusal_of
 from values_schema import leaves, schema
 
+from seatrial.cluster.servers import SERVERS
 from seatrial.drills import CATALOGUE
 from windlass.dsn import MalformedDsn, database_url
 
@@ -51,12 +52,20 @@ def faults(first: str, cells: list[str]) -> Iterator[str]:
 
 def _command_faults(command: str) -> Iterator[str]:
     program, *words = command.split()
-    if not (REPOSITORY / program).is_file() and program != "pytest":
+    if not (REPOSITORY / program).is_file():
         yield f"{command}: there is no {program}"
+    elif program == "scripts/test" and words[:1] == ["--postgres"]:
+        yield from (
+            f"{command}: there is no version {word}"
+            for word in words[1:]
+            if word not in {"all", *map(str, SERVERS)}
+        )
+    elif program == "scripts/test":
+        yield from (
+            f"{command}: there is no {word}" for word in words or [""] if not (REPOSITORY / word).is_file()
+        )
     elif program == "scripts/drill":
         yield from (f"{command}: there is no drill {word}" for word in words if word not in CATALOGUE)
-    elif program == "pytest":
-        yield from (f"{command}: there is no {word}" for word in words if not (REPOSITORY / word).is_file())
     else:
         yield f"{command}: nothing here can tell whether it is right"
 
@@ -78,7 +87,8 @@ def test_a_row_says_what_is_so(first: str) -> None:
     [
         (["`sslmode=require`", "", "tried: `scripts/drill D99`"], "there is no drill D99"),
         (["", "", "tried: `scripts/nothing`"], "there is no scripts/nothing"),
-        (["", "", "tried: `pytest tests/nothing.py`"], "there is no tests/nothing.py"),
+        (["", "", "tried: `scripts/test tests/nothing.py`"], "there is no tests/nothing.py"),
+        (["", "", "tried: `scripts/test --postgres 9`"], "there is no version 9"),
         (["", "", "tried: `scripts/check`"], "nothing here can tell"),
         (["", "", "tried"], "neither a command nor a public page"),
         (["", "", "read: its documentation"], "neither a command nor a public page"),

@@ -268,6 +268,7 @@ CASES = [
     Case("engine.shutdownGraceSeconds", 40, variable("WINDLASS_SHUTDOWN_GRACE_SECONDS"), "40",
          merged(DATABASE, {"terminationGracePeriodSeconds": 60})),
     Case("postgresql.host", "pg", variable("PGHOST"), "pg", PARTS),
+    Case("postgresql.host", "pg-0,pg-1", variable("PGHOST"), "pg-0,pg-1", PARTS),
     Case("postgresql.host", "pg", variable("WE_POSTGRES_DSN"), "postgresql://", PARTS),
     Case("postgresql.port", 6432, variable("PGPORT"), "6432", PARTS),
     Case("postgresql.database", "orders", variable("PGDATABASE"), "orders", PARTS),
