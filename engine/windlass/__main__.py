@@ -23,6 +23,7 @@ commands:
   api            API and dispatch only
   scheduler      sweeps, relay and health pages, no API; any number may run
   migrate        bring the schema up to date, then exit
+  prune          remove what finished long ago; see windlass prune --help
   topics         print the Kafka topics that definitions need, or create them; see windlass topics --help
   check-config   print the settings in force, passwords masked, or all errors in them
   version        print the version
@@ -34,6 +35,7 @@ examples:
   WE_POSTGRES_DSN=postgresql://windlass:secret@localhost:5432/windlass windlass
   WE_POSTGRES_DSN=... windlass migrate && WE_POSTGRES_DSN=... WINDLASS_MIGRATE_ON_START=false windlass serve
   WE_POSTGRES_DSN=... WE_LOG_LEVEL=debug windlass check-config
+  WE_POSTGRES_DSN=... windlass prune --older-than 30d --dry-run
   windlass topics --definitions workflows/*.json --partitions 8 --replication-factor 3
 """
 
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from windlass.dispatch.kafka.command import run
 
         return run(words[1:])
+    if words[:1] == ["prune"]:
+        return _prune(words[1:])
     if {"-h", "--help", "help"} & set(words):
         sys.stdout.write(USAGE)
         return 0
@@ -57,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     act = _COMMANDS.get(command)
     if act is None or len(words) > 1:
         unknown = command if act is None else words[1]
-        known = ", ".join([*_COMMANDS, "topics", "version"])
+        known = ", ".join([*_COMMANDS, "prune", "topics", "version"])
         sys.stderr.write(
             f"windlass: unknown command or argument {unknown!r}; use one of {known}, or --help\n"
         )
@@ -102,6 +106,19 @@ def _migrate(_: str, settings: Settings) -> int:
     from windlass import app
 
     return app.migrate(settings)
+
+
+def _prune(words: Sequence[str]) -> int:
+    from windlass.prune import parse
+
+    order = parse(words)
+
+    def act(_: str, settings: Settings) -> int:
+        from windlass import app
+
+        return app.prune(settings, order)
+
+    return _with_settings("prune", act)
 
 
 def _check_config(_: str, settings: Settings) -> int:

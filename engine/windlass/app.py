@@ -25,6 +25,7 @@ from windlass.dispatch.wake import WakeUps
 from windlass.engine import Engine
 from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
+from windlass.prune import Account, Order
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
@@ -34,10 +35,13 @@ from windlass.store.lanes import IN_FLIGHT_MAX, Lane, Lanes
 from windlass.store.nodes import NodeIdentity, Nodes
 from windlass.store.outbox import Outbox
 from windlass.store.queues import Queues
+from windlass.store.retention import Retention
+from windlass.store.schema import Schema
 from windlass.store.timers import Timers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
+from windlass.sweep.retention import RetentionPass, RetentionSweep, interval_s
 from windlass.sweep.timers import TimerSweep
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, bridge_stdlib
@@ -48,6 +52,9 @@ if TYPE_CHECKING:
     from windlass.outbox_mode import OutboxMode
 
 GC_THRESHOLDS = (30_000, 20, 50)
+DAY_S = 86_400.0
+PASSES_MAX = 5
+"""Of one `windlass prune`: another pass looks again at what somebody else had in use."""
 
 
 def run(role: str, settings: Settings) -> int:
@@ -94,6 +101,44 @@ async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
     telemetry.database_opened(database.server)
     try:
         telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
+    finally:
+        await database.close()
+
+
+def prune(settings: Settings, order: Order) -> int:
+    """Removes, or counts, what the order says; returns the exit code. Progress and counts go to standard output."""
+    log = Log("warn", sys.stdout.buffer)
+    bridge_stdlib(log)
+    try:
+        return uvloop.run(_prune(settings, order))
+    except EngineError as err:
+        return _fatal(log, err)
+
+
+async def _prune(settings: Settings, order: Order) -> int:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    account = Account(order)
+    database = Database(settings)
+    await database.open()
+    try:
+        state = await Schema(database).state()
+        if state.refused:
+            raise BootRefused(state.refused)
+        if not state.is_current:
+            raise BootRefused(
+                f"the schema is at {state.version}, this release needs {state.needed}; run windlass migrate first"
+            )
+        if state.read_only and not order.dry_run:
+            raise BootRefused(state.read_only)
+        once = RetentionPass(Retention(database), dry_run=order.dry_run, told=account.told)
+        for _ in range(PASSES_MAX):
+            done = await once.run(order.older_than_s, stopped=stopped.is_set)
+            account.add(done)
+            if not done.in_use or not done.complete:
+                break
+        return account.conclude()
     finally:
         await database.close()
 
@@ -153,6 +198,7 @@ class Node:
                 "nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self.telemetry.sweep_failed
             )
         ]
+        self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
         if self.outbox_mode:
@@ -229,10 +275,22 @@ class Node:
             fired=self.telemetry.timer_fired,
             failed=self.telemetry.timer_failed,
         )
-        return [
+        repairers = [
             Sweep("leases", settings.lease_sweep_interval_s, leases.sweep, self.telemetry.sweep_failed),
             Sweep("timers", settings.timer_sweep_interval_s, timers.sweep, self.telemetry.sweep_failed),
         ]
+        if self.retention_days:
+            older_than_s = self.retention_days * DAY_S
+            retention = RetentionSweep(
+                Retention(self.database),
+                older_than_s,
+                removed=self.telemetry.retention_removed,
+                oldest=self.telemetry.retention_oldest,
+            )
+            repairers.append(
+                Sweep("retention", interval_s(older_than_s), retention.sweep, self.telemetry.sweep_failed)
+            )
+        return repairers
 
     # -- start and stop
 
@@ -288,6 +346,8 @@ class Node:
         self.wake_ups.start()
         for sweep in self.sweeps:
             sweep.start()
+        if self.retention_days:
+            self.telemetry.retention_on(self.retention_days)
         if self.outbox_mode:
             self.outbox_mode.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)

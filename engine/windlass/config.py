@@ -177,6 +177,14 @@ class Settings:
         minimum=0,
         maximum=1_000_000,
     )
+    retention_days: float = declare(
+        "WINDLASS_RETENTION_DAYS",
+        "how long finished instances are kept, with all their rows, and audit rows of no instance; 0 = for ever",
+        default=0.0,
+        kind="days",
+        minimum=0,
+        maximum=36_500,
+    )
     redelivery_s: float = declare(
         "WINDLASS_REDELIVERY_SECONDS",
         "how long a job handed to the broker may stay uncompleted before it is dispatched again; doubled each "

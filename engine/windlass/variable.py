@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["string", "integer", "seconds", "boolean"]
+Kind = Literal["string", "integer", "seconds", "days", "boolean"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -196,9 +196,9 @@ class Reader:
                 self.problem(variable, f"must be an integer, got {_shown(found)}", remedy)
                 return variable.default
         else:
-            number = _seconds(found)
+            number = _real(found)
             if number is None:
-                self.problem(variable, f"must be a number of seconds, got {_shown(found)}", remedy)
+                self.problem(variable, f"must be a number of {variable.kind}, got {_shown(found)}", remedy)
                 return variable.default
         if variable.minimum is not None and number < variable.minimum:
             self.problem(variable, f"must be >= {as_text(variable.minimum)}, got {_shown(found)}", remedy)
@@ -234,7 +234,7 @@ def integer_of(found: object) -> int | None:
     return None
 
 
-def _seconds(found: object) -> float | None:
+def _real(found: object) -> float | None:
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         return None
     try:

@@ -53,6 +53,8 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
+| observer   | `retention_window` | info only: prunes: a part of the load begins, with retention beside it or without; null: it ends | |
+| observer   | `retention`  | info only: kind, instances, goes, rows: {table: of each instance}, left: {table: rows}: what was left of instances that had to go, or to stay | |
 | observer   | `exit`         | info only: node, exit_code: a run of it that exited by itself; minus the signal's number | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |

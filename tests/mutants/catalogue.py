@@ -53,6 +53,10 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts outside its parent's transaction"
     ),
+    Mutant(
+        "prunes_running", "D8", ("RN", "NL"), "retention asks when instances began, not whether they ended"
+    ),
+    Mutant("prune_forgets_audit", "D8", ("RN",), "audit rows of removed instances stay"),
     Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all waiting jobs"),
     Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
     Mutant("pool_beyond_limit", "P6", ("CB",), "a pool opens more connections than DB_MAX_CONNS"),

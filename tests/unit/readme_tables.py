@@ -48,6 +48,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "CC": ("store/sql/job.sql", "store/migrations/own/0001_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
+    "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""

@@ -149,6 +149,15 @@ OWN: Mapping[int, Shape] = {
             "idx_windlass_job_dispatch_deadline": "windlass_job_dispatch",
         },
     ),
+    4: Shape(
+        indexes={
+            "idx_windlass_job_step": "job",
+            "idx_windlass_user_task_step": "user_task",
+            "idx_windlass_boundary_event_instance": "boundary_event_schedule",
+            "idx_windlass_boundary_event_step": "boundary_event_schedule",
+        }
+    ),
+    5: Shape(),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}

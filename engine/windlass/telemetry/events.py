@@ -37,6 +37,7 @@ class Event:
     TIMER_FIRED: Final = "timer sweeper: fired boundary event"  # event_id, target_step_id, interrupting
     TIMER_FAILED: Final = "timer sweeper: dispatch failed"
     CHAIN_REFUSED: Final = "chain: not started"  # instance_id, definition_id
+    RETENTION_ON: Final = "retention: finished instances are removed"  # older_than_days
     SWEEP_FAILED: Final = "sweep: cycle failed"  # sweep, err
 
     # The database and waking.

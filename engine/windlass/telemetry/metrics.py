@@ -198,6 +198,18 @@ class Metrics:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
         )
+        #: table
+        self.retention_removed: Children[Counts] = Children(
+            self._counter(
+                "windlass_retention_removed_rows_total",
+                "Rows removed because their instance finished too long ago, and old audit rows of none",
+                "table",
+            ).labels
+        )
+        self.retention_oldest: Shows = self._gauge(
+            "windlass_retention_oldest_seconds",
+            "How long ago the oldest instance finished that the last pass of the retention found due; 0 if none was",
+        )
         self.wake_degraded = Gauge(
             "windlass_wake_degraded",
             "1 while the node finds jobs only by polling although its wake mode expects notifications",

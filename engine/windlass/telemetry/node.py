@@ -6,7 +6,7 @@ which log line show it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from windlass.commands import (
     Command,
@@ -124,6 +124,17 @@ class NodeTelemetry:
 
     def timer_failed(self, timer: FireTimer, err: BaseException) -> None:
         self._log.error(Event.TIMER_FAILED, **_attributes(timer), err=err)
+
+    def retention_on(self, older_than_days: float) -> None:
+        self._log.info(Event.RETENTION_ON, older_than_days=older_than_days)
+
+    def retention_removed(self, rows: Mapping[str, int]) -> None:
+        for table, count in rows.items():
+            if count:
+                self._metrics.retention_removed(table).inc(count)
+
+    def retention_oldest(self, age_s: float) -> None:
+        self._metrics.retention_oldest.set(age_s)
 
     def sweep_failed(self, name: str, err: Exception) -> None:
         self._log.warning(Event.SWEEP_FAILED, sweep=name, err=err)

@@ -28,6 +28,7 @@ from seatrial.check.probe_truth import probe_truth
 from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
 from seatrial.check.recovery_time import recovery_time
+from seatrial.check.retention import retention
 from seatrial.check.rollout import rollout
 from seatrial.check.secret_keeping import secret_keeping
 from seatrial.check.step_once import step_once
@@ -57,6 +58,7 @@ CHECKS: Mapping[str, Check] = {
     "BC": boot_contract,
     "RO": rollout,
     "SK": secret_keeping,
+    "RN": retention,
 }
 
 

@@ -23,6 +23,12 @@ def service(id_: str, next_: str | None, **more: Any) -> dict[str, Any]:
 
 
 END = {"id": "end", "name": "end", "type": "END"}
+#: another engine's, as its migration makes it; statements that name it run only where it exists
+CHAIN_TABLE = """
+    CREATE TABLE workflow_chain (
+        source_instance_id text PRIMARY KEY REFERENCES workflow_instance (id),
+        target_definition_id text NOT NULL, variables jsonb NOT NULL, business_key text,
+        child_instance_id text REFERENCES workflow_instance (id), created_at timestamptz NOT NULL DEFAULT now())"""
 
 
 class Running:

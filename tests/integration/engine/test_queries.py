@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from nodes import CHAIN_TABLE
 
 import windlass
 from windlass.store.queries import load, parse
@@ -41,6 +42,7 @@ async def test_a_query_without_description_or_statement_is_refused(source: str) 
 
 async def test_postgresql_accepts_every_query(one: Any) -> None:
     async with one.database.connection() as connection:
+        await connection.execute(CHAIN_TABLE)
         for query in load().values():
             await connection.prepare(query.text)
 

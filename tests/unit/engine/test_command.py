@@ -41,7 +41,17 @@ def test_version(words: tuple[str, ...]) -> None:
 def test_help_names_every_command_and_shows_examples(words: tuple[str, ...]) -> None:
     done = windlass(*words)
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("serve", "api", "scheduler", "migrate", "check-config", "topics", "version", "examples:"):
+    for word in (
+        "serve",
+        "api",
+        "scheduler",
+        "migrate",
+        "prune",
+        "check-config",
+        "topics",
+        "version",
+        "examples:",
+    ):
         assert word in done.stdout
 
 
@@ -148,3 +158,33 @@ def test_topics_misused_exits_2(words: tuple[str, ...]) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "windlass topics" in done.stderr
     assert "--apply" in windlass("topics", "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "gist"),
+    [
+        ((), "the following arguments are required: --older-than"),
+        (("--older-than", "30"), "must be a number with its unit d, h, m or s, as 30d or 12h, got '30'"),
+        (("--older-than", "1w"), "got '1w'"),
+        (("--older-than=-3d",), "got '-3d'"),
+        (("--older-than", "0d"), "must be more than 0 and at most 36500d, got '0d'"),
+        (("--older-than", "99999d"), "at most 36500d, got '99999d'"),
+        (("--older-than", "1d", "--dryrun"), "unrecognized arguments: --dryrun"),
+    ],
+)
+def test_prune_refuses_what_it_cannot_read(words: tuple[str, ...], gist: str) -> None:
+    done = windlass("prune", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert gist in done.stderr
+
+
+def test_prune_without_a_database_is_refused_as_other_commands_are() -> None:
+    done = windlass("prune", "--older-than", "30d")
+    assert done.returncode == 1
+    assert "WE_POSTGRES_DSN is required" in done.stderr
+
+
+def test_the_help_of_prune_needs_no_environment() -> None:
+    done = windlass("prune", "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "windlass prune --older-than 30d --dry-run" in done.stdout

@@ -170,6 +170,8 @@ def test_booleans(text: str) -> None:
         ("WINDLASS_LONG_POLL_SECONDS_MAX", "29.5", "must be <= 29, got '29.5'"),
         ("WINDLASS_WAKE_MODE", "psychic", "unknown 'psychic' (want hybrid|event_driven|polling)"),
         ("WINDLASS_LANES", "0", "must be >= 1, got '0'"),
+        ("WINDLASS_RETENTION_DAYS", "30d", "must be a number of days, got '30d'"),
+        ("WINDLASS_RETENTION_DAYS", "-1", "must be >= 0, got '-1'"),
     ],
 )
 def test_one_bad_value_is_one_line_with_variable_value_and_remedy(name: str, value: str, gist: str) -> None:
@@ -181,7 +183,7 @@ def test_one_bad_value_is_one_line_with_variable_value_and_remedy(name: str, val
 
 def test_every_number_s_limits_hold() -> None:
     for variable in variables():
-        if variable.kind not in {"integer", "seconds"}:
+        if variable.kind not in {"integer", "seconds", "days"}:
             continue
         env = SASL if "KAFKA" in variable.name or "OUTBOX" in variable.name else DSN
         for limit, sign in ((variable.minimum, -1), (variable.maximum, 1)):
