@@ -14,13 +14,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import psutil
-import psycopg
 import pytest
 
+from exercise_looks import (
+    WITHIN_S,
+    answers,
+    eventually,
+    is_down,
+    is_not_ready,
+    is_ready,
+    is_silent,
+    of,
+    reaches_broker,
+    rows,
+)
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster, ClusterError, Replica
+from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.ability import (
     Aliases,
     Boots,
@@ -28,6 +38,7 @@ from seatrial.cluster.ability import (
     Credentials,
     Database,
     Exits,
+    Failover,
     Kill,
     Logs,
     Nodes,
@@ -45,20 +56,17 @@ from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consum
 from seatrial.cluster.brokers import new_consumer
 from seatrial.cluster.values import engine_variables
 from seatrial.cluster.wire import read_wire
-from seatrial.deadline import Deadline, until
+from seatrial.deadline import Deadline
 from seatrial.drill import OUTBOX_VALUES
-from seatrial.fault.liveness import silence
 from seatrial.history import Recorder
 from seatrial.workload.linear import linear
 
 REPLICAS = 2
 REPLICA, OTHER = "replica-0", "replica-1"
-WITHIN_S = 60.0
 BOOT_BOUND_S = 40.0
 POLLING = {"engine": {"dispatchMode": "polling"}}
 WORK = linear(1, name="exercise")
 UNUSED = "exercise-unused"
-_EVERY_S = 0.1
 
 Exercise = Callable[[Any, Cluster, Path], Awaitable[None]]
 """The ability, the cluster that handed it out, an empty folder."""
@@ -94,69 +102,6 @@ class _Watched:
     def __getattr__(self, name: str) -> Any:
         self._used.add(name)
         return getattr(self._ability, name)
-
-
-# -- what an exercise looks at
-
-
-def of(cluster: Cluster, name: str) -> Replica:
-    return next(replica for replica in cluster.replicas() if replica.name == name)
-
-
-async def answers(cluster: Cluster, name: str, path: str, within_s: float = 1.0) -> bool:
-    """With 200; on a connection of its own."""
-    timeout = aiohttp.ClientTimeout(total=within_s)
-    url = of(cluster, name).rest_url + path
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers={"Connection": "close"}) as answer,
-        ):
-            return answer.status == 200
-    except (aiohttp.ClientError, TimeoutError):
-        return False
-
-
-async def is_ready(cluster: Cluster, name: str) -> None:
-    await eventually(lambda: answers(cluster, name, "/ready"), f"{name} is ready")
-
-
-async def is_not_ready(cluster: Cluster, name: str) -> bool:
-    return not await answers(cluster, name, "/ready", 5.0)
-
-
-async def is_silent(cluster: Cluster, name: str) -> None:
-    """Raises FaultHadNoEffect when it goes on answering."""
-    await silence(cluster, name, "the exercise", answer_within_s=0.5)
-
-
-async def eventually(probe: Callable[[], bool | Awaitable[bool]], what: str) -> None:
-    await until(
-        probe, within_s=WITHIN_S, every_s=_EVERY_S, otherwise=lambda: AssertionError(f"not in time: {what}")
-    )
-
-
-async def reaches_broker(cluster: Cluster, name: str, *, is_so: bool = True) -> None:
-    """Or has no connection to it any more."""
-    sockets = cluster.ability(Sockets)
-    values = cluster.ability(Broker).engine_values(secured=False)
-    port = str(values["kafka"]["seedBrokers"]).rpartition(":")[2]
-
-    async def is_as_asked() -> bool:
-        peers = await sockets.peers(name)
-        return any(peer.endswith(f":{port}") for peer in peers) is is_so
-
-    await eventually(is_as_asked, f"{name} {'is' if is_so else 'is not'} connected to the broker")
-
-
-async def rows(dsn: str, query: Any) -> list[Any]:
-    async with await psycopg.AsyncConnection.connect(dsn, autocommit=True, connect_timeout=5) as connection:
-        return await (await connection.execute(query)).fetchall()
-
-
-async def is_down(dsn: str) -> None:
-    with pytest.raises(psycopg.OperationalError):
-        await rows(dsn, "SELECT 1")
 
 
 # -- replicas
@@ -334,6 +279,49 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
         await is_ready(cluster, name)
 
 
+async def failover(ability: Failover, cluster: Cluster, _folder: Path) -> None:
+    """Twice, so that the first server is the primary again."""
+    database = cluster.ability(Database)
+    with pytest.raises(ClusterError, match="no standby; attach one first"):
+        await ability.promote()
+    await ability.attach(synchronous=False)
+    with pytest.raises(ClusterError, match="a standby already"):
+        await ability.attach(synchronous=True)
+    with pytest.raises(ClusterError, match="stop, crash or freeze it"):
+        await ability.promote()
+    await rows(database.dsn(), "CREATE TABLE late (id int)")
+    await eventually(lambda: _has_replayed(database), "the standby has everything")
+    await ability.hold_back()
+    await rows(database.dsn(), "INSERT INTO late VALUES (1)")
+    await database.crash()
+    first = await ability.promote()
+    assert await rows(database.dsn(), "SELECT * FROM late") == []
+    await ability.move(REPLICA)
+    await is_ready(cluster, REPLICA)
+    assert await is_not_ready(cluster, OTHER)
+    await ability.move()
+    await is_ready(cluster, OTHER)
+    async with ability.alone() as dsn:
+        assert await rows(dsn, "SELECT * FROM late") == [(1,)]
+    await ability.rejoin()
+    await ability.freeze()
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "a frozen database is noticed")
+    second = await ability.promote()
+    assert second.timeline == first.timeline + 1
+    await ability.move()
+    async with ability.alone() as dsn:
+        assert await rows(dsn, "SELECT * FROM late") == []
+    await ability.rejoin(lag_s=60.0)
+    for name in (REPLICA, OTHER):
+        await is_ready(cluster, name)
+    await rows(database.dsn(), "DROP TABLE late")
+
+
+async def _has_replayed(database: Database) -> bool:
+    query = "SELECT bool_and(replay_lsn >= pg_current_wal_lsn()) FROM pg_stat_replication"
+    return bool((await rows(database.dsn(), query))[0][0])
+
+
 async def credentials(ability: Credentials, cluster: Cluster, _folder: Path) -> None:
     await ability.rotate_password()
     assert not await ability.opens_with_old_password()
@@ -474,6 +462,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Credentials: credentials,
     Database: database,
     Exits: exits,
+    Failover: failover,
     Kill: kill,
     Logs: logs,
     Nodes: nodes,

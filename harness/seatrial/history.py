@@ -22,7 +22,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | client-*   | `signal`       | instance_id, step_id, variables                       | |
 | client-*   | `user_task`    | instance_id, step_id, variables                       | |
 | client-*   | `cancel`       | instance_id, reason                                   | status |
-| client-*   | `get`          | path of any other read                                | depends |
+| client-*   | `get`          | path of any other read                                | depends; of one instance: id, status, variable_names |
 | worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
 | worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where the broker brought the job | |
 | worker-*   | `deliver`      | info only: a message: job_id, instance_id, step_execution_id, job_type, retries_remaining, dedup_id, destination, partition, position, created_at, repeated: dropped as a repeat | |
@@ -50,6 +50,10 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `sessions`     | info only: total, nodes: {node: count}: the connections of engines that the database counts | |
 | observer   | `exposure`     | info only: place, bytes, found: how often an old or new password was found there | |
+| observer   | `promotion`    | info only: timeline, parted_at: the LSN where the old primary's timeline was left; no engine could reach the new one yet | |
+| observer   | `held_instance` | info only: server in (old, new), id, status, keys: what that primary held at the promotion; keys are names of variables | |
+| observer   | `held_job`     | info only: server, id, instance_id, status            | |
+| observer   | `held_wal`     | info only: server, at: the LSN at which its log ended | |
 | observer   | `metrics`      | info only: node, series: {name{labels}: value}        | |
 | observer   | `log_scan`     | info only: node, pattern, matches: [line, ...]        | |
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |

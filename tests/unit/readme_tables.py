@@ -47,6 +47,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "PW": ("dispatch/kafka/librdkafka.py", "dispatch/kafka/one_name.py"),
     "CC": ("store/sql/job.sql", "store/migrations/own/0001_pre_windlass.sql"),
     "CB": ("store/database.py", "dispatch/wake.py"),
+    "FL": ("store/lanes.py", "store/database.py"),
+    "RY": ("store/database.py", "store/schema.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),

@@ -19,13 +19,15 @@ from windlass.commands import Command, lane_key
 from windlass.errors import EngineError, Unavailable
 from windlass.store.apply import Answer, Batch, Transactor
 from windlass.store.database import Database
-from windlass.store.driver import failure_of, translate
+from windlass.store.driver import failure_of, is_read_only, translate
 from windlass.store.sqlstate import RETRIED, Failure
 
 IN_FLIGHT_MAX = 3
 """Batches of one lane in the database at a time; more would make them small and take connections from polls."""
 RETRY_DELAY_FIRST_S = 0.05
 RETRY_DELAY_MAX_S = 0.5
+READ_ONLY_GIVE_UP_S = 2.0
+"""A switchover is over by then; what else makes a database read-only lasts, and callers are told in time."""
 
 Pending = tuple[Command, "asyncio.Future[Answer]"]
 
@@ -155,7 +157,10 @@ class Lane:
                     raise Unavailable(
                         "the connection was lost while the commit was in flight: it may have happened; check first"
                     ) from err
-                if not _is_worth_retrying(err) or time.monotonic() - began + delay_s > self._give_up_s:
+                give_up_s = (
+                    min(self._give_up_s, READ_ONLY_GIVE_UP_S) if is_read_only(err) else self._give_up_s
+                )
+                if not _is_worth_retrying(err) or time.monotonic() - began + delay_s > give_up_s:
                     raise
                 await asyncio.sleep(delay_s)
                 delay_s = min(delay_s * 2, RETRY_DELAY_MAX_S)

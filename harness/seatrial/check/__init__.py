@@ -15,7 +15,9 @@ from seatrial.check.claim_cost import claim_cost
 from seatrial.check.connection_budget import connection_budget
 from seatrial.check.duplicate_budget import duplicate_budget
 from seatrial.check.facts import facts_of
+from seatrial.check.failover_loss import failover_loss
 from seatrial.check.fencing import fencing
+from seatrial.check.held import surviving
 from seatrial.check.leadership import leadership
 from seatrial.check.lease_exclusive import lease_exclusive
 from seatrial.check.liveness import liveness
@@ -27,6 +29,7 @@ from seatrial.check.private_wire import private_wire
 from seatrial.check.probe_truth import probe_truth
 from seatrial.check.publish_order import publish_order
 from seatrial.check.punctuality import punctuality
+from seatrial.check.read_truth import read_truth
 from seatrial.check.recovery_time import recovery_time
 from seatrial.check.retention import retention
 from seatrial.check.rollout import rollout
@@ -58,8 +61,14 @@ CHECKS: Mapping[str, Check] = {
     "BC": boot_contract,
     "RO": rollout,
     "SK": secret_keeping,
+    "FL": failover_loss,
+    "RY": read_truth,
     "RN": retention,
 }
+
+
+OF_THE_STATE = frozenset({"NL", "NP", "S1x", "LV"})
+"""They compare answers with the final state, so they leave out what the database itself lost in a failover."""
 
 
 def judge(history: History) -> tuple[Verdict, ...]:
@@ -69,24 +78,36 @@ def judge(history: History) -> tuple[Verdict, ...]:
     when the
     run did not meet the circumstances that the drill is about (see `circumstance`); the first one shows their counts.
     """
-    return tuple(_judged(name, history) for name in history.header.checks)
+    facts = facts_of(history)
+    try:
+        by_engine = surviving(history, facts)
+        counts = counted(facts)
+        nothing = missing(facts, counts)
+    except Exception:
+        return tuple(_unknown(name) for name in history.header.checks)
+    verdicts = [
+        _judged(name, by_engine if name in OF_THE_STATE else history, nothing)
+        for name in history.header.checks
+    ]
+    if verdicts:
+        verdicts[0] = msgspec.structs.replace(verdicts[0], figures={**verdicts[0].figures, **counts})
+    return tuple(verdicts)
 
 
-def _judged(name: str, history: History) -> Verdict:
+def _judged(name: str, history: History, nothing_shown: str | None) -> Verdict:
     check = CHECKS.get(name)
     if check is None:
         known = ", ".join(CHECKS)
         return Verdict(name, "", Outcome.UNKNOWN, f"there is no check {name!r}; known are {known}")
     try:
         verdict = check(history)
-        counts = counted(facts_of(history))
-        if name == history.header.checks[0]:
-            verdict = msgspec.structs.replace(verdict, figures={**verdict.figures, **counts})
-        nothing = missing(facts_of(history), counts)
-        if nothing is None or verdict.outcome is not Outcome.PASS:
-            return verdict
-        return msgspec.structs.replace(
-            verdict, outcome=Outcome.VACUOUS, summary=f"{nothing} ({verdict.summary})"
-        )
     except Exception:
-        return Verdict(name, "", Outcome.UNKNOWN, traceback.format_exc())
+        return _unknown(name)
+    if nothing_shown is None or verdict.outcome is not Outcome.PASS:
+        return verdict
+    summary = f"{nothing_shown} ({verdict.summary})"
+    return msgspec.structs.replace(verdict, outcome=Outcome.VACUOUS, summary=summary)
+
+
+def _unknown(name: str) -> Verdict:
+    return Verdict(name, "", Outcome.UNKNOWN, traceback.format_exc())

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 
 from seatrial.check.dispatch import Row, dispatches_of
-from seatrial.check.facts import Facts, happened
+from seatrial.check.facts import Facts, error_status, happened
+from seatrial.check.held import lost_by_database
 from seatrial.check.lead import hits
 from seatrial.check.lease import Lease, Tenure, token_of
 from seatrial.history import Call
@@ -167,6 +168,21 @@ def _drains_of_all(facts: Facts) -> int:
     return sum(end is not None and end.value["ready_min"] == 0 for end in ends)
 
 
+def _acks_lost_by_database(facts: Facts) -> int:
+    """Acknowledged operations that were only in a primary which did not come back."""
+    return len(lost_by_database(facts))
+
+
+def _reads_refused(facts: Facts) -> int:
+    """Reads that no engine wanted to answer."""
+    return sum(error_status(call) == 503 for call in facts.calls_of("get"))
+
+
+def _calls_refused(facts: Facts) -> int:
+    """Starts, completions and polls that an engine answered 503."""
+    return sum(error_status(call) == 503 for f in ("start", "complete", "poll") for call in facts.calls_of(f))
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "leases_lapsed": _leases_lapsed,
     "completes_raced": _completes_raced,
@@ -181,4 +197,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "rows_left": _rows_left,
     "rows_enqueued": _rows_enqueued,
     "drains_of_all": _drains_of_all,
+    "acks_lost_by_database": _acks_lost_by_database,
+    "calls_refused": _calls_refused,
+    "reads_refused": _reads_refused,
 }

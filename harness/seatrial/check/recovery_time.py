@@ -33,7 +33,9 @@ class Gap(msgspec.Struct, frozen=True):
 
 @assuming("RT", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def recovery_time(history: History) -> Verdict:
-    """Parameter `recovery_bound_s`. The window is the time under load: the phases from `load` up to `drain`."""
+    """Parameters: `recovery_bound_s`, from a fault's effect; `recovery_after_heal_bound_s` (none), from its heal, for a
+    fault during which nobody could serve. The window is the time under load: the phases from `load` up to `drain`.
+    """
     facts = facts_of(history)
     findings = Findings(facts)
     bound_s = facts.number("recovery_bound_s")
@@ -44,6 +46,9 @@ def recovery_time(history: History) -> Verdict:
     if gap is not None and gap.length_s > bound_s:
         text = f"no start or complete succeeded for {gap.length_s:.3f} s, the bound is {bound_s:g} s"
         findings.add(text, at=_ops_in(facts, gap))
+    after_heal_s = (
+        _recovered_after_heals(facts, findings) if facts.has("recovery_after_heal_bound_s") else None
+    )
     figures: dict[str, Any] = {
         "recovery_bound_s": bound_s,
         "recovery_s": round(gap.length_s, 3) if gap is not None else None,
@@ -58,12 +63,45 @@ def recovery_time(history: History) -> Verdict:
             figures[f"recovery_{kind}_s"] = max(measured)
     longest = f"{gap.length_s:.3f} s" if gap is not None else "none"
     summary = f"longest gap {longest} of at most {bound_s:g} s over {len(recoveries)} faults"
+    if after_heal_s is not None:
+        figures["recovery_after_heal_s"] = round(after_heal_s, 3)
+        summary += f", calls succeeded {after_heal_s:.3f} s after the heal"
     vacuous = None
     if not recoveries:
         vacuous = "no fault was injected"
     elif gap is None or not any(_under_load(facts, fault, bound_s) for fault in facts.faults):
         vacuous = "no call was attempted while a fault had an effect"
     return findings.verdict("RT", GUARANTEE, summary, figures, vacuous=vacuous)
+
+
+def _recovered_after_heals(facts: Facts, findings: Findings) -> float | None:
+    """The longest time from a heal to the first success of a kind of call that was tried; each that comes too late, and
+    each call that still fails then, is found. None when no fault was healed.
+    """
+    bound_s = facts.number("recovery_after_heal_bound_s")
+    ended_s = facts.load_window_s[1]
+    longest_s: float | None = None
+    for fault in facts.faults:
+        healed_s = fault.healed_s
+        if healed_s is None:
+            continue
+        for kind in KINDS:
+            tried = [call for call in facts.calls_of(kind) if healed_s <= call.invoke.t_s <= ended_s]
+            if not tried:
+                continue
+            success_s = _first_success_s(tried, healed_s)
+            took_s = (success_s if success_s is not None else ended_s) - healed_s
+            longest_s = max(took_s, longest_s or 0.0)
+            late = [call for call in tried if _is_broken(call) and call.invoke.t_s > healed_s + bound_s]
+            at = (fault.call.invoke.index, *(call.invoke.index for call in (late or tried)[:10]))
+            if late:
+                failed_s = late[-1].invoke.t_s - healed_s
+                text = f"{kind} still failed {failed_s:.3f} s after {fault} was healed, the bound is {bound_s:g} s"
+                findings.add(text, at=at)
+            elif took_s > bound_s:
+                text = f"no {kind} succeeded for {took_s:.3f} s after {fault} was healed, the bound is {bound_s:g} s"
+                findings.add(text, at=at)
+    return longest_s
 
 
 def longest_gap(facts: Facts) -> Gap | None:

@@ -138,7 +138,8 @@ class GetInstance(Read, frozen=True):
         return f"/v1/instances/{segment(self.instance_id)}"
 
     def kept(self, answer: Answer) -> dict[str, Any]:
-        return {"id": answer.body["id"], "status": answer.body["status"]}
+        named = sorted(answer.body.get("variables") or {})
+        return {"id": answer.body["id"], "status": answer.body["status"], "variable_names": named}
 
 
 class GetHistory(Read, frozen=True):

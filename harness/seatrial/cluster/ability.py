@@ -8,6 +8,7 @@ methods for real on every backend that offers it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -60,6 +61,14 @@ class Partition(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """The new primary's timeline, and where in the write-ahead log (an LSN) it left the old primary's."""
+
+    timeline: int
+    parted_at: str
+
+
 class Database(Protocol):
     def dsn(self) -> str:
         """A direct connection (no proxy in the path), for observation and for faults."""
@@ -77,6 +86,47 @@ class Database(Protocol):
 
     async def terminate_sessions(self, replica: str) -> int:
         """pg_terminate_backend on every session of that replica; returns how many there were."""
+        ...
+
+
+class Failover(Protocol):
+    """A second server, which streams from the database's and can take its place. `Database` acts on the primary."""
+
+    async def attach(self, *, synchronous: bool, gives_both_hosts: bool = False) -> None:
+        """Returns when it streams; once in the life of a cluster.
+
+        The engines reach the primary by an address that `move` leads to another server; with `gives_both_hosts`, those
+        that are started from now on are told two addresses, of which one is the primary's.
+        """
+        ...
+
+    async def hold_back(self) -> None:
+        """What the primary commits from now on does not reach the standby, which does not notice."""
+        ...
+
+    async def freeze(self) -> None:
+        """SIGSTOP to the primary and all its backends, as a machine that hangs: sessions stay open."""
+        ...
+
+    async def promote(self) -> Promotion:
+        """The standby takes over; returns when it takes writes. The primary must be down or frozen, and stays so."""
+        ...
+
+    async def move(self, *replicas: str) -> None:
+        """The address by which these replicas (all of them if none is named) reach the primary now leads to it.
+
+        Open connections are reset, but not those to a frozen server: they lead there until it is killed.
+        """
+        ...
+
+    async def rejoin(self, *, lag_s: float = 0.0) -> None:
+        """The primary before, down by now, comes back at its old address, as the standby of the new one. What it
+        receives can be read there `lag_s` later.
+        """
+        ...
+
+    def alone(self) -> AbstractAsyncContextManager[str]:
+        """Starts the primary before where no engine can reach it, to see what it has; hands out its DSN."""
         ...
 
 

@@ -49,7 +49,7 @@ class Installation:
         """A fresh cluster of our own; the parent folder must belong to the server's user."""
         # Copy-on-write where the file system can; about 40 MB where it cannot.
         command = ["cp", "-a", "--reflink=auto", str(self.template), str(data_folder)]
-        _run(command, self.user, data_folder.parent)
+        run_as(command, self.user, data_folder.parent)
 
 
 def install() -> Installation:
@@ -66,7 +66,7 @@ def install() -> Installation:
     template = cache / f"postgres-{servers.name_of(server, version)}-template-{owner}"
     locale = _BUILTIN_LOCALE if version.major >= _HAS_BUILTIN_LOCALE else _SYSTEM_LOCALE
     initdb = [str(programs / "initdb"), *_INITDB_OPTIONS, *locale]
-    make_once(template, user, lambda folder: _run([*initdb, f"--pgdata={folder}"], user, folder.parent))
+    make_once(template, user, lambda folder: run_as([*initdb, f"--pgdata={folder}"], user, folder.parent))
     return Installation(programs, cache, template, user, version)
 
 
@@ -170,7 +170,8 @@ def copy_readable(package: Path, target: Path) -> None:
             path.chmod(path.stat().st_mode | 0o044 | (0o011 if path.stat().st_mode & 0o100 else 0))
 
 
-def _run(command: Sequence[str], user: tuple[int, int] | None, cwd: Path) -> None:
+def run_as(command: Sequence[str], user: tuple[int, int] | None, cwd: Path) -> None:
+    """To its end, with an empty environment. Raises ClusterError with what it said."""
     uid, gid = user or (None, None)
     try:
         subprocess.run(

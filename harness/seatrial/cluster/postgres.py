@@ -24,13 +24,17 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import ClusterError
-from seatrial.cluster.installation import install, short_folder
+from seatrial.cluster.installation import Installation, install, run_as, short_folder
 from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, children, runs, tail
 from seatrial.cluster.reaper import Reaper
 
 #: the owner of every drill's database; the engine logs in as this role
 ENGINE_ROLE = "windlass"
+#: of standbys; it may do nothing else, and logs in over the Unix socket only
+REPLICATION_ROLE = "replicator"
+STANDBY = "standby"
+"""The name by which a primary knows its standby."""
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 30.0
 _ANSWER_INTERVAL_S = 0.02
@@ -43,6 +47,9 @@ _SETTINGS = {
     "fsync": "on",
     "synchronous_commit": "on",
     "max_connections": "200",
+    # What pg_rewind needs when a server comes back as a standby.
+    "wal_keep_size": "64MB",
+    "wal_log_hints": "on",
     "shared_buffers": "128MB",
     "jit": "off",
     # Shared memory as files in the server's own folder, so that a killed server leaves nothing in /dev/shm.
@@ -54,16 +61,27 @@ _SETTINGS = {
 class PostgresServer:
     """`start` ... `close`. Usable again after `stop` and `crash`; the port and the data stay the same.
 
-    `settings` are added to the server's own (fsync and the rest may be overridden by name).
+    `settings` are added to the server's own (fsync and the rest may be overridden by name). A `copy_of` another server
+    begins with that one's data, as a standby that streams from it; its roles and passwords are the same.
     """
 
-    def __init__(self, log_path: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        log_path: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        copy_of: PostgresServer | None = None,
+    ) -> None:
         self.log_path = log_path
         self._settings = {**_SETTINGS, **(settings or {})}
-        self._password = secrets.token_urlsafe(18)
+        self._copy_of = copy_of
+        self._follows: PostgresServer | None = None
+        self._lag_s = 0.0
+        self._password = copy_of.secret if copy_of else secrets.token_urlsafe(18)
         self._ports = Ports()
         self._reaper: Reaper | None = None
         self._folders: tuple[Path, ...] = ()
+        self._installation: Installation | None = None
         self._process: Process | None = None
         self._shared_memory_id: int | None = None
         self.port = 0
@@ -83,17 +101,61 @@ class PostgresServer:
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
-    async def start(self) -> None:
-        """Returns when it answers a query; recovery is done then. Nothing happens when it runs."""
+    async def start(self, *, alone: bool = False) -> None:
+        """Returns when it answers a query; recovery is done then. Nothing happens when it runs.
+
+        `alone` it listens on its socket only and follows nobody, so that no engine can reach it.
+        """
         if self.running:
             return
-        is_new = self._process is None
-        process = self._process or await self._prepare()
-        process.start()
-        await self._answer(process)
-        self._shared_memory_id = _shared_memory_id(self._data_folder())
-        if is_new:
+        is_new = self._installation is None
+        installation = self._installation or await self._prepare()
+        self._process = self._new_process(installation, alone=alone)
+        self._process.start()
+        await self._answer(self._process)
+        self._shared_memory_id = _shared_memory_id(self.data_folder)
+        if is_new and self._copy_of is None:
             await self._make_engine_role()
+
+    async def freeze(self) -> None:
+        """SIGSTOP to the postmaster and every process it started: sessions stay open, and nobody answers."""
+        if self._process is None or not self._process.running:
+            raise ClusterError("the database is not running; start it before freezing it")
+        await self._process.pause()
+        for each in children(self._process.pid):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.suspend()
+
+    @property
+    def frozen(self) -> bool:
+        return self._process is not None and self._process.paused
+
+    async def follow(self, primary: PostgresServer, *, lag_s: float = 0.0) -> None:
+        """From its next start it is a standby that streams from there, at its old address. It must not run.
+
+        What it has and the primary has not is undone (pg_rewind); what it receives shows `lag_s` later.
+        Raises ClusterError.
+        """
+        if self.running:
+            raise ClusterError("a server that runs cannot become a standby; stop it first")
+        await self.run_program(
+            "pg_rewind", f"--target-pgdata={self.data_folder}", "--no-sync",
+            f"--source-server={primary.conninfo('postgres')} dbname=postgres",
+        )  # fmt: skip
+        self._lag_s = lag_s
+        self._begin_to_follow(primary)
+
+    async def stand_alone(self) -> None:
+        """From its next start it is a primary without standbys, whatever it was; it must not run."""
+        self._follows = None
+        (self.data_folder / "standby.signal").unlink(missing_ok=True)
+        self._forget_settings()
+
+    async def run_program(self, name: str, *words: str) -> None:
+        """One of the installation's, as the server's user. Raises ClusterError with what it said."""
+        installation = self._installation or await self._prepare()
+        command = [str(installation.program(name)), *words]
+        await asyncio.to_thread(run_as, command, installation.user, self.data_folder.parent)
 
     async def stop(self, mode: Literal["immediate", "fast"] = "fast") -> None:
         """`immediate` leaves the recovery to the next start. Nothing happens when it does not run."""
@@ -136,10 +198,19 @@ class PostgresServer:
         where = urlencode({"host": str(self._socket_folder()), "port": self.port}, quote_via=quote)
         return f"postgresql://postgres@/{quote(database)}?{where}"
 
-    def engine_dsn(self, database: str = "postgres", port: int | None = None) -> str:
-        """The engine role's, over TCP; `port` is a proxy's. Holds the password: never log it."""
-        who, where = f"{ENGINE_ROLE}:{quote(self._password)}", f"127.0.0.1:{port or self.port}"
-        return f"postgresql://{who}@{where}/{quote(database)}?sslmode=disable"
+    def engine_dsn(self, database: str = "postgres", *ports: int) -> str:
+        """The engine role's, over TCP; `ports` are proxies', or those of servers of which one is the primary.
+
+        Holds the password: never log it.
+        """
+        who = f"{ENGINE_ROLE}:{quote(self._password)}"
+        where = ",".join(f"127.0.0.1:{port}" for port in ports or (self.port,))
+        session = "&target_session_attrs=read-write" if len(ports) > 1 else ""
+        return f"postgresql://{who}@{where}/{quote(database)}?sslmode=disable{session}"
+
+    def conninfo(self, user: str) -> str:
+        """What libpq is told to connect as that role over the Unix socket; holds no secret."""
+        return f"host={self._socket_folder()} port={self.port} user={user}"
 
     @property
     def secret(self) -> str:
@@ -159,10 +230,11 @@ class PostgresServer:
             self._reaper.close()
             self._reaper = None
         self._folders = ()
+        self._installation = None
         self._process = None
         self._ports.close()
 
-    async def _prepare(self) -> Process:
+    async def _prepare(self) -> Installation:
         """Everything up to the first start: files, folder for the socket, port."""
         installation = await asyncio.to_thread(install)
         self._reaper = self._reaper or Reaper()
@@ -172,18 +244,37 @@ class PostgresServer:
             self._reaper.watch_folder(folder)
             if installation.user:
                 os.chown(folder, *installation.user)
-        await asyncio.to_thread(installation.copy_template, self._data_folder())
+        self._installation = installation
         self.port = self._ports.take()
+        if self._copy_of is None:
+            await asyncio.to_thread(installation.copy_template, self.data_folder)
+        else:
+            await self.run_program(
+                "pg_basebackup", f"--pgdata={self.data_folder}", "--checkpoint=fast", "--no-sync",
+                f"--dbname={self._copy_of.conninfo(REPLICATION_ROLE)}",
+            )  # fmt: skip
+            self._begin_to_follow(self._copy_of)
+        return installation
+
+    def _new_process(self, installation: Installation, *, alone: bool) -> Process:
         options = {
             **self._settings,
             "port": str(self.port),
             "unix_socket_directories": str(self._socket_folder()),
         }
-        self._process = Process(
+        if self._follows is not None:
+            options["recovery_min_apply_delay"] = f"{round(self._lag_s * 1000)}ms"
+            options["primary_conninfo"] = (
+                f"{self._follows.conninfo(REPLICATION_ROLE)} application_name={STANDBY}"
+            )
+        if alone:
+            options |= {"listen_addresses": "", "synchronous_standby_names": ""}
+        assert self._reaper is not None
+        return Process(
             "postgres",
             [
                 str(installation.bin / "postgres"),
-                *("-D", str(self._data_folder())),
+                *("-D", str(self.data_folder)),
                 *(word for name, value in options.items() for word in ("-c", f"{name}={value}")),
             ],
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
@@ -193,14 +284,23 @@ class PostgresServer:
             # An immediate shutdown: the postmaster takes its backends and its shared memory with it.
             death_signal=signal.SIGQUIT,
         )
-        return self._process
+
+    def _begin_to_follow(self, primary: PostgresServer) -> None:
+        self._follows = primary
+        self._forget_settings()
+        (self.data_folder / "standby.signal").touch()
+
+    def _forget_settings(self) -> None:
+        """Those of ALTER SYSTEM: a copy has its primary's."""
+        (self.data_folder / "postgresql.auto.conf").write_text("")
 
     def _socket_folder(self) -> Path:
         if not self._folders:
             raise ClusterError("the database was never started, or is closed; start it first")
         return self._folders[-1]
 
-    def _data_folder(self) -> Path:
+    @property
+    def data_folder(self) -> Path:
         return self._folders[0] / "data"
 
     async def _answer(self, process: Process) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import psycopg
+from psycopg import sql
 
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Database, Kill
@@ -57,6 +58,44 @@ class CrashDatabase(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
+
+
+@dataclass(frozen=True)
+class MakeReadOnly(Bare):
+    """As an operator or a full disk's guard does it: sessions that are opened from now on take no writes."""
+
+    name: ClassVar[str] = "make_read_only"
+    needs: ClassVar[tuple[type, ...]] = (Database, Kill)
+    target: str = DATABASE
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {}
+
+    async def inject(self, cluster: Cluster) -> None:
+        await _alter(cluster, sql.SQL("SET default_transaction_read_only = on"))
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        dsn = cluster.ability(Database).dsn()
+        async with await psycopg.AsyncConnection.connect(dsn, autocommit=True) as connection:
+            row = await (await connection.execute("SHOW default_transaction_read_only")).fetchone()
+        if row != ("on",):
+            raise FaultHadNoEffect(f"{self.name}: a new session says {row}")
+        return {"default_transaction_read_only": "on"}
+
+    async def heal(self, cluster: Cluster) -> None:
+        await _alter(cluster, sql.SQL("RESET default_transaction_read_only"))
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        await all_ready(cluster, names(cluster), self.name)
+
+
+async def _alter(cluster: Cluster, change: sql.SQL) -> None:
+    """Of the cluster's database, by a session to which its settings do not apply."""
+    async with await psycopg.AsyncConnection.connect(
+        cluster.ability(Database).dsn(), autocommit=True, options="-c default_transaction_read_only=off"
+    ) as connection:
+        database = sql.Identifier(connection.info.dbname)
+        await connection.execute(sql.SQL("ALTER DATABASE {} {}").format(database, change))
 
 
 @dataclass(frozen=True)

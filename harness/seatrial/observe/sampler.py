@@ -39,9 +39,11 @@ GROUP BY node
 
 
 class Sampler:
-    """`run` until cancelled. Use within one event loop."""
+    """`run` until cancelled. Use within one event loop. `dsn` says where the database is now."""
 
-    def __init__(self, replicas: Sequence[Replica], dsn: str | None, recorder: Recorder) -> None:
+    def __init__(
+        self, replicas: Sequence[Replica], dsn: Callable[[], str] | None, recorder: Recorder
+    ) -> None:
         self._replicas = [replica for replica in replicas if replica.metrics_url is not None]
         self._dsn = dsn
         self._recorder = recorder
@@ -74,16 +76,19 @@ class Sampler:
             raise ClusterError("this cluster shows no database; add Database to the drill's needs")
         await self._ask_again(self._dsn, _SESSIONS, self._tell_sessions)
 
-    async def _watch_depth(self, dsn: str) -> None:
+    async def _watch_depth(self, dsn: Callable[[], str]) -> None:
         await self._ask_again(dsn, _DEPTH, self._tell_depth)
 
     async def _ask_again(
-        self, dsn: str, question: LiteralString, tell: Callable[[Sequence[tuple[Any, ...]]], None]
+        self,
+        dsn: Callable[[], str],
+        question: LiteralString,
+        tell: Callable[[Sequence[tuple[Any, ...]]], None],
     ) -> None:
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(
-                    dsn, autocommit=True, connect_timeout=2, application_name="seatrial sampler"
+                    dsn(), autocommit=True, connect_timeout=2, application_name="seatrial sampler"
                 ) as connection:
                     while True:
                         async with asyncio.timeout(_DATABASE_WITHIN_S):

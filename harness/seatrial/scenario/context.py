@@ -27,6 +27,7 @@ from seatrial.observe.sampler import Sampler
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
 from seatrial.workload.pool import WorkerPool
+from seatrial.workload.reader import Reader
 
 Ability = TypeVar("Ability")
 Result = TypeVar("Result")
@@ -112,7 +113,7 @@ class ScenarioContext:
             broker=self._broker.consumer_access() if self._broker else None,
             transports=transports,
         )
-        dsn = cluster.ability(Database).dsn() if cluster.has(Database) else None
+        dsn = cluster.ability(Database).dsn if cluster.has(Database) else None
         self._sampler = Sampler(cluster.replicas(), dsn, recorder)
         self._seed = seed
         self._transports = tuple(transports)
@@ -121,6 +122,8 @@ class ScenarioContext:
         self._probes: dict[str, RecordingClient] = {}
         self._group = asyncio.TaskGroup()
         self._spawned: set[asyncio.Task[Any]] = set()
+        self.started: list[str] = []
+        """The ids of the instances whose start by `load` was acknowledged, as they come."""
         self._definition_ids: list[str] = []
         self._faults = 0
         self._zero_s = time.monotonic()
@@ -340,6 +343,7 @@ class ScenarioContext:
                         break
                 if answer.ok:
                     acknowledged.append(answer.id)
+                    self.started.append(answer.id)
             finally:
                 room.release()
 
@@ -353,6 +357,11 @@ class ScenarioContext:
     def people(self) -> asyncio.Task[None]:
         """Starts the people who review and sign the loans, until the scenario's end."""
         return self.spawn(Actor(self.client(), self.run_key).run())
+
+    def readers(self, count: int = 1) -> None:
+        """Starts those who look at the instances that `load` has started, until the scenario's end."""
+        for client in self.clients(count):
+            self.spawn(Reader(client, self.started, self.random(client.process)).run())
 
     async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
         """Calls one replica as `probe-<replica>`: its errors do not count as errors of clients."""

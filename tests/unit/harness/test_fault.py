@@ -8,6 +8,7 @@ import pytest
 
 from patience import eventually
 from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.ability import Promotion
 from seatrial.cluster.attach.cluster import AttachedCluster
 from seatrial.fault import (
     ALL_REPLICAS,
@@ -21,13 +22,19 @@ from seatrial.fault import (
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
 from seatrial.fault.credentials import RotatePassword
-from seatrial.fault.database import CrashDatabase, TerminateLeaderSession, TerminateSessions
+from seatrial.fault.database import CrashDatabase, MakeReadOnly, TerminateLeaderSession, TerminateSessions
 from seatrial.fault.destination import MissingDestination
+from seatrial.fault.failover import LosePrimary, SwitchOver
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.fault.scale import ScaleRelease
 from seatrial.history import HISTORY_FILE, Recorder
+
+
+async def unsurveyed(_promotion: Promotion) -> None:
+    """Nobody looks."""
+
 
 PHASES = ["setup", "inject", "wait_until_effective", "heal", "wait_until_healed", "cleanup"]
 
@@ -263,6 +270,9 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CutNetwork("replica-0", "blackhole"), "Partition, Kill"),
         (TerminateSessions("replica-0"), "Database, Kill"),
         (CrashDatabase(), "Database, Kill"),
+        (MakeReadOnly(), "Database, Kill"),
+        (LosePrimary(unsurveyed), "Database, Failover, Kill"),
+        (SwitchOver((), 1.0), "Database, Failover, Kill"),
         (TerminateLeaderSession("replica-0"), "Database, Kill"),
         (CrashBroker(), "BrokerProcess"),
         (CutBroker("refuse"), "BrokerNetwork"),
@@ -295,6 +305,9 @@ async def test_a_cluster_without_the_ability_is_refused(
         (CutNetwork("r", "refuse"), "cut_network", "r", {"mode": "refuse", "delay_s": 0.0}),
         (TerminateSessions("r"), "terminate_sessions", "r", {}),
         (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
+        (MakeReadOnly(), "make_read_only", DATABASE, {}),
+        (LosePrimary(unsurveyed, "freeze"), "lose_primary", DATABASE, {"how": "freeze"}),
+        (SwitchOver(("r",), 1.0), "switch_over", DATABASE, {"late": ["r"], "lag_s": 1.0}),
         (TerminateLeaderSession("r"), "terminate_leader_session", "r", {}),
         (CrashBroker(), "crash_broker", BROKER, {"signal": "SIGKILL"}),
         (CutBroker("half-open"), "cut_broker", BROKER, {"mode": "half-open", "delay_s": 0.0}),

@@ -10,6 +10,7 @@ from seatrial.cluster.ability import (
     Commands,
     Database,
     Exits,
+    Failover,
     Kill,
     Logs,
     Partition,
@@ -26,7 +27,7 @@ from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Kill, Logs, Partition, Pause),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, Partition, Pause),
         *(Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )

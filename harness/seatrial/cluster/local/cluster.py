@@ -13,6 +13,7 @@ from seatrial.cluster.ability import (
     Commands,
     Database,
     Exits,
+    Failover,
     Kill,
     Logs,
     Partition,
@@ -27,6 +28,7 @@ from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.local.backend import LOCAL
 from seatrial.cluster.local.boots import LocalBoots
 from seatrial.cluster.local.database import LocalDatabase
+from seatrial.cluster.local.failover import LocalFailover
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
@@ -124,6 +126,7 @@ class LocalCluster(Cluster):
         self._offer(Partition, LocalPartition(replicas))
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
+        self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)

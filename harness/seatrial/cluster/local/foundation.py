@@ -10,9 +10,11 @@ from typing import ParamSpec
 
 import aiohttp
 
+from seatrial.cluster import ClusterError
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.reaper import Reaper
+from seatrial.cluster.replication import Replication
 
 Parameters = ParamSpec("Parameters")
 
@@ -27,6 +29,8 @@ class Foundation:
         self.ports = Ports()
         self.reaper: Reaper
         self.session: aiohttp.ClientSession
+        self._replication: Replication | None = None
+        self.gives_both_hosts = False
         self._is_own_postgres = postgres is None
         self._is_laid = False
         self._stack = AsyncExitStack()
@@ -44,9 +48,34 @@ class Foundation:
         await self.postgres.create_database(self.database)
         if not self._is_own_postgres:
             self._stack.push_async_callback(self._drop_database)
+        self._stack.push_async_callback(self._end_replication)
         self.reaper = Reaper()
         self._stack.callback(self.reaper.close)
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+    async def replicate(self, *, synchronous: bool, gives_both_hosts: bool) -> None:
+        """Gives the server a standby. With `gives_both_hosts` the engines that are started from now on are told both
+        addresses, and find out which is the primary. Raises ClusterError.
+        """
+        if self._replication is not None:
+            raise ClusterError("the database has a standby already; a drill attaches one once")
+        self._replication = Replication(self.postgres, self.folder / "logs" / "standby.log")
+        self.gives_both_hosts = gives_both_hosts
+        await self._replication.attach(synchronous=synchronous)
+
+    @property
+    def replication(self) -> Replication:
+        """Raises ClusterError."""
+        if self._replication is None:
+            raise ClusterError("the database has no standby; attach one first")
+        return self._replication
+
+    def engine_dsn(self, proxy_port: int) -> str:
+        """Through the replica's proxy. Holds the password: never log it."""
+        ports = [proxy_port]
+        if self.gives_both_hosts:
+            ports.append(self.replication.second.port)
+        return self.postgres.engine_dsn(self.database, *ports)
 
     async def remove(self) -> None:
         """Safe to call twice; calls what was given to `before_removal` first, the last one first."""
@@ -60,6 +89,13 @@ class Foundation:
         **kwargs: Parameters.kwargs,
     ) -> None:
         self._stack.push_async_callback(undo, *args, **kwargs)
+
+    async def _end_replication(self) -> None:
+        replication, self._replication = self._replication, None
+        self.gives_both_hosts = False
+        if replication is not None:
+            self.postgres = replication.first
+            await replication.detach()
 
     async def _drop_database(self) -> None:
         await self.postgres.start()

@@ -96,7 +96,7 @@ class Launcher:
                 "replicaCount": self._spec.replicas,
                 "engine": {part: {"port": ports[part]} for part in _PORTS},
                 "postgresql": {
-                    "dsn": foundation.postgres.engine_dsn(foundation.database, database_port),
+                    "dsn": foundation.engine_dsn(database_port),
                     "existingSecret": "",
                 },
             },

@@ -36,6 +36,15 @@ def test_a_run_that_met_what_the_drill_is_about() -> None:
     assert verdict.figures["leases_lapsed"] == 1
 
 
+def test_refusals_are_counted_by_what_was_asked() -> None:
+    trial = Trial("NL", circumstances_min={"calls_refused": 2, "reads_refused": 1}).lived(1)
+    trial.start("", outcome="info", status=503).poll(outcome="info", status=503).start("", outcome="info")
+    trial.call("client-1", "get", {"path": "/v1/instances/i1"}, "info", status=503)
+    verdict = first(trial)
+    assert verdict.outcome is Outcome.PASS
+    assert (verdict.figures["calls_refused"], verdict.figures["reads_refused"]) == (2, 1)
+
+
 def test_a_run_that_never_met_it_shows_nothing() -> None:
     verdict = first(taken_over("LX", again_s=106, **wanting(2)))
     assert verdict.outcome is Outcome.VACUOUS

@@ -165,3 +165,28 @@ def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     gap = longest_gap(facts_of(history))
     assert (gap.length_s if gap is not None else None) == naive_gap_s(history)
+
+
+def healed(first_success_s: float, *, still_fails_at_s: float | None = None) -> Trial:
+    """A heal at 106; calls are answered again from `first_success_s` after it on."""
+    trial = Trial("RT", recovery_bound_s=60, recovery_after_heal_bound_s=2).at(100).phase("load")
+    trial.start("i0").fault("lose_primary", "database").at(106).heal("database")
+    for number in range(1, 60):
+        at_s = number / 10
+        is_down = at_s < first_success_s or at_s == still_fails_at_s
+        trial.at(106 + at_s).start(f"i{number}", outcome="info" if is_down else "ok")
+    return trial.at(113).phase("drain")
+
+
+def test_calls_succeed_in_time_after_the_heal_however_long_the_fault_lasted() -> None:
+    verdict = judged(healed(1.0))
+    assert verdict.outcome is Outcome.PASS
+    assert 0.9 <= verdict.figures["recovery_after_heal_s"] <= 1.1
+
+
+def test_calls_fail_too_long_after_the_heal() -> None:
+    late = judged(healed(3.0))
+    assert late.outcome is Outcome.FAIL
+    assert "still failed" in late.summary
+    again = judged(healed(0.5, still_fails_at_s=4.0))
+    assert "start still failed 3.990 s after lose_primary of database was healed" in again.summary
