@@ -21,6 +21,8 @@ from seatrial.render import ContainerSpec, Rendered, default_chart, render_chart
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 APP_ROLE, PASSWORD = "orders app", "pass-word"
+RETENTION_DAYS = 5e-5
+"""4.32 s"""
 READY = {"ready": True, "reasons": []}
 
 
@@ -47,6 +49,7 @@ async def app_role(server: PostgresServer, dsn: str) -> AsyncIterator[str]:
 def release(owner_dsn: str, app_dsn: str, *, schema: str) -> Rendered:
     secret = {"apiVersion": "v1", "kind": "Secret"}
     values: dict[str, Any] = {
+        "engine": {"retentionDays": RETENTION_DAYS},
         "postgresql": {"existingSecret": "app", "schema": schema},
         "migrations": {"enabled": True, "existingSecret": "owner", "appRole": APP_ROLE},
         "extraObjects": [
@@ -62,7 +65,7 @@ def of_the_database(container: ContainerSpec) -> Mapping[str, str]:
     return {
         name: value
         for name, value in container.env.items()
-        if name.endswith(("_DSN", "_SCHEMA", "_ON_START"))
+        if name.endswith(("_DSN", "_SCHEMA", "_ON_START", "_DAYS"))
     }
 
 
@@ -89,6 +92,12 @@ async def test_engines_of_a_role_without_create_wait_for_the_job_and_serve(
     instance = await workflow.start()
     await workflow.work_off("a")
     assert await engine.status(instance) == "COMPLETED"
+
+    # It may remove, too.
+    async def is_gone() -> bool:
+        return (await engine.get(f"/v1/instances/{instance['id']}")).status == 404
+
+    await eventually(is_gone)
 
     where = schema or "public"
     database = server.dsn(urlsplit(dsn).path.lstrip("/"))

@@ -291,6 +291,8 @@ CASES = [
          merged(DATABASE, {"postgresql": {"tls": {"existingSecret": "ca"}}})),
     Case("engine.retentionDays", 90, variable("WINDLASS_RETENTION_DAYS"), "90"),
     Case("engine.retentionDays", 0.5, variable("WINDLASS_RETENTION_DAYS"), "0.5"),
+    Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), None, OWNED),
+    Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), "90", merged(OWNED, {"migrations": {"appRole": "app"}})),
     Case("postgresql.schema", "orders", variable("WINDLASS_SCHEMA"), "orders"),
     Case("postgresql.schema", "orders", of_job("WINDLASS_SCHEMA"), "orders", OWNED),
     Case("postgresql.pooler", "session", variable("WINDLASS_POSTGRES_POOLER"), "session"),

@@ -29,10 +29,7 @@
 {{- end }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
-{{- with $engine.retentionDays }}
-- name: WINDLASS_RETENTION_DAYS
-  value: {{ include "windlass.scalar" . | quote }}
-{{- end }}
+{{- include "windlass.env.retention" .root }}
 {{- if not (include "windlass.migratesOnStartup" .root) }}
 - name: WINDLASS_MIGRATE_ON_START
   value: "false"
@@ -134,6 +131,14 @@
 - name: WE_KAFKA_TLS_SERVER_NAME
   value: {{ . | quote }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Of the Job, too, where it grants: removing needs more rights. */}}
+{{- define "windlass.env.retention" -}}
+{{- with .Values.engine.retentionDays }}
+- name: WINDLASS_RETENTION_DAYS
+  value: {{ include "windlass.scalar" . | quote }}
 {{- end }}
 {{- end -}}
 
