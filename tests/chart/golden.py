@@ -155,6 +155,7 @@ CASES: Mapping[str, Values] = {
             "engine": {"db": {"maxConns": 8}, "retentionDays": 90},
         },
     ),
+    "pooled": merged(DATABASE, {"postgresql": {"pooler": "transaction"}, "migrations": {"enabled": True}}),
     "two-roles-in-parts": merged(
         OWNED_PARTS,
         {
