@@ -64,6 +64,9 @@ def _command_faults(command: str) -> Iterator[str]:
         yield from (
             f"{command}: there is no {word}" for word in words or [""] if not (REPOSITORY / word).is_file()
         )
+    elif program == "scripts/bench":
+        options = (REPOSITORY / "tests" / "benchmarks" / "bench.py").read_text()
+        yield from (f"{command}: there is no {word}" for word in words if f'"{word}"' not in options)
     elif program == "scripts/drill":
         yield from (f"{command}: there is no drill {word}" for word in words if word not in CATALOGUE)
     else:
@@ -90,6 +93,7 @@ def test_a_row_says_what_is_so(first: str) -> None:
         (["", "", "tried: `scripts/test tests/nothing.py`"], "there is no tests/nothing.py"),
         (["", "", "tried: `scripts/test --postgres 9`"], "there is no version 9"),
         (["", "", "tried: `scripts/check`"], "nothing here can tell"),
+        (["", "", "tried: `scripts/bench --poolers`"], "there is no --poolers"),
         (["", "", "tried"], "neither a command nor a public page"),
         (["", "", "read: its documentation"], "neither a command nor a public page"),
         (["", "", "read: `scripts/drill D1`"], "neither a command nor a public page"),
