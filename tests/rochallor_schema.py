@@ -6,6 +6,9 @@ idx_job_status_lock_expires_at.
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import psycopg
 
 TABLES = """
@@ -87,3 +90,118 @@ async def made_by_rochallor(owner_dsn: str, version: int) -> None:
         ]
         for statement in statements:
             await connection.execute(statement.encode())
+
+
+# -- rows as that engine writes them
+
+
+def _step(id_: str, kind: str, next_: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"id": id_, "name": id_, "type": kind, **more} | ({"nextStep": next_} if next_ else {})
+
+
+STEPS = [
+    _step("route", "DECISION", conditionalNextSteps={"way == 'fork'": "fork", "way != 'fork'": "work"}),
+    _step("work", "SERVICE_TASK", "check", jobType="work", retryCount=2),
+    _step(
+        "check",
+        "USER_TASK",
+        "wait",
+        boundaryEvents=[{"type": "TIMER", "duration": "PT1H", "interrupting": True, "targetStepId": "late"}],
+    ),
+    _step("late", "SERVICE_TASK", "end", jobType="late"),
+    _step("wait", "WAIT", "end"),
+    _step("fork", "PARALLEL_GATEWAY", parallelNextSteps=["left", "right"], joinStep="join"),
+    _step("left", "SERVICE_TASK", "join", jobType="left"),
+    _step("right", "SERVICE_TASK", "join", jobType="right"),
+    _step("join", "JOIN_GATEWAY", "end"),
+    _step("end", "END"),
+]
+DOCUMENT = {"id": "order", "name": "Order", "version": 1, "steps": STEPS}
+#: Instance, its status and current steps; then executions, jobs, user tasks and timers as they hang on it.
+_INSTANCES = {
+    "I-UNLOCKED": ("ACTIVE", "{work}"),
+    "I-LOCKED": ("ACTIVE", "{work}"),
+    "I-EXPIRED": ("ACTIVE", "{work}"),
+    "I-TASK": ("WAITING", "{check}"),
+    "I-DUE": ("WAITING", "{check}"),
+    "I-WAIT": ("WAITING", "{wait}"),
+    "I-JOIN": ("ACTIVE", "{right,join}"),
+    "I-CANCELLED": ("CANCELLED", "{work}"),
+}
+_EXECUTIONS = [
+    # id, instance, step, type, status
+    ("S-UNLOCKED", "I-UNLOCKED", "work", "SERVICE_TASK", "RUNNING"),
+    ("S-LOCKED", "I-LOCKED", "work", "SERVICE_TASK", "RUNNING"),
+    ("S-EXPIRED", "I-EXPIRED", "work", "SERVICE_TASK", "RUNNING"),
+    ("S-TASK-1", "I-TASK", "work", "SERVICE_TASK", "COMPLETED"),
+    ("S-TASK-2", "I-TASK", "check", "USER_TASK", "RUNNING"),
+    ("S-DUE", "I-DUE", "check", "USER_TASK", "RUNNING"),
+    ("S-WAIT-1", "I-WAIT", "check", "USER_TASK", "COMPLETED"),
+    ("S-WAIT-2", "I-WAIT", "wait", "WAIT", "RUNNING"),
+    ("S-JOIN-1", "I-JOIN", "fork", "PARALLEL_GATEWAY", "COMPLETED"),
+    ("S-JOIN-2", "I-JOIN", "left", "SERVICE_TASK", "COMPLETED"),
+    ("S-JOIN-3", "I-JOIN", "right", "SERVICE_TASK", "RUNNING"),
+    ("S-JOIN-4", "I-JOIN", "join", "JOIN_GATEWAY", "COMPLETED"),
+    ("S-CANCELLED", "I-CANCELLED", "work", "SERVICE_TASK", "RUNNING"),
+]
+_JOBS = [
+    # id, instance, execution, type, status, worker, seconds until the lease ends, retries
+    # The newer engine keeps a row of each delivery: a retry and a swept lease before the one that waits.
+    ("J-UNLOCKED-1", "I-UNLOCKED", "S-UNLOCKED", "work", "FAILED", "w1", -90, 2),
+    ("J-UNLOCKED-2", "I-UNLOCKED", "S-UNLOCKED", "work", "CANCELLED", "w1", -60, 1),
+    ("J-UNLOCKED-3", "I-UNLOCKED", "S-UNLOCKED", "work", "UNLOCKED", None, None, 1),
+    ("J-LOCKED", "I-LOCKED", "S-LOCKED", "work", "LOCKED", "w1", 30, 2),
+    ("J-EXPIRED", "I-EXPIRED", "S-EXPIRED", "work", "LOCKED", "w1", -5, 2),
+    ("J-TASK", "I-TASK", "S-TASK-1", "work", "COMPLETED", "w1", -60, 2),
+    ("J-JOIN-1", "I-JOIN", "S-JOIN-2", "left", "COMPLETED", "w1", -60, 0),
+    ("J-JOIN-2", "I-JOIN", "S-JOIN-3", "right", "UNLOCKED", None, None, 0),
+    ("J-CANCELLED", "I-CANCELLED", "S-CANCELLED", "work", "UNLOCKED", None, None, 2),
+]
+_USER_TASKS = [
+    ("T-TASK", "I-TASK", "S-TASK-2", "check", "OPEN"),
+    ("T-DUE", "I-DUE", "S-DUE", "check", "OPEN"),
+    ("T-WAIT", "I-WAIT", "S-WAIT-1", "check", "COMPLETED"),
+]
+_TIMERS = [
+    # id, instance, execution, target, seconds from now, fired
+    ("B-TASK", "I-TASK", "S-TASK-2", "late", 3600, False),
+    ("B-DUE", "I-DUE", "S-DUE", "late", -5, False),
+    # The engine of May never cancels one: it fires without effect.
+    ("B-WAIT", "I-WAIT", "S-WAIT-1", "late", 3600, False),
+]
+
+
+async def in_flight(owner_dsn: str) -> None:
+    """A definition without source text and one instance at each kind of place."""
+    text = json.dumps(DOCUMENT)
+    async with await psycopg.AsyncConnection.connect(owner_dsn) as connection, connection.cursor() as cursor:
+        await cursor.execute(
+            "INSERT INTO workflow_definition (id, version, name, raw_json, parsed_steps)"
+            " VALUES ('order', 1, 'Order', %s, %s)",
+            [text, json.dumps(STEPS)],
+        )
+        await cursor.executemany(
+            "INSERT INTO workflow_instance (id, definition_id, definition_version, status, current_step_ids, variables)"
+            """ VALUES (%s, 'order', 1, %s, %s, '{"way": "work"}')""",
+            [(id_, *rest) for id_, rest in _INSTANCES.items()],
+        )
+        await cursor.executemany(
+            "INSERT INTO step_execution (id, instance_id, step_id, step_type, status, started_at, ended_at)"
+            " VALUES (%s, %s, %s, %s, %s, clock_timestamp(), CASE WHEN %s = 'COMPLETED' THEN now() END)",
+            [(*row, row[-1]) for row in _EXECUTIONS],
+        )
+        await cursor.executemany(
+            "INSERT INTO job (id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at,"
+            " locked_at, retries_remaining)"
+            " VALUES (%s, %s, %s, %s, %s, %s, now() + %s * interval '1 second', now(), %s)",
+            _JOBS,
+        )
+        await cursor.executemany(
+            "INSERT INTO user_task (id, instance_id, step_execution_id, step_id, status) VALUES (%s, %s, %s, %s, %s)",
+            _USER_TASKS,
+        )
+        await cursor.executemany(
+            "INSERT INTO boundary_event_schedule (id, instance_id, step_execution_id, target_step_id, interrupting,"
+            " fire_at, fired) VALUES (%s, %s, %s, %s, true, now() + %s * interval '1 second', %s)",
+            _TIMERS,
+        )

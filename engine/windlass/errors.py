@@ -57,6 +57,10 @@ class Conflict(Rejected):
     code = "conflict"
 
 
+class BusinessKeyInUse(Conflict):
+    """Another instance of the definition runs with that key, in a database whose index allows one."""
+
+
 class PollDisabled(Rejected):
     """Jobs reach workers by way of `dispatch_mode`, which is not polling."""
 

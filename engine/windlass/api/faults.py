@@ -12,6 +12,7 @@ STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.Rejected: (400, "INVALID_ARGUMENT"),
     errors.NotFound: (404, "NOT_FOUND"),
     errors.Conflict: (409, "FAILED_PRECONDITION"),
+    errors.BusinessKeyInUse: (409, "ALREADY_EXISTS"),
     errors.PollDisabled: (410, "FAILED_PRECONDITION"),
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),

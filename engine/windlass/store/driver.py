@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import asyncpg
 
 from windlass.dsn import redact
-from windlass.errors import BadRequest, Defect, EngineError, Unavailable
+from windlass.errors import BadRequest, BusinessKeyInUse, Defect, EngineError, Unavailable
+from windlass.store.shape import BUSINESS_KEY_INDEX
 from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
@@ -48,10 +49,17 @@ def is_read_only(err: BaseException) -> bool:
     return _state(err) == READ_ONLY
 
 
+def may_lack_right(err: BaseException) -> bool:
+    """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
+    return _state(err) in {"42501", "42P01"}
+
+
 def translate(err: BaseException) -> EngineError:
     """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):
         return err
+    if isinstance(err, asyncpg.UniqueViolationError) and err.constraint_name == BUSINESS_KEY_INDEX:
+        return BusinessKeyInUse("business key already in use by an in-flight instance of this definition")
     if is_read_only(err):
         return Unavailable(f"the database takes no writes ({describe(err)}); try again")
     match failure_of(err):

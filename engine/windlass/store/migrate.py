@@ -10,11 +10,14 @@ from datetime import datetime
 from typing import NamedTuple
 
 from windlass.errors import BootRefused, EngineError
+from windlass.store import takeover
 from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.ledger import Migration, Standing, judge, look, newest
 from windlass.store.queries import sql
+from windlass.store.rights import make_schema, require_to_migrate
 from windlass.store.session import Session, SessionFailed
+from windlass.store.shape import SHARED_MADE_HERE
 from windlass.store.sqlstate import Failure
 
 LOOK_INTERVAL_S = 0.5
@@ -45,10 +48,13 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
     """
     session = await database.session("migrate")
     try:
+        await make_schema(session, database.schema)
         done: list[str] = []
         # Looked at without the lock first, so that a role without the right to make tables, and a standby, can boot on
         # a schema that is current.
         standing = await _look(session)
+        if not standing.is_current:
+            await require_to_migrate(session, database.schema)
         while not standing.is_current:
             standing, told = await _step(session, database, waits)
             done += told
@@ -63,10 +69,17 @@ async def _look(session: Session) -> Standing:
     async with session.transaction():
         await session.execute(sql("schema_snapshot"))
         found = await look(session.fetch_row)
-    standing = judge(found)
+        standing = judge(found)
+        if _takes_over(standing):
+            await takeover.check(session)
     if not standing.is_current and (read_only := read_only_reason(found.state)):
         raise BootRefused(f"the schema is at {standing.own}, this release needs {newest()}, and {read_only}")
     return standing
+
+
+def _takes_over(standing: Standing) -> bool:
+    """Whether there may be instances of another engine: its tables, and not one step of ours."""
+    return standing.shared >= SHARED_MADE_HERE and any(m.is_own and m.version == 1 for m in standing.missing)
 
 
 async def _step(session: Session, database: Database, waits: WaitTold) -> tuple[Standing, list[str]]:
@@ -86,16 +99,18 @@ async def _step(session: Session, database: Database, waits: WaitTold) -> tuple[
                 told = f"schema_migrations set back from {found.shared.version} to {standing.set_back_to}"
                 return standing._replace(set_back_to=None), [told]
             migration = standing.missing[0]
-            await _apply(session, migration)
+            await _apply(session, migration, takes_over=_takes_over(standing) and migration.is_own)
     own = migration.version if migration.is_own else standing.own
     return standing._replace(own=own, missing=standing.missing[1:]), [migration.label]
 
 
-async def _apply(session: Session, migration: Migration) -> None:
+async def _apply(session: Session, migration: Migration, *, takes_over: bool) -> None:
     try:
         if migration.is_own:
             await session.execute(sql("schema_ledger_table"))
             await session.execute(migration.text)
+            if takes_over:
+                await takeover.take_over(session)
             await session.execute(sql("schema_ledger_add"), migration.version, migration.name)
         else:
             await session.execute(sql("schema_shared_table"))

@@ -17,6 +17,9 @@ SHARED_MADE_HERE = 9
 SHARED_KNOWN = 11
 """The other engine's newest number that this release knows; 10 and 11 are never applied by this one."""
 
+BUSINESS_KEY_INDEX = "uniq_workflow_instance_bk_def_active"
+"""Unique, and the other engine's: one instance in flight for a definition and a key."""
+
 
 class Shape(NamedTuple):
     """What is there once a migration has been applied."""
@@ -105,7 +108,7 @@ SHARED: Mapping[int, Shape] = {
             )
         }
     ),
-    10: Shape(indexes={"uniq_workflow_instance_bk_def_active": "workflow_instance"}),
+    10: Shape(indexes={BUSINESS_KEY_INDEX: "workflow_instance"}),
     11: Shape(
         {
             "workflow_chain": _columns(
