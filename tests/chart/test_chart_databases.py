@@ -38,7 +38,7 @@ def faults(first: str, cells: list[str]) -> Iterator[str]:
     commands = re.findall(r"`([^`]+)`", tried)
     if not commands and not DOCUMENTED.search(read):
         yield f"{first}: neither a command nor a public page"
-    if bool(commands) != known.startswith("tried:"):
+    if bool(commands) != known.startswith(("tried:", "tried, all hosts:")):
         yield f"{first}: commands without the word tried, or the word without them"
     for command in commands:
         yield from _command_faults(command)
