@@ -47,6 +47,7 @@ MUTANTS: tuple[Mutant, ...] = (
         ("RT", "LV"),
         "a lane never recovers from a lost database connection",
     ),
+    Mutant("one_host_of_the_dsn", "D2-patroni", ("RT", "LV"), "only the first host of a DSN is ever tried"),
     Mutant(
         "acks_before_standby",
         "D2",

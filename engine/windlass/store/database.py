@@ -18,7 +18,8 @@ import asyncpg
 
 from windlass.config import Settings
 from windlass.dsn import redact
-from windlass.errors import BootRefused, EngineError, Unavailable
+from windlass.errors import BootRefused, Defect, EngineError, Unavailable
+from windlass.schema_name import search_path
 from windlass.store.connect import Connector, SessionConnection
 from windlass.store.driver import (
     DRIVER_ERRORS,
@@ -27,9 +28,11 @@ from windlass.store.driver import (
     describe,
     is_connection_loss,
     is_read_only,
+    may_lack_right,
     translate,
 )
 from windlass.store.queries import sql
+from windlass.store.rights import explained, remedy_at_login
 from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.trust import system_trust
@@ -91,6 +94,11 @@ class Database:
         """Known since `open`."""
         self._renewed_s = -math.inf
 
+    @property
+    def schema(self) -> str | None:
+        """The one schema that its sessions see; None: those of the role's search path."""
+        return self._settings.schema
+
     async def open(self) -> None:
         """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
@@ -108,15 +116,19 @@ class Database:
                 await connection.execute("SELECT 1")
                 self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
-            raise BootRefused(
-                f"cannot connect to the database {redact(self._url)} ({_cause(err.__cause__ or err)}); check "
-                "WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
-            ) from err
+            cause = err.__cause__ or err
+            remedy = remedy_at_login(cause, self._url) or (
+                "check WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
+            )
+            told = f"cannot connect to the database {redact(self._url)} ({_cause(cause)})"
+            raise BootRefused(f"{told}; {remedy}") from err
         self.server.refuse_if_unsupported(redact(self._url))
 
     def _server_settings(self, purpose: str) -> dict[str, str]:
         name = f"windlass/{self._settings.node_name}/{purpose}"
         ours = SESSION_SETTINGS | {"application_name": name[:63]}
+        if self._settings.schema:
+            ours["search_path"] = search_path(self._settings.schema)
         if purpose == "migrate":
             return ours | {"statement_timeout": "0"}
         limit_s = self._settings.database_timeout_s + STATEMENT_GRACE_S
@@ -186,7 +198,7 @@ class Database:
         except EngineError:
             raise
         except Exception as err:
-            raise translate(err) from err
+            raise await self.translated(err) from err
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
@@ -198,7 +210,17 @@ class Database:
         except EngineError:
             raise
         except Exception as err:
-            raise translate(err) from err
+            raise await self.translated(err) from err
+
+    async def translated(self, err: Exception) -> EngineError:
+        """The engine's error for one of the driver; a missing right is looked for: PostgreSQL does not name it."""
+        told = translate(err)
+        if may_lack_right(err):
+            with contextlib.suppress(EngineError):
+                async with self.connection() as connection:
+                    right = await explained(connection, self.schema)
+                return Defect(right or told.reason)
+        return told
 
     async def renew_sessions(self) -> None:
         """Every pooled session is replaced before its next use: those there are may lead to a demoted server."""

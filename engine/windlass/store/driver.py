@@ -49,6 +49,11 @@ def is_read_only(err: BaseException) -> bool:
     return _state(err) == READ_ONLY
 
 
+def may_lack_right(err: BaseException) -> bool:
+    """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
+    return _state(err) in {"42501", "42P01"}
+
+
 def translate(err: BaseException) -> EngineError:
     """The engine's error for one of the driver; the caller keeps the cause with `raise ... from`."""
     if isinstance(err, EngineError):

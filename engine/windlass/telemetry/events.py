@@ -44,6 +44,7 @@ class Event:
     MIGRATION_APPLIED: Final = "migrate: applied"  # migration
     MIGRATION_WAITS: Final = "migrate: waiting for a lock"  # pid, application_name, since, waited_s
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
+    RIGHTS_GIVEN: Final = "migrate: rights given"  # role, count
     DATABASE_LOST: Final = "database: unreachable"  # err
     DATABASE_BACK: Final = "database: reachable again"
     WAKE_DEGRADED: Final = "wake: degraded to polling"  # err

@@ -13,6 +13,7 @@ from seatrial.cluster.ability import (
     Failover,
     Kill,
     Logs,
+    ManagedFailover,
     Partition,
     Pause,
     Reconfigure,
@@ -27,8 +28,8 @@ from seatrial.cluster.options import Options
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, Partition, Pause),
-        *(Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, Partition),
+        *(Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -44,6 +45,12 @@ def _abilities(options: Options) -> frozenset[type]:
     return _ALWAYS if options.brokers else _ALWAYS | _WITH_OWN_BROKER
 
 
+def _failover_manager() -> str | None:
+    from seatrial.cluster.patroni import need
+
+    return need()
+
+
 def _refuse(_options: Options) -> None:
     """All options that are not another backend's own are supported."""
 
@@ -56,4 +63,5 @@ LOCAL = Backend(
     abilities=_abilities,
     refuse=_refuse,
     in_core=lambda drill: drill.core,
+    programs={ManagedFailover: _failover_manager},
 )

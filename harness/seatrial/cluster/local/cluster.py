@@ -16,6 +16,7 @@ from seatrial.cluster.ability import (
     Failover,
     Kill,
     Logs,
+    ManagedFailover,
     Partition,
     Pause,
     Reconfigure,
@@ -32,6 +33,7 @@ from seatrial.cluster.local.failover import LocalFailover
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
+from seatrial.cluster.local.managed import LocalManagedFailover
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
 from seatrial.cluster.local.reconfigure import LocalReconfigure
@@ -126,6 +128,7 @@ class LocalCluster(Cluster):
         self._offer(Partition, LocalPartition(replicas))
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
+        self._offer(ManagedFailover, LocalManagedFailover(foundation))
         self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(Reconfigure, reconfigure)
