@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -200,11 +200,25 @@ class Database:
         except Exception as err:
             raise await self.translated(err) from err
 
+    async def read(self, text: str, *arguments: object) -> list[Row]:
+        """As `fetch`, for what callers are told: refused on a standby, which shows the past."""
+        return await self._fetch(text, arguments, check=_refuse_on_standby)
+
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
-        """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
+        """One statement of its own; driver errors arrive translated."""
+        return await self._fetch(text, arguments)
+
+    async def _fetch(
+        self,
+        text: str,
+        arguments: Sequence[object],
+        *,
+        check: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> list[Row]:
         try:
             async with self.connection() as connection:
-                await _refuse_on_standby(connection)
+                if check is not None:
+                    await check(connection)
                 rows: list[Row] = await connection.fetch(text, *arguments)
                 return rows
         except EngineError:
