@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -230,11 +230,25 @@ class Database:
         except Exception as err:
             raise await self.translated(err) from err
 
+    async def read(self, text: str, *arguments: object) -> list[Row]:
+        """As `fetch`, for what callers are told: refused on a standby, which shows the past."""
+        return await self._fetch(text, arguments, check=_refuse_on_standby)
+
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
-        """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
+        """One statement of its own; driver errors arrive translated."""
+        return await self._fetch(text, arguments)
+
+    async def _fetch(
+        self,
+        text: str,
+        arguments: Sequence[object],
+        *,
+        check: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> list[Row]:
         try:
             async with self.connection() as connection:
-                await _refuse_on_standby(connection)
+                if check is not None:
+                    await check(connection)
                 if not connection.is_shared:
                     return await _rows(connection, text, arguments)
                 async with begun(connection):
