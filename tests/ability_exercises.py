@@ -47,6 +47,7 @@ from seatrial.cluster.ability import (
     Nodes,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -260,6 +261,19 @@ async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
     await ability.empty()
     await rows(dsn, grow)
     await rows(dsn, "DROP TABLE grown")
+
+
+async def pooler(ability: Pooler, cluster: Cluster, _folder: Path) -> None:
+    """It stays in between until the cluster is gone."""
+    await ability.attach()
+    await is_ready(cluster, REPLICA)
+    await ability.stop()
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.start()
+    await is_ready(cluster, REPLICA)
+    assert await ability.cut() > 0
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.mend()
 
 
 async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
@@ -493,6 +507,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Nodes: nodes,
     Partition: partition,
     Pause: pause,
+    Pooler: pooler,
     Reconfigure: reconfigure,
     Restarts: restarts,
     RollingReconfigure: rolling_reconfigure,

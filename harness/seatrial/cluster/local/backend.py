@@ -17,6 +17,7 @@ from seatrial.cluster.ability import (
     NextRelease,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -26,6 +27,7 @@ from seatrial.cluster.ability import (
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Options
+from seatrial.cluster.pgbouncer import find_pgbouncer
 from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
@@ -46,7 +48,8 @@ def _open(options: Options, _values: Mapping[str, Any], say: Say) -> Services:
 
 def _abilities(options: Options) -> frozenset[type]:
     with_broker = frozenset() if options.brokers else _WITH_OWN_BROKER
-    return _ALWAYS | with_broker | (frozenset({Disk}) if can_mount() else frozenset())
+    of_this_machine = {Disk: can_mount(), Pooler: find_pgbouncer() is not None}
+    return _ALWAYS | with_broker | {ability for ability, is_there in of_this_machine.items() if is_there}
 
 
 def _refuse(_options: Options) -> None:

@@ -20,6 +20,7 @@ from seatrial.cluster.ability import (
     NextRelease,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -36,11 +37,13 @@ from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
+from seatrial.cluster.local.pooler import LocalPooler
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
 from seatrial.cluster.local.reconfigure import LocalReconfigure
 from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
+from seatrial.cluster.pgbouncer import find_pgbouncer
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.small_disk import can_mount
 
@@ -136,6 +139,8 @@ class LocalCluster(Cluster):
         self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
+        if find_pgbouncer() is not None:
+            self._offer(Pooler, LocalPooler(foundation, replicas))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
