@@ -31,7 +31,7 @@ from exercise_looks import (
     rows,
 )
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster import Cluster, ClusterError, patroni
 from seatrial.cluster.ability import (
     Aliases,
     Boots,
@@ -43,6 +43,7 @@ from seatrial.cluster.ability import (
     Failover,
     Kill,
     Logs,
+    ManagedFailover,
     NextRelease,
     Nodes,
     Partition,
@@ -316,6 +317,25 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
         await is_ready(cluster, name)
 
 
+async def managed_failover(ability: ManagedFailover, cluster: Cluster, _folder: Path) -> None:
+    if (lacking := patroni.need()) is not None:
+        pytest.skip(f"needs {lacking}")
+    change, database = cluster.ability(Reconfigure).reconfigure, cluster.ability(Database)
+    before = database.dsn()
+    await ability.attach()
+    try:
+        await change(REPLICA, POLLING)
+        killed = await ability.kill_leader()
+        await is_down(database.dsn())
+        assert await ability.until_taken_over() != killed
+        assert await rows(database.dsn(), "SELECT pg_is_in_recovery()") == [(False,)]
+        await is_ready(cluster, REPLICA)
+    finally:
+        await ability.detach()
+    await change(REPLICA, OUTBOX_VALUES)
+    assert database.dsn() == before
+
+
 async def failover(ability: Failover, cluster: Cluster, _folder: Path) -> None:
     """Twice, so that the first server is the primary again."""
     database = cluster.ability(Database)
@@ -498,6 +518,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Commands: commands,
     Credentials: credentials,
     Database: database,
+    ManagedFailover: managed_failover,
     Disk: disk,
     Exits: exits,
     Failover: failover,

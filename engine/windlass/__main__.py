@@ -22,7 +22,7 @@ commands:
   serve          API, dispatch and sweeps in one process (the default)
   api            API and dispatch only
   scheduler      sweeps, relay and health pages, no API; any number may run
-  migrate        bring the schema up to date, then exit
+  migrate        bring the schema up to date, then exit; with --app-role NAME, also give that role what an engine needs
   prune          remove what finished long ago; see windlass prune --help
   topics         print the Kafka topics that definitions need, or create them; see windlass topics --help
   check-config   print the settings in force, passwords masked, or all errors in them
@@ -34,6 +34,7 @@ Everything is configured by environment variables and, optionally, /etc/workflow
 examples:
   WE_POSTGRES_DSN=postgresql://windlass:secret@localhost:5432/windlass windlass
   WE_POSTGRES_DSN=... windlass migrate && WE_POSTGRES_DSN=... WINDLASS_MIGRATE_ON_START=false windlass serve
+  WE_POSTGRES_DSN=postgresql://owner:...@... windlass migrate --app-role app
   WE_POSTGRES_DSN=... WE_LOG_LEVEL=debug windlass check-config
   WE_POSTGRES_DSN=... windlass prune --older-than 30d --dry-run
   windlass topics --definitions workflows/*.json --partitions 8 --replication-factor 3
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command in {"version", "--version"} and len(words) == 1:
         sys.stdout.write(f"windlass {version('windlass')}\n")
         return 0
+    if command == "migrate" and len(words) > 1:
+        return _migrate_with(words[1:])
     act = _COMMANDS.get(command)
     if act is None or len(words) > 1:
         unknown = command if act is None else words[1]
@@ -106,6 +109,25 @@ def _migrate(_: str, settings: Settings) -> int:
     from windlass import app
 
     return app.migrate(settings)
+
+
+def _migrate_with(words: Sequence[str]) -> int:
+    """`--app-role NAME` or `--app-role=NAME`."""
+    option, equals, role = words[0].partition("=")
+    if not equals and len(words) == 2:
+        role = words[1]
+    if option != "--app-role" or not role or len(words) > (1 if equals else 2):
+        sys.stderr.write(
+            f"windlass: migrate does not understand {' '.join(words)!r}; write windlass migrate --app-role NAME\n"
+        )
+        return EXIT_MISUSED
+
+    def migrate(_: str, settings: Settings) -> int:
+        from windlass import app
+
+        return app.migrate(settings, role)
+
+    return _with_settings("migrate", migrate)
 
 
 def _prune(words: Sequence[str]) -> int:

@@ -36,6 +36,7 @@ from windlass.store.nodes import NodeIdentity, Nodes
 from windlass.store.outbox import Outbox
 from windlass.store.queues import Queues
 from windlass.store.retention import Retention
+from windlass.store.rights import Rights
 from windlass.store.schema import Schema
 from windlass.store.timers import Timers
 from windlass.sweep.leases import LeaseSweep
@@ -68,13 +69,13 @@ def run(role: str, settings: Settings) -> int:
         return _fatal(log, err)
 
 
-def migrate(settings: Settings) -> int:
-    """Applies what is missing and ends; returns the exit code."""
+def migrate(settings: Settings, app_role: str | None = None) -> int:
+    """Applies what is missing, gives `app_role` what an engine needs, and ends; returns the exit code."""
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
 
     try:
-        uvloop.run(_migrate_unless_stopped(settings, log))
+        uvloop.run(_migrate_unless_stopped(settings, log, app_role))
     except asyncio.CancelledError:
         return _fatal(
             log, BootRefused("stopped by a signal; what was applied is whole, run windlass migrate again")
@@ -84,7 +85,7 @@ def migrate(settings: Settings) -> int:
     return 0
 
 
-async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
+async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | None) -> None:
     """A signal ends it also while it waits; without a handler the first process of a container would ignore it."""
     telemetry = NodeTelemetry(Metrics(settings.dispatch_mode), log)
     task = asyncio.current_task()
@@ -100,7 +101,12 @@ async def _migrate_unless_stopped(settings: Settings, log: Log) -> None:
     await database.open()
     telemetry.database_opened(database.server)
     try:
+        rights = Rights(database, removes=settings.retention_days > 0)
+        if app_role is not None:
+            await rights.require(app_role)
         telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
+        if app_role is not None:
+            telemetry.rights_given(app_role, await rights.grant(app_role))
     finally:
         await database.close()
 
@@ -123,6 +129,7 @@ async def _prune(settings: Settings, order: Order) -> int:
     database = Database(settings)
     await database.open()
     try:
+        await Rights(database, removes=True).check()
         state = await Schema(database).state()
         if state.refused:
             raise BootRefused(state.refused)
@@ -332,6 +339,7 @@ class Node:
     async def _start(self) -> None:
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
+        await Rights(self.database, removes=self.settings.retention_days > 0).check()
         if self.settings.migrate_on_start:
             applied = await schema.migrate(self.database, self.telemetry.migration_waits)
             self.telemetry.migrated(*applied)

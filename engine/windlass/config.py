@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from windlass.cpu import cpu_count
-from windlass.dsn import MASK, redact
+from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
-from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn
+from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
 from windlass.variable import Reader, Variable, as_text, declare
 
 YAML_PATH = Path("/etc/workflow/engine.yaml")
@@ -300,6 +300,11 @@ class Settings:
         "this replica's name, which no other has; the default is the host's, with six digits that are new at each boot",
         default=lambda: f"{socket.gethostname()}-{secrets.token_hex(3)}",
     )
+    schema: str | None = declare(
+        "WINDLASS_SCHEMA",
+        "schema of the tables, as it is written in the catalogue; no other is searched; unset = the search path of the "
+        "role decides",
+    )
     migrate_on_start: bool = declare(
         "WINDLASS_MIGRATE_ON_START", "bring the schema up to date before serving", default=True
     )
@@ -366,6 +371,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
     """Read and check everything; ConfigError reports all problems at once."""
     reader = Reader(env, yaml_path)
     values: dict[str, Any] = {}
+    database = DatabaseUrl("")
     for field in dataclasses.fields(Settings):
         if field.name == "kafka":
             values["kafka"] = _kafka(reader) if values["dispatch_mode"] == "kafka_outbox" else None
@@ -373,11 +379,15 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             values[field.name] = reader.read(field.metadata["variable"])
         if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
             reader.problems.extend(environment_problems(env))
-            values["postgres_dsn"] = read_dsn(reader, env, "WE_POSTGRES_DSN", values["postgres_dsn"])
+            database = read_dsn(reader, env, "WE_POSTGRES_DSN", values["postgres_dsn"])
+            values["postgres_dsn"] = database.url
         elif field.name == "postgres_session_dsn" and values["postgres_session_dsn"] is not None:
+            session_dsn = values["postgres_session_dsn"]
             values["postgres_session_dsn"] = read_dsn(
-                reader, env, "WINDLASS_POSTGRES_SESSION_DSN", values["postgres_session_dsn"]
-            )
+                reader, env, "WINDLASS_POSTGRES_SESSION_DSN", session_dsn
+            ).url
+        elif field.name == "schema":
+            values["schema"] = read_schema(reader, field.metadata["variable"], values["schema"], database)
         elif field.name == "db_min_conns":
             _judge_pool(reader, values)
     _judge_ports(reader, values)

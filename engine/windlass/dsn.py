@@ -17,6 +17,7 @@ from windlass.dsn_parameters import (
     DEMANDS,
     OF_OTHER_DRIVERS,
     REFUSED,
+    SCHEMA,
     SESSION,
     SET_BY_THE_ENGINE,
 )
@@ -69,11 +70,15 @@ def redact(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseUrl:
-    """`url` is what the driver accepts; `parameters` are those in it, `ignored` names those that were left out."""
+    """`url` is what the driver accepts; `parameters` are those in it, `ignored` names those that were left out.
+
+    `schema`: where the tables are, if it says so in the words of another driver; the driver does not get it.
+    """
 
     url: str
-    parameters: tuple[tuple[str, str], ...]
-    ignored: tuple[str, ...]
+    parameters: tuple[tuple[str, str], ...] = ()
+    ignored: tuple[str, ...] = ()
+    schema: str | None = None
 
 
 def database_url(dsn: str) -> DatabaseUrl:
@@ -95,8 +100,7 @@ def database_url(dsn: str) -> DatabaseUrl:
     authority = f"{user}{colon}{password}{at}{_hosts(hosts)}"
     path = match["database"]
     database = "" if path is None else "/" + quote(_decoded(path, "the database's name"), safe="")
-    pairs, ignored = _judged(_query(match["query"] or ""))
-    return _written(f"{match['scheme']}://{authority}{database}", pairs, ignored)
+    return _judged(f"{match['scheme']}://{authority}{database}", _query(match["query"] or ""))
 
 
 def stray_fault(text: str) -> str:
@@ -249,8 +253,7 @@ def _of_keywords(dsn: str) -> DatabaseUrl:
     if not CONNECTION & found.keys() and not database:
         # Their names are not shown: this may be a password, in the wrong variable.
         raise MalformedDsn("is neither a URL nor a keyword string")
-    pairs, ignored = _judged(found.items())
-    return _written(f"postgresql:///{quote(database, safe='')}", pairs, ignored)
+    return _judged(f"postgresql:///{quote(database, safe='')}", found.items())
 
 
 def _in_brackets(host: str) -> str:
@@ -258,17 +261,20 @@ def _in_brackets(host: str) -> str:
     return f"[{host}]" if is_bare_ipv6 else host
 
 
-def _judged(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], tuple[str, ...]]:
-    """The parameters that the driver gets, and the names of those that are left out."""
+def _judged(base: str, pairs: Iterable[tuple[str, str]]) -> DatabaseUrl:
+    """The address with the parameters that the driver gets."""
     kept, ignored = [], []
+    schemas: set[str] = set()
     has_secret = False
     for number, (name, value) in enumerate(pairs, 1):
         lower = name.lower()
-        if lower in REFUSED and not (lower in {"schema", "currentschema"} and value in {"", "public"}):
+        if lower in REFUSED:
             raise MalformedDsn(f"asks for {name}, which cannot be had in this way", REFUSED[lower])
         if lower in DEMANDS and value == "require":
             raise MalformedDsn(f"asks for {name}=require, which this engine's driver cannot guarantee")
-        if lower in REFUSED or lower in OF_OTHER_DRIVERS or lower in SET_BY_THE_ENGINE:
+        if lower in SCHEMA:
+            schemas |= {value} - {""}
+        elif lower in OF_OTHER_DRIVERS or lower in SET_BY_THE_ENGINE:
             ignored.append(name)
         elif name in CONNECTION or lower in SESSION:
             read = ",".join(_in_brackets(part) for part in value.split(",")) if name == "host" else value
@@ -283,9 +289,10 @@ def _judged(pairs: Iterable[tuple[str, str]]) -> tuple[list[tuple[str, str]], tu
                 f"known are {known}; a setting of the server goes into options=-c NAME=VALUE",
             )
         has_secret = has_secret or lower in {"password", "sslpassword"}
-    return kept, tuple(dict.fromkeys(ignored))
-
-
-def _written(base: str, pairs: list[tuple[str, str]], ignored: tuple[str, ...]) -> DatabaseUrl:
-    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in pairs)
-    return DatabaseUrl(base + ("?" + query if query else ""), tuple(pairs), ignored)
+    if len(schemas) > 1:
+        raise MalformedDsn(
+            "names more than one schema", "leave all of them out but one, or set WINDLASS_SCHEMA"
+        )
+    query = "&".join(f"{name}={quote(value, safe='')}" for name, value in kept)
+    url = base + ("?" + query if query else "")
+    return DatabaseUrl(url, tuple(kept), tuple(dict.fromkeys(ignored)), schemas.pop() if schemas else None)

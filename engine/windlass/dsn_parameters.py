@@ -47,16 +47,13 @@ SET_BY_THE_ENGINE = frozenset(_SET_BY_THE_ENGINE.split())
 #: Without meaning for this engine: its driver needs none of them, or a variable of the engine decides.
 OF_OTHER_DRIVERS = frozenset(f"{_LIBPQ} {_PGX_AND_PQ} {_PRISMA} {_JDBC_SQLALCHEMY_SUPABASE}".split())
 
-_SEARCH_PATH = (
-    "this engine has no setting for a schema yet: let the role decide, with ALTER ROLE name IN DATABASE name "
-    "SET search_path = schema, or write search_path=schema"
-)
+#: Where the tables are, as Prisma and JDBC write it: the same as WINDLASS_SCHEMA.
+SCHEMA = frozenset({"schema", "currentschema"})
+
 #: Not ignored, since then less would be protected, or something else used, than was asked for; with the remedy.
 REFUSED: Mapping[str, str] = {
-    "currentschema": _SEARCH_PATH,
     "hostaddr": "write the address as the host",
     "requirepeer": "this engine's driver cannot check it: leave it out",
-    "schema": _SEARCH_PATH,
     "servicefile": "set PGSERVICEFILE",
     "ssl": "write sslmode=require, or sslmode=verify-full to check the server's certificate",
     "sslaccept": "write sslmode=verify-full, or sslmode=require to accept any certificate",

@@ -19,6 +19,7 @@ from windlass.instance import decode_variables
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
+from windlass.store.rights import Rights
 from windlass.store.schema import Schema
 from windlass.store.views import Views
 from windlass.sweep.nodes import NodeHeartbeat
@@ -70,6 +71,7 @@ class Engine:
         self._catalog = Catalog(database)
         self._views = Views(database)
         self._schema = Schema(database)
+        self._rights = Rights(database, removes=settings.retention_days > 0)
         self._readiness: tuple[float, wire.Readiness] | None = None
 
     # -- definitions
@@ -196,6 +198,9 @@ class Engine:
             return self._readiness[1]
         reasons = ["this node is draining"] if self._is_draining() else []
         try:
+            # First: without it the schema cannot be judged.
+            if right := await self._rights.first_missing():
+                reasons.append(str(right))
             schema = await self._schema.state()
             if schema.read_only:
                 reasons.append(schema.read_only)

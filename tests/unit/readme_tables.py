@@ -19,6 +19,7 @@ from seatrial.cluster.servers import DEFAULT, SERVERS, Wheel
 from seatrial.drills import CATALOGUE
 from windlass import config, states
 from windlass.dispatch.kafka.metrics import KafkaMetrics
+from windlass.store.rights import REMOVAL, TABLES
 from windlass.store.server import TRIED
 from windlass.telemetry.metrics import Metrics
 from windlass.variable import Variable
@@ -195,6 +196,18 @@ def limits() -> str:
     return _lines(rows)
 
 
+def rights() -> str:
+    rows = [
+        "| table | rights of the role that runs the engine | and to remove old rows |",
+        "| --- | --- | --- |",
+    ]
+    rows += [
+        f"| `{table}` | {', '.join(TABLES.get(table, ()))} | {', '.join(REMOVAL.get(table, ()))} |"
+        for table in dict.fromkeys([*TABLES, *REMOVAL])
+    ]
+    return _lines(rows)
+
+
 def metrics() -> str:
     """Those of both modes, without the process's own (process_*)."""
     rows = ["| metric | type | labels | only in mode | |", "| --- | --- | --- | --- | --- |"]
@@ -223,6 +236,7 @@ BLOCKS = (
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),
     Block("engine/README.md", "job", lambda: diagram(states.JOB_TRANSITIONS)),
     Block("engine/README.md", "user-task", lambda: diagram(states.USER_TASK_TRANSITIONS)),
+    Block("engine/README.md", "rights", rights),
     Block("engine/README.md", "postgres", postgres),
     Block("engine/README.md", "limits", limits),
     Block("engine/README.md", "variables", variables),

@@ -17,7 +17,7 @@ import asyncpg
 
 from windlass.config import Settings
 from windlass.dsn import redact
-from windlass.errors import BootRefused, EngineError, Unavailable
+from windlass.errors import BootRefused, Defect, EngineError, Unavailable
 from windlass.store.driver import (
     DRIVER_ERRORS,
     Connection,
@@ -27,11 +27,13 @@ from windlass.store.driver import (
     failure_of,
     is_connection_loss,
     is_read_only,
+    may_lack_right,
     terminate,
     translate,
 )
 from windlass.store.pooler import EngineConnection, SessionOpener, Way
 from windlass.store.queries import sql
+from windlass.store.rights import explained, remedy_at_login
 from windlass.store.server import Server
 from windlass.store.session import Session
 from windlass.store.session_settings import application_name, session_settings
@@ -99,6 +101,11 @@ class Database:
     def has_sessions(self) -> bool:
         """Whether LISTEN and locks that outlast a transaction can be had."""
         return self._session_opener.way is not Way.TRANSACTION_POOLER
+
+    @property
+    def schema(self) -> str | None:
+        """The one schema that its sessions see; None: those of the role's search path."""
+        return self._settings.schema
 
     async def open(self) -> None:
         """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
@@ -221,12 +228,13 @@ class Database:
         except EngineError:
             raise
         except Exception as err:
-            raise translate(err) from err
+            raise await self.translated(err) from err
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
-        """One statement of its own; driver errors arrive translated."""
+        """One statement of its own, refused on a standby, which shows the past; driver errors arrive translated."""
         try:
             async with self.connection() as connection:
+                await _refuse_on_standby(connection)
                 if not connection.is_shared:
                     return await _rows(connection, text, arguments)
                 async with begun(connection):
@@ -234,7 +242,17 @@ class Database:
         except EngineError:
             raise
         except Exception as err:
-            raise translate(err) from err
+            raise await self.translated(err) from err
+
+    async def translated(self, err: Exception) -> EngineError:
+        """The engine's error for one of the driver; a missing right is looked for: PostgreSQL does not name it."""
+        told = translate(err)
+        if may_lack_right(err):
+            with contextlib.suppress(EngineError):
+                async with self.connection() as connection, begun(connection):
+                    right = await explained(connection, self.schema)
+                return Defect(right or told.reason)
+        return told
 
     async def renew_sessions(self) -> None:
         """Every pooled session is replaced before its next use: those there are may lead to a demoted server."""
@@ -267,10 +285,17 @@ async def _rows(connection: Connection, text: str, arguments: Sequence[object]) 
 
 def _unreachable(url: str, variable: str, err: BaseException) -> BootRefused:
     cause = err.__cause__ if isinstance(err, Unavailable) and err.__cause__ else err
-    return BootRefused(
-        f"cannot connect to the database {redact(url)} ({_cause(cause)}); check {variable}, and that "
-        "PostgreSQL runs there and accepts this role"
+    remedy = (
+        remedy_at_login(cause, url)
+        or f"check {variable}, and that PostgreSQL runs there and accepts this role"
     )
+    return BootRefused(f"cannot connect to the database {redact(url)} ({_cause(cause)}); {remedy}")
+
+
+async def _refuse_on_standby(connection: Connection) -> None:
+    """Asks only where the session has said so: a pooler may repeat what was so when it was started."""
+    if connection.is_on_standby and await connection.fetchval(sql("schema_is_on_standby")):
+        raise Unavailable("the database is a standby (in recovery), which may show the past; try again")
 
 
 def _server(row: Row) -> str:

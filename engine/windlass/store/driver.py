@@ -73,6 +73,11 @@ def is_read_only(err: BaseException) -> bool:
     return _state(err) == READ_ONLY
 
 
+def may_lack_right(err: BaseException) -> bool:
+    """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
+    return _state(err) in {"42501", "42P01"}
+
+
 def is_lock_timeout(err: BaseException) -> bool:
     """Whether the session had waited for a lock as long as it may."""
     return _state(err) == LOCK_NOT_AVAILABLE

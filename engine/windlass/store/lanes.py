@@ -19,7 +19,7 @@ from windlass.commands import Command, lane_key
 from windlass.errors import EngineError, Unavailable
 from windlass.store.apply import Answer, Batch, Transactor
 from windlass.store.database import Database
-from windlass.store.driver import failure_of, is_read_only, translate
+from windlass.store.driver import failure_of, is_read_only
 from windlass.store.sqlstate import RETRIED, Failure
 
 IN_FLIGHT_MAX = 3
@@ -140,7 +140,7 @@ class Lane:
                 for one in pending:
                     await self._settle([one], decided)
                 return
-            answers = [translate(err)] * len(pending)
+            answers = [await self._database.translated(err)] * len(pending)
         for (_, future), answer in zip(pending, answers, strict=True):
             if not future.done():
                 future.set_result(answer)

@@ -15,6 +15,7 @@ from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.ledger import Migration, Standing, judge, look, newest
 from windlass.store.queries import sql
+from windlass.store.rights import make_schema, require_to_migrate
 from windlass.store.session import Session, SessionFailed
 from windlass.store.shape import SHARED_MADE_HERE
 from windlass.store.sqlstate import Failure
@@ -56,10 +57,13 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
     """
     session = await database.session("migrate")
     try:
+        await make_schema(session, database.schema)
         done: list[str] = []
         # Looked at without the lock first, so that a role without the right to make tables, and a standby, can boot on
         # a schema that is current.
         standing = await _look(session)
+        if not standing.is_current:
+            await require_to_migrate(session, database.schema)
         watch = _Watch(database, waits)
         while not standing.is_current:
             try:

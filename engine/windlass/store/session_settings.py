@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, quote
 
 from windlass.config import Settings
 from windlass.dsn_parameters import SESSION
+from windlass.schema_name import search_path
 
 #: They win over what ALTER ROLE and ALTER DATABASE say; not default_transaction_read_only, by which an operator may
 #: want to stop all writes.
@@ -57,6 +58,8 @@ def application_name(settings: Settings, purpose: str) -> str:
 def session_settings(settings: Settings, url: str, purpose: str) -> dict[str, str]:
     """Of a session for that purpose, by the names of PostgreSQL's settings; what `url` decides is left out."""
     ours = dict(SESSION_SETTINGS)
+    if settings.schema:
+        ours["search_path"] = search_path(settings.schema)
     if purpose == "migrate":
         return ours | {"statement_timeout": "0"}
     limit_s = settings.database_timeout_s + STATEMENT_GRACE_S

@@ -17,9 +17,11 @@ from windlass.errors import EngineError
 from windlass.store.retention import AUDIT, Batch, Position, Retention
 
 LOOKED_AT_MAX = 1000
-IDS_MIN, IDS_FIRST, IDS_MAX = 1, 20, 200
-BATCH_S = 0.05
-"""Batches become smaller when one takes twice as long, and larger when it takes half as long."""
+IDS_MIN, IDS_MAX = 50, 500
+BATCH_S = 0.1
+"""Batches become smaller when one takes twice as long, and larger when it takes half as long. On a busy machine most of
+it is waiting, which smaller ones do not shorten: hence the least size.
+"""
 PAUSE_RATIO = 2.0
 """After each statement comes a pause that is this many times as long: a node spends at most a third of its time so."""
 FAILURES_MAX = 3
@@ -43,7 +45,7 @@ class Removed:
     in_use: int = 0
     held: int = 0
     oldest_s: float = 0.0
-    """The longest time since one of its instances finished."""
+    """The longest time since one that it found due finished, whether it could be removed or not."""
     complete: bool = False
     """The pass got to its end."""
 
@@ -58,8 +60,13 @@ class RetentionPass:
         self._told = told
         self._act: Callable[..., Awaitable[Batch]] = retention.count if dry_run else retention.remove
         self._act_on_audit = retention.count_stray_audit if dry_run else retention.remove_stray_audit
-        self._ids_max = IDS_FIRST
+        self._ids_max = IDS_MIN
         self._removed = Removed()
+
+    @property
+    def oldest_s(self) -> float:
+        """Of the pass under way, or else the last."""
+        return self._removed.oldest_s
 
     async def run(
         self, older_than_s: float, *, audit: bool = True, stopped: Callable[[], bool] = lambda: False
@@ -85,20 +92,21 @@ class RetentionPass:
         while at is not None and not stopped():
             began_s = time.monotonic()
             page = await self._retention.page(cutoff, at, looked_at_max=LOOKED_AT_MAX, ids_max=self._ids_max)
+            self._removed.oldest_s = max(self._removed.oldest_s, page.oldest_s)
             if page.ids:
                 try:
                     batch = await self._act(page.ids, cutoff)
                 except EngineError as err:
                     failures += 1
-                    if self._ids_max > IDS_MIN:
-                        self._ids_max = IDS_MIN
+                    if self._ids_max > 1:
+                        self._ids_max = 1
                         continue
                     if failures > FAILURES_MAX:
                         raise
                     failure = err
                 else:
                     failures = 0
-                    self._note(batch, page.oldest_s)
+                    self._note(batch)
                     self._adapt(time.monotonic() - began_s)
             at = page.next
             await asyncio.sleep((time.monotonic() - began_s) * PAUSE_RATIO)
@@ -110,21 +118,20 @@ class RetentionPass:
             began_s = time.monotonic()
             count, at = await self._act_on_audit(cutoff, at, LOOKED_AT_MAX)
             if count:
-                self._note(Batch({AUDIT: count}), 0.0)
+                self._note(Batch({AUDIT: count}))
             await asyncio.sleep((time.monotonic() - began_s) * PAUSE_RATIO)
 
-    def _note(self, batch: Batch, oldest_s: float) -> None:
+    def _note(self, batch: Batch) -> None:
         removed = self._removed
         removed.rows.update(batch.rows)
         removed.in_use += batch.in_use
         removed.held += batch.held
-        removed.oldest_s = max(removed.oldest_s, oldest_s)
         self._told(removed, batch.rows)
 
     def _adapt(self, took_s: float) -> None:
         if took_s > 2 * BATCH_S:
-            self._ids_max = max(IDS_MIN, self._ids_max // 2)
-        elif took_s < BATCH_S / 2:
+            self._ids_max = max(min(IDS_MIN, self._ids_max), self._ids_max // 2)
+        elif took_s < BATCH_S / 2 or self._ids_max < IDS_MIN:
             self._ids_max = min(IDS_MAX, self._ids_max * 2)
 
 
@@ -149,7 +156,13 @@ class RetentionSweep:
     async def sweep(self) -> None:
         now_s = time.monotonic()
         audit = now_s - self._audit_at_s >= self._audit_interval_s
-        done = await self._pass.run(self._older_than_s, audit=audit)
+        try:
+            done = await self._pass.run(self._older_than_s, audit=audit)
+        except EngineError:
+            # What cannot be removed is what an alert is for; that nothing was found says nothing here.
+            if self._pass.oldest_s:
+                self._oldest(self._pass.oldest_s)
+            raise
         if audit:
             self._audit_at_s = now_s
         self._oldest(done.oldest_s)

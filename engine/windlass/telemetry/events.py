@@ -45,6 +45,7 @@ class Event:
     MIGRATION_WAITS: Final = "migrate: waiting for a lock"  # pid, application_name, since, waited_s
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
     DATABASE_LINKED: Final = "engine: database connected"  # way, sessions
+    RIGHTS_GIVEN: Final = "migrate: rights given"  # role, count
     DATABASE_LOST: Final = "database: unreachable"  # err
     DATABASE_BACK: Final = "database: reachable again"
     WAKE_DEGRADED: Final = "wake: degraded to polling"  # err

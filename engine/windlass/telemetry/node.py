@@ -147,6 +147,9 @@ class NodeTelemetry:
             self._log.info(Event.MIGRATION_APPLIED, migration=name)
         self._log.info(Event.SCHEMA_CURRENT, version=version)
 
+    def rights_given(self, role: str, count: int) -> None:
+        self._log.info(Event.RIGHTS_GIVEN, role=role, count=count)
+
     def migration_waits(self, blocker: Blocker, waited_s: float) -> None:
         self._log.warning(
             Event.MIGRATION_WAITS,

@@ -89,6 +89,31 @@ class Database(Protocol):
         ...
 
 
+class ManagedFailover(Protocol):
+    """Two other servers, of which a failover manager makes one the primary; from `attach` on they are the
+    database's.
+    """
+
+    async def attach(self) -> None:
+        """Returns when one is the primary and the other its synchronous standby, with an empty database.
+
+        Engines that are started from now on are told both addresses, and `Database.dsn` leads to the primary.
+        """
+        ...
+
+    async def kill_leader(self) -> str:
+        """SIGKILL to the primary and its manager, which stay down; returns its name. Raises ClusterError."""
+        ...
+
+    async def until_taken_over(self) -> str:
+        """Returns once a primary has committed a write of the harness's; its name. Raises ClusterError."""
+        ...
+
+    async def detach(self) -> None:
+        """Engines that are started from now on find the database of before."""
+        ...
+
+
 class Failover(Protocol):
     """A second server, which streams from the database's and can take its place. `Database` acts on the primary."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from seatrial.cluster import Cluster, ClusterSpec
@@ -66,6 +66,14 @@ class Backend:
     """Attributes of Options that only this backend has a use for."""
     own_options_elsewhere: str = ""
     """The error when one of them is given with another backend; {backend} stands for that one's name."""
+
+    programs: Mapping[type, Callable[[], str | None]] = field(default_factory=dict)
+    """For abilities that need programs of this machine: what is to be installed, None when nothing is."""
+
+    def uninstalled(self, needs: Iterable[type]) -> list[str]:
+        """What these abilities need and this machine has not, in words with the remedy."""
+        found = (self.programs[need]() for need in needs if need in self.programs)
+        return [words for words in found if words is not None]
 
     def lacks(self, needs: Iterable[type], options: Options) -> list[str]:
         """The names of the abilities that a run with these options does not have."""

@@ -41,10 +41,16 @@ def refusal(needs: Iterable[type], options: Options) -> str | None:
     needs, entry = tuple(needs), BACKENDS[options.backend]
     lacking = entry.lacks(needs, options)
     if not lacking:
-        return None
+        return uninstalled(needs, options)
     own_broker = replace(options, brokers=None)
     if not entry.lacks(needs, own_broker):
         return f"needs {', '.join(lacking)}, which a broker given with --brokers does not have; leave --brokers out"
     able = [other.chosen_by for other in BACKENDS.values() if not other.lacks(needs, own_broker)]
     remedy = f"run it on {' or '.join(able)}" if able else "no backend has all that it needs"
     return f"needs {', '.join(lacking)}, which {entry.words} does not have; {remedy}"
+
+
+def uninstalled(needs: Iterable[type], options: Options) -> str | None:
+    """What has to be installed on this machine for a cluster with these abilities; None when all of it is."""
+    found = BACKENDS[options.backend].uninstalled(needs)
+    return f"needs {' and '.join(found)}, which this machine lacks" if found else None

@@ -359,6 +359,13 @@ def _shared_memory_id(data_folder: Path) -> int | None:
     return int(lines[6].split()[-1]) if len(lines) > 6 and lines[6].strip() else None
 
 
+def release_shared_memory(data_folder: Path) -> None:
+    """Of a server that was killed; nothing happens for one that stopped in order, or never started."""
+    with contextlib.suppress(FileNotFoundError):
+        if (segment := _shared_memory_id(data_folder)) is not None:
+            ctypes.CDLL(None).shmctl(segment, _IPC_RMID, None)
+
+
 async def _kill_all(processes: Sequence[psutil.Process]) -> None:
     """SIGKILL; returns when none runs any more (a zombie holds nothing)."""
     for process in processes:

@@ -28,6 +28,7 @@ from windlass.dsn_parameters import (
     ENVIRONMENT,
     OF_OTHER_DRIVERS,
     REFUSED,
+    SCHEMA,
     SESSION,
     SET_BY_THE_ENGINE,
 )
@@ -88,7 +89,7 @@ def said(command: str, **env: str) -> tuple[int, str]:
         ("host=::1 port=1", "postgresql:///?host=%5B%3A%3A1%5D&port=1", ()),
         (r"host = 'h' password='it\'s 1'", "postgresql:///?host=h&password=it%27s%201", ()),
         ("host=h connect_timeout=3", "postgresql:///?host=h", ("connect_timeout",)),
-        ("postgresql:///d?schema=public&search_path=x", "postgresql:///d?search_path=x", ("schema",)),
+        ("postgresql:///d?schema=&search_path=x", "postgresql:///d?search_path=x", ()),
         (
             "postgresql:///d?application_name=x&TimeZone=UTC",
             "postgresql:///d",
@@ -147,8 +148,6 @@ def test_an_unknown_parameter_is_refused_by_name_with_those_that_are_known(name:
 @pytest.mark.parametrize(
     ("parameter", "remedy"),
     [
-        ("schema=orders", "search_path"),
-        ("currentSchema=orders", "search_path"),
         ("hostaddr=10.0.0.1", "write the address as the host"),
         ("ssl=true", "sslmode=require"),
         ("sslaccept=strict", "sslmode=verify-full"),
@@ -156,15 +155,16 @@ def test_an_unknown_parameter_is_refused_by_name_with_those_that_are_known(name:
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name_with_the_remedy(parameter: str, remedy: str) -> None:
-    """`schema=` and the others went to the server, which refused the boot without a remedy."""
+    """They went to the server, which refused the boot without a remedy."""
     (problem,) = problems(f"postgresql://u@h/d?{parameter}")
     assert parameter.partition("=")[0] in problem
     assert remedy in problem
 
 
 def test_each_parameter_is_judged_in_one_way() -> None:
-    kinds = [CONNECTION, SESSION, SET_BY_THE_ENGINE, OF_OTHER_DRIVERS, frozenset(REFUSED)]
+    kinds = [CONNECTION, SESSION, SCHEMA, SET_BY_THE_ENGINE, OF_OTHER_DRIVERS, frozenset(REFUSED)]
     assert sum(map(len, kinds)) == len(frozenset().union(*kinds))
+    assert "search_path" in SESSION, "and with WINDLASS_SCHEMA it is refused"
     assert SESSION_SETTINGS.keys() - TIME_OUTS <= SET_BY_THE_ENGINE
     assert TIME_OUTS <= SESSION, "those of the DSN count"
 

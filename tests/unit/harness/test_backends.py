@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,13 +11,13 @@ import pytest
 
 from ability_exercises import EXERCISES
 from seatrial.cluster import Cluster, ClusterSpec, MissingAbility, Replica, backends
-from seatrial.cluster.ability import Kill, Nodes, Pause
+from seatrial.cluster.ability import Kill, ManagedFailover, Nodes, Pause
 from seatrial.cluster.backend import Backend
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Misuse, Options
 from seatrial.drills import CATALOGUE, select
-from seatrial.trial import new_options
+from seatrial.trial import carry_out, new_options
 
 LOCAL, KIND, ATTACHED = (Options(1, Path(), backend=name) for name in ("local", "kind", "attach"))
 
@@ -83,6 +84,29 @@ def test_somebody_elses_broker_is_not_broken(tmp_path: Path) -> None:
     assert backends.refusal(needs, external) == (
         "needs BrokerNetwork, BrokerProcess, which a broker given with --brokers does not have; leave --brokers out"
     )
+
+
+def test_what_a_machine_lacks_for_a_drill_is_named_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs, here = CATALOGUE["D2-patroni"].needs, BACKENDS["local"]
+    complete = replace(here, programs={ManagedFailover: lambda: None})
+    bare = replace(here, programs={ManagedFailover: lambda: "etcd (apt-get install etcd-server)"})
+    monkeypatch.setitem(cast("dict[str, Backend]", BACKENDS), "local", complete)
+    assert backends.refusal(needs, LOCAL) is None
+    monkeypatch.setitem(cast("dict[str, Backend]", BACKENDS), "local", bare)
+    text = "needs etcd (apt-get install etcd-server), which this machine lacks"
+    assert backends.refusal(needs, LOCAL) == backends.uninstalled(needs, LOCAL) == text
+    assert backends.uninstalled(CATALOGUE["D1"].needs, LOCAL) is None
+    with pytest.raises(Misuse, match="drill D2-patroni needs etcd"):
+        carry_out(
+            replace(LOCAL, report_dir=tmp_path),
+            ["D2-patroni"],
+            core=False,
+            everything=False,
+            keep=False,
+            command="",
+        )
 
 
 @pytest.mark.parametrize(

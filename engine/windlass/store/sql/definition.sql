@@ -1,6 +1,6 @@
 -- name: definition_lock_id
--- Serialises uploads of one id until the transaction ends; the number is a name space of our own.
-SELECT pg_advisory_xact_lock(hashtextextended($1, 4893219751932018000));
+-- Serialises uploads of one id to one schema until the transaction ends; the number is a name space of our own.
+SELECT pg_advisory_xact_lock(hashtextextended(concat(current_schema(), '/', $1::text), 4893219751932018000));
 
 -- name: definition_find_equal
 -- The version whose content equals this one as JSON values, whatever the key order (contract 3.6).

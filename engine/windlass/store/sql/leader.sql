@@ -1,7 +1,10 @@
 -- name: leader_try_lock
 -- The fast path to the lead: a lock that is released with its session (contract 9.2). `is_vacant`: nobody leads, or the
--- leader has not renewed its term in time.
-SELECT pg_try_advisory_lock(4893219751932018491) AS is_locked,
+-- leader has not renewed its term in time. In schema public the lock is the one that others know; in every other one it
+-- is that schema's own.
+SELECT pg_try_advisory_lock(
+    4893219751932018491 # CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(concat(current_schema()), 0) END
+       ) AS is_locked,
        coalesce((SELECT expires_at <= clock_timestamp() FROM windlass_leader WHERE name = 'relay'), true) AS is_vacant;
 
 -- name: leader_is_vacant
@@ -35,4 +38,6 @@ UPDATE windlass_leader SET expires_at = clock_timestamp() WHERE name = 'relay' A
 
 -- name: leader_unlock
 -- Gives the lock of leader_try_lock back.
-SELECT pg_advisory_unlock(4893219751932018491);
+SELECT pg_advisory_unlock(
+    4893219751932018491 # CASE current_schema() WHEN 'public' THEN 0 ELSE hashtextextended(concat(current_schema()), 0) END
+);

@@ -29,6 +29,15 @@ DELETE FROM windlass_node WHERE id = $1 AND started_at = $2;
 -- A hint to other nodes, from a connection of its own and never inside a hot transaction (contract 6.1).
 SELECT pg_notify($1, $2);
 
+-- name: notify_channel
+-- Where the nodes of schema $1, null: the session's, hear each other: notifications reach the whole database, in which
+-- other schemas may hold engines too.
+SELECT concat('windlass_jobs', (
+    SELECT concat('_', n.oid)
+    FROM pg_namespace AS n
+    WHERE n.nspname = coalesce($1::text, current_schema()::text) AND n.nspname <> 'public'
+)) AS channel;
+
 -- name: ping
 -- Does the database answer?
 SELECT 1;

@@ -84,3 +84,7 @@ SELECT blocker.pid, coalesce(activity.application_name, '') AS application_name,
 FROM unnest(pg_blocking_pids($1)) AS blocker (pid)
 LEFT JOIN pg_stat_activity AS activity USING (pid)
 ORDER BY blocker.pid;
+
+-- name: schema_is_on_standby
+-- Whether this session's server only follows another one, so that it may show the past.
+SELECT pg_is_in_recovery();

@@ -14,6 +14,7 @@ from seatrial.cluster.ability import (
     Failover,
     Kill,
     Logs,
+    ManagedFailover,
     NextRelease,
     Partition,
     Pause,
@@ -32,9 +33,8 @@ from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, NextRelease),
-        *(Partition, Pause),
-        *(Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
+        *(Partition, Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -52,6 +52,12 @@ def _abilities(options: Options) -> frozenset[type]:
     return _ALWAYS | with_broker | {ability for ability, is_there in of_this_machine.items() if is_there}
 
 
+def _failover_manager() -> str | None:
+    from seatrial.cluster.patroni import need
+
+    return need()
+
+
 def _refuse(_options: Options) -> None:
     """All options that are not another backend's own are supported."""
 
@@ -64,4 +70,5 @@ LOCAL = Backend(
     abilities=_abilities,
     refuse=_refuse,
     in_core=lambda drill: drill.core,
+    programs={ManagedFailover: _failover_manager},
 )

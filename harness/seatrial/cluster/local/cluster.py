@@ -17,6 +17,7 @@ from seatrial.cluster.ability import (
     Failover,
     Kill,
     Logs,
+    ManagedFailover,
     NextRelease,
     Partition,
     Pause,
@@ -36,6 +37,7 @@ from seatrial.cluster.local.failover import LocalFailover
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
+from seatrial.cluster.local.managed import LocalManagedFailover
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
 from seatrial.cluster.local.pooler import LocalPooler
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
@@ -134,6 +136,7 @@ class LocalCluster(Cluster):
         self._offer(Partition, LocalPartition(replicas))
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
+        self._offer(ManagedFailover, LocalManagedFailover(foundation))
         if can_mount():
             self._offer(Disk, LocalDisk(foundation))
         self._offer(Failover, LocalFailover(foundation, replicas))

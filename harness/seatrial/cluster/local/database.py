@@ -19,7 +19,7 @@ class LocalDatabase(Database):
 
     def dsn(self) -> str:
         """The superuser's, over the Unix socket: sees all sessions, holds no secret."""
-        return self._foundation.postgres.dsn(self._foundation.database)
+        return self._foundation.dsn()
 
     async def crash(self) -> None:
         await self._foundation.postgres.crash()

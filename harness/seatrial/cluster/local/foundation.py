@@ -11,6 +11,7 @@ from typing import ParamSpec
 import aiohttp
 
 from seatrial.cluster import ClusterError
+from seatrial.cluster.patroni import Patroni
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.reaper import Reaper
@@ -29,6 +30,7 @@ class Foundation:
         self.ports = Ports()
         self.reaper: Reaper
         self.session: aiohttp.ClientSession
+        self._managed: Patroni | None = None
         self._replication: Replication | None = None
         self.gives_both_hosts = False
         self._is_own_postgres = postgres is None
@@ -48,10 +50,36 @@ class Foundation:
         await self.postgres.create_database(self.database)
         if not self._is_own_postgres:
             self._stack.push_async_callback(self._drop_database)
+        self._stack.push_async_callback(self.end_management)
         self._stack.push_async_callback(self._end_replication)
         self.reaper = Reaper()
         self._stack.callback(self.reaper.close)
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
+
+    async def begin_management(self) -> None:
+        """The database is now one of two servers under Patroni. Raises ClusterError."""
+        if self._managed is not None:
+            raise ClusterError("the database is under a failover manager already; detach it first")
+        self._managed = Patroni(self.folder / "logs", password=self.postgres.secret)
+        await self._managed.start()
+        await self._managed.create_database(self.database)
+
+    @property
+    def managed(self) -> Patroni:
+        """Raises ClusterError."""
+        if self._managed is None:
+            raise ClusterError("the database has no failover manager; attach one first")
+        return self._managed
+
+    async def end_management(self) -> None:
+        """Safe to call at any time."""
+        managed, self._managed = self._managed, None
+        if managed is not None:
+            await managed.close()
+
+    def dsn(self) -> str:
+        """The superuser's at the database, wherever it is; holds no secret."""
+        return (self._managed or self.postgres).dsn(self.database)
 
     async def replicate(self, *, synchronous: bool, gives_both_hosts: bool) -> None:
         """Gives the server a standby. With `gives_both_hosts` the engines that are started from now on are told both
@@ -71,7 +99,9 @@ class Foundation:
         return self._replication
 
     def engine_dsn(self, proxy_port: int) -> str:
-        """Through the replica's proxy. Holds the password: never log it."""
+        """Through the replica's proxy, or to both managed servers directly. Holds the password: never log it."""
+        if self._managed is not None:
+            return self._managed.engine_dsn(self.database)
         ports = [proxy_port]
         if self.gives_both_hosts:
             ports.append(self.replication.second.port)

@@ -9,7 +9,7 @@ BEGIN
     FOR unread IN
         SELECT i.indexrelid
         FROM pg_index AS i
-        JOIN pg_class AS t ON t.oid = i.indrelid AND t.relnamespace = current_schema()::regnamespace
+        JOIN pg_class AS t ON t.oid = i.indrelid AND t.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema())
         JOIN (VALUES ('job', 'status,job_type'), ('job', 'status,locked_at'), ('job', 'status,lock_expires_at'),
                      ('step_execution', 'instance_id,step_id,attempt_number'),
                      ('workflow_instance', 'definition_id,status'),
