@@ -91,7 +91,6 @@ CATALOGUE: Mapping[str, Drill] = {
         database_crash.DRILL,
         database_crash.KAFKA,
         disk_full.DRILL,
-        disk_full.KAFKA,
         migration_waits.DRILL,
         failover.DRILL,
         failover.ASYNCHRONOUS,
