@@ -94,7 +94,6 @@ CATALOGUE: Mapping[str, Drill] = {
         database_crash.DRILL,
         database_crash.KAFKA,
         disk_full.DRILL,
-        disk_full.KAFKA,
         pooler_restart.DRILL,
         pooler_restart.KAFKA,
         migration_waits.DRILL,

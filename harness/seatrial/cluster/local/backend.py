@@ -33,8 +33,8 @@ from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
-        *(Partition, Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
+        *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -47,15 +47,21 @@ def _open(options: Options, _values: Mapping[str, Any], say: Say) -> Services:
 
 
 def _abilities(options: Options) -> frozenset[type]:
-    with_broker = frozenset() if options.brokers else _WITH_OWN_BROKER
-    of_this_machine = {Disk: can_mount(), Pooler: find_pgbouncer() is not None}
-    return _ALWAYS | with_broker | {ability for ability, is_there in of_this_machine.items() if is_there}
+    return _ALWAYS if options.brokers else _ALWAYS | _WITH_OWN_BROKER
 
 
 def _failover_manager() -> str | None:
     from seatrial.cluster.patroni import need
 
     return need()
+
+
+def _small_disk() -> str | None:
+    return None if can_mount() else "a file system of its own (root that may mount: CAP_SYS_ADMIN)"
+
+
+def _pooler() -> str | None:
+    return None if find_pgbouncer() else "PgBouncer (apt-get install pgbouncer)"
 
 
 def _refuse(_options: Options) -> None:
@@ -70,5 +76,5 @@ LOCAL = Backend(
     abilities=_abilities,
     refuse=_refuse,
     in_core=lambda drill: drill.core,
-    programs={ManagedFailover: _failover_manager},
+    programs={Disk: _small_disk, ManagedFailover: _failover_manager, Pooler: _pooler},
 )
