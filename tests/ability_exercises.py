@@ -31,7 +31,7 @@ from exercise_looks import (
     rows,
 )
 from seatrial.client import RecordingClient
-from seatrial.cluster import Cluster, ClusterError, patroni
+from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.ability import (
     Aliases,
     Boots,
@@ -318,8 +318,6 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
 
 
 async def managed_failover(ability: ManagedFailover, cluster: Cluster, _folder: Path) -> None:
-    if (lacking := patroni.need()) is not None:
-        pytest.skip(f"needs {lacking}")
     change, database = cluster.ability(Reconfigure).reconfigure, cluster.ability(Database)
     before = database.dsn()
     await ability.attach()
