@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from exercise_looks import OTHER, POLLING, REPLICA, eventually, is_down, is_not_ready, is_ready, rows
-from seatrial.cluster import Cluster, ClusterError, patroni
-from seatrial.cluster.ability import Database, Disk, Failover, ManagedFailover, Reconfigure
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.ability import Database, Disk, Failover, ManagedFailover, Pooler, Reconfigure
 from seatrial.drill import OUTBOX_VALUES
 
 
@@ -24,6 +24,19 @@ async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
     await ability.empty()
     await rows(dsn, grow)
     await rows(dsn, "DROP TABLE grown")
+
+
+async def pooler(ability: Pooler, cluster: Cluster, _folder: Path) -> None:
+    """It stays in between until the cluster is gone."""
+    await ability.attach()
+    await is_ready(cluster, REPLICA)
+    await ability.stop()
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.start()
+    await is_ready(cluster, REPLICA)
+    assert await ability.cut() > 0
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.mend()
 
 
 async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
@@ -51,8 +64,6 @@ async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
 
 
 async def managed_failover(ability: ManagedFailover, cluster: Cluster, _folder: Path) -> None:
-    if (lacking := patroni.need()) is not None:
-        pytest.skip(f"needs {lacking}")
     change, database = cluster.ability(Reconfigure).reconfigure, cluster.ability(Database)
     before = database.dsn()
     await ability.attach()
