@@ -80,7 +80,3 @@ SELECT blocker.pid, coalesce(activity.application_name, '') AS application_name,
 FROM unnest(pg_blocking_pids($1)) AS blocker (pid)
 LEFT JOIN pg_stat_activity AS activity USING (pid)
 ORDER BY blocker.pid;
-
--- name: session_transaction_timeout
--- The role's would end a migration, or a batch that waits for a lock.
-SET transaction_timeout = 0;
