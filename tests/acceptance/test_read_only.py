@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 from engine_client import EngineClient
 from engine_on_trial import rows
-from engine_process import RunWindlass
+from engine_process import EngineProcess, RunWindlass
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from workflow import END, service
 
 from patience import eventually
@@ -29,6 +32,13 @@ WRITERS = (
     "WINDLASS_LEASE_SWEEP_SECONDS",
     "WINDLASS_TIMER_SWEEP_SECONDS",
 )
+
+
+async def grpc_health(process: EngineProcess) -> int:
+    (listening,) = process.log(msg="engine: gRPC listening")
+    async with grpc.aio.insecure_channel(f"127.0.0.1{listening['addr']}") as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        return int((await health.Check(health_pb2.HealthCheckRequest(), timeout=5)).status)
 
 
 async def is_ready(engine: EngineClient) -> bool:
@@ -82,7 +92,9 @@ async def test_a_demoted_server_makes_the_engine_unready_until_it_is_promoted(
     refused = await engine.post("/v1/instances", {"definitionId": workflow.id})
     refused.refused(503, "unavailable")
     assert "takes no writes" in refused.json["reason"]
+    # Both ways in which a kubelet may ask whether to restart it.
     assert (await engine.get("/healthz")).status == 200
+    assert await grpc_health(process) == health_pb2.HealthCheckResponse.SERVING
 
     # A boot on the schema as it must be waits for the promotion too; it says why, and writes nothing.
     second, beside = await windlass.serving(**variables, WINDLASS_NODE_NAME="second")
@@ -184,11 +196,13 @@ async def test_after_a_switchover_nobody_reads_from_the_demoted_server(
             """Of more reads at once than the pool has sessions."""
             return {answer.status for answer in await asyncio.gather(*(engine.get(path) for _ in range(30)))}
 
-        async def reads_the_standby() -> bool:
-            return await statuses() == {404}
+        async def refuses_to_read() -> bool:
+            found = await statuses()
+            assert 404 not in found, "it was taken for the truth that the standby knows nothing of it"
+            return found == {503}
 
         await switchable.demote()
-        await eventually(reads_the_standby)
+        await eventually(refuses_to_read)
         name.target_port = new_primary.port
         await asyncio.sleep(STANDBY_SESSION_MAX_S)
         assert await statuses() == {200}

@@ -21,6 +21,20 @@ PARTS: Values = {
         "secretKeys": {"password": "pw"},
     }
 }
+POOLED: Values = merged(DATABASE, {"postgresql": {"session": {"existingSecretKey": "session-dsn"}}})
+POOLED_PARTS: Values = merged(PARTS, {"postgresql": {"session": {"host": "db-direct"}}})
+OWNED: Values = merged(DATABASE, {"migrations": {"enabled": True, "existingSecret": "windlass-db-owner"}})
+OWNED_PARTS: Values = merged(
+    PARTS,
+    {
+        "migrations": {
+            "enabled": True,
+            "existingSecret": "windlass-db-owner",
+            "user": "owner",
+            "secretKeys": {"password": "pw"},
+        }
+    },
+)
 SECURED: Values = merged(DATABASE, KAFKA)
 INLINE: Values = merged(SECURED, {"kafka": {"existingSecret": "", "saslUsername": "u", "saslPassword": "p"}})
 TOPICS: Values = merged(
@@ -40,7 +54,7 @@ GUARDED: Values = merged(DATABASE, {"replicaCount": 4, "podDisruptionBudget": {"
 CLOSED: Values = merged(SECURED, {"networkPolicy": {"enabled": True}})
 POOL: Values = merged(SECURED, {"pools": [{"name": "pool", "replicas": 1}]})
 ALERTED: Values = merged(SECURED, POOL, {"pools": [{"name": "pool", "replicas": 1, "dispatchMode": "polling"}]},
-                         {"prometheusRule": {"enabled": True}})  # fmt: skip
+                         {"prometheusRule": {"enabled": True}, "engine": {"retentionDays": 30}})  # fmt: skip
 
 
 def nested(key: str, value: Any) -> Values:
@@ -66,12 +80,20 @@ CONTEXTS: Mapping[str, Values] = {
     "postgresql.user": PARTS,
     "postgresql.secretKeys": PARTS,
     "postgresql.tls.caKey": merged(DATABASE, {"postgresql": {"tls": {"existingSecret": "ca"}}}),
+    "postgresql.session": POOLED,
+    "postgresql.session.existingSecretKey": DATABASE,
+    "postgresql.session.host": PARTS,
+    "postgresql.session.port": POOLED_PARTS,
     "kafka": SECURED,
     "kafka.saslUsername": INLINE,
     "kafka.saslPassword": INLINE,
     "kafka.tls.caKey": merged(SECURED, {"kafka": {"tls": {"existingSecret": "ca"}}}),
     "migrations": _enabled("migrations"),
     "migrations.enabled": DATABASE,
+    "migrations.existingSecretKey": OWNED,
+    "migrations.user": OWNED_PARTS,
+    "migrations.secretKeys": OWNED_PARTS,
+    "migrations.appRole": OWNED,
     "topics": TOPICS,
     "topics.enabled": merged(TOPICS, {"topics": {"enabled": False}}),
     "autoscaling": SCALED,
@@ -98,6 +120,7 @@ CONTEXTS: Mapping[str, Values] = {
 
 BESIDE: Mapping[str, Values] = {
     "kafka.transport": {"kafka": {"existingSecret": ""}},
+    "migrations.secretKeys.user": {"migrations": {"user": ""}},
     "postgresql.secretKeys.host": {"postgresql": {"host": ""}},
     "postgresql.secretKeys.user": {"postgresql": {"user": ""}},
 }

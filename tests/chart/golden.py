@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from effects import PARTS, TOPICS, TRIAL
+from effects import OWNED, OWNED_PARTS, PARTS, POOLED, TOPICS, TRIAL
 from overlay import OVERLAYS, values_of_overlay
 from rendering import CHART, DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
 
@@ -146,6 +146,24 @@ POOLS: Values = {
 CASES: Mapping[str, Values] = {
     "default": DATABASE,
     "trial": TRIAL,
+    "two-roles": merged(
+        OWNED,
+        POOLED,
+        {
+            "postgresql": {"schema": "orders"},
+            "migrations": {"appRole": "orders_app"},
+            "engine": {"db": {"maxConns": 8}, "retentionDays": 90},
+        },
+    ),
+    "pooled": merged(DATABASE, {"postgresql": {"pooler": "transaction"}, "migrations": {"enabled": True}}),
+    "two-roles-in-parts": merged(
+        OWNED_PARTS,
+        {
+            "postgresql": {"session": {"host": "db-direct", "port": 5433}},
+            "migrations": {"user": "", "secretKeys": {"user": "username"}, "useHelmHooks": False},
+            "networkPolicy": {"enabled": True},
+        },
+    ),
     "parts": merged(PARTS, VERIFIED, {"migrations": {"enabled": True, "onStartup": False}}, KEDA),
     "everything": merged(TRIAL, KAFKA, EVERYTHING, TLS),
     "narrow": merged(DATABASE, NARROW, MONITORED, OPEN_WAYS),

@@ -13,6 +13,7 @@ from rendering import CHART, DATABASE, REPOSITORY, Values, merged, rendered
 from values_schema import schema
 
 RUNBOOKS = REPOSITORY / "docs" / "runbooks"
+DAY_S = 86_400
 JOB = 'namespace="ns",job="rel-windlass"'
 PROMTOOL = shutil.which("promtool")
 needs_promtool = pytest.mark.skipif(
@@ -74,6 +75,12 @@ TRIALS = {
     "WindlassWakeDegraded": Trial(
         one("windlass_wake_degraded", "0x5 1x50", 'pod="a"'),
         one("windlass_wake_degraded", "0x15 1x5 0x50", 'pod="a"'),
+    ),
+    "WindlassRetentionBehind": Trial(
+        one("windlass_retention_oldest_seconds", f"{32 * DAY_S}x120", 'pod="a"')
+        | one("windlass_retention_oldest_seconds", "0x120", 'pod="b"'),
+        one("windlass_retention_oldest_seconds", f"{31 * DAY_S - 60}x120", 'pod="a"'),
+        "90m",
     ),
     "WindlassPickupSlow": Trial(
         histogram("engine_job_pickup_latency_seconds", "90", "10"),

@@ -31,6 +31,7 @@ from validity import assert_valid
 from seatrial.render import Probe, Rendered, render_chart
 
 CANARY = "canary-3f9a1c"
+FAILOVER_S = 30
 INLINE: Values = {
     "postgresql": {"dsn": f"postgres://u:{CANARY}@db/one"},
     "kafka": {"existingSecret": "", "saslUsername": f"{CANARY}-user", "saslPassword": f"{CANARY}-password"},
@@ -260,6 +261,20 @@ def test_the_container_is_what_a_backend_runs() -> None:
     startup = container.probes["startup"]
     assert startup.period_s * startup.failure_threshold >= 600, "migrations take their time"
     assert container.termination_grace_s == 45
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_failover_of_half_a_minute_makes_pods_unready_and_restarts_none(protocol: str) -> None:
+    """That /healthz and the gRPC health service do without a database is the engine's: drill U6, test_read_only.py."""
+    probes = engine(rendered(merged(DATABASE, {"probes": {"liveness": {"protocol": protocol}}})))
+    for kind in ("startupProbe", "livenessProbe"):
+        asked = probes[kind].get("httpGet", {}).get("path") or probes[kind]["grpc"]
+        assert asked in ("/healthz", {"port": 9090}), "what asks the database is /ready alone"
+    ready = probes["readinessProbe"]
+    noticed_s = ready["failureThreshold"] * (ready["periodSeconds"] + ready["timeoutSeconds"])
+    assert ready["httpGet"]["path"] == "/ready"
+    assert noticed_s <= FAILOVER_S / 3, "most of it no call reaches a pod that can only refuse it"
+    assert ready["periodSeconds"] <= 2, "and afterwards none is kept waiting for the probe"
 
 
 def test_metrics_are_published_by_no_load_balancer() -> None:

@@ -102,6 +102,7 @@ def consistent(values: Values) -> Values:
     """The nearest values that break none of the rules across keys."""
     values = merged(values)
     _postgresql(values.setdefault("postgresql", {}))
+    _migrations(values.setdefault("migrations", {}), values["postgresql"])
     _engine(values.setdefault("engine", {}))
     _kafka(values)
     _replicas(values)
@@ -135,6 +136,39 @@ def _postgresql(postgresql: Values) -> None:
         postgresql["sslmode"] = ""
     elif parts and (tls.get("existingSecret") or tls.get("existingConfigMap")):
         postgresql["sslmode"] = "verify-full"
+
+    _session(postgresql.setdefault("session", {}), postgresql, in_parts=parts)
+
+
+def _session(session: Values, postgresql: Values, *, in_parts: bool) -> None:
+    if session.get("host") and not in_parts:
+        session["host"] = ""
+    if session.get("host"):
+        session["existingSecretKey"] = session["existingSecret"] = ""
+    elif session.get("existingSecret") or session.get("existingSecretKey"):
+        session["existingSecret"] = session.get("existingSecret") or "direct"
+        session["existingSecretKey"] = session.get("existingSecretKey") or "direct"
+    if not in_parts and session.get("existingSecret") == postgresql.get("existingSecret"):
+        session["existingSecret"] = session["existingSecretKey"] = ""
+
+
+def _migrations(migrations: Values, postgresql: Values) -> None:
+    keys = migrations.setdefault("secretKeys", {})
+    in_parts = any(
+        [postgresql.get(part) for part in ("host", "user", "database")]
+        + list(postgresql["secretKeys"].values())
+    )
+    if not migrations.get("existingSecret") or not in_parts:
+        migrations["user"] = keys["user"] = keys["password"] = ""
+    if not migrations.get("existingSecret"):
+        migrations["appRole"] = ""
+        return
+    migrations["enabled"] = True
+    migrations["existingSecret"] += "-owner"
+    if in_parts:
+        migrations["existingSecretKey"] = "dsn"
+        keys["password"] = keys.get("password") or "pw"
+        keys["user"] = "" if migrations.get("user") else keys.get("user") or "user"
 
 
 def _engine(engine: Values) -> None:
@@ -237,7 +271,7 @@ def test_legal_values_never_fail() -> None:
     kinds: set[str] = set()
     keys: set[str] = set()
 
-    @QUICK
+    @settings(QUICK, max_examples=70)  # so many until each kind has been drawn
     @given(LEGAL)
     def draw(values: Values) -> None:
         result = rendered(values)

@@ -4,7 +4,7 @@ import re
 
 import helm_python
 import pytest
-from effects import TOPICS
+from effects import OWNED, TOPICS
 from rendering import CHART, DATABASE, KAFKA, Values, merged, refusal_of, rendered
 from values_table import values_yaml, written
 
@@ -62,6 +62,17 @@ def test_every_set_in_the_text_is_a_key() -> None:
             "6 pods, and two more during a rollout, use up to 80 connections to PostgreSQL.",
         ),
         (
+            {"postgresql": {"session": {"existingSecretKey": "s"}}, "engine": {"db": {"maxConns": 8}}},
+            "up to 24 connections to the pooler and 6 to PostgreSQL",
+        ),
+        ({"postgresql": {"pooler": "transaction"}}, "jobs are found by polling only: postgresql.session"),
+        (OWNED, "Only the Job migrates, with the role in the Secret windlass-db-owner.\n"),
+        (
+            merged(OWNED, {"migrations": {"appRole": "app"}}),
+            "windlass-db-owner, and grants app what the engines need.",
+        ),
+        ({"engine": {"retentionDays": 0.5}}, "Instances are removed 0.5 days after their end"),
+        (
             {"postgresql": {"existingSecret": "", "dsn": "postgres://db/one"}},
             "WARNING: postgresql.dsn stays readable",
         ),
@@ -87,6 +98,17 @@ def test_the_notes_name_services_that_are_there() -> None:
 
 def test_the_notes_name_no_test_that_is_not_there() -> None:
     assert "helm test" not in rendered(merged(DATABASE, {"tests": {"enabled": False}})).notes
+
+
+def test_the_notes_tell_nothing_that_is_not_on() -> None:
+    told = (
+        rendered(DATABASE).notes
+        + rendered(
+            merged(DATABASE, {"postgresql": {"pooler": "transaction", "session": {"existingSecretKey": "s"}}})
+        ).notes
+    )
+    for word in ("polling only", "Only the Job", "are removed"):
+        assert word not in told
 
 
 def test_topics_that_the_chart_makes_are_nobody_s_work() -> None:

@@ -12,7 +12,11 @@ from effects import (
     GUARDED,
     INLINE,
     KEDA,
+    OWNED,
+    OWNED_PARTS,
     PARTS,
+    POOLED,
+    POOLED_PARTS,
     SCALED,
     TOPICS,
     TRIAL,
@@ -40,12 +44,19 @@ class Case:
 
 def variable(name: str) -> Getter:
     """The value, the secretKeyRef, or None when the variable is not set."""
+    return lambda result: _variable(engine(result), name)
 
-    def get(result: Rendered) -> Any:
-        found = {entry["name"]: entry for entry in engine(result)["env"]}.get(name, {})
-        return found.get("value", found.get("valueFrom", {}).get("secretKeyRef"))
 
-    return get
+def of_job(name: str) -> Getter:
+    """As `variable`, of the first Job's container."""
+    return lambda result: _variable(
+        result.of_kind("Job")[0]["spec"]["template"]["spec"]["containers"][0], name
+    )
+
+
+def _variable(container: Mapping[str, Any], name: str) -> Any:
+    found = {entry["name"]: entry for entry in container["env"]}.get(name, {})
+    return found.get("value", found.get("valueFrom", {}).get("secretKeyRef"))
 
 
 def pod(*path: str) -> Getter:
@@ -257,6 +268,7 @@ CASES = [
     Case("engine.shutdownGraceSeconds", 40, variable("WINDLASS_SHUTDOWN_GRACE_SECONDS"), "40",
          merged(DATABASE, {"terminationGracePeriodSeconds": 60})),
     Case("postgresql.host", "pg", variable("PGHOST"), "pg", PARTS),
+    Case("postgresql.host", "pg-0,pg-1", variable("PGHOST"), "pg-0,pg-1", PARTS),
     Case("postgresql.host", "pg", variable("WE_POSTGRES_DSN"), "postgresql://", PARTS),
     Case("postgresql.port", 6432, variable("PGPORT"), "6432", PARTS),
     Case("postgresql.database", "orders", variable("PGDATABASE"), "orders", PARTS),
@@ -277,6 +289,42 @@ CASES = [
     Case("postgresql.tls.existingConfigMap", "ca", container("volumeMounts", "1", "mountPath"), "/etc/windlass/postgresql-ca"),
     Case("postgresql.tls.caKey", "root.pem", variable("PGSSLROOTCERT"), "/etc/windlass/postgresql-ca/root.pem",
          merged(DATABASE, {"postgresql": {"tls": {"existingSecret": "ca"}}})),
+    Case("engine.retentionDays", 90, variable("WINDLASS_RETENTION_DAYS"), "90"),
+    Case("engine.retentionDays", 0.5, variable("WINDLASS_RETENTION_DAYS"), "0.5"),
+    Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), None, OWNED),
+    Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), "90", merged(OWNED, {"migrations": {"appRole": "app"}})),
+    Case("postgresql.schema", "orders", variable("WINDLASS_SCHEMA"), "orders"),
+    Case("postgresql.schema", "orders", of_job("WINDLASS_SCHEMA"), "orders", OWNED),
+    Case("postgresql.pooler", "session", variable("WINDLASS_POSTGRES_POOLER"), "session"),
+    Case("postgresql.pooler", "auto", variable("WINDLASS_POSTGRES_POOLER"), None, merged(DATABASE, {"postgresql": {"pooler": "none"}})),
+    Case("postgresql.pooler", "transaction", of_job("WINDLASS_POSTGRES_POOLER"), "transaction", MIGRATED),
+    Case("postgresql.pooler", "transaction", of_job("WINDLASS_POSTGRES_POOLER"), "transaction", OWNED_PARTS),
+    Case("postgresql.pooler", "transaction", of_job("WINDLASS_POSTGRES_POOLER"), None, OWNED),
+    Case("postgresql.session.existingSecretKey", "k", variable("WINDLASS_POSTGRES_SESSION_DSN"), {"name": "windlass-db", "key": "k"}),
+    Case("postgresql.session.existingSecretKey", "k", of_job("WINDLASS_POSTGRES_SESSION_DSN"), {"name": "windlass-db", "key": "k"}, MIGRATED),
+    Case("postgresql.session.existingSecretKey", "k", of_job("WINDLASS_POSTGRES_SESSION_DSN"), None, OWNED),
+    Case("postgresql.session.existingSecretKey", "k", first("NetworkPolicy", "spec", "egress", "1", "ports"), [{"port": 6432}, {"port": 5432}],
+         merged(CLOSED, {"postgresql": {"port": 6432}})),
+    Case("postgresql.session.existingSecretKey", "k", first("NetworkPolicy", "spec", "egress", "1", "ports"), [{"port": 5432}], CLOSED),
+    Case("postgresql.session.existingSecret", "own", variable("WINDLASS_POSTGRES_SESSION_DSN"), {"name": "own", "key": "session-dsn"}, POOLED),
+    Case("postgresql.session.host", "pg", variable("WINDLASS_POSTGRES_SESSION_DSN"), "postgresql://pg:5432", PARTS),
+    Case("postgresql.session.host", "pg", of_job("WINDLASS_POSTGRES_SESSION_DSN"), "postgresql://pg:5432", OWNED_PARTS),
+    Case("postgresql.session.port", 5433, variable("WINDLASS_POSTGRES_SESSION_DSN"), "postgresql://db-direct:5433", POOLED_PARTS),
+    Case("postgresql.session.port", 5433, first("NetworkPolicy", "spec", "egress", "1", "ports"), [{"port": 5432}, {"port": 5433}],
+         merged(POOLED, {"networkPolicy": {"enabled": True}})),
+    Case("migrations.existingSecret", "own", of_job("WE_POSTGRES_DSN"), {"name": "own", "key": "dsn"}, MIGRATED),
+    Case("migrations.existingSecret", "own", variable("WE_POSTGRES_DSN"), {"name": "windlass-db", "key": "dsn"}, MIGRATED),
+    Case("migrations.existingSecret", "own", variable("WINDLASS_MIGRATE_ON_START"), "false", MIGRATED),
+    Case("migrations.existingSecret", "own", first("Job", "metadata", "annotations", "helm.sh/hook"), "pre-install,pre-upgrade", MIGRATED),
+    Case("migrations.existingSecretKey", "uri", of_job("WE_POSTGRES_DSN"), {"name": "windlass-db-owner", "key": "uri"}, OWNED),
+    Case("migrations.appRole", "app", first("Job", *COMMAND), ["windlass", "migrate", "--app-role", "app"], OWNED),
+    Case("migrations.user", "root", of_job("PGUSER"), "root", OWNED_PARTS),
+    Case("migrations.user", "root", variable("PGUSER"), "w", OWNED_PARTS),
+    Case("migrations.secretKeys.user", "u", of_job("PGUSER"), {"name": "windlass-db-owner", "key": "u"},
+         merged(OWNED_PARTS, {"migrations": {"user": ""}}), OWNED_PARTS),
+    Case("migrations.secretKeys.password", "p", of_job("PGPASSWORD"), {"name": "windlass-db-owner", "key": "p"}, OWNED_PARTS),
+    Case("migrations.secretKeys.password", "p", of_job("PGHOST"), "db", OWNED_PARTS),
+    Case("migrations.secretKeys.password", "p", variable("PGPASSWORD"), {"name": "windlass-db", "key": "pw"}, OWNED_PARTS),
     Case("migrations.onStartup", False, variable("WINDLASS_MIGRATE_ON_START"), "false"),
     Case("migrations.onStartup", False, first("Job", "metadata", "annotations", "helm.sh/hook"), "pre-install,pre-upgrade", MIGRATED),
     Case("migrations.useHelmHooks", False, first("Job", "metadata", "annotations"), None, MIGRATED),
@@ -350,7 +398,8 @@ CASES = [
     *(Case(f"prometheusRule.thresholds.{key}", 0.75, threshold(name), "0.75", ALERTED)
       for key, name in (("pickupSeconds", "WindlassPickupSlow"), ("jobTimeouts", "WindlassJobTimeoutSpike"),
                         ("jobFailuresPerMinute", "WindlassJobsFailing"), ("errorRatio", "WindlassErrors"),
-                        ("databaseSeconds", "WindlassDatabaseSlow"), ("consumerLagSeconds", "WindlassConsumerLag"))),
+                        ("databaseSeconds", "WindlassDatabaseSlow"), ("consumerLagSeconds", "WindlassConsumerLag"),
+                        ("retentionLateDays", "WindlassRetentionBehind"))),
     Case("prometheusRule.thresholds.outboxBacklog", 2000000, threshold("WindlassOutboxBacklog"), "2000000", ALERTED),
     Case("dashboards.enabled", True, dashboard("windlass-engine.json"), "windlass-engine"),
     Case("dashboards.labels", {"grafana_dashboard": "yes"}, first("ConfigMap", "metadata", "labels", "grafana_dashboard"), "yes",
@@ -389,11 +438,14 @@ OWN_VARIABLES = [
                 KAFKA,
                 {
                     "kafka": {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}},
-                    "engine": {"db": {"maxConns": 8, "minConns": 1}},
+                    "engine": {"db": {"maxConns": 8, "minConns": 1}, "retentionDays": 90},
                     "postgresql": {
                         "sslmode": "verify-full",
                         "tls": {"existingSecret": "ca"},
                         "database": "orders",
+                        "session": {"host": "db-direct"},
+                        "pooler": "transaction",
+                        "schema": "orders",
                     },
                     "migrations": {"onStartup": False},
                 },

@@ -2,7 +2,7 @@
      no message contains the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
-{{- range list "names" "postgresql" "ports" "kafka" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
+{{- range list "names" "postgresql" "session" "migrations" "ports" "kafka" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
 {{- range include (printf "windlass.check.%s" .) $ | splitList "\n" -}}
 {{- with trim . -}}{{- $problems = append $problems . -}}{{- end -}}
 {{- end -}}
@@ -16,58 +16,6 @@
 {{- $full := include "windlass.fullname" . -}}
 {{- if not (regexMatch "^[a-z]" $full) }}
 the release name {{ .Release.Name }} gives the Service name {{ $full }}, which must begin with a letter: set fullnameOverride
-{{- end }}
-{{- end -}}
-
-{{- define "windlass.check.postgresql" -}}
-{{- $postgresql := .Values.postgresql -}}
-{{- if include "windlass.postgresql.isSplit" . -}}
-{{- include "windlass.check.postgresql.parts" $postgresql }}
-{{- else if not (or $postgresql.dsn $postgresql.existingSecret) }}
-no database: set postgresql.existingSecret to the name of a Secret that holds the DSN, or postgresql.dsn for a trial
-{{- else if and $postgresql.dsn $postgresql.existingSecret }}
-postgresql.dsn and postgresql.existingSecret are both set: keep one
-{{- else if ne $postgresql.dsn (trim $postgresql.dsn) }}
-postgresql.dsn begins or ends with a blank or a line end: remove it
-{{- else if and $postgresql.dsn (not (regexMatch "^postgres(ql)?://|^[a-z_]+ *=" $postgresql.dsn)) }}
-postgresql.dsn is not a DSN: write postgres://user:password@host:port/database or "host=... dbname=..."
-{{- end }}
-{{- if and $postgresql.sslmode (contains "sslmode" $postgresql.dsn) }}
-postgresql.dsn and postgresql.sslmode both set the TLS mode: keep one
-{{- end }}
-{{- if and $postgresql.tls.existingSecret $postgresql.tls.existingConfigMap }}
-postgresql.tls.existingSecret and postgresql.tls.existingConfigMap are both set: keep one
-{{- end }}
-{{- if and (eq "verify-ca" $postgresql.sslmode) (not (include "windlass.ca.isMounted" $postgresql.tls)) }}
-postgresql.sslmode is verify-ca but there is no CA to verify with: set postgresql.tls.existingSecret or postgresql.tls.existingConfigMap, or sslmode to verify-full for a public CA
-{{- end }}
-{{- end -}}
-
-{{/* Takes the section postgresql. */}}
-{{- define "windlass.check.postgresql.parts" -}}
-{{- $postgresql := . -}}
-{{- $keys := $postgresql.secretKeys -}}
-{{- if $postgresql.dsn }}
-postgresql.dsn and parts of it (host, user, database or secretKeys) are both set: keep one way
-{{- end }}
-{{- range $part := list "host" "user" "database" -}}
-{{- if and (get $postgresql $part) (get $keys $part) }}
-postgresql.{{ $part }} and postgresql.secretKeys.{{ $part }} are both set: keep one
-{{- else if and (ne $part "database") (not (get $postgresql $part)) (not (get $keys $part)) }}
-the database is given in parts and its {{ $part }} is missing: set postgresql.{{ $part }} or postgresql.secretKeys.{{ $part }}
-{{- end }}
-{{- end -}}
-{{- if and (compact (values $keys)) (not $postgresql.existingSecret) }}
-postgresql.secretKeys names keys but no Secret that holds them: set postgresql.existingSecret
-{{- end }}
-{{- if and $postgresql.existingSecret (not (compact (values $keys))) }}
-postgresql.existingSecret is set together with the database's parts, but none of its keys is used: set postgresql.secretKeys.password, or remove postgresql.existingSecret
-{{- end }}
-{{- if ne $postgresql.existingSecretKey "dsn" }}
-postgresql.existingSecretKey is set but not used, since the database is given in parts: remove one of them
-{{- end }}
-{{- if and (include "windlass.ca.isMounted" $postgresql.tls) (not (has $postgresql.sslmode (list "require" "verify-ca" "verify-full"))) }}
-postgresql.tls has a CA but postgresql.sslmode does not verify with it: set postgresql.sslmode to verify-full
 {{- end }}
 {{- end -}}
 

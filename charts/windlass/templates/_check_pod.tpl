@@ -66,11 +66,14 @@ extraVolumeMounts mounts {{ .mountPath }}, which is already used: choose another
 
 {{- define "windlass.check.ownVariables" -}}
 WE_POSTGRES_DSN: postgresql.existingSecret
+WINDLASS_POSTGRES_POOLER: postgresql.pooler
+WINDLASS_POSTGRES_SESSION_DSN: postgresql.session.existingSecretKey
 PGHOST: postgresql.host
 PGPORT: postgresql.port
 PGUSER: postgresql.user
 PGPASSWORD: postgresql.secretKeys.password
 PGDATABASE: postgresql.database
+WINDLASS_SCHEMA: postgresql.schema
 PGSSLMODE: postgresql.sslmode
 PGSSLROOTCERT: postgresql.tls.existingSecret
 WE_DISPATCH_MODE: engine.dispatchMode
@@ -90,6 +93,7 @@ WE_KAFKA_TLS_CA_PATH: kafka.tls.existingSecret
 WE_KAFKA_TLS_SERVER_NAME: kafka.tlsServerName
 WE_OUTBOX_BATCH_SIZE: kafka.outboxBatchSize
 WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
+WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
 {{- end -}}

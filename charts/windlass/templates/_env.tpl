@@ -29,7 +29,8 @@
 {{- end }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
-{{- if not .root.Values.migrations.onStartup }}
+{{- include "windlass.env.retention" .root }}
+{{- if not (include "windlass.migratesOnStartup" .root) }}
 - name: WINDLASS_MIGRATE_ON_START
   value: "false"
 {{- end }}
@@ -40,21 +41,25 @@
 {{- include "windlass.env.extra" .root }}
 {{- end -}}
 
-{{/* Takes root and ownSecret. A database in parts is told in libpq's own variables: a password is then never quoted,
-     escaped or put together, whatever is in it. */}}
+{{/* Takes root, ownSecret, and migrates: whether this is the Job, which may have a role of its own. A database in parts is
+     told in libpq's own variables: a password is then never quoted, escaped or put together, whatever is in it. */}}
 {{- define "windlass.env.postgres" -}}
 {{- $postgresql := .root.Values.postgresql -}}
+{{- $hasOwnRole := and .migrates (ne .root.Values.migrations.existingSecret "") -}}
+{{- $login := $postgresql -}}
+{{- if $hasOwnRole -}}{{- $login = .root.Values.migrations -}}{{- end -}}
 - name: WE_POSTGRES_DSN
 {{- if include "windlass.postgresql.isSplit" .root }}
   value: "postgresql://"
-{{- $parts := dict "HOST" $postgresql.host "PORT" (ternary (int64 $postgresql.port | toString) "" (eq $postgresql.secretKeys.port "")) "USER" $postgresql.user "DATABASE" $postgresql.database "PASSWORD" "" }}
+{{- $parts := dict "HOST" $postgresql.host "PORT" (ternary (int64 $postgresql.port | toString) "" (eq $postgresql.secretKeys.port "")) "USER" $login.user "DATABASE" $postgresql.database "PASSWORD" "" }}
 {{- range $part, $written := $parts }}
-{{- $key := get $postgresql.secretKeys (lower $part) }}
+{{- $source := ternary $login $postgresql (has $part (list "USER" "PASSWORD")) }}
+{{- $key := get $source.secretKeys (lower $part) }}
 {{- if $key }}
 - name: PG{{ $part }}
   valueFrom:
     secretKeyRef:
-      name: {{ $postgresql.existingSecret | quote }}
+      name: {{ $source.existingSecret | quote }}
       key: {{ $key | quote }}
 {{- else if $written }}
 - name: PG{{ $part }}
@@ -64,8 +69,28 @@
 {{- else }}
   valueFrom:
     secretKeyRef:
-      name: {{ $postgresql.existingSecret | default .ownSecret | quote }}
-      key: {{ ternary $postgresql.existingSecretKey "dsn" (ne $postgresql.existingSecret "") | quote }}
+      name: {{ $login.existingSecret | default .ownSecret | quote }}
+      key: {{ ternary $login.existingSecretKey "dsn" (ne $login.existingSecret "") | quote }}
+{{- end }}
+{{- if and (ne $postgresql.pooler "auto") (or (not $hasOwnRole) (include "windlass.postgresql.isSplit" .root)) }}
+- name: WINDLASS_POSTGRES_POOLER
+  value: {{ $postgresql.pooler | quote }}
+{{- end }}
+{{- with $postgresql.session }}
+{{- if .host }}
+- name: WINDLASS_POSTGRES_SESSION_DSN
+  value: {{ printf "postgresql://%s:%d" .host (int64 .port) | quote }}
+{{- else if and .existingSecretKey (not $hasOwnRole) }}
+- name: WINDLASS_POSTGRES_SESSION_DSN
+  valueFrom:
+    secretKeyRef:
+      name: {{ .existingSecret | default $postgresql.existingSecret | quote }}
+      key: {{ .existingSecretKey | quote }}
+{{- end }}
+{{- end }}
+{{- with $postgresql.schema }}
+- name: WINDLASS_SCHEMA
+  value: {{ . | quote }}
 {{- end }}
 {{- with $postgresql.sslmode }}
 - name: PGSSLMODE
@@ -106,6 +131,14 @@
 - name: WE_KAFKA_TLS_SERVER_NAME
   value: {{ . | quote }}
 {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Of the Job, too, where it grants: removing needs more rights. */}}
+{{- define "windlass.env.retention" -}}
+{{- with .Values.engine.retentionDays }}
+- name: WINDLASS_RETENTION_DAYS
+  value: {{ include "windlass.scalar" . | quote }}
 {{- end }}
 {{- end -}}
 

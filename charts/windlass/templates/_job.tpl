@@ -47,6 +47,9 @@ template:
           {{- if .postgresql }}
           {{- include "windlass.env.postgres" . | nindent 10 }}
           {{- end }}
+          {{- if and .migrates .root.Values.migrations.appRole }}
+          {{- include "windlass.env.retention" .root | nindent 10 }}
+          {{- end }}
           {{- if .kafka }}
           {{- include "windlass.env.kafka" . | nindent 10 }}
           {{- end }}

@@ -23,6 +23,16 @@
 {{- end -}}
 {{- end -}}
 
+{{/* The engines migrate when they start. Those whose migrations have a role of their own lack the right to. */}}
+{{- define "windlass.migratesOnStartup" -}}
+{{- if and .Values.migrations.onStartup (not .Values.migrations.existingSecret) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Sessions go another way than the pool. */}}
+{{- define "windlass.postgresql.hasSession" -}}
+{{- if or .Values.postgresql.session.existingSecretKey .Values.postgresql.session.host -}}true{{- end -}}
+{{- end -}}
+
 {{/* The database comes in parts, and not as one DSN. */}}
 {{- define "windlass.postgresql.isSplit" -}}
 {{- $postgresql := .Values.postgresql -}}

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import asyncpg
@@ -230,10 +230,25 @@ class Database:
         except Exception as err:
             raise await self.translated(err) from err
 
+    async def read(self, text: str, *arguments: object) -> list[Row]:
+        """As `fetch`, for what callers are told: refused on a standby, which shows the past."""
+        return await self._fetch(text, arguments, check=_refuse_on_standby)
+
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """One statement of its own; driver errors arrive translated."""
+        return await self._fetch(text, arguments)
+
+    async def _fetch(
+        self,
+        text: str,
+        arguments: Sequence[object],
+        *,
+        check: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> list[Row]:
         try:
             async with self.connection() as connection:
+                if check is not None:
+                    await check(connection)
                 if not connection.is_shared:
                     return await _rows(connection, text, arguments)
                 async with begun(connection):
@@ -289,6 +304,12 @@ def _unreachable(url: str, variable: str, err: BaseException) -> BootRefused:
         or f"check {variable}, and that PostgreSQL runs there and accepts this role"
     )
     return BootRefused(f"cannot connect to the database {redact(url)} ({_cause(cause)}); {remedy}")
+
+
+async def _refuse_on_standby(connection: Connection) -> None:
+    """Asks only where the session has said so: a pooler may repeat what was so when it was started."""
+    if connection.is_on_standby and await connection.fetchval(sql("schema_is_on_standby")):
+        raise Unavailable("the database is a standby (in recovery), which may show the past; try again")
 
 
 def _server(row: Row) -> str:

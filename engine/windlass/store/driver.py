@@ -12,7 +12,7 @@ import asyncpg
 from windlass.dsn import redact
 from windlass.errors import BadRequest, BusinessKeyInUse, Defect, EngineError, Unavailable
 from windlass.store.shape import BUSINESS_KEY_INDEX
-from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
+from windlass.store.sqlstate import LOCK_NOT_AVAILABLE, READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
 """A pooler.EngineConnection, or the pool's proxy of one; the driver ships no types."""
@@ -76,6 +76,11 @@ def is_read_only(err: BaseException) -> bool:
 def may_lack_right(err: BaseException) -> bool:
     """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
     return _state(err) in {"42501", "42P01"}
+
+
+def is_lock_timeout(err: BaseException) -> bool:
+    """Whether the session had waited for a lock as long as it may."""
+    return _state(err) == LOCK_NOT_AVAILABLE
 
 
 def translate(err: BaseException) -> EngineError:

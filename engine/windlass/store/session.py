@@ -6,7 +6,16 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from windlass.errors import EngineError
-from windlass.store.driver import DRIVER_ERRORS, Connection, Row, begun, describe, failure_of, remedy_of
+from windlass.store.driver import (
+    DRIVER_ERRORS,
+    Connection,
+    Row,
+    begun,
+    describe,
+    failure_of,
+    is_lock_timeout,
+    remedy_of,
+)
 
 
 class SessionFailed(EngineError):
@@ -20,6 +29,7 @@ class SessionFailed(EngineError):
         super().__init__(describe(err))
         self.failure = failure_of(err)
         self.remedy = remedy_of(err)
+        self.is_lock_timeout = is_lock_timeout(err)
 
 
 class Session:

@@ -45,7 +45,7 @@ class Removed:
     in_use: int = 0
     held: int = 0
     oldest_s: float = 0.0
-    """The longest time since one of its instances finished."""
+    """The longest time since one that it found due finished, whether it could be removed or not."""
     complete: bool = False
     """The pass got to its end."""
 
@@ -62,6 +62,11 @@ class RetentionPass:
         self._act_on_audit = retention.count_stray_audit if dry_run else retention.remove_stray_audit
         self._ids_max = IDS_MIN
         self._removed = Removed()
+
+    @property
+    def oldest_s(self) -> float:
+        """Of the pass under way, or else the last."""
+        return self._removed.oldest_s
 
     async def run(
         self, older_than_s: float, *, audit: bool = True, stopped: Callable[[], bool] = lambda: False
@@ -87,6 +92,7 @@ class RetentionPass:
         while at is not None and not stopped():
             began_s = time.monotonic()
             page = await self._retention.page(cutoff, at, looked_at_max=LOOKED_AT_MAX, ids_max=self._ids_max)
+            self._removed.oldest_s = max(self._removed.oldest_s, page.oldest_s)
             if page.ids:
                 try:
                     batch = await self._act(page.ids, cutoff)
@@ -100,7 +106,7 @@ class RetentionPass:
                     failure = err
                 else:
                     failures = 0
-                    self._note(batch, page.oldest_s)
+                    self._note(batch)
                     self._adapt(time.monotonic() - began_s)
             at = page.next
             await asyncio.sleep((time.monotonic() - began_s) * PAUSE_RATIO)
@@ -112,15 +118,14 @@ class RetentionPass:
             began_s = time.monotonic()
             count, at = await self._act_on_audit(cutoff, at, LOOKED_AT_MAX)
             if count:
-                self._note(Batch({AUDIT: count}), 0.0)
+                self._note(Batch({AUDIT: count}))
             await asyncio.sleep((time.monotonic() - began_s) * PAUSE_RATIO)
 
-    def _note(self, batch: Batch, oldest_s: float) -> None:
+    def _note(self, batch: Batch) -> None:
         removed = self._removed
         removed.rows.update(batch.rows)
         removed.in_use += batch.in_use
         removed.held += batch.held
-        removed.oldest_s = max(removed.oldest_s, oldest_s)
         self._told(removed, batch.rows)
 
     def _adapt(self, took_s: float) -> None:
@@ -151,7 +156,13 @@ class RetentionSweep:
     async def sweep(self) -> None:
         now_s = time.monotonic()
         audit = now_s - self._audit_at_s >= self._audit_interval_s
-        done = await self._pass.run(self._older_than_s, audit=audit)
+        try:
+            done = await self._pass.run(self._older_than_s, audit=audit)
+        except EngineError:
+            # What cannot be removed is what an alert is for; that nothing was found says nothing here.
+            if self._pass.oldest_s:
+                self._oldest(self._pass.oldest_s)
+            raise
         if audit:
             self._audit_at_s = now_s
         self._oldest(done.oldest_s)

@@ -295,6 +295,9 @@ async def test_one_instance_that_cannot_be_removed_does_not_keep_the_others(
         await sweep.sweep()
     assert rows["workflow_instance"] == 99
     assert [row["id"] for row in await one.rows("SELECT id FROM workflow_instance")] == ["i-50"]
+    with pytest.raises(EngineError, match="kept"):
+        await sweep.sweep()
+    assert [age > OLD_S for age in ages] == [True, True], "what stays is told, or no alert could know of it"
     assert len(await one.rows("SELECT FROM audit_log")) == 4
 
 

@@ -66,6 +66,16 @@ def main() -> None:
     if (ended["status"], ended["variables"]) != ("COMPLETED", expected):
         sys.exit(f"instance {instance} should be COMPLETED with {expected}; it is {ended}")
     sys.stdout.write(f"instance {instance}: one {STEP}, completed\n")
+    # An engine of an older version beside this one does not tell it.
+    if database := call("GET", "/health/detailed").get("database"):
+        sessions = (
+            "sessions of its own"
+            if database["sessions"]
+            else "no sessions of its own: it finds jobs by polling"
+        )
+        sys.stdout.write(
+            f"the engine asked last reaches the database by: {database['way']}, with {sessions}\n"
+        )
 
 
 main()
