@@ -68,7 +68,7 @@ async def test_a_database_that_is_not_there(windlass: RunWindlass) -> None:
     process = await windlass("serve", WE_POSTGRES_DSN=f"postgresql://w:{SECRET}@127.0.0.1:1/d")
     text = await process.refused_to_boot()
     without_secret(process)
-    for gist in ("127.0.0.1:1/d", "refused", "check WE_POSTGRES_DSN"):
+    for gist in ("127.0.0.1:1/d", "ConnectionRefusedError", "check WE_POSTGRES_DSN"):
         assert gist in text
 
 
@@ -242,7 +242,7 @@ async def test_an_unknown_command(windlass: RunWindlass) -> None:
         assert process.stdout == ""
         (line,) = process.stderr.splitlines()
         assert named in line
-        assert "serve, api, scheduler, migrate, check-config, topics, version" in line
+        assert "serve, api, scheduler, migrate, check-config, prune, topics, version" in line
 
 
 # -- waiting --------------------------------------------------------------------------------------
