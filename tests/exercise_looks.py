@@ -15,6 +15,8 @@ from seatrial.cluster.broker import Broker
 from seatrial.deadline import until
 from seatrial.fault.liveness import silence
 
+REPLICA, OTHER = "replica-0", "replica-1"
+POLLING = {"engine": {"dispatchMode": "polling"}}
 WITHIN_S = 60.0
 _EVERY_S = 0.1
 

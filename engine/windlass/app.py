@@ -168,14 +168,13 @@ class Node:
         self.metrics = Metrics(settings.dispatch_mode)
         self.telemetry = NodeTelemetry(self.metrics, log)
         self.hints = Hints()
-        self.database = Database(settings)
+        self.database = Database(settings, self._database_linked)
         self.is_draining = False
         self.stop = asyncio.Event()
         serves_api = role in {"serve", "api"}
-        recheck_s = None if settings.wake_mode == "event_driven" else settings.fallback_poll_interval_s
         self.polls = WaitingPolls(
             Jobs(self.database),
-            PollingSettings(settings.empty_poll_memory_s, recheck_s),
+            PollingSettings(settings.empty_poll_memory_s, settings.fallback_poll_interval_s, self._rechecks),
             claimed=self.telemetry.jobs_claimed,
             refused=self.telemetry.database_lost,
         )
@@ -410,6 +409,13 @@ class Node:
     def _leases_reclaimed(self, count: int, job_types: Iterable[str]) -> None:
         self.telemetry.leases_reclaimed(count)
         self.hints.jobs_waiting(job_types)
+
+    def _database_linked(self) -> None:
+        self.telemetry.database_linked(self.database.way, has_sessions=self.database.has_sessions)
+
+    def _rechecks(self) -> bool:
+        """Where no notification can come, also wake mode event_driven has to look."""
+        return self.settings.wake_mode != "event_driven" or not self.database.has_sessions
 
     def _nodes_counted(self, alive: int) -> None:
         self.wake_ups.is_alone = alive <= 1

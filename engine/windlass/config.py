@@ -16,6 +16,7 @@ from typing import Any
 
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
+from windlass.dsn_files import environment_problems
 from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -104,6 +105,18 @@ class Settings:
         yaml="postgresDSN",
         required_when="always",
         secret=True,
+    )
+    postgres_session_dsn: str | None = declare(
+        "WINDLASS_POSTGRES_SESSION_DSN",
+        "a way to the same database that gives sessions, for notifications, the relay's lock and migrations; needed "
+        "behind a pooler in transaction mode, where without it jobs are found by polling",
+        secret=True,
+    )
+    postgres_pooler: str = declare(
+        "WINDLASS_POSTGRES_POOLER",
+        "what is between engine and database; auto finds out, and takes every pooler for one in transaction mode",
+        default="auto",
+        choices=("auto", "none", "session", "transaction"),
     )
     rest_port: int = declare(
         "WE_REST_PORT", "port of the REST API; 0 = any free one", default=8080, yaml="restPort", **_PORT
@@ -365,8 +378,14 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
         elif "variable" in field.metadata:
             values[field.name] = reader.read(field.metadata["variable"])
         if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
-            database = read_dsn(reader, env, values["postgres_dsn"])
+            reader.problems.extend(environment_problems(env))
+            database = read_dsn(reader, env, "WE_POSTGRES_DSN", values["postgres_dsn"])
             values["postgres_dsn"] = database.url
+        elif field.name == "postgres_session_dsn" and values["postgres_session_dsn"] is not None:
+            session_dsn = values["postgres_session_dsn"]
+            values["postgres_session_dsn"] = read_dsn(
+                reader, env, "WINDLASS_POSTGRES_SESSION_DSN", session_dsn
+            ).url
         elif field.name == "schema":
             values["schema"] = read_schema(reader, field.metadata["variable"], values["schema"], database)
         elif field.name == "db_min_conns":

@@ -246,6 +246,7 @@ class Engine:
             "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
+            "database": {"way": self._database.way.value, "sessions": self._database.has_sessions},
             "postgresVersion": self._database.server.version,
             "wake": {
                 "mode": self._settings.wake_mode,

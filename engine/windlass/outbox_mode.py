@@ -57,6 +57,7 @@ class OutboxMode:
         self._settings = settings
         self._broker = broker
         self._relays = relays
+        self._database = database
         self._catalog = Catalog(database)
         self._telemetry = telemetry
         self._nodes = nodes
@@ -119,7 +120,10 @@ class OutboxMode:
             raise BootRefused(
                 f"the advisory lock and the leader's row cannot be used ({err}); {remedy}"
             ) from err
-        self._telemetry.lock_works()
+        if self._database.has_sessions:
+            self._telemetry.lock_works()
+        else:
+            self._telemetry.lock_absent()
 
     # -- start and stop
 

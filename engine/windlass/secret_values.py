@@ -16,7 +16,7 @@ from windlass.dsn import (
     encoding_fault,
     stray_fault,
 )
-from windlass.dsn_files import environment_problems, with_trust
+from windlass.dsn_files import with_trust
 from windlass.schema_name import leads_elsewhere, name_fault
 from windlass.variable import Reader, Variable
 
@@ -24,18 +24,17 @@ from windlass.variable import Reader, Variable
 _BROKER = re.compile(r"(?:[A-Za-z_]+://)?(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):(?P<port>[0-9]{1,5})")
 
 
-def read_dsn(reader: Reader, env: Mapping[str, str], dsn: str) -> DatabaseUrl:
-    """The DSN as the driver reads it; what is wrong with it, or with libpq's variables, is recorded as problems."""
-    reader.problems.extend(environment_problems(env))
+def read_dsn(reader: Reader, env: Mapping[str, str], variable: str, dsn: str) -> DatabaseUrl:
+    """The DSN as the driver reads it; what is wrong with it is recorded as a problem."""
     try:
         database = database_url(dsn)
         url = with_trust(database, env, _home())
     except MalformedDsn as error:
-        reader.problems.append(f"config: WE_POSTGRES_DSN {error.fault}; {error.remedy}")
+        reader.problems.append(f"config: {variable} {error.fault}; {error.remedy}")
         return DatabaseUrl(dsn)
     if database.ignored:
         reader.warnings.append(
-            f"WE_POSTGRES_DSN: ignored {', '.join(database.ignored)}, which other drivers read or which this engine "
+            f"{variable}: ignored {', '.join(database.ignored)}, which other drivers read or which this engine "
             "sets itself; sizes and times of the pool are set with DB_MAX_CONNS, DB_MIN_CONNS and "
             "WINDLASS_DATABASE_TIMEOUT_SECONDS"
         )

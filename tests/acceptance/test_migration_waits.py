@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import psycopg
 import pytest
 from engine_on_trial import rows
 from engine_process import EngineProcess, RunWindlass
-from workflow import Json
+from workflow import END, Json, service
 
 from patience import eventually
+from seatrial.cluster.local.release import next_release
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -35,6 +38,11 @@ async def held(dsn: str, statement: str) -> AsyncIterator[int]:
 async def told(process: EngineProcess) -> list[Json]:
     await process.until_logged(WAITING)
     return process.log(msg=WAITING, level="WARN")
+
+
+def twice_told(process: EngineProcess) -> list[Json]:
+    lines = process.log(msg=WAITING)
+    return lines if len(lines) > 1 else []
 
 
 @pytest.mark.parametrize("word", ["serve", "migrate"])
@@ -75,12 +83,7 @@ async def test_the_wait_is_told_again_and_ends_with_the_lock_whatever_the_roles_
         await rows(server.dsn(), f"ALTER ROLE {ENGINE_ROLE} IN DATABASE {database} SET {setting} = '300ms'")
     async with held(server.dsn(database), LOCK):
         process = await windlass("migrate", WE_POSTGRES_DSN=dsn)
-
-        def twice() -> bool:
-            return len(process.log(msg=WAITING)) >= 2
-
-        await eventually(twice)
-        first, second = process.log(msg=WAITING)[:2]
+        first, second = (await eventually(lambda: twice_told(process)))[:2]
         assert 4 < second["waited_s"] - first["waited_s"] < 8
     assert await process.ended() == 0
     assert process.log(msg="migrate: schema is current")
@@ -104,3 +107,29 @@ async def test_a_migration_behind_somebodys_transaction_is_told_too(windlass: Ru
     await process.until_logged("engine: REST listening")
     process.send(signal.SIGTERM)
     assert await process.ended() == 0
+
+
+async def test_others_work_on_while_the_next_releases_migration_waits_for_their_table(
+    windlass: RunWindlass, dsn: str, tmp_path: Path
+) -> None:
+    """Nobody passes a migration that waits for a table: every call stood still until the report was done."""
+    _, engine = await windlass.serving(WE_POSTGRES_DSN=dsn, WINDLASS_NODE_NAME="serving")
+    workflow = await engine.define(service("a"), END)
+    async with await psycopg.AsyncConnection.connect(dsn, application_name="a-report") as report:
+        await report.execute("SELECT count(*) FROM job")
+        later = await windlass(
+            "serve",
+            WE_POSTGRES_DSN=dsn,
+            WINDLASS_NODE_NAME="later",
+            PYTHONPATH=str(next_release(tmp_path / "next")),
+        )
+        line = (await told(later))[0]
+        assert (line["pid"], line["application_name"]) == (report.info.backend_pid, "a-report")
+        began = time.monotonic()
+        while time.monotonic() - began < 5:
+            await asyncio.wait_for(workflow.start(), 3)
+        assert later.log(msg="migrate: applied") == []
+        first, second = (await eventually(lambda: twice_told(later)))[:2]
+        assert 4 < second["waited_s"] - first["waited_s"] < 12, "over several attempts"
+    await later.until_logged("engine: REST listening")
+    await workflow.start()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import signal
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
@@ -17,6 +19,7 @@ from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+PAGE = (Path(__file__).parents[2] / "docs/size-and-care.md").read_text(encoding="utf-8")
 SECOND_IN_DAYS = "0.0000116"
 TABLES = ("workflow_instance", "step_execution", "job", "audit_log")
 
@@ -103,6 +106,15 @@ async def test_a_signal_ends_it_after_the_batch_at_hand(
     (left,) = await rows(database, "SELECT count(*) AS left FROM workflow_instance")
     assert f"removed {500 - left['left']} instances" in process.stdout
     assert 0 < left["left"] < 500
+
+
+async def test_the_commands_of_the_page_are_accepted(windlass: RunWindlass, dsn: str) -> None:
+    assert await (await windlass("migrate", WE_POSTGRES_DSN=dsn)).ended() == 0
+    commands = re.findall(r"^windlass (prune .+)$", PAGE, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        process = await windlass(*command.split(), WE_POSTGRES_DSN=dsn)
+        assert (await process.ended(), process.stderr) == (0, "")
 
 
 async def test_prune_refuses_a_schema_that_is_behind(windlass: RunWindlass, dsn: str) -> None:

@@ -25,6 +25,7 @@ import asyncpg
 import psycopg
 from against import against_verdict, compare_engines
 from outbox import RATE_MIN, compare_ways
+from poolers import compare_poolers
 from rig import SHAPE, Bench, build_driver, running
 
 from seatrial.cluster.postgres import PostgresServer
@@ -35,6 +36,7 @@ examples:
   scripts/bench --json figures.json
   scripts/bench --outbox --quick
   scripts/bench --quick --against ../before/.venv/bin/windlass
+  scripts/bench --pooler --quick
   scripts/bench --drivers
 """
 LIMITS = {"cost_u": 3.0, "rate_r": 0.30, "pickup_p95_ms": 15.0}
@@ -138,6 +140,8 @@ async def run(options: argparse.Namespace) -> int:
             rounds, instances = (3, 5_000) if options.quick else (6, 8_000)
             if options.outbox:
                 result = await compare_ways(bench, rounds, instances)
+            elif options.pooler:
+                result = await compare_poolers(bench, rounds, instances // 2, 4 if options.quick else 10)
             elif options.against:
                 # Short rounds, and many: a shared machine changes its speed within a minute.
                 pickup_s = 4 if options.quick else 10
@@ -150,6 +154,8 @@ async def run(options: argparse.Namespace) -> int:
     print(f"\nmedians: {json.dumps({key: round(value, 3) for key, value in figures.items()})}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    if options.pooler:
+        return 0
     if options.against:
         return against_verdict(figures)
     return outbox_verdict(figures) if options.outbox else verdict(figures)
@@ -190,6 +196,11 @@ def main() -> int:
         "--outbox",
         action="store_true",
         help="kafka_outbox beside polling on the same work, and the relay alone",
+    )
+    parser.add_argument(
+        "--pooler",
+        action="store_true",
+        help="behind PgBouncer in session and in transaction mode beside the engine without it",
     )
     parser.add_argument(
         "--against",

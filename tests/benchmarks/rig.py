@@ -147,16 +147,19 @@ async def running(
     log_path: Path,
     *,
     database: str = "bench",
+    dsn: str | None = None,
     values: Mapping[str, object] | None = None,
     role: str = "serve",
     program: str | None = None,
 ) -> AsyncIterator[Engine]:
     """One replica as the chart configures it, but straight to PostgreSQL: the drills' proxy would be measured too.
 
+    `dsn` is a pooler's, for the same database.
+
     `program` takes the place of the container's own, for an engine of another commit.
     """
     rendered = render_chart(
-        default_chart(), {"postgresql": {"dsn": server.engine_dsn(database)}, **(values or {})}
+        default_chart(), {"postgresql": {"dsn": dsn or server.engine_dsn(database)}, **(values or {})}
     )
     container = rendered.containers("Deployment")[0]
     own, serve = container.command

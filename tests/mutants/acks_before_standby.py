@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from mutation import serve
 
-from windlass.store import database
+from windlass.store.session_settings import SESSION_SETTINGS
 
-database.SESSION_SETTINGS["synchronous_commit"] = "local"
+SESSION_SETTINGS["synchronous_commit"] = "local"
 
 if __name__ == "__main__":
     serve()

@@ -48,6 +48,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a lane never recovers from a lost database connection",
     ),
     Mutant("one_host_of_the_dsn", "D2-patroni", ("RT", "LV"), "only the first host of a DSN is ever tried"),
+    Mutant("disk_full_is_a_defect", "D5", ("AV",), "a full disk is answered 500"),
+    Mutant("migration_waits_long", "D7", ("RT", "AV"), "a migration waits for a table until it has it"),
     Mutant(
         "acks_before_standby",
         "D2",
@@ -55,6 +57,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "a commit is answered before the synchronous standby has it",
     ),
     Mutant("clears_after_outage", "D2-async", ("FL",), "what survived a failover is cleared afterwards"),
+    Mutant("first_host_only", "D2-kafka", ("RT", "LV"), "of several hosts only the first is tried"),
+    Mutant("reads_on_standby", "D3", ("RY",), "what a standby shows is taken for the truth"),
+    Mutant(
+        "takes_any_host", "D3-kafka", ("RT", "LV"), "of several hosts one that takes no writes may be used"
+    ),
     Mutant("cached_reads", "D4", ("RY",), "a node shows instances as they were some seconds ago"),
     Mutant("ready_without_writes", "D4", ("PT",), "a node is ready while its database takes no writes"),
     Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mutation
@@ -15,8 +16,8 @@ pools: list[Database] = []
 honest_init, honest_write = Database.__init__, Transactor._write
 
 
-def init_and_remember(self: Database, settings: Settings) -> None:
-    honest_init(self, settings)
+def init_and_remember(self: Database, settings: Settings, linked: Callable[[], None] = lambda: None) -> None:
+    honest_init(self, settings, linked)
     pools.append(self)
 
 

@@ -38,6 +38,7 @@ PAGES = (
     "docs/conformance.md",
     "docs/glossary.md",
     "docs/track-record.md",
+    "docs/size-and-care.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
@@ -48,6 +49,7 @@ OPTIONS_IN = {
     "scripts/test": "scripts/test",
     "scripts/image": "scripts/image",
     "scripts/bench": "tests/benchmarks/bench.py",
+    "scripts/soak": "tests/benchmarks/soak.py",
     "scripts/conformance": "tests/conformance/suite/__main__.py",
     "scripts/chart-mutants": "tests/chart/mutate.py",
     "scripts/mutants": "tests/mutants/run.py",

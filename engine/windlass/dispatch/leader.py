@@ -3,7 +3,8 @@
 The leader renews the row; every other node checks ten times a second whether the advisory lock is free or the row has
 expired. The lock is only a fast path: it is released with the session that holds it, so after a crash of the leader a
 standby need not wait for the expiry. If the leader only stops responding, a standby waits until the row expires; by
-then the leader has stopped by itself, because its own clock ends its term a margin before the database's does.
+then the leader has stopped by itself, because its own clock ends its term a margin before the database's does. A
+database that gives no sessions (a pooler in transaction mode) has the row alone.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 from windlass.errors import EngineError
 from windlass.store.database import Database
-from windlass.store.leadership import LeaderSession
+from windlass.store.leadership import LeaderRow, LeaderSeat, LeaderSession
 from windlass.store.session import SessionFailed
 
 LOOK_INTERVAL_S = 0.1
@@ -64,7 +65,7 @@ class Leadership:
         self._term_s = term_s
         self._changed = changed
         self._session_lost = session_lost
-        self._session: LeaderSession | None = None
+        self._session: LeaderSeat | None = None
         self._term: Term | None = None
         self._task: asyncio.Task[None] | None = None
         self._disturbed = asyncio.Event()
@@ -122,19 +123,23 @@ class Leadership:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._disturbed.wait(), pause_s)
 
-    async def _open(self, within_s: float) -> LeaderSession:
+    async def _open(self, within_s: float) -> LeaderSeat:
         if self._session is None:
             self._disturbed.clear()
-            self._session = await LeaderSession.open(
-                self._database,
-                within_s=within_s,
-                # A renewal that takes longer than this comes too late.
-                answer_within_s=self._term_s * (1 - MARGIN_PER_TERM) - self._term_s / RENEWALS_PER_TERM,
-                ended=self._disturbed.set,
-            )
+            # A renewal that takes longer than this comes too late.
+            answer_within_s = self._term_s * (1 - MARGIN_PER_TERM) - self._term_s / RENEWALS_PER_TERM
+            if self._database.has_sessions:
+                self._session = await LeaderSession.open(
+                    self._database,
+                    within_s=within_s,
+                    answer_within_s=answer_within_s,
+                    ended=self._disturbed.set,
+                )
+            else:
+                self._session = LeaderRow(self._database, answer_within_s)
         return self._session
 
-    async def _compete(self, session: LeaderSession) -> None:
+    async def _compete(self, session: LeaderSeat) -> None:
         is_vacant = await session.try_lock()
         if not (session.is_locked or is_vacant):
             return
@@ -148,7 +153,7 @@ class Leadership:
             # Another node leads without the lock; it should get it.
             await session.unlock()
 
-    async def _renew(self, session: LeaderSession, epoch: int) -> None:
+    async def _renew(self, session: LeaderSeat, epoch: int) -> None:
         if not session.is_locked:
             await session.try_lock()
         asked_at_s = time.monotonic()

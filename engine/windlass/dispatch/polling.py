@@ -65,8 +65,10 @@ class ClaimGroup:
 @dataclass(slots=True)
 class PollingSettings:
     empty_memory_s: float
-    recheck_s: float | None
-    """How often a waiting poll asks the database although nothing woke it; None: never (wake mode event_driven)."""
+    recheck_s: float
+    """How often a waiting poll asks the database although nothing woke it."""
+    rechecks: Callable[[], bool]
+    """Whether it does: not in wake mode event_driven, while there can be notifications."""
 
 
 class WaitingPolls:
@@ -92,10 +94,9 @@ class WaitingPolls:
         self._draining = False
 
     def start(self) -> None:
-        if self._settings.recheck_s is not None:
-            self._recheck = asyncio.create_task(
-                self._recheck_parked(self._settings.recheck_s), name="poll-recheck"
-            )
+        self._recheck = asyncio.create_task(
+            self._recheck_parked(self._settings.recheck_s), name="poll-recheck"
+        )
 
     # -- polls
 
@@ -343,6 +344,8 @@ class WaitingPolls:
         """The fallback behind every hint (contract 6.1): waiting polls also ask."""
         while True:
             await asyncio.sleep(every_s)
+            if not self._settings.rechecks():
+                continue
             self.wake_all()
             for name in [n for n, m in self._types.items() if not m.parked and m.empty_until_s == 0.0]:
                 del self._types[name]

@@ -97,17 +97,20 @@ class Transactor:
 
         Raises the driver's errors. Nothing has been written then, unless `batch.committing` is set.
         """
-        transactional = any(not isinstance(command, StartInstance) for command in batch.commands)
+        # Starts alone need no transaction, unless only a transaction has the engine's settings.
+        transactional = connection.is_shared or any(
+            not isinstance(command, StartInstance) for command in batch.commands
+        )
         try:
             if transactional:
-                await connection.execute("BEGIN")
+                await connection.execute(connection.begin_text)
             await self._read(connection, batch)
             around = advance.Surroundings(self._new_id, lambda: _whole_seconds(batch.now))
             decided = [self._decide_one(command, batch, around) for command in batch.commands]
             await self._chain(connection, batch, around)
             self._lease_at_insert(batch)
             if not transactional and (batch.writes.has_rare or (self._outbox and batch.writes.new_jobs)):
-                await connection.execute("BEGIN")
+                await connection.execute(connection.begin_text)
                 transactional = True
             batch.decided()
             await self._write(connection, batch, transactional=transactional)

@@ -56,9 +56,9 @@ class Catalog:
 
     async def get(self, definition_id: str, version: int | None) -> bytes:
         if version is None:
-            rows = await self._database.fetch(sql("definition_get_latest"), definition_id)
+            rows = await self._database.read(sql("definition_get_latest"), definition_id)
         else:
-            rows = await self._database.fetch(sql("definition_get"), definition_id, version)
+            rows = await self._database.read(sql("definition_get"), definition_id, version)
         if not rows:
             wanted = "" if version is None else f" version {version}"
             raise NotFound(f"definition {definition_id}{wanted} not found")
@@ -71,12 +71,12 @@ class Catalog:
     async def list_page(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage:
         pattern = f"%{_escaped(keyword)}%" if keyword else None
         page = min(page, PAGE_MAX)
-        rows = await self._database.fetch(sql("definition_list"), pattern, page_size, page * page_size)
+        rows = await self._database.read(sql("definition_list"), pattern, page_size, page * page_size)
         total = rows[0]["total"] if rows else await self._count(pattern)
         return DefinitionPage([_summary(row["id"], row) for row in rows], total, page, page_size)
 
     async def _count(self, pattern: str | None) -> int:
-        return int((await self._database.fetch(sql("definition_count"), pattern))[0][0])
+        return int((await self._database.read(sql("definition_count"), pattern))[0][0])
 
 
 def _escaped(keyword: str) -> str:

@@ -10,67 +10,47 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 import asyncpg
 
 from windlass.config import Settings
 from windlass.dsn import redact
 from windlass.errors import BootRefused, Defect, EngineError, Unavailable
-from windlass.schema_name import search_path
-from windlass.store.connect import Connector, SessionConnection
 from windlass.store.driver import (
     DRIVER_ERRORS,
     Connection,
     Row,
+    begun,
     describe,
+    failure_of,
     is_connection_loss,
     is_read_only,
     may_lack_right,
+    terminate,
     translate,
 )
+from windlass.store.pooler import EngineConnection, SessionOpener, Way
 from windlass.store.queries import sql
 from windlass.store.rights import explained, remedy_at_login
 from windlass.store.server import Server
 from windlass.store.session import Session
+from windlass.store.session_settings import application_name, session_settings
+from windlass.store.sqlstate import Failure
 from windlass.store.trust import system_trust
 
-#: Given as a session is opened, so that they win over what ALTER ROLE and ALTER DATABASE say; not
-#: default_transaction_read_only, by which an operator may want to stop all writes.
-SESSION_SETTINGS = {
-    # Prepared statements with array parameters: planning each batch again costs more than a better plan would save.
-    "plan_cache_mode": "force_generic_plan",
-    # Frequent statements must use their indexes, even when planned while the table was still empty.
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-    "timezone": "UTC",
-    # A session that hangs in a transaction holds row locks of a lane; the server ends it.
-    "idle_in_transaction_session_timeout": "15000",
-    "idle_session_timeout": "0",
-    # Row locks and their order are made for it (contract 5.3).
-    "default_transaction_isolation": "read committed",
-    "default_transaction_deferrable": "off",
-    # A wait for a lock ends with its statement.
-    "lock_timeout": "0",
-}
-TIME_OUTS = frozenset({"statement_timeout", "lock_timeout", "idle_session_timeout"})
-"""In the DSN they are meant for this engine, and count; but not for migrations."""
-STATEMENT_GRACE_S = 1.0
-"""The client gives up first; the server ends what a client has left behind that is gone."""
 CONNECT_SHARE = 0.9
 """Of the time that a caller waits for a session, so that there is an error which says what was tried."""
-_HAS_TRANSACTION_TIMEOUT = 17
+SESSION_CLOSE_S = 1.0
+NO_SESSIONS = (
+    "a pooler in transaction mode is between engine and database, which gives no session of its own; set "
+    "WINDLASS_POSTGRES_SESSION_DSN to a way without it"
+)
 
 
-class _PooledConnection(SessionConnection):
-    """Nothing to reset between users: the engine sets no session state on pooled connections."""
-
-    def get_reset_query(self) -> str:
-        return ""
+class NoSessions(Unavailable):
+    """A session of the engine's own cannot be had: there is a pooler, and no other way was given."""
 
 
 def _cause(err: BaseException) -> str:
@@ -81,18 +61,46 @@ def _cause(err: BaseException) -> str:
 
 
 class Database:
-    """Owned by the composition root: `open` before use, `close` at the end."""
+    """Owned by the composition root: `open` before use, `close` at the end.
 
-    def __init__(self, settings: Settings) -> None:
+    `linked` is called when it is known what is between engine and database (`way`), and whenever that changes.
+    """
+
+    def __init__(self, settings: Settings, linked: Callable[[], None] = lambda: None) -> None:
         self._settings = settings
-        self._url = settings.postgres_dsn
-        self._connector = Connector(
-            self._url, system_trust(self._url), CONNECT_SHARE * settings.database_timeout_s
-        )
+        self._linked = linked
+        self._opener = self._opener_of(settings.postgres_dsn, settings.postgres_pooler)
+        session_dsn = settings.postgres_session_dsn
+        self._session_opener = self._opener_of(session_dsn, "session") if session_dsn else self._opener
         self._pool: Any = None
         self.server: Server
         """Known since `open`."""
         self._renewed_s = -math.inf
+        self._is_open = False
+
+    def _opener_of(self, url: str, claim: str) -> SessionOpener:
+        return SessionOpener(
+            url,
+            system_trust(url),
+            connect_s=CONNECT_SHARE * self._settings.database_timeout_s,
+            command_s=self._settings.database_timeout_s,
+            claim=claim,
+            changed=self._way_changed,
+        )
+
+    def _way_changed(self) -> None:
+        if self._is_open:
+            self._linked()
+
+    @property
+    def way(self) -> Way:
+        """What is between engine and database, as the last session has shown."""
+        return self._opener.way
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether LISTEN and locks that outlast a transaction can be had."""
+        return self._session_opener.way is not Way.TRANSACTION_POOLER
 
     @property
     def schema(self) -> str | None:
@@ -102,54 +110,81 @@ class Database:
     async def open(self) -> None:
         """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
         try:
+            found = await self._opener.find(self._name("engine"))
             self._pool = await asyncpg.create_pool(
-                connect=self._connector.open,
                 min_size=self._settings.db_min_conns,
                 max_size=self._settings.db_max_conns,
-                connection_class=_PooledConnection,
-                command_timeout=self._settings.database_timeout_s,
+                connection_class=EngineConnection,
                 max_inactive_connection_lifetime=300.0,
-                server_settings=self._server_settings("engine"),
-                init=_no_transaction_timeout,
+                connect=self._connect,
             )
             async with self.connection() as connection:
-                await connection.execute("SELECT 1")
+                identity = await connection.fetchrow(sql("session_server"))
                 self.server = Server.of(connection)
         except (Unavailable, ValueError, *DRIVER_ERRORS) as err:
-            cause = err.__cause__ or err
-            remedy = remedy_at_login(cause, self._url) or (
-                "check WE_POSTGRES_DSN, and that PostgreSQL runs there and accepts this role"
+            raise _unreachable(self._opener.url, "WE_POSTGRES_DSN", err) from err
+        self.server.refuse_if_unsupported(redact(self._opener.url))
+        if found.is_shared and self._settings.postgres_pooler == "session":
+            raise BootRefused(
+                "WINDLASS_POSTGRES_POOLER is session, but the pooler gives each transaction another server session; "
+                "set it to transaction, or to auto"
             )
-            told = f"cannot connect to the database {redact(self._url)} ({_cause(cause)})"
-            raise BootRefused(f"{told}; {remedy}") from err
-        self.server.refuse_if_unsupported(redact(self._url))
+        if self._session_opener is not self._opener:
+            await self._check_sessions(identity)
+        self._is_open = True
+        self._linked()
 
-    def _server_settings(self, purpose: str) -> dict[str, str]:
-        name = f"windlass/{self._settings.node_name}/{purpose}"
-        ours = SESSION_SETTINGS | {"application_name": name[:63]}
-        if self._settings.schema:
-            ours["search_path"] = search_path(self._settings.schema)
-        if purpose == "migrate":
-            return ours | {"statement_timeout": "0"}
-        limit_s = self._settings.database_timeout_s + STATEMENT_GRACE_S
-        ours["statement_timeout"] = str(math.ceil(limit_s * 1000))
-        in_dsn = dict(parse_qsl(self._url.partition("?")[2]))
-        return {setting: value for setting, value in ours.items() if setting not in TIME_OUTS & in_dsn.keys()}
+    async def _check_sessions(self, identity: Row) -> None:
+        """What is asked for a session of its own has to give one, in the same database."""
+        url = self._session_opener.url
+        try:
+            found = await self._session_opener.find(self._name("session"))
+            connection = await self._open_session("session")
+            try:
+                other = await connection.fetchrow(sql("session_server"))
+            finally:
+                await connection.close(timeout=SESSION_CLOSE_S)
+        except (ValueError, *DRIVER_ERRORS) as err:
+            raise _unreachable(url, "WINDLASS_POSTGRES_SESSION_DSN", err) from err
+        if found.is_shared:
+            raise BootRefused(
+                f"WINDLASS_POSTGRES_SESSION_DSN leads through a pooler in transaction mode ({redact(url)}), which "
+                "gives no session of its own; point it at PostgreSQL itself or at a pooler in session mode, or unset it"
+            )
+        if other != identity:
+            raise BootRefused(
+                f"WINDLASS_POSTGRES_SESSION_DSN leads to another database ({redact(url)}, {_server(other)}) than "
+                f"WE_POSTGRES_DSN ({_server(identity)}); both must lead to the same"
+            )
+
+    def _name(self, purpose: str) -> str:
+        return application_name(self._settings, purpose)
+
+    async def _connect(self, *_: object, **__: object) -> EngineConnection:
+        """A session of the pool. What the driver's pool hands on are defaults."""
+        settings = session_settings(self._settings, self._opener.url, "engine")
+        return await self._opener.open(self._name("engine"), settings)
+
+    async def _open_session(self, purpose: str) -> EngineConnection:
+        opener = self._session_opener
+        options = {"command_timeout": None} if purpose == "migrate" else {}
+        settings = session_settings(self._settings, opener.url, purpose)
+        return await opener.open(self._name(purpose), settings, **options)
 
     async def session(self, purpose: str) -> Session:
-        """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable."""
+        """A session outside the pool (LISTEN, advisory locks, migrations); the caller ends it. Raises Unavailable.
+
+        For migrations it may be one that keeps nothing between two transactions; for anything else that is refused.
+        """
+        if not self.has_sessions and purpose != "migrate":
+            raise NoSessions(NO_SESSIONS)
         try:
-            connection = await self._connector.open(
-                command_timeout=None if purpose == "migrate" else self._settings.database_timeout_s,
-                server_settings=self._server_settings(purpose),
-            )
-            try:
-                await _no_transaction_timeout(connection)
-            except BaseException:
-                connection.terminate()
-                raise
+            connection = await self._open_session(purpose)
         except DRIVER_ERRORS as err:
             raise Unavailable(f"the database is unreachable ({describe(err)}); try again") from err
+        if connection.is_shared and purpose != "migrate":
+            connection.terminate()
+            raise NoSessions(NO_SESSIONS)
         return Session(connection)
 
     @contextlib.asynccontextmanager
@@ -165,7 +200,9 @@ class Database:
         except BaseException as err:
             if is_connection_loss(err) or not isinstance(err, Exception):
                 # Do not hand on a connection whose protocol state is unknown.
-                _terminate(connection)
+                terminate(connection)
+            if failure_of(err) is Failure.WRONG_SESSION and not is_read_only(err):
+                self._opener.forget()
             if (is_connection_loss(err) or is_read_only(err)) and opened_s >= self._renewed_s:
                 # Those beside it lead to the same server, and would make one caller each wait as long.
                 await self.renew_sessions()
@@ -186,26 +223,36 @@ class Database:
     async def transaction(self) -> AsyncIterator[Connection]:
         """BEGIN ... COMMIT on a pooled connection; driver errors arrive translated, and an error rolls back."""
         try:
-            async with self.connection() as connection:
-                transaction = connection.transaction()
-                await transaction.start()
-                try:
-                    yield connection
-                except Exception:
-                    await _roll_back(connection, transaction)
-                    raise
-                await transaction.commit()
+            async with self.connection() as connection, begun(connection):
+                yield connection
         except EngineError:
             raise
         except Exception as err:
             raise await self.translated(err) from err
 
+    async def read(self, text: str, *arguments: object) -> list[Row]:
+        """As `fetch`, for what callers are told: refused on a standby, which shows the past."""
+        return await self._fetch(text, arguments, check=_refuse_on_standby)
+
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """One statement of its own; driver errors arrive translated."""
+        return await self._fetch(text, arguments)
+
+    async def _fetch(
+        self,
+        text: str,
+        arguments: Sequence[object],
+        *,
+        check: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> list[Row]:
         try:
             async with self.connection() as connection:
-                rows: list[Row] = await connection.fetch(text, *arguments)
-                return rows
+                if check is not None:
+                    await check(connection)
+                if not connection.is_shared:
+                    return await _rows(connection, text, arguments)
+                async with begun(connection):
+                    return await _rows(connection, text, arguments)
         except EngineError:
             raise
         except Exception as err:
@@ -216,7 +263,7 @@ class Database:
         told = translate(err)
         if may_lack_right(err):
             with contextlib.suppress(EngineError):
-                async with self.connection() as connection:
+                async with self.connection() as connection, begun(connection):
                     right = await explained(connection, self.schema)
                 return Defect(right or told.reason)
         return told
@@ -245,21 +292,25 @@ class Database:
             self._pool = None
 
 
-async def _no_transaction_timeout(connection: Connection) -> None:
-    """Not among the settings given at the start: PostgreSQL before 17 would refuse the session."""
-    if connection.get_server_version().major >= _HAS_TRANSACTION_TIMEOUT:
-        await connection.execute(sql("session_transaction_timeout"))
+async def _rows(connection: Connection, text: str, arguments: Sequence[object]) -> list[Row]:
+    rows: list[Row] = await connection.fetch(text, *arguments)
+    return rows
 
 
-async def _roll_back(connection: Connection, transaction: Any) -> None:
-    """A failure here must not hide the error that the transaction failed with; the server rolls back all the same."""
-    try:
-        await transaction.rollback()
-    except DRIVER_ERRORS:
-        _terminate(connection)
+def _unreachable(url: str, variable: str, err: BaseException) -> BootRefused:
+    cause = err.__cause__ if isinstance(err, Unavailable) and err.__cause__ else err
+    remedy = (
+        remedy_at_login(cause, url)
+        or f"check {variable}, and that PostgreSQL runs there and accepts this role"
+    )
+    return BootRefused(f"cannot connect to the database {redact(url)} ({_cause(cause)}); {remedy}")
 
 
-def _terminate(connection: Connection) -> None:
-    """One that the server has ended is no longer in the pool, and says so by an error."""
-    with contextlib.suppress(asyncpg.InterfaceError):
-        connection.terminate()
+async def _refuse_on_standby(connection: Connection) -> None:
+    """Asks only where the session has said so: a pooler may repeat what was so when it was started."""
+    if connection.is_on_standby and await connection.fetchval(sql("schema_is_on_standby")):
+        raise Unavailable("the database is a standby (in recovery), which may show the past; try again")
+
+
+def _server(row: Row) -> str:
+    return f"database {row['database']!r} of a server started at {row['started_at']:%Y-%m-%dT%H:%M:%SZ}"

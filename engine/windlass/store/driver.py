@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -10,10 +12,10 @@ import asyncpg
 from windlass.dsn import redact
 from windlass.errors import BadRequest, BusinessKeyInUse, Defect, EngineError, Unavailable
 from windlass.store.shape import BUSINESS_KEY_INDEX
-from windlass.store.sqlstate import READ_ONLY, Failure, classify, remedy
+from windlass.store.sqlstate import LOCK_NOT_AVAILABLE, READ_ONLY, Failure, classify, remedy
 
 Connection: TypeAlias = Any
-"""An asyncpg.Connection; the driver ships no types."""
+"""A pooler.EngineConnection, or the pool's proxy of one; the driver ships no types."""
 Row: TypeAlias = Any
 """An asyncpg.Record: values by column name."""
 
@@ -27,6 +29,28 @@ DRIVER_ERRORS = (
     TimeoutError,
     asyncio.IncompleteReadError,
 )
+
+
+@contextlib.asynccontextmanager
+async def begun(connection: Connection) -> AsyncIterator[None]:
+    """BEGIN ... COMMIT with the engine's settings; an error rolls back, and is raised as it is."""
+    await connection.execute(connection.begin_text)
+    try:
+        yield
+    except Exception:
+        # A failure here must not hide that error; the server rolls back all the same.
+        try:
+            await connection.execute("ROLLBACK")
+        except DRIVER_ERRORS:
+            terminate(connection)
+        raise
+    await connection.execute("COMMIT")
+
+
+def terminate(connection: Connection) -> None:
+    """One that the server has ended is no longer in the pool, and says so by an error."""
+    with contextlib.suppress(asyncpg.InterfaceError):
+        connection.terminate()
 
 
 def failure_of(err: BaseException) -> Failure:
@@ -52,6 +76,11 @@ def is_read_only(err: BaseException) -> bool:
 def may_lack_right(err: BaseException) -> bool:
     """Whether a missing right may be the cause; the tables of a schema that the role may not use seem not to exist."""
     return _state(err) in {"42501", "42P01"}
+
+
+def is_lock_timeout(err: BaseException) -> bool:
+    """Whether the session had waited for a lock as long as it may."""
+    return _state(err) == LOCK_NOT_AVAILABLE
 
 
 def translate(err: BaseException) -> EngineError:

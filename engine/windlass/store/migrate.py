@@ -22,6 +22,10 @@ from windlass.store.sqlstate import Failure
 
 LOOK_INTERVAL_S = 0.5
 TELL_INTERVAL_S = 5.0
+LOCK_WAIT_MAX_S = 1.0
+"""Longest wait of a migration for a table: whoever wants that table after it has to wait behind it."""
+LOCK_PAUSE_S = 3.0
+"""Between two attempts, so that those who came after it get their work done."""
 
 
 class Blocker(NamedTuple):
@@ -34,6 +38,10 @@ class Blocker(NamedTuple):
     """Start of its transaction, or end of its last statement; None when this role may not see it."""
 
 
+class _Held(Exception):
+    """A migration has waited long enough for a table or a row; nothing was changed."""
+
+
 WaitTold = Callable[[Blocker, float], None]
 """Called with each blocker and how long it has been in the way so far."""
 
@@ -42,9 +50,10 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
     """Applies what is missing, each in its own transaction; returns what was done and the ledger's newest version.
 
     A ledger that is ahead is left alone: the previous release runs on the new schema. What it has to wait for,
-    another node's migrations or anybody's lock on a table, it waits for without a limit and tells `waits`. Raises
-    BootRefused when a migration fails (it is rolled back), the schema is another application's or in disorder, the
-    role may not make tables, or the database takes no writes.
+    another node's migrations or anybody's lock on a table, it waits for without a limit and tells `waits`; for a table
+    in short attempts, since all others would wait behind it. Raises BootRefused when a migration fails (it is rolled
+    back), the schema is another application's or in disorder, the role may not make tables, or the database takes no
+    writes.
     """
     session = await database.session("migrate")
     try:
@@ -55,8 +64,13 @@ async def migrate(database: Database, waits: WaitTold) -> tuple[list[str], int]:
         standing = await _look(session)
         if not standing.is_current:
             await require_to_migrate(session, database.schema)
+        watch = _Watch(database, waits)
         while not standing.is_current:
-            standing, told = await _step(session, database, waits)
+            try:
+                standing, told = await _step(session, watch)
+            except _Held:
+                await asyncio.sleep(LOCK_PAUSE_S)
+                standing, told = await _look(session), []
             done += told
         return done, max(standing.own, newest())
     except SessionFailed as err:
@@ -82,12 +96,12 @@ def _takes_over(standing: Standing) -> bool:
     return standing.shared >= SHARED_MADE_HERE and any(m.is_own and m.version == 1 for m in standing.missing)
 
 
-async def _step(session: Session, database: Database, waits: WaitTold) -> tuple[Standing, list[str]]:
+async def _step(session: Session, watch: _Watch) -> tuple[Standing, list[str]]:
     """One migration, or nothing if another node has done the rest meanwhile; what was done, and where that leads."""
     async with session.transaction():
         row = await session.fetch_row(sql("schema_transaction"))
         assert row is not None
-        async with _watched(row["pid"], database, waits):
+        async with watch.over(row["pid"]):
             await session.execute(sql("schema_lock"))
             found = await look(session.fetch_row)
             standing = judge(found)
@@ -99,6 +113,7 @@ async def _step(session: Session, database: Database, waits: WaitTold) -> tuple[
                 told = f"schema_migrations set back from {found.shared.version} to {standing.set_back_to}"
                 return standing._replace(set_back_to=None), [told]
             migration = standing.missing[0]
+            await session.execute(sql("schema_patience"), f"{LOCK_WAIT_MAX_S:g}s")
             await _apply(session, migration, takes_over=_takes_over(standing) and migration.is_own)
     own = migration.version if migration.is_own else standing.own
     return standing._replace(own=own, missing=standing.missing[1:]), [migration.label]
@@ -117,6 +132,8 @@ async def _apply(session: Session, migration: Migration, *, takes_over: bool) ->
             await session.execute(migration.text)
             await _set_shared(session, migration.version)
     except SessionFailed as err:
+        if err.is_lock_timeout:
+            raise _Held from err
         told = f"migration {migration.label} failed and was rolled back: {err.__cause__}"
         raise BootRefused(_with_remedy(told, err)) from err
 
@@ -154,30 +171,41 @@ def read_only_reason(state: Row) -> str:
 # -- waiting
 
 
-@contextlib.asynccontextmanager
-async def _watched(pid: int, database: Database, waits: WaitTold) -> AsyncIterator[None]:
-    """While the backend waits for somebody, `waits` is told soon, and again every few seconds."""
-    watch = asyncio.create_task(_watch(pid, database, waits), name="migration-waits")
-    try:
-        yield
-    finally:
-        watch.cancel()
-        await asyncio.gather(watch, return_exceptions=True)
+class _Watch:
+    """Tells `waits` soon who is in the way, and again every few seconds, over all attempts."""
 
+    def __init__(self, database: Database, waits: WaitTold) -> None:
+        self._database = database
+        self._waits = waits
+        self._told: set[int] = set()
+        self._since_s = self._due_s = 0.0
 
-async def _watch(pid: int, database: Database, waits: WaitTold) -> None:
-    told: set[int] = set()
-    since_s = due_s = 0.0
-    while True:
-        await asyncio.sleep(LOOK_INTERVAL_S)
-        with contextlib.suppress(EngineError):
-            blockers = [Blocker(*row) for row in await database.fetch(sql("schema_blockers"), pid)]
-            now_s = time.monotonic()
-            pids = {blocker.pid for blocker in blockers}
-            if pids - told:
-                since_s, due_s = now_s - LOOK_INTERVAL_S, now_s
-            if now_s >= due_s:
-                due_s = now_s + TELL_INTERVAL_S
-                for blocker in blockers:
-                    waits(blocker, now_s - since_s)
-            told = pids
+    @contextlib.asynccontextmanager
+    async def over(self, pid: int) -> AsyncIterator[None]:
+        """While that backend may wait."""
+        watch = asyncio.create_task(self._run(pid), name="migration-waits")
+        try:
+            yield
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+
+    async def _run(self, pid: int) -> None:
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL_S)
+            with contextlib.suppress(EngineError):
+                self._look_at(
+                    [Blocker(*row) for row in await self._database.fetch(sql("schema_blockers"), pid)]
+                )
+
+    def _look_at(self, blockers: list[Blocker]) -> None:
+        pids = {blocker.pid for blocker in blockers}
+        now_s = time.monotonic()
+        if pids - self._told:
+            self._since_s, self._due_s = now_s - LOOK_INTERVAL_S, now_s
+        if pids and now_s >= self._due_s:
+            self._due_s = now_s + TELL_INTERVAL_S
+            for blocker in blockers:
+                self._waits(blocker, now_s - self._since_s)
+        # Between two attempts nobody is in the way.
+        self._told = pids or self._told

@@ -6,7 +6,16 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from windlass.errors import EngineError
-from windlass.store.driver import DRIVER_ERRORS, Connection, Row, describe, failure_of, remedy_of
+from windlass.store.driver import (
+    DRIVER_ERRORS,
+    Connection,
+    Row,
+    begun,
+    describe,
+    failure_of,
+    is_lock_timeout,
+    remedy_of,
+)
 
 
 class SessionFailed(EngineError):
@@ -20,6 +29,7 @@ class SessionFailed(EngineError):
         super().__init__(describe(err))
         self.failure = failure_of(err)
         self.remedy = remedy_of(err)
+        self.is_lock_timeout = is_lock_timeout(err)
 
 
 class Session:
@@ -29,18 +39,29 @@ class Session:
         self._connection = connection
 
     async def execute(self, text: str, *arguments: object, timeout_s: float | None = None) -> None:
-        with _translated():
+        async with self._with_settings():
             await self._connection.execute(text, *arguments, timeout=timeout_s)
 
     async def fetch_row(self, text: str, *arguments: object, timeout_s: float | None = None) -> Row | None:
         """The first row of the result, None when it has none."""
-        with _translated():
+        async with self._with_settings():
             return await self._connection.fetchrow(text, *arguments, timeout=timeout_s)
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
+        """Behind a pooler in transaction mode locks and settings last no longer than it."""
         with _translated():
-            async with self._connection.transaction():
+            async with begun(self._connection):
+                yield
+
+    @contextlib.asynccontextmanager
+    async def _with_settings(self) -> AsyncIterator[None]:
+        """A statement of its own is a transaction where only a transaction has the engine's settings."""
+        with _translated():
+            if self._connection.is_shared and not self._connection.is_in_transaction():
+                async with begun(self._connection):
+                    yield
+            else:
                 yield
 
     async def listen(self, channel: str, heard: Callable[[str], None]) -> None:

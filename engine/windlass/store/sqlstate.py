@@ -34,6 +34,9 @@ RETRIED = frozenset({Failure.CONNECTION_LOST, Failure.WRONG_SESSION, Failure.TRA
 READ_ONLY = "25006"
 """read_only_sql_transaction: a standby, or default_transaction_read_only."""
 
+LOCK_NOT_AVAILABLE = "55P03"
+"""lock_not_available: lock_timeout, NOWAIT."""
+
 #: By the first two characters. Every class of the manual is here; an unknown one is a defect.
 CLASSES: Mapping[str, Failure] = {
     "00": Failure.DEFECT,  # successful completion: never raised
@@ -93,7 +96,7 @@ CODES: Mapping[str, Failure] = {
     "42P05": Failure.WRONG_SESSION,  # duplicate prepared statement: a pooler gave us another server session
     "53300": Failure.WRONG_SESSION,  # too many connections: raised while a session is opened
     "55006": Failure.TRANSIENT,  # object in use
-    "55P03": Failure.TRANSIENT,  # lock not available: lock_timeout, NOWAIT
+    LOCK_NOT_AVAILABLE: Failure.TRANSIENT,
     "57P01": Failure.CONNECTION_LOST,  # admin shutdown
     "57P02": Failure.CONNECTION_LOST,  # crash shutdown
     "57P03": Failure.CONNECTION_LOST,  # cannot connect now
@@ -106,7 +109,7 @@ _REMEDIES: Mapping[str, str] = {
     "and role",
     "53100": "free space on the database's disk",
     "53300": "raise max_connections, or lower DB_MAX_CONNS",
-    "55P03": "find what holds the lock in pg_locks, then start again",
+    LOCK_NOT_AVAILABLE: "find what holds the lock in pg_locks, then start again",
     "57014": "a time-out or an operator cancelled the statement: start again",
 }
 _REMEDY_OF: Mapping[Failure, str] = {

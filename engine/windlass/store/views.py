@@ -19,7 +19,7 @@ class Views:
         self._database = database
 
     async def instance(self, instance_id: str) -> InstanceView:
-        rows = await self._database.fetch(sql("instance_get"), instance_id)
+        rows = await self._database.read(sql("instance_get"), instance_id)
         if not rows:
             raise NotFound(f"instance {instance_id} not found")
         return _instance(rows[0])
@@ -35,16 +35,16 @@ class Views:
     ) -> InstancePage:
         filters = (definition_id, status, business_key)
         page = min(page, PAGE_MAX)
-        rows = await self._database.fetch(sql("instance_list"), *filters, page_size, page * page_size)
+        rows = await self._database.read(sql("instance_list"), *filters, page_size, page * page_size)
         if page == 0 and len(rows) < page_size:
             total = len(rows)
         else:
-            total = (await self._database.fetch(sql("instance_count"), *filters))[0][0]
+            total = (await self._database.read(sql("instance_count"), *filters))[0][0]
         return InstancePage([_instance(row) for row in rows], total, page, page_size)
 
     async def history(self, instance_id: str) -> Sequence[StepExecutionView]:
-        rows = await self._database.fetch(sql("step_history"), instance_id)
-        if not rows and not await self._database.fetch(sql("instance_exists"), instance_id):
+        rows = await self._database.read(sql("step_history"), instance_id)
+        if not rows and not await self._database.read(sql("instance_exists"), instance_id):
             raise NotFound(f"instance {instance_id} not found")
         return [_step(row) for row in rows]
 

@@ -17,9 +17,11 @@ from windlass.errors import EngineError
 from windlass.store.retention import AUDIT, Batch, Position, Retention
 
 LOOKED_AT_MAX = 1000
-IDS_MIN, IDS_FIRST, IDS_MAX = 1, 20, 200
-BATCH_S = 0.05
-"""Batches become smaller when one takes twice as long, and larger when it takes half as long."""
+IDS_MIN, IDS_MAX = 50, 500
+BATCH_S = 0.1
+"""Batches become smaller when one takes twice as long, and larger when it takes half as long. On a busy machine most of
+it is waiting, which smaller ones do not shorten: hence the least size.
+"""
 PAUSE_RATIO = 2.0
 """After each statement comes a pause that is this many times as long: a node spends at most a third of its time so."""
 FAILURES_MAX = 3
@@ -58,7 +60,7 @@ class RetentionPass:
         self._told = told
         self._act: Callable[..., Awaitable[Batch]] = retention.count if dry_run else retention.remove
         self._act_on_audit = retention.count_stray_audit if dry_run else retention.remove_stray_audit
-        self._ids_max = IDS_FIRST
+        self._ids_max = IDS_MIN
         self._removed = Removed()
 
     @property
@@ -96,8 +98,8 @@ class RetentionPass:
                     batch = await self._act(page.ids, cutoff)
                 except EngineError as err:
                     failures += 1
-                    if self._ids_max > IDS_MIN:
-                        self._ids_max = IDS_MIN
+                    if self._ids_max > 1:
+                        self._ids_max = 1
                         continue
                     if failures > FAILURES_MAX:
                         raise
@@ -128,8 +130,8 @@ class RetentionPass:
 
     def _adapt(self, took_s: float) -> None:
         if took_s > 2 * BATCH_S:
-            self._ids_max = max(IDS_MIN, self._ids_max // 2)
-        elif took_s < BATCH_S / 2:
+            self._ids_max = max(min(IDS_MIN, self._ids_max), self._ids_max // 2)
+        elif took_s < BATCH_S / 2 or self._ids_max < IDS_MIN:
             self._ids_max = min(IDS_MAX, self._ids_max * 2)
 
 

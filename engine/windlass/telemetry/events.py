@@ -44,6 +44,7 @@ class Event:
     MIGRATION_APPLIED: Final = "migrate: applied"  # migration
     MIGRATION_WAITS: Final = "migrate: waiting for a lock"  # pid, application_name, since, waited_s
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
+    DATABASE_LINKED: Final = "engine: database connected"  # way, sessions
     RIGHTS_GIVEN: Final = "migrate: rights given"  # role, count
     DATABASE_LOST: Final = "database: unreachable"  # err
     DATABASE_BACK: Final = "database: reachable again"
@@ -61,6 +62,7 @@ class BrokerEvent:
     """
 
     LOCK_OK: Final = "[dispatch] advisory-lock handshake ok"
+    LOCK_ABSENT: Final = "[dispatch] no session for the advisory lock; the leader's row decides alone"
     OUTBOX_READY: Final = "[dispatch] migration 0009_dispatch_outbox applied"
     RELAY_STARTED: Final = "[dispatch] relay started; this replica is leader={leader}"
 

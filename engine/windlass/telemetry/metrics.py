@@ -215,6 +215,16 @@ class Metrics:
             "1 while the node finds jobs only by polling although its wake mode expects notifications",
             registry=self.registry,
         )
+        #: way: direct, session pooler, transaction pooler
+        self.database_way: Children[Shows] = Children(
+            self._gauge(
+                "windlass_database_way", "1 for what is between engine and database, 0 for the others", "way"
+            ).labels
+        )
+        self.database_sessions: Shows = self._gauge(
+            "windlass_database_sessions",
+            "1 while sessions of the engine's own can be had, for notifications and the relay's lock",
+        )
         Gauge(
             "windlass_build_info",
             "Always 1; the labels show what is running",

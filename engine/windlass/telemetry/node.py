@@ -20,6 +20,7 @@ from windlass.commands import (
 )
 from windlass.store.apply import Batch
 from windlass.store.migrate import Blocker
+from windlass.store.pooler import Way
 from windlass.store.server import Server
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
@@ -157,6 +158,12 @@ class NodeTelemetry:
             since=format_time(blocker.since) if blocker.since else "unknown",
             waited_s=round(waited_s, 1),
         )
+
+    def database_linked(self, way: Way, *, has_sessions: bool) -> None:
+        for each in Way:
+            self._metrics.database_way(each.value).set(1 if each is way else 0)
+        self._metrics.database_sessions.set(1 if has_sessions else 0)
+        self._log.info(Event.DATABASE_LINKED, way=way.value, sessions=has_sessions)
 
     def database_opened(self, server: Server) -> None:
         if server.warning is not None:

@@ -22,6 +22,9 @@ class OutboxTelemetry:
     def lock_works(self) -> None:
         self._log.info(BrokerEvent.LOCK_OK)
 
+    def lock_absent(self) -> None:
+        self._log.info(BrokerEvent.LOCK_ABSENT)
+
     def outbox_ready(self) -> None:
         self._log.info(BrokerEvent.OUTBOX_READY)
 

@@ -36,15 +36,16 @@ class Pace(NamedTuple):
 
     calls: int
     p99_ms: float
-    completed: int
+    per_s: float
+    """Jobs completed a second."""
 
 
 @assuming("RN", GUARANTEE, PAIRED)
 def retention(history: History) -> Verdict:
     """Observer rows `retention_window` mark parts of the load, `retention` tells what was left of rows that should
     go or stay. Parameters: `retention_due_min` instances make it a test; `retention_p99_ratio_max` times the p99
-    without retention, and in any case `retention_p99_floor_ms`, is allowed with it, and `retention_claims_ratio_min`
-    of the jobs must be completed in the same time.
+    without retention, and in any case `retention_p99_floor_ms`, is allowed with it, and `retention_rate_ratio_min`
+    times the jobs a second must be completed.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -60,10 +61,10 @@ def retention(history: History) -> Verdict:
     if beside.p99_ms > p99_max_ms:
         text = f"p99 of calls beside retention was {beside.p99_ms:.0f} ms, {without.p99_ms:.0f} ms without it"
         findings.add(f"{text}; {p99_max_ms:.0f} ms are allowed", at=at)
-    completed_min = facts.number("retention_claims_ratio_min") * without.completed
-    if beside.completed < completed_min:
-        text = f"{beside.completed} jobs were completed beside retention, {without.completed} without it"
-        findings.add(f"{text}; at least {completed_min:.0f} had to be", at=at)
+    rate_min = facts.number("retention_rate_ratio_min") * without.per_s
+    if beside.per_s < rate_min:
+        text = f"{beside.per_s:.1f} jobs a second were completed beside retention, {without.per_s:.1f} without it"
+        findings.add(f"{text}; at least {rate_min:.1f} had to be", at=at)
     nodes = [
         op.value["node"] for op in facts.rows("metrics") if (op.value["series"] or {}).get(REMOVED_SERIES)
     ]
@@ -72,12 +73,12 @@ def retention(history: History) -> Verdict:
         "nodes_that_removed": len(nodes),
         "p99_without_ms": round(without.p99_ms, 1),
         "p99_beside_ms": round(beside.p99_ms, 1),
-        "completed_without": without.completed,
-        "completed_beside": beside.completed,
+        "jobs_per_s_without": round(without.per_s, 1),
+        "jobs_per_s_beside": round(beside.per_s, 1),
     }
     summary = (
         f"{due} instances were due and {len(nodes)} nodes removed some; p99 {beside.p99_ms:.0f} ms beside, "
-        f"{without.p99_ms:.0f} ms without; {beside.completed} jobs completed beside, {without.completed} without"
+        f"{without.p99_ms:.0f} ms without; {beside.per_s:.1f} jobs a second beside, {without.per_s:.1f} without"
     )
     return findings.verdict(
         "RN", GUARANTEE, summary, figures, vacuous=_vacuous(facts, due, nodes, without, beside)
@@ -133,4 +134,5 @@ def _pace(facts: Facts, windows: Sequence[Window]) -> Pace:
             completed += f == "complete" and call.outcome == "ok"
     took_s.sort()
     p99_s = took_s[max(0, math.ceil(len(took_s) * 0.99) - 1)] if took_s else 0.0
-    return Pace(len(took_s), p99_s * 1000, completed)
+    length_s = sum(each.end_s - each.begin_s for each in windows)
+    return Pace(len(took_s), p99_s * 1000, completed / length_s if length_s else 0.0)

@@ -155,6 +155,22 @@ class Failover(Protocol):
         ...
 
 
+class Disk(Protocol):
+    """The file system under the database's data."""
+
+    async def limit(self, free_bytes: int) -> None:
+        """It is a small one from now on, with so much free; the server restarts for it. Once in a cluster's life."""
+        ...
+
+    async def fill(self) -> int:
+        """Takes all that is free; returns how many bytes that was."""
+        ...
+
+    async def empty(self) -> None:
+        """Gives back what was taken."""
+        ...
+
+
 class Logs(Protocol):
     def log_path(self, replica: str) -> Path:
         """All the output of that replica since `up`, over restarts."""
@@ -241,6 +257,14 @@ class Commands(Protocol):
 
         Raises ClusterError with its output when it does not exit 0.
         """
+        ...
+
+
+class NextRelease(Protocol):
+    """The release after the engine under test: it has one more migration, which adds a column to `job`."""
+
+    def values(self) -> Mapping[str, object]:
+        """Chart values over the cluster's with which a replica, or a boot, runs it."""
         ...
 
 

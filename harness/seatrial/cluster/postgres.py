@@ -126,6 +126,11 @@ class PostgresServer:
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.suspend()
 
+    def watch_mount(self, folder: Path) -> None:
+        """A file system that is mounted there is unmounted also when the harness ends without cleaning up."""
+        assert self._reaper is not None
+        self._reaper.watch_mount(folder)
+
     @property
     def frozen(self) -> bool:
         return self._process is not None and self._process.paused

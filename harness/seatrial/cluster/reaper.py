@@ -42,6 +42,10 @@ class Reaper:
     def watch_folder(self, folder: Path) -> None:
         self._say("+folder", folder)
 
+    def watch_mount(self, folder: Path) -> None:
+        """Nothing is done for one that is no longer mounted."""
+        self._say("+mount", folder)
+
     def close(self) -> None:
         """Kills and removes what was not released; returns when that is done."""
         if self._popen.stdin is not None:
@@ -58,12 +62,14 @@ class Reaper:
             pipe.flush()
 
 
-def _reap(groups: set[int], folders: set[str]) -> None:
+def _reap(groups: set[int], mounts: set[str], folders: set[str]) -> None:
     give_up_at_s = time.monotonic() + GRACE_S
     while any(map(_alive, groups)) and time.monotonic() < give_up_at_s:
         time.sleep(0.01)
     for group in filter(_alive, groups):
         os.killpg(group, signal.SIGKILL)
+    for mount in filter(os.path.ismount, mounts):
+        subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -79,14 +85,14 @@ def _alive(group: int) -> bool:
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    things: dict[str, set[str]] = {"group": set(), "folder": set()}
+    things: dict[str, set[str]] = {"group": set(), "mount": set(), "folder": set()}
     for line in sys.stdin:
         verb, _, thing = line.rstrip("\n").partition(" ")
         if verb.startswith("+"):
             things[verb[1:]].add(thing)
         else:
             things[verb[1:]].discard(thing)
-    _reap({int(group) for group in things["group"]}, things["folder"])
+    _reap({int(group) for group in things["group"]}, things["mount"], things["folder"])
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import psycopg
 from seatrial.cluster import Cluster
 from seatrial.cluster.ability import Database, Failover, Kill, Promotion
 from seatrial.fault import DATABASE, Bare, Evidence, FaultHadNoEffect
-from seatrial.fault.liveness import all_ready, names
+from seatrial.fault.liveness import names
 
 _CONNECT_TIMEOUT_S = 2
 
@@ -49,7 +49,7 @@ class LosePrimary(Bare):
         await failover.move()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
-        await all_ready(cluster, names(cluster), self.name)
+        """RT and LV judge whether every replica finds the new primary."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class SwitchOver(Bare):
         await cluster.ability(Failover).move()
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
-        await all_ready(cluster, names(cluster), self.name)
+        """RT and LV judge whether every replica finds the new primary."""
 
 
 async def _refusal(cluster: Cluster, fault: str) -> str:

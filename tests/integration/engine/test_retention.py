@@ -15,7 +15,7 @@ from windlass.errors import EngineError, NotFound
 from windlass.store.database import Database
 from windlass.store.ledger import migrations
 from windlass.store.queries import load
-from windlass.store.retention import TABLES, Position, Retention
+from windlass.store.retention import TABLES, Page, Position, Retention
 from windlass.sweep.retention import Removed, RetentionPass, RetentionSweep
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -299,6 +299,29 @@ async def test_one_instance_that_cannot_be_removed_does_not_keep_the_others(
         await sweep.sweep()
     assert [age > OLD_S for age in ages] == [True, True], "what stays is told, or no alert could know of it"
     assert len(await one.rows("SELECT FROM audit_log")) == 4
+
+
+class Slow(Retention):
+    """Every page takes its time, as on a machine that is busy otherwise."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.pages = 0
+
+    async def page(self, *arguments: Any, **named: Any) -> Page:
+        self.pages += 1
+        await asyncio.sleep(0.3)
+        return await super().page(*arguments, **named)
+
+
+async def test_on_a_busy_machine_batches_do_not_shrink_to_nothing(
+    one: Running, superuser: asyncpg.Connection
+) -> None:
+    """A wait that is the same for any size would make them smaller and smaller, and removing never keep up."""
+    await finished(superuser, 200)
+    retention = Slow(one.database)
+    removed = await RetentionPass(retention, told=told).run(OLD_S)
+    assert (removed.rows["workflow_instance"], retention.pages) == (200, 5)
 
 
 async def test_autovacuum_is_told_when_to_come_unless_somebody_has_said_so(one: Running) -> None:

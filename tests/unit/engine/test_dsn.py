@@ -32,7 +32,7 @@ from windlass.dsn_parameters import (
     SESSION,
     SET_BY_THE_ENGINE,
 )
-from windlass.store.database import SESSION_SETTINGS, TIME_OUTS
+from windlass.store.session_settings import SESSION_SETTINGS, TIME_OUTS
 
 NO_FILE = Path("/nonexistent/engine.yaml")
 NOWHERE = "127.0.0.1:1"

@@ -240,7 +240,7 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
             return []
 
     monkeypatch.setattr(polling, "TYPES_KEPT_MAX", 50)
-    polls = WaitingPolls(Nothing(), PollingSettings(0.25, None), claimed=print, refused=print)  # type: ignore[arg-type]
+    polls = WaitingPolls(Nothing(), PollingSettings(0.25, 1.0, lambda: False), claimed=print, refused=print)  # type: ignore[arg-type]
     poll = {"worker_id": "w", "jobs_max": 1, "lease_s": 1.0}
     waiting = asyncio.ensure_future(polls.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]
     await eventually(lambda: polls.parked == 1)

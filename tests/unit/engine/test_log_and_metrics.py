@@ -234,6 +234,8 @@ BOTH = {
     "engine_job_timeout_total": "counter",
     "windlass_lane_batch_size": "histogram",
     "windlass_wake_degraded": "gauge",
+    "windlass_database_way": "gauge",
+    "windlass_database_sessions": "gauge",
     "windlass_build_info": "gauge",
 }
 POLLING_ONLY = {

@@ -22,7 +22,15 @@ from seatrial.fault import (
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
 from seatrial.fault.credentials import RotatePassword
-from seatrial.fault.database import CrashDatabase, MakeReadOnly, TerminateLeaderSession, TerminateSessions
+from seatrial.fault.database import (
+    CrashDatabase,
+    FillDisk,
+    FillDiskUnderLog,
+    MakeReadOnly,
+    ReadWithoutEnd,
+    TerminateLeaderSession,
+    TerminateSessions,
+)
 from seatrial.fault.destination import MissingDestination
 from seatrial.fault.failover import LosePrimary, SwitchOver
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
@@ -271,6 +279,8 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (TerminateSessions("replica-0"), "Database, Kill"),
         (CrashDatabase(), "Database, Kill"),
         (MakeReadOnly(), "Database, Kill"),
+        (FillDisk(), "Database, Disk, Kill"),
+        (ReadWithoutEnd("job"), "Database"),
         (LosePrimary(unsurveyed), "Database, Failover, Kill"),
         (SwitchOver((), 1.0), "Database, Failover, Kill"),
         (TerminateLeaderSession("replica-0"), "Database, Kill"),
@@ -306,6 +316,9 @@ async def test_a_cluster_without_the_ability_is_refused(
         (TerminateSessions("r"), "terminate_sessions", "r", {}),
         (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
         (MakeReadOnly(), "make_read_only", DATABASE, {}),
+        (FillDisk(), "fill_disk", DATABASE, {}),
+        (FillDiskUnderLog(), "fill_disk_under_log", DATABASE, {}),
+        (ReadWithoutEnd("job"), "read_without_end", DATABASE, {"table": "job"}),
         (LosePrimary(unsurveyed, "freeze"), "lose_primary", DATABASE, {"how": "freeze"}),
         (SwitchOver(("r",), 1.0), "switch_over", DATABASE, {"late": ["r"], "lag_s": 1.0}),
         (TerminateLeaderSession("r"), "terminate_leader_session", "r", {}),

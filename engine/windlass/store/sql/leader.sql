@@ -7,6 +7,10 @@ SELECT pg_try_advisory_lock(
        ) AS is_locked,
        coalesce((SELECT expires_at <= clock_timestamp() FROM windlass_leader WHERE name = 'relay'), true) AS is_vacant;
 
+-- name: leader_is_vacant
+-- The same without the lock, where no session can hold it.
+SELECT coalesce((SELECT expires_at <= clock_timestamp() FROM windlass_leader WHERE name = 'relay'), true) AS is_vacant;
+
 -- name: leader_take
 -- Takes the lead for $2 seconds in a new epoch when it is vacant; or, for the session that got the lock ($3), when the
 -- leader held the lock and its session has ended: its expiry need not be awaited. No row: another node leads.

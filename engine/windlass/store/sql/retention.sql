@@ -1,6 +1,8 @@
 -- name: retention_cutoff
--- The instant $1 seconds ago. Asked once for a pass, so that all its statements agree.
-SELECT clock_timestamp() - $1::float8 * interval '1 second' AS cutoff;
+-- The instant $1 seconds ago, asked once for a pass, so that all its statements agree; and whether another engine's table
+-- of chained instances is in this schema. Windlass itself stores no such link.
+SELECT clock_timestamp() - $1::float8 * interval '1 second' AS cutoff,
+       to_regclass(format('%I.workflow_chain', current_schema())) IS NOT NULL AS has_chains;
 
 -- name: retention_page
 -- The next $4 instances that began before $1, in the order of idx_instance_started_at after ($2, $3), and of these the
@@ -40,10 +42,6 @@ FROM workflow_instance AS i
 WHERE i.id = ANY ($1::text::text[]) AND i.status IN ('COMPLETED', 'FAILED', 'CANCELLED') AND i.completed_at < $2
 ORDER BY i.id
 FOR UPDATE SKIP LOCKED;
-
--- name: retention_has_chains
--- Does another engine's table of chained instances exist in this schema? Windlass itself stores no such link.
-SELECT to_regclass(format('%I.workflow_chain', current_schema())) IS NOT NULL AS has_chains;
 
 -- name: retention_chain_held
 -- Those of the instances $1 whose chained child is still to be started or still runs.

@@ -9,6 +9,10 @@ WHERE name IN ('statement_timeout', 'lock_timeout', 'transaction_timeout', 'idle
 -- One migrator at a time in one schema, until its transaction ends: a pooler may give the next one another backend.
 SELECT pg_advisory_xact_lock(hashtextextended(current_schema(), 4893219751932018490));
 
+-- name: schema_patience
+-- How long the rest of the transaction may wait for each lock: until now it waited without a limit, for other nodes.
+SELECT set_config('lock_timeout', $1, true);
+
 -- name: schema_snapshot
 -- The catalog and the numbers are read by several statements and compared.
 SET TRANSACTION ISOLATION LEVEL REPEATABLE READ;
@@ -81,6 +85,6 @@ FROM unnest(pg_blocking_pids($1)) AS blocker (pid)
 LEFT JOIN pg_stat_activity AS activity USING (pid)
 ORDER BY blocker.pid;
 
--- name: session_transaction_timeout
--- The role's would end a migration, or a batch that waits for a lock.
-SET transaction_timeout = 0;
+-- name: schema_is_on_standby
+-- Whether this session's server only follows another one, so that it may show the past.
+SELECT pg_is_in_recovery();

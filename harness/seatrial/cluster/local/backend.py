@@ -9,11 +9,13 @@ from seatrial.cluster.ability import (
     Boots,
     Commands,
     Database,
+    Disk,
     Exits,
     Failover,
     Kill,
     Logs,
     ManagedFailover,
+    NextRelease,
     Partition,
     Pause,
     Reconfigure,
@@ -25,11 +27,12 @@ from seatrial.cluster.ability import (
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Options
+from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, Partition),
-        *(Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
+        *(Partition, Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -42,7 +45,8 @@ def _open(options: Options, _values: Mapping[str, Any], say: Say) -> Services:
 
 
 def _abilities(options: Options) -> frozenset[type]:
-    return _ALWAYS if options.brokers else _ALWAYS | _WITH_OWN_BROKER
+    with_broker = frozenset() if options.brokers else _WITH_OWN_BROKER
+    return _ALWAYS | with_broker | (frozenset({Disk}) if can_mount() else frozenset())
 
 
 def _failover_manager() -> str | None:
