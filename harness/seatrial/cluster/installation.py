@@ -6,6 +6,7 @@ PostgreSQL refuses to run as root; root runs it as `nobody`, whom every system h
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pwd
 import shutil
@@ -22,7 +23,8 @@ _INITDB_WITHIN_S = 120.0
 #: on loopback the engine's role needs its password; on the socket, in a folder of mode 0700, nobody needs any
 _INITDB_OPTIONS = (
     *("--username=postgres", "--auth-local=trust", "--auth-host=scram-sha-256"),
-    *("--encoding=UTF8", "--no-sync", "--no-instructions"),
+    # pg_rewind asks for them; PostgreSQL 18 has them by default.
+    *("--encoding=UTF8", "--data-checksums", "--no-sync", "--no-instructions"),
 )
 _BUILTIN_LOCALE = ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
 _HAS_BUILTIN_LOCALE = 17
@@ -63,9 +65,11 @@ def install() -> Installation:
     servers.demand(programs, servers.NEEDED)
     version = servers.version_of(programs)
     owner = user[0] if user else os.getuid()
-    template = cache / f"postgres-{servers.name_of(server, version)}-template-{owner}"
     locale = _BUILTIN_LOCALE if version.major >= _HAS_BUILTIN_LOCALE else _SYSTEM_LOCALE
-    initdb = [str(programs / "initdb"), *_INITDB_OPTIONS, *locale]
+    options = (*_INITDB_OPTIONS, *locale)
+    made_with = hashlib.sha256(" ".join(options).encode()).hexdigest()[:8]
+    template = cache / f"postgres-{servers.name_of(server, version)}-{made_with}-template-{owner}"
+    initdb = [str(programs / "initdb"), *options]
     make_once(template, user, lambda folder: run_as([*initdb, f"--pgdata={folder}"], user, folder.parent))
     return Installation(programs, cache, template, user, version)
 

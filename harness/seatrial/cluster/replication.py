@@ -80,6 +80,8 @@ class Replication:
 
     async def rejoin(self, *, lag_s: float) -> None:
         """The old primary, which must be down, comes back as the standby of the new one, at its old address."""
+        # Before PostgreSQL 16 pg_rewind takes a new primary for one of its old timeline until its first checkpoint.
+        await ask(self.primary, "CHECKPOINT")
         await self.standby.follow(self.primary, lag_s=lag_s)
         await self.standby.start()
         await self._until_streaming()
