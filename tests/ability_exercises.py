@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-import database_exercises
+from database_exercises import disk, failover, managed_failover, next_release, pooler
 from exercise_looks import (
     OTHER,
     POLLING,
@@ -25,6 +25,7 @@ from exercise_looks import (
     WITHIN_S,
     answers,
     eventually,
+    is_down,
     is_not_ready,
     is_ready,
     is_silent,
@@ -50,6 +51,7 @@ from seatrial.cluster.ability import (
     Nodes,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -250,17 +252,37 @@ async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
         await made.down()
 
 
-async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
-    """The schema is then ahead of the engines that serve, which they do not mind."""
-    report = await cluster.ability(Boots).boot(ability.values(), bound_s=BOOT_BOUND_S)
-    assert report.ready, report.output
-    assert await rows(cluster.ability(Database).dsn(), "SELECT drill_note FROM job WHERE false") == []
-
-
 async def commands(ability: Commands, _cluster: Cluster, _folder: Path) -> None:
     await ability.run_command(REPLICA, "migrate")
     with pytest.raises(ClusterError, match="no-such-word"):
         await ability.run_command(REPLICA, "no-such-word")
+
+
+# -- the database
+
+
+async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
+    dsn = ability.dsn()
+    assert await rows(dsn, "SELECT 1") == [(1,)]
+    sessions = """SELECT pid FROM pg_stat_activity
+        WHERE datname = current_database() AND client_port > 0 AND pid <> pg_backend_pid()"""
+    before = set(await rows(dsn, sessions))
+    ended = await ability.terminate_sessions(REPLICA)
+    assert 0 < ended < len(before), "not one replica's alone"
+    assert len(before - set(await rows(dsn, sessions))) >= ended
+    try:
+        await ability.crash()
+        await ability.start()
+        assert await rows(dsn, "SELECT 1") == [(1,)]
+        await ability.stop("fast")
+        await is_down(dsn)
+        await ability.start()
+        await ability.stop("immediate")
+        await is_down(dsn)
+    finally:
+        await ability.start()
+    for name in (REPLICA, OTHER):
+        await is_ready(cluster, name)
 
 
 async def credentials(ability: Credentials, cluster: Cluster, _folder: Path) -> None:
@@ -401,17 +423,18 @@ EXERCISES: Mapping[type, Exercise] = {
     BrokerProcess: broker_process,
     Commands: commands,
     Credentials: credentials,
-    Database: database_exercises.database,
-    ManagedFailover: database_exercises.managed_failover,
-    Disk: database_exercises.disk,
+    Database: database,
+    ManagedFailover: managed_failover,
+    Disk: disk,
     Exits: exits,
-    Failover: database_exercises.failover,
+    Failover: failover,
     Kill: kill,
     Logs: logs,
     NextRelease: next_release,
     Nodes: nodes,
     Partition: partition,
     Pause: pause,
+    Pooler: pooler,
     Reconfigure: reconfigure,
     Restarts: restarts,
     RollingReconfigure: rolling_reconfigure,

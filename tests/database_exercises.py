@@ -1,4 +1,4 @@
-"""Exercises of the abilities that are about the database; `ability_exercises.py` has the others and the rules."""
+"""Exercises of the abilities that concern the database's server and what is in front of it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,20 @@ import psycopg
 import pytest
 
 from exercise_looks import OTHER, POLLING, REPLICA, eventually, is_down, is_not_ready, is_ready, rows
-from seatrial.cluster import Cluster, ClusterError, patroni
-from seatrial.cluster.ability import Database, Disk, Failover, ManagedFailover, Reconfigure
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.ability import (
+    Boots,
+    Database,
+    Disk,
+    Failover,
+    ManagedFailover,
+    NextRelease,
+    Pooler,
+    Reconfigure,
+)
 from seatrial.drill import OUTBOX_VALUES
+
+BOOT_BOUND_S = 40.0
 
 
 async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
@@ -26,33 +37,27 @@ async def disk(ability: Disk, cluster: Cluster, _folder: Path) -> None:
     await rows(dsn, "DROP TABLE grown")
 
 
-async def database(ability: Database, cluster: Cluster, _folder: Path) -> None:
-    dsn = ability.dsn()
-    assert await rows(dsn, "SELECT 1") == [(1,)]
-    sessions = """SELECT pid FROM pg_stat_activity
-        WHERE datname = current_database() AND client_port > 0 AND pid <> pg_backend_pid()"""
-    before = set(await rows(dsn, sessions))
-    ended = await ability.terminate_sessions(REPLICA)
-    assert 0 < ended < len(before), "not one replica's alone"
-    assert len(before - set(await rows(dsn, sessions))) >= ended
-    try:
-        await ability.crash()
-        await ability.start()
-        assert await rows(dsn, "SELECT 1") == [(1,)]
-        await ability.stop("fast")
-        await is_down(dsn)
-        await ability.start()
-        await ability.stop("immediate")
-        await is_down(dsn)
-    finally:
-        await ability.start()
-    for name in (REPLICA, OTHER):
-        await is_ready(cluster, name)
+async def pooler(ability: Pooler, cluster: Cluster, _folder: Path) -> None:
+    """It stays in between until the cluster is gone."""
+    await ability.attach()
+    await is_ready(cluster, REPLICA)
+    await ability.stop()
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.start()
+    await is_ready(cluster, REPLICA)
+    assert await ability.cut() > 0
+    await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
+    await ability.mend()
+
+
+async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:
+    """The schema is then ahead of the engines that serve, which they do not mind."""
+    report = await cluster.ability(Boots).boot(ability.values(), bound_s=BOOT_BOUND_S)
+    assert report.ready, report.output
+    assert await rows(cluster.ability(Database).dsn(), "SELECT drill_note FROM job WHERE false") == []
 
 
 async def managed_failover(ability: ManagedFailover, cluster: Cluster, _folder: Path) -> None:
-    if (lacking := patroni.need()) is not None:
-        pytest.skip(f"needs {lacking}")
     change, database = cluster.ability(Reconfigure).reconfigure, cluster.ability(Database)
     before = database.dsn()
     await ability.attach()

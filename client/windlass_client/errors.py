@@ -98,6 +98,7 @@ BY_GRPC_STATUS: Mapping[str, type[WindlassError]] = {
     "CANCELLED": Unreachable,
     "INVALID_ARGUMENT": BadRequest,
     "NOT_FOUND": NotFound,
+    "ALREADY_EXISTS": Conflict,
     "FAILED_PRECONDITION": Conflict,
     "RESOURCE_EXHAUSTED": TooLarge,
     "UNAVAILABLE": Unavailable,

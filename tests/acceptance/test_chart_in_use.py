@@ -63,6 +63,7 @@ async def test_helm_test_does_one_real_job_again_and_again(engine: EngineClient,
         assert exit_code == 0, told
         instance = await engine.instance({"id": told.split()[1].rstrip(":")})
         assert (instance["definitionId"], instance["status"]) == (name, "COMPLETED")
+        assert told.endswith("reaches the database by: direct, with sessions of its own\n")
         assert instance["definitionVersion"] == 1, "the definition is stored once"
 
 

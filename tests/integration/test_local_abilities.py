@@ -49,6 +49,8 @@ async def test_it_hands_out_what_its_entry_offers_and_nothing_else(cluster: Clus
 
 @pytest.mark.parametrize("kind", OFFERED, ids=lambda kind: kind.__name__)
 async def test_the_ability(cluster: Cluster, kind: type, tmp_path: Path) -> None:
+    if lacking := ENTRY.uninstalled([kind]):
+        pytest.skip(f"needs {' and '.join(lacking)}")
     await exercised(cluster, kind, tmp_path)
 
 

@@ -171,6 +171,26 @@ class Disk(Protocol):
         ...
 
 
+class Pooler(Protocol):
+    """A pooler in transaction mode between the engines and the database."""
+
+    async def attach(self) -> None:
+        """Every replica is led through it from now on; open connections are reset. Once in a cluster's life."""
+        ...
+
+    async def stop(self) -> None:
+        """All its connections are closed; returns when it has ended."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def cut(self) -> int:
+        """Its sessions with the database are reset, and new ones refused; returns how many there were."""
+        ...
+
+    async def mend(self) -> None: ...
+
+
 class Logs(Protocol):
     def log_path(self, replica: str) -> Path:
         """All the output of that replica since `up`, over restarts."""

@@ -65,7 +65,7 @@ class PgBouncer:
     """`start` ... `close`. Usable again after `stop` and `kill`; the port stays the same.
 
     `settings` are lines of its section [pgbouncer], beside address, authentication and `pool_mode`; `program` is the
-    installed one when it is None.
+    installed one when it is None. `server_port` is that of a proxy in front of the server.
     """
 
     def __init__(
@@ -76,12 +76,14 @@ class PgBouncer:
         pool_mode: PoolMode = "transaction",
         settings: Mapping[str, str] | None = None,
         program: str | None = None,
+        server_port: int | None = None,
     ) -> None:
         self.log_path = log_path
         self.pool_mode = pool_mode
         self._server = server
         self._settings = dict(settings or {})
         self._program = program
+        self._server_port = server_port
         self._console_password = secrets.token_urlsafe(18)
         self._ports = Ports()
         self._reaper: Reaper | None = None
@@ -212,7 +214,7 @@ class PgBouncer:
             **self._settings,
         }
         section = "".join(f"{name} = {value}\n" for name, value in lines.items())
-        return f"[databases]\n* = host=127.0.0.1 port={self._server.port}\n[pgbouncer]\n{section}"
+        return f"[databases]\n* = host=127.0.0.1 port={self._server_port or self._server.port}\n[pgbouncer]\n{section}"
 
     async def _answer(self, process: Process) -> None:
         def failure(cause: str) -> ClusterError:

@@ -17,7 +17,6 @@ from pathlib import Path
 from seatrial.cluster import ClusterError
 from seatrial.cluster.postgres import PostgresServer
 
-NEED = "needs root with the right to mount (CAP_SYS_ADMIN)"
 _CAP_SYS_ADMIN = 21
 _COMMAND_WITHIN_S = 30.0
 _CHUNK_BYTES = 1 << 20

@@ -21,10 +21,9 @@ from seatrial.workload.linear import linear, linear_starts
 
 LINEAR = linear(2, handler=Handler(think_max_s=0.05))
 STARTS = 500
-KAFKA_STARTS = 250
-LOAD_S = 16.0
+LOAD_S = 17.0
 FREE_BYTES = 96 << 20
-FULL_S = 4.0
+FULL_S = 5.0
 PANIC_S = 2.0
 NOTICE_BOUND_S = 1.5
 RECOVERY_BOUND_S = 5.0
@@ -35,16 +34,8 @@ DRAIN_S = 30.0
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
-    return _plan(rng, STARTS)
-
-
-def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
-    return _plan(rng, KAFKA_STARTS)
-
-
-def _plan(rng: random.Random, starts: int) -> Mapping[str, Any]:
     return {
-        "linear": linear_starts(rng, 2, starts, over_s=LOAD_S),
+        "linear": linear_starts(rng, 2, STARTS, over_s=LOAD_S),
         "full_at_s": round(rng.uniform(1.0, 1.5), 3),
     }
 
@@ -93,12 +84,4 @@ DRILL = Drill(
     needs=(Database, Disk, Kill),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     bound_s=120.0,
-)
-
-KAFKA = DRILL.through_broker(
-    title="The database's disk is full, jobs through Kafka",
-    promise="The outbox loses nothing when the disk is full, and the relay goes on when there is space.",
-    checks=("PT", "NL", "NP", "S1x", "OC", "PO", "LD", "RT", "LV", "AV"),
-    plan=smaller_plan,
-    parameters={"ops_min": KAFKA_STARTS // 4},
 )

@@ -236,6 +236,8 @@ BOTH = {
     "windlass_wake_degraded": "gauge",
     "windlass_database_way": "gauge",
     "windlass_database_sessions": "gauge",
+    "windlass_retention_removed_rows_total": "counter",
+    "windlass_retention_oldest_seconds": "gauge",
     "windlass_build_info": "gauge",
 }
 POLLING_ONLY = {

@@ -82,7 +82,7 @@ async def test_a_call_leaves_the_same_history_whichever_way_it_went(
     make: Make, engine: SmallGrpcEngine, tmp_path: Path, name: str
 ) -> None:
     async def answers(request: web.Request, body: Any) -> web.Response | None:
-        known = {"id": "replica-0-i1", "status": "COMPLETED"}
+        known = {"id": "replica-0-i1", "status": "COMPLETED", "variables": {"amount": 1.5}}
         return web.json_response(known) if name in _NO_ROUTE else None
 
     engine.script = answers

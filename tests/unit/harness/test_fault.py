@@ -36,6 +36,7 @@ from seatrial.fault.failover import LosePrimary, SwitchOver
 from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
+from seatrial.fault.pooler import CutPooler, StopPooler
 from seatrial.fault.scale import ScaleRelease
 from seatrial.history import HISTORY_FILE, Recorder
 
@@ -280,6 +281,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (CrashDatabase(), "Database, Kill"),
         (MakeReadOnly(), "Database, Kill"),
         (FillDisk(), "Database, Disk, Kill"),
+        (StopPooler(), "Pooler, Kill"),
         (ReadWithoutEnd("job"), "Database"),
         (LosePrimary(unsurveyed), "Database, Failover, Kill"),
         (SwitchOver((), 1.0), "Database, Failover, Kill"),
@@ -317,6 +319,8 @@ async def test_a_cluster_without_the_ability_is_refused(
         (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
         (MakeReadOnly(), "make_read_only", DATABASE, {}),
         (FillDisk(), "fill_disk", DATABASE, {}),
+        (StopPooler(), "stop_pooler", DATABASE, {}),
+        (CutPooler(), "cut_pooler", DATABASE, {}),
         (FillDiskUnderLog(), "fill_disk_under_log", DATABASE, {}),
         (ReadWithoutEnd("job"), "read_without_end", DATABASE, {"table": "job"}),
         (LosePrimary(unsurveyed, "freeze"), "lose_primary", DATABASE, {"how": "freeze"}),

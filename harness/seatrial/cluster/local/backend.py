@@ -18,6 +18,7 @@ from seatrial.cluster.ability import (
     NextRelease,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -27,12 +28,13 @@ from seatrial.cluster.ability import (
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Options
+from seatrial.cluster.pgbouncer import find_pgbouncer
 from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
-        *(Boots, Broker, Commands, Database, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
-        *(Partition, Pause, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
+        *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -45,14 +47,21 @@ def _open(options: Options, _values: Mapping[str, Any], say: Say) -> Services:
 
 
 def _abilities(options: Options) -> frozenset[type]:
-    with_broker = frozenset() if options.brokers else _WITH_OWN_BROKER
-    return _ALWAYS | with_broker | (frozenset({Disk}) if can_mount() else frozenset())
+    return _ALWAYS if options.brokers else _ALWAYS | _WITH_OWN_BROKER
 
 
 def _failover_manager() -> str | None:
     from seatrial.cluster.patroni import need
 
     return need()
+
+
+def _small_disk() -> str | None:
+    return None if can_mount() else "a file system of its own (root that may mount: CAP_SYS_ADMIN)"
+
+
+def _pooler() -> str | None:
+    return None if find_pgbouncer() else "PgBouncer (apt-get install pgbouncer)"
 
 
 def _refuse(_options: Options) -> None:
@@ -67,5 +76,5 @@ LOCAL = Backend(
     abilities=_abilities,
     refuse=_refuse,
     in_core=lambda drill: drill.core,
-    programs={ManagedFailover: _failover_manager},
+    programs={Disk: _small_disk, ManagedFailover: _failover_manager, Pooler: _pooler},
 )

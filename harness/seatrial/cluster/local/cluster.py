@@ -21,6 +21,7 @@ from seatrial.cluster.ability import (
     NextRelease,
     Partition,
     Pause,
+    Pooler,
     Reconfigure,
     Restarts,
     RollingReconfigure,
@@ -38,13 +39,13 @@ from seatrial.cluster.local.launch import Launcher
 from seatrial.cluster.local.logs import LocalLogs
 from seatrial.cluster.local.managed import LocalManagedFailover
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
+from seatrial.cluster.local.pooler import LocalPooler
 from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, LocalRestarts
 from seatrial.cluster.local.reconfigure import LocalReconfigure
 from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.cluster.small_disk import can_mount
 
 #: at the end of a drill nobody waits for a graceful stop any longer than this
 DOWN_GRACE_S = 2.0
@@ -134,11 +135,11 @@ class LocalCluster(Cluster):
         self._offer(Sockets, LocalSockets(replicas))
         self._offer(Database, LocalDatabase(foundation, replicas))
         self._offer(ManagedFailover, LocalManagedFailover(foundation))
-        if can_mount():
-            self._offer(Disk, LocalDisk(foundation))
+        self._offer(Disk, LocalDisk(foundation))
         self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
+        self._offer(Pooler, LocalPooler(foundation, replicas))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
