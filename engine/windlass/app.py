@@ -339,7 +339,7 @@ class Node:
     async def _start(self) -> None:
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
-        await Rights(self.database, removes=self.settings.retention_days > 0).check()
+        await self._check_rights()
         if self.settings.migrate_on_start:
             applied = await schema.migrate(self.database, self.telemetry.migration_waits)
             self.telemetry.migrated(*applied)
@@ -371,6 +371,16 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _check_rights(self) -> None:
+        """Raises BootRefused naming the first right that is missing; not to another application's tables."""
+        rights = Rights(self.database, removes=self.settings.retention_days > 0)
+        right = await rights.first_missing()
+        if right is not None and right.is_to_rows:
+            with contextlib.suppress(EngineError):
+                if (await Schema(self.database).state()).refused:
+                    return
+        await rights.check()
 
     async def _shut_down(self) -> None:
         self.is_draining = True

@@ -198,19 +198,7 @@ class Engine:
             return self._readiness[1]
         reasons = ["this node is draining"] if self._is_draining() else []
         try:
-            # First: without it the schema cannot be judged.
-            if right := await self._rights.first_missing():
-                reasons.append(str(right))
-            schema = await self._schema.state()
-            if schema.read_only:
-                reasons.append(schema.read_only)
-            if schema.refused:
-                reasons.append(schema.refused)
-            elif not schema.is_current:
-                reasons.append(
-                    f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
-                    "run windlass migrate"
-                )
+            reasons += await self._schema_reasons()
         except Unavailable as err:
             reasons.append(str(err))
         except EngineError as err:
@@ -224,6 +212,29 @@ class Engine:
             self._telemetry.database_back()
         self._readiness = (time.monotonic(), readiness)
         return readiness
+
+    async def _schema_reasons(self) -> list[str]:
+        """Why the schema cannot be used, or not by this role."""
+        right = await self._rights.first_missing()
+        try:
+            schema = await self._schema.state()
+        except EngineError:
+            if right is None:
+                raise
+            # Without it the schema cannot even be judged.
+            return [str(right)]
+        reasons = [schema.read_only] if schema.read_only else []
+        if schema.refused and (right is None or right.is_to_rows):
+            # Rights to another application's tables are not asked for.
+            return [*reasons, schema.refused]
+        if right is not None:
+            reasons.append(str(right))
+        if not schema.is_current:
+            reasons.append(
+                f"migrations pending: the schema is at {schema.version}, this release needs {schema.needed}; "
+                "run windlass migrate"
+            )
+        return reasons
 
     async def cluster_info(self) -> dict[str, object]:
         nodes = [

@@ -43,6 +43,7 @@ async def test_the_boot_tells_its_stages_in_order(start_engine: StartEngine) -> 
     lines = booted.log()
     assert [line["msg"] for line in lines if line["msg"].startswith("engine: ")] == [
         "engine: starting",
+        "engine: database connected",
         "engine: dispatch runtime ready",
         "engine: metrics listening",
         "engine: gRPC listening",

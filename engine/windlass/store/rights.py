@@ -67,6 +67,11 @@ class MissingRight(NamedTuple):
     remedy: str
     """The statement that gives the right."""
 
+    @property
+    def is_to_rows(self) -> bool:
+        """The schema can be seen, and what is in it."""
+        return self.kind in {"TABLE", "SEQUENCE"}
+
     def __str__(self) -> str:
         return f"the role {self.role} lacks {self.privilege} on {self.kind.lower()} {self.object}; run: {self.remedy}"
 

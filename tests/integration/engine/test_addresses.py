@@ -93,7 +93,7 @@ async def test_the_password_of_the_issue_connects_as_it_stands(
 
 
 async def test_what_goes_to_the_server_is_in_force(dsn: str) -> None:
-    found = settings(f"{dsn}&search_path=orders&options=-c%20work_mem%3D5MB&pgbouncer=true&schema=public")
+    found = settings(f"{dsn}&search_path=orders&options=-c%20work_mem%3D5MB&pgbouncer=true")
     assert await asked(found, "SELECT current_setting('search_path') AS answer") == "orders"
     assert await asked(found, "SELECT current_setting('work_mem') AS answer") == "5MB"
 

@@ -24,8 +24,8 @@ from windlass.store.rights import Rights, pairs
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STORE = Path(windlass.__file__).parent / "store"
-#: What only it asks is asked by the role that migrates.
-OF_MIGRATIONS = STORE / "migrate.py"
+#: What only these ask is asked by the role that migrates.
+OF_MIGRATIONS = {STORE / "migrate.py", STORE / "takeover.py"}
 #: Numbers that rows get by themselves, with a statement that uses one. That of dispatch_outbox is an identity, for
 #: which nobody needs a right.
 SEQUENCES: Mapping[str, tuple[Any, ...]] = {
@@ -41,8 +41,8 @@ def engines_statements() -> dict[str, str]:
         path: set(re.findall(r'\bsql\(\s*"(\w+)"\s*\)', path.read_text()))
         for path in STORE.parent.rglob("*.py")
     }
-    others = set().union(*(names for path, names in asked.items() if path != OF_MIGRATIONS))
-    migrations = asked[OF_MIGRATIONS] - others
+    others = set().union(*(names for path, names in asked.items() if path not in OF_MIGRATIONS))
+    migrations = set().union(*(asked[path] for path in OF_MIGRATIONS)) - others
     texts = {name: query.text for name, query in load().items() if name not in migrations}
     return {name: text for name, text in texts.items() if not text.startswith("SET ")}
 
