@@ -72,7 +72,7 @@ async def _started(
         log_path = bench.folder / f"pgbouncer-{way}.log"
         pooler = await stack.enter_async_context(PgBouncer(bench.server, log_path, pool_mode=mode))
         dsn, pid = pooler.engine_dsn(database), pooler.pid
-        values = {"extraEnv": [{"name": "WINDLASS_POSTGRES_POOLER", "value": mode}]}
+        values = {"postgresql": {"pooler": mode}}
     log_path = bench.folder / f"engine-{way}.log"
     engine = running(bench.server, log_path, database=database, dsn=dsn, values=values)
     return await stack.enter_async_context(engine), pid

@@ -27,7 +27,6 @@ from rig import Engine, running
 from steady import SteadyLoad
 
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.cluster.values import engine_variables
 
 EXAMPLES = """\
 examples:
@@ -101,7 +100,7 @@ async def soak(
     sample_s = max(SAMPLE_S_MIN, length_s / SAMPLES)
     naptime_s = max(1, round(NAPTIME_S * min(1.0, minutes / MINUTES)))
     days = 0.0 if keeps_all else length_s * RETENTION / 86_400
-    values = engine_variables(WINDLASS_RETENTION_DAYS=f"{days:.9f}")
+    values = {"engine": {"retentionDays": days}}
     settings = {"autovacuum_naptime": f"{naptime_s}s"}
     async with contextlib.AsyncExitStack() as stack:
         server = await stack.enter_async_context(PostgresServer(folder / "postgres.log", settings=settings))

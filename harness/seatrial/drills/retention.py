@@ -169,8 +169,9 @@ DRILL = Drill(
         "ops_min": 400,
     },
     needs=(Database,),
-    values=engine_variables(
-        WINDLASS_RETENTION_DAYS=RETENTION_DAYS, WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1
-    ),
+    values={
+        "engine": {"retentionDays": RETENTION_DAYS},
+        **engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
+    },
     bound_s=180.0,
 )
