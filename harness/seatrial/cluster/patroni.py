@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -31,6 +31,7 @@ from seatrial.cluster.postgres import ENGINE_ROLE, release_shared_memory
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
 from seatrial.cluster.servers import SERVERS, Debian
+from seatrial.cluster.startable import Startable
 from seatrial.deadline import until, until_passes
 
 #: the PostgreSQL that Debian's Patroni is made for
@@ -75,7 +76,7 @@ class Node:
         return self.folder / "data"
 
 
-class Patroni:
+class Patroni(Startable):
     """`start` ... `close`. `password` is the engine role's, which the first start makes."""
 
     def __init__(self, log_folder: Path, *, password: str) -> None:
@@ -87,17 +88,6 @@ class Patroni:
         self._etcd: Process | None = None
         self._session: aiohttp.ClientSession | None = None
         self.nodes: Sequence[Node] = ()
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def start(self) -> None:
         """Returns when one node is primary and the other its synchronous standby. Raises ClusterError."""

@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
@@ -30,6 +30,7 @@ from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
+from seatrial.cluster.startable import Startable
 from seatrial.deadline import until_passes
 
 PoolMode = Literal["session", "transaction"]
@@ -61,7 +62,7 @@ def pgbouncer_version(program: str) -> tuple[int, ...]:
     return tuple(map(int, match[1].split(".")))
 
 
-class PgBouncer:
+class PgBouncer(Startable):
     """`start` ... `close`. Usable again after `stop` and `kill`; the port stays the same.
 
     `settings` are lines of its section [pgbouncer], beside address, authentication and `pool_mode`; `program` is the
@@ -90,17 +91,6 @@ class PgBouncer:
         self._folder: Path | None = None
         self._process: Process | None = None
         self.port = 0
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def running(self) -> bool:

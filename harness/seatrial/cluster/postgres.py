@@ -16,7 +16,7 @@ import signal
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 from urllib.parse import quote, urlencode
 
 import psutil
@@ -28,6 +28,7 @@ from seatrial.cluster.installation import Installation, install, run_as, short_f
 from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, children, runs, tail
 from seatrial.cluster.reaper import Reaper
+from seatrial.cluster.startable import Startable
 
 #: the owner of every drill's database; the engine logs in as this role
 ENGINE_ROLE = "windlass"
@@ -58,7 +59,7 @@ _SETTINGS = {
 }
 
 
-class PostgresServer:
+class PostgresServer(Startable):
     """`start` ... `close`. Usable again after `stop` and `crash`; the port and the data stay the same.
 
     `settings` are added to the server's own (fsync and the rest may be overridden by name). A `copy_of` another server
@@ -85,17 +86,6 @@ class PostgresServer:
         self._process: Process | None = None
         self._shared_memory_id: int | None = None
         self.port = 0
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def running(self) -> bool:

@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from seatrial.cluster import ClusterError
 from seatrial.cluster.broker import BootCase, BrokerLogin, CutMode
@@ -42,11 +42,12 @@ from seatrial.cluster.port import Ports
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.reaper import Reaper
+from seatrial.cluster.startable import Startable
 
 STOP_WITHIN_S = 20.0
 
 
-class KafkaServer(KafkaTopics):
+class KafkaServer(KafkaTopics, Startable):
     """`start` ... `close`. Usable again after `stop` and `crash`; ports, topics and records stay.
 
     The proxies run in the event loop that started it.
@@ -73,17 +74,6 @@ class KafkaServer(KafkaTopics):
         self._proxies: dict[bool, Proxy] = {}
         self._direct_port = 0
         self.authority: Authority = new_authority("Seatrial's authority")
-
-    async def __aenter__(self) -> Self:
-        try:
-            await self.start()
-        except BaseException:
-            await self.close()
-            raise
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def running(self) -> bool:
