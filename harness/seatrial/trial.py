@@ -132,7 +132,9 @@ def carry_out(
     chosen = select(names, core=core, everything=everything, backend=options.backend)
     drills = _able(options, chosen, names)
     missing = {
-        drill.id: backends.uninstalled(drill.needs, options) for drill in chosen if drill not in drills
+        drill.id: lack
+        for drill in chosen
+        if drill not in drills and (lack := backends.uninstalled(drill.needs, options))
     }
     if keep and len(drills) != 1:
         raise Misuse(f"--keep holds the cluster of one drill, and {len(drills)} are to run; name one")
@@ -143,13 +145,12 @@ def carry_out(
             )
     with Progress() as progress:
         progress.note(f"seed {options.seed}, transport {options.transport}")
-        for id_, lack in missing.items():
-            if lack is not None:
-                progress.note(f"{id_} is not run: it {lack}")
+        for name, lack in missing.items():
+            progress.note(f"{name} is not run: it {lack}")
         progress.start([drill.id for drill in drills])
         results = loop.run(_run_all(options, drills, progress, keep=keep))
         path = report.write(options.report_dir, results, command)
-        progress.finish(results, path)
+        progress.finish(results, path, not_run=missing)
     return all(result.outcome is Outcome.PASS for result in results)
 
 

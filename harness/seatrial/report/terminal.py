@@ -6,7 +6,7 @@ import io
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -145,7 +145,10 @@ class Progress:
             for line in _findings(result):
                 self._print(line)
 
-    def finish(self, results: Sequence[DrillResult], report_path: Path) -> None:
+    def finish(
+        self, results: Sequence[DrillResult], report_path: Path, *, not_run: Mapping[str, str] | None = None
+    ) -> None:
+        """`not_run`: by drill, what this machine lacks for it."""
         self._end_live()
         self._console.print()
         self._console.print(_verdict_table(results))
@@ -154,6 +157,8 @@ class Progress:
         self._console.print(
             Text.assemble((wording.tally(results), "bold green" if passed else "bold red"), f" in {elapsed}")
         )
+        for drill, lack in (not_run or {}).items():
+            self._console.print(Text(f"not run: {drill}, which {lack}", style="yellow"), soft_wrap=True)
         self._console.print(Text(f"report: {report_path}"), soft_wrap=True)
 
     def _end_live(self) -> None:

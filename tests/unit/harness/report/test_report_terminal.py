@@ -28,7 +28,7 @@ def play(stream: io.StringIO, results: list[DrillResult]) -> str:
             progress.phase("fault")
             progress.note("killed [replica-1]\x1b[2J")
             progress.drill_finished(result)
-        progress.finish(results, Path("out/report.html"))
+        progress.finish(results, Path("out/report.html"), not_run={"D6": "needs PgBouncer"})
     return stream.getvalue()
 
 
@@ -67,6 +67,7 @@ def test_elsewhere_it_is_a_log_with_timestamps(
         "✗ fail",
         "✓ pass",
         "1 of 2 drills passed; 1 fail",
+        "not run: D6, which needs PgBouncer",
         "report: out/report.html",
     ):
         assert said in table
