@@ -113,3 +113,21 @@ async def test_two_primaries_are_refused_and_a_frozen_one_counts_as_gone(replica
     await replication.standby.crash()
     assert not replication.standby.running
     await replication.rejoin(lag_s=0.0)
+
+
+async def test_a_server_that_lagged_as_a_standby_has_forgotten_the_other_s_timeline(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Alone again it is on its old timeline, and the next promotion makes another one of the same number."""
+    folder = tmp_path_factory.mktemp("again")
+    async with PostgresServer(folder / "first.log") as first:
+        await ask(first, "CREATE TABLE numbers (id int)")
+        for number in range(2):
+            made = Replication(first, folder / f"standby-{number}.log")
+            await made.attach(synchronous=False)
+            await first.stop("fast")
+            await made.promote()
+            await ask(made.primary, "INSERT INTO numbers VALUES (1)")
+            await made.rejoin(lag_s=60.0)
+            await made.detach()
+            assert await numbers(first) == []

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -42,6 +43,7 @@ _ANSWER_INTERVAL_S = 0.02
 _LOOK_INTERVAL_S = 0.005
 _CONNECT_TIMEOUT_S = 2
 _IPC_RMID = 0
+_OF_A_TIMELINE = re.compile(r"[0-9A-F]{8}([0-9A-F]{16}|\.history)")
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_permissions": "0700",
@@ -145,6 +147,12 @@ class PostgresServer(Startable):
         self._follows = None
         (self.data_folder / "standby.signal").unlink(missing_ok=True)
         self._forget_settings()
+
+    def forget_timelines(self, after: int) -> None:
+        """Those that another server has begun: this one would take them for the future of its own."""
+        for file in (self.data_folder / "pg_wal").iterdir():
+            if _OF_A_TIMELINE.match(file.name) and int(file.name[:8], 16) > after:
+                file.unlink()
 
     async def run_program(self, name: str, *words: str) -> None:
         """One of the installation's, as the server's user. Raises ClusterError with what it said."""

@@ -27,6 +27,7 @@ _SYNCHRONOUS = sql.SQL("ALTER SYSTEM SET synchronous_standby_names = {}")
 _SENDERS: LiteralString = (
     "SELECT pid, sync_state FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"
 )
+_TIMELINE: LiteralString = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8)"
 #: the line of the history file that the promotion has written ends with where the timelines part
 _PARTED_AT: LiteralString = """
 SELECT timeline, split_part(btrim(pg_read_file('pg_wal/' || timeline || '.history'), E'\\n '), E'\\n', -1)
@@ -97,6 +98,8 @@ class Replication:
             await self.first.crash()
         await self.first.stand_alone()
         await self.first.start()
+        ((timeline,),) = await ask(self.first, _TIMELINE)
+        self.first.forget_timelines(int(timeline, 16))
         self.primary = self.first
 
     async def _until_streaming(self) -> None:

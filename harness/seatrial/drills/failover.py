@@ -151,6 +151,8 @@ ASYNCHRONOUS = Drill(
         "database_may_lose": True,
         # 404: what was answered is not there any more.
         "error_statuses_allowed": [0, 404, 409, 503],
+        # What would have ended these steps may be among what the database lost; NL judges what it kept.
+        "parked_allowed": ["USER_TASK", "WAIT"],
         "circumstances_min": {"acks_lost_by_database": 5},
     },
     needs=(Database, Failover, Kill),
