@@ -20,6 +20,7 @@ import psutil
 
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.values import merge
 from seatrial.deadline import Deadline
 from seatrial.render import default_chart, render_chart
 
@@ -158,9 +159,8 @@ async def running(
 
     `program` takes the place of the container's own, for an engine of another commit.
     """
-    rendered = render_chart(
-        default_chart(), {"postgresql": {"dsn": dsn or server.engine_dsn(database)}, **(values or {})}
-    )
+    own_values = {"postgresql": {"dsn": dsn or server.engine_dsn(database)}}
+    rendered = render_chart(default_chart(), merge(own_values, values or {}))
     container = rendered.containers("Deployment")[0]
     own, serve = container.command
     assert serve == "serve"
