@@ -158,12 +158,11 @@ async def exits(ability: Exits, cluster: Cluster, _folder: Path) -> None:
     before = list(ability.unasked_exits(REPLICA))
     port = int(of(cluster, REPLICA).rest_url.rpartition(":")[2])
     (pid,) = {
-        child.pid
-        for child in psutil.Process().children(recursive=True)
-        if any(
-            each.laddr.port == port and each.status == psutil.CONN_LISTEN for each in child.net_connections()
-        )
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
     }
+    assert pid is not None
     os.kill(pid, signal.SIGKILL)
     wanted = [*before, -signal.SIGKILL]
     await eventually(lambda: list(ability.unasked_exits(REPLICA)) == wanted, "the exit is known")

@@ -15,7 +15,6 @@ import pytest
 
 from patience import eventually
 from seatrial.cluster.postgres import PostgresServer
-from seatrial.deadline import Deadline
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/size-and-care.md").read_text(encoding="utf-8")
@@ -85,16 +84,13 @@ async def test_ctrl_c_leaves_nothing_running(tmp_path: Path) -> None:
         )
     try:
 
-        def engines() -> list[psutil.Process]:
-            found = psutil.Process(process.pid).children(recursive=True)
-            return found if sum("windlass" in " ".join(each.cmdline()) for each in found) >= 2 else []
+        def listening() -> bool:
+            logs = [tmp_path / f"engine-{number}.log" for number in range(2)]
+            return all(log.exists() and b"REST listening" in log.read_bytes() for log in logs)
 
-        family = await eventually(engines, 60)
-        async for _ in Deadline(60).attempts(0.2):
-            if (tmp_path / "engine-1.log").exists() and b"REST listening" in (
-                tmp_path / "engine-1.log"
-            ).read_bytes():
-                break
+        await eventually(listening, 120)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert len(family) > 2, "two engines and their database"
         os.kill(process.pid, signal.SIGINT)
         assert process.wait(60) == 130, out.read_text()
     finally:
