@@ -17,8 +17,11 @@ NESTING_MAX = 100
 #: From here on a double is written with an exponent, as JSON encoders commonly do.
 _INTEGRAL_BELOW = 1e21
 
+#: No shorter integer is outside the range of a double.
+_MAYBE_HUGE = re.compile(rb"[0-9]{309}")
 _MAYBE_DOUBLE = re.compile(rb"[0-9][.eE]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_OUT_OF_RANGE = "contains a number outside the range of a double"
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
@@ -37,6 +40,8 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
         raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
     if b"\\u0000" in data and _holds_nul(value):
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
+    if _MAYBE_HUGE.search(data) and _holds_huge(value):
+        raise _bad(name, _OUT_OF_RANGE)
     if _MAYBE_DOUBLE.search(data):
         return msgspec.Raw(_encode(_with_integers(value)))
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
@@ -50,7 +55,7 @@ def _value_of(data: bytes, name: str) -> Any:
     except UnicodeDecodeError:
         raise _bad(name, "is not valid UTF-8") from None
     except msgspec.ValidationError:
-        raise _bad(name, "contains a number outside the range of a double") from None
+        raise _bad(name, _OUT_OF_RANGE) from None
     except msgspec.DecodeError as error:
         if _SURROGATE.search(data):
             raise _bad(name, f"is not valid JSON, perhaps because of a lone surrogate: {error}") from None
@@ -91,6 +96,20 @@ def _holds_nul(value: object) -> bool:
     if isinstance(value, dict) and any("\x00" in key for key in value):
         return True
     return any(_holds_nul(child) for child in _children(value))
+
+
+def _holds_huge(value: object) -> bool:
+    if isinstance(value, int):
+        return _is_huge(value)
+    return any(_holds_huge(child) for child in _children(value))
+
+
+def _is_huge(number: int) -> bool:
+    try:
+        float(number)
+    except OverflowError:
+        return True
+    return False
 
 
 def _with_integers(value: Any) -> Any:

@@ -27,8 +27,11 @@ _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 
 
-class TooDeep(Exception):
-    """JSON nested past `NESTING_MAX`; no protobuf client could read it."""
+class Unreadable(Exception):
+    """JSON that no protobuf client could read, stored over REST or by another engine: the text says why."""
+
+
+TOO_DEEP = f"nested deeper than {NESTING_MAX} levels"
 
 
 # -- from messages
@@ -133,7 +136,7 @@ def _step_document(step: pb.WorkflowStep, index: int) -> dict[str, Any]:
 
 
 def fill(struct: Struct, text: wire.RawJson | bytes) -> None:
-    """Write a JSON object into `struct`. TooDeep leaves it half written."""
+    """Write a JSON object into `struct`. Unreadable leaves it half written."""
     data = bytes(text)
     # The field is present and empty for {}: for some readers "no variables" differs from "absent".
     struct.SetInParent()
@@ -143,7 +146,7 @@ def fill(struct: Struct, text: wire.RawJson | bytes) -> None:
 
 def _fill(struct: Struct, values: Mapping[str, Any], left: int) -> None:
     if not left:
-        raise TooDeep
+        raise Unreadable(TOO_DEEP)
     for key, value in values.items():
         _put(struct.fields[key], value, left - 1)
 
@@ -160,12 +163,15 @@ def _put(target: Value, value: Any, left: int) -> None:
         _fill(target.struct_value, value, left)
     elif isinstance(value, list):
         if not left:
-            raise TooDeep
+            raise Unreadable(TOO_DEEP)
         target.list_value.SetInParent()
         for item in value:
             _put(target.list_value.values.add(), item, left - 1)
     else:
-        target.number_value = value
+        try:
+            target.number_value = value
+        except OverflowError:
+            raise Unreadable("with a number outside the range of a double") from None
 
 
 def number_of(enum: EnumTypeWrapper, word: str) -> Any:
@@ -175,8 +181,8 @@ def number_of(enum: EnumTypeWrapper, word: str) -> Any:
     return known.number if known else 0
 
 
-def instance_message(view: wire.InstanceView, *, deep_is_left_out: bool = False) -> pb.WorkflowInstance:
-    """With `deep_is_left_out` variables that no client could read are left out, otherwise TooDeep is raised."""
+def instance_message(view: wire.InstanceView, *, unreadable_is_left_out: bool = False) -> pb.WorkflowInstance:
+    """With `unreadable_is_left_out` variables that no client could read are left out, else Unreadable is raised."""
     message = pb.WorkflowInstance(
         id=view.id,
         definition_id=view.definition_id,
@@ -191,8 +197,8 @@ def instance_message(view: wire.InstanceView, *, deep_is_left_out: bool = False)
         message.completed_at.FromJsonString(view.completed_at)
     try:
         fill(message.variables, view.variables)
-    except TooDeep:
-        if not deep_is_left_out:
+    except Unreadable:
+        if not unreadable_is_left_out:
             raise
         message.ClearField("variables")
     return message

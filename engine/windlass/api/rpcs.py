@@ -88,8 +88,8 @@ class Rpcs:
         text = await self._engine.get_definition(bodies.text(request.id, "id"), request.version or None)
         try:
             return pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
-        except protobuf.TooDeep:
-            raise _too_deep(f"definition {request.id}") from None
+        except protobuf.Unreadable as error:
+            raise _unreadable(f"definition {request.id}", error) from None
 
     async def _definitions(self, request: pb.ListDefinitionsRequest) -> pb.ListDefinitionsResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
@@ -111,14 +111,14 @@ class Rpcs:
             business_key=bounds.business_key_of(bodies.text(request.business_key, "business_key")),
         )
         # The instance has been started: an error now would make the caller start another.
-        return pb.StartInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
+        return pb.StartInstanceResponse(instance=protobuf.instance_message(view, unreadable_is_left_out=True))
 
     async def _instance(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
         view = await self._engine.get_instance(bodies.text(request.id, "id"))
         try:
             return pb.GetInstanceResponse(instance=protobuf.instance_message(view))
-        except protobuf.TooDeep:
-            raise _too_deep(f"the variables of instance {request.id}") from None
+        except protobuf.Unreadable as error:
+            raise _unreadable(f"the variables of instance {request.id}", error) from None
 
     async def _history(self, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
         rows = await self._engine.instance_history(bodies.text(request.id, "id"))
@@ -128,7 +128,9 @@ class Rpcs:
         view = await self._engine.cancel_instance(
             bodies.text(request.id, "id"), reason=bodies.note(request.reason)
         )
-        return pb.CancelInstanceResponse(instance=protobuf.instance_message(view, deep_is_left_out=True))
+        return pb.CancelInstanceResponse(
+            instance=protobuf.instance_message(view, unreadable_is_left_out=True)
+        )
 
     async def _instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
@@ -139,7 +141,7 @@ class Rpcs:
             page=page,
             page_size=page_size,
         )
-        views = [protobuf.instance_message(item, deep_is_left_out=True) for item in found.items]
+        views = [protobuf.instance_message(item, unreadable_is_left_out=True) for item in found.items]
         return pb.ListInstancesResponse(instances=views, total=found.total)
 
     # -- jobs
@@ -164,10 +166,12 @@ class Rpcs:
         for job in jobs:
             try:
                 protobuf.write_job(answer.jobs.add(), job)
-            except protobuf.TooDeep:
+            except protobuf.Unreadable as error:
                 # Its lease will expire, and a REST worker can have it; the other jobs are returned.
                 del answer.jobs[-1]
-                self._log.warning(Event.GRPC_JOB_TOO_DEEP, job_id=job.id, instance_id=job.instance_id)
+                self._log.warning(
+                    Event.GRPC_JOB_UNREADABLE, job_id=job.id, instance_id=job.instance_id, err=str(error)
+                )
         return answer
 
     async def _complete(self, request: pb.CompleteJobRequest) -> pb.CompleteJobResponse:
@@ -215,8 +219,5 @@ def _required(value: str, name: str) -> str:
     return bodies.text(value, name)
 
 
-def _too_deep(what: str) -> Conflict:
-    return Conflict(
-        f"{what}: nested deeper than {protobuf.NESTING_MAX} levels, which no protobuf client can read; "
-        "ask over REST"
-    )
+def _unreadable(what: str, error: protobuf.Unreadable) -> Conflict:
+    return Conflict(f"{what}: {error}, which no protobuf client can read; ask over REST")

@@ -26,7 +26,7 @@ class Event:
     GRPC_REQUEST: Final = "grpc request"  # method, code, duration (ns), err
     GRPC_HANDLER_BROKE: Final = "grpc: handler broke"
     GRPC_CUT: Final = "grpc: calls outlived the grace and were cut"  # calls
-    GRPC_JOB_TOO_DEEP: Final = "grpc: job withheld, its variables are nested too deep for protobuf"  # job_id
+    GRPC_JOB_UNREADABLE: Final = "grpc: job withheld, no protobuf client can read its variables"  # job_id
 
     # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,
     # step_execution_id, attempt, job_id, worker_id.

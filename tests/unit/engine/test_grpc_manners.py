@@ -159,20 +159,33 @@ async def test_what_goes_out_can_be_read_up_to_the_limit() -> None:
         ]
 
 
-async def test_a_job_nested_too_deep_is_withheld_and_the_others_go_out() -> None:
+#: what REST, or another engine, may have stored
+UNREADABLE = [
+    pytest.param(nested(protobuf.NESTING_MAX + 1), "nested deeper", id="depth"),
+    pytest.param(b'{"a":[' + b"9" * 309 + b"]}", "range of a double", id="number"),
+]
+
+
+@pytest.mark.parametrize(("variables", "why"), UNREADABLE)
+async def test_a_job_that_no_client_could_read_is_withheld_and_the_others_go_out(
+    variables: bytes, why: str
+) -> None:
     async with opened() as door:
-        deep = msgspec.Raw(nested(protobuf.NESTING_MAX + 1))
-        door.service.jobs = [job(id="a"), job(id="deep", variables=deep), job(id="b")]
+        unreadable = job(id="unreadable", variables=msgspec.Raw(variables))
+        door.service.jobs = [job(id="a"), unreadable, job(id="b")]
         got = (await door.dial.call("PollJobs", worker_id="w", job_types=["t"], max_jobs=3)).jobs
         assert [it.id for it in got] == ["a", "b"]
         (line,) = door.lines()
-        assert (line["level"], line["job_id"]) == ("WARN", "deep")
+        assert (line["level"], line["job_id"]) == ("WARN", "unreadable")
+        assert why in line["err"]
 
 
-async def test_an_instance_nested_too_deep_can_be_started_and_not_read() -> None:
+@pytest.mark.parametrize(("variables", "why"), UNREADABLE)
+async def test_an_instance_that_no_client_could_read_can_be_started_and_not_read(
+    variables: bytes, why: str
+) -> None:
     async with opened() as door:
-        deep = msgspec.Raw(nested(protobuf.NESTING_MAX + 1))
-        view = msgspec.structs.replace(await door.service.get_instance("i"), variables=deep)
+        view = msgspec.structs.replace(await door.service.get_instance("i"), variables=msgspec.Raw(variables))
 
         async def answer(*_: Any, **__: Any) -> wire.InstanceView:
             return view
@@ -182,6 +195,7 @@ async def test_an_instance_nested_too_deep_can_be_started_and_not_read() -> None
         assert (started.id, started.HasField("variables")) == ("i", False)
         status, text = await door.dial.refusal("GetInstance", id="i")
         assert status == "FAILED_PRECONDITION"
+        assert why in text
         assert "REST" in text
 
 

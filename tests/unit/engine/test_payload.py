@@ -25,6 +25,8 @@ UNSTORABLE = [
     (b'{"a":Infinity}', "not valid JSON"),
     (b'{"a":1e999}', "outside the range"),
     (b'{"a":-1e999}', "outside the range"),
+    (b'{"a":' + b"9" * 309 + b"}", "outside the range"),
+    (b'{"a":[{"b":-' + b"9" * 309 + b"}]}", "outside the range"),
     (b'{"a":' + b"9" * 5000 + b"}", "outside the range"),
     (b'{"a":' + b"[" * 100 + b"]" * 100 + b"}", "deeper than 100"),
     (b'{"a":' * 101 + b"1" + b"}" * 101, "deeper than 100"),
