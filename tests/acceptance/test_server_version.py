@@ -1,4 +1,6 @@
-"""The server's version: refused when it is too old, warned of when it is newer than those tried, shown in any case."""
+"""The server's version: refused when it is too old, warned of when it is newer than those tried, shown in any case.
+And the database's encoding, refused when it cannot hold every text.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 from engine_process import RunWindlass
 
+from lesser_role import database_of, execute
 from seatrial.cluster.postgres import PostgresServer
 from windlass.store.server import TRIED
 
@@ -82,3 +85,23 @@ async def test_a_tried_server_is_shown_without_a_word(
     shown = (await engine.get("/health/detailed")).json["postgresVersion"]
     assert int(shown.split(".")[0]) in TRIED
     assert not [each for each in process.log(msg="config: warning") if "PostgreSQL" in each["warning"]]
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+async def test_a_database_of_another_encoding_is_refused(
+    windlass: RunWindlass, server: PostgresServer, dsn: str, command: str, encoding: str
+) -> None:
+    name = f"{database_of(dsn)}_other"
+    await execute(
+        server,
+        dsn,
+        f"CREATE DATABASE {name} OWNER windlass ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0",
+    )
+    try:
+        process = await windlass(command, WE_POSTGRES_DSN=server.engine_dsn(name))
+        text = await process.refused_to_boot()
+    finally:
+        await server.drop_database(name)
+    assert f"has the encoding {encoding}, which cannot hold every text" in text
+    assert server.secret not in text

@@ -108,7 +108,7 @@ class Database:
         return self._settings.schema
 
     async def open(self) -> None:
-        """Raises BootRefused naming the cause when the database cannot be reached or is too old."""
+        """Raises BootRefused naming the cause when the database cannot be reached or is not supported."""
         try:
             found = await self._opener.find(self._name("engine"))
             self._pool = await asyncpg.create_pool(

@@ -17,12 +17,15 @@ class Server:
     version: str
     """Such as 15.18, without what a distribution adds."""
     major: int
+    encoding: str
+    """Of the database, such as UTF8."""
 
     @classmethod
     def of(cls, connection: Connection) -> Self:
         """As the server said when the session began."""
-        text: str = connection.get_settings().server_version
-        return cls(text.split(maxsplit=1)[0], connection.get_server_version().major)
+        said = connection.get_settings()
+        version: str = said.server_version.split(maxsplit=1)[0]
+        return cls(version, connection.get_server_version().major, said.server_encoding)
 
     def refuse_if_unsupported(self, where: str) -> None:
         """Raises BootRefused; `where` is the DSN without its secrets."""
@@ -30,6 +33,12 @@ class Server:
             raise BootRefused(
                 f"the database {where} is PostgreSQL {self.version}; Windlass needs {TRIED[0]} or newer: upgrade the "
                 "server, or point WE_POSTGRES_DSN to one that is"
+            )
+        if self.encoding != "UTF8":
+            raise BootRefused(
+                f"the database {where} has the encoding {self.encoding}, which cannot hold every text that callers may "
+                "send; make one with CREATE DATABASE ... ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0, and "
+                "point WE_POSTGRES_DSN to it"
             )
 
     @property
