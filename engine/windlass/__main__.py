@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from windlass.stop_signals import end_at_once
+
 if TYPE_CHECKING:
     from windlass.config import Settings
 
@@ -41,6 +43,7 @@ examples:
 """
 
 EXIT_FAILED, EXIT_MISUSED = 1, 2
+_SERVING = frozenset({"serve", "api", "scheduler"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "migrate" and len(words) > 1:
         return _migrate_with(words[1:])
     act = _COMMANDS.get(command)
+    # A node that has not begun has nothing to end; every other command has not done what it was asked.
+    end_at_once(0 if command in _SERVING else EXIT_FAILED)
     if act is None or len(words) > 1:
         unknown = command if act is None else words[1]
         known = ", ".join([*_COMMANDS, "prune", "topics", "version"])

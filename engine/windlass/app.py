@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
+from windlass import stop_signals
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
@@ -59,7 +60,7 @@ PASSES_MAX = 5
 
 
 def run(role: str, settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT; returns the exit code."""
+    """Serves until one of `stop_signals`; returns the exit code."""
     log = Log(settings.log_level, sys.stdout.buffer)
     bridge_stdlib(log)
     try:
@@ -95,7 +96,7 @@ async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | 
         log.info(Event.SHUTDOWN_SIGNAL, signal=number.name)
         task.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals.heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop, number)
     database = Database(settings)
     await database.open()
@@ -123,7 +124,7 @@ def prune(settings: Settings, order: Order) -> int:
 
 async def _prune(settings: Settings, order: Order) -> int:
     stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in stop_signals.heeded():
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     account = Account(order)
     database = Database(settings)
@@ -313,7 +314,7 @@ class Node:
         for warning in settings.warnings:
             log.warning(Event.CONFIG_WARNING, warning=warning)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in stop_signals.heeded():
             loop.add_signal_handler(number, self._signalled, number)
         try:
             await self._start_unless_stopped()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
+import sys
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -13,13 +16,16 @@ import psycopg
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import rows
-from engine_process import EngineProcess, RunWindlass
+from engine_process import WINDLASS, EngineProcess, RunWindlass
 from workflow import END, Json, Workflow, service, wait
 
 from patience import eventually
 from seatrial.cluster.postgres import PostgresServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+_IGNORING = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
 
 
 @pytest.fixture
@@ -44,7 +50,12 @@ def said_goodbye(process: EngineProcess) -> None:
 
 @pytest.mark.parametrize(
     ("word", "number"),
-    [("serve", signal.SIGTERM), ("serve", signal.SIGINT), ("scheduler", signal.SIGTERM)],
+    [
+        ("serve", signal.SIGTERM),
+        ("serve", signal.SIGINT),
+        ("serve", signal.SIGHUP),
+        ("scheduler", signal.SIGTERM),
+    ],
 )
 async def test_an_idle_node_goes_at_once(
     windlass: RunWindlass, superuser_dsn: str, dsn: str, word: str, number: signal.Signals
@@ -56,6 +67,40 @@ async def test_an_idle_node_goes_at_once(
     said_goodbye(process)
     assert process.log(msg="engine: shutdown signal received")[0]["signal"] == number.name
     assert await rows(superuser_dsn, "SELECT id FROM windlass_node") == []
+
+
+@pytest.mark.parametrize(("word", "code"), [("serve", 0), ("scheduler", 0), ("migrate", 1)])
+async def test_a_signal_counts_before_the_program_is_loaded(
+    windlass: RunWindlass, dsn: str, word: str, code: int
+) -> None:
+    """The first process of a container has no default action: a signal that it does not handle is ignored."""
+    process = await windlass(word, WE_POSTGRES_DSN=dsn)
+
+    def handles_it() -> bool:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        (caught,) = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+        return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+    await eventually(handles_it, every_s=0.002)
+    assert process.stdout == "", "nothing has begun"
+    process.send(signal.SIGTERM)
+    assert await process.ended() == code
+
+
+async def test_sighup_stays_ignored_where_the_starter_asked_for_it(
+    tmp_path: Path, server: PostgresServer, dsn: str
+) -> None:
+    """As nohup does."""
+    command = (sys.executable, "-c", _IGNORING, str(WINDLASS))
+    windlass = RunWindlass(tmp_path, secret=server.secret, command=command)
+    try:
+        process, engine = await windlass.serving(WE_POSTGRES_DSN=dsn)
+        process.send(signal.SIGHUP)
+        assert (await engine.get("/ready")).status == 200
+        process.send(signal.SIGTERM)
+        assert await process.ended() == 0
+    finally:
+        await windlass.close()
 
 
 async def test_long_polls_are_answered_empty(windlass: RunWindlass, dsn: str) -> None:
