@@ -173,11 +173,14 @@ def _references(steps: _Steps) -> Iterator[str]:
 
 
 def _joins(steps: _Steps) -> Iterator[str]:
-    joined = set()
+    joined: dict[str, str] = {}
     for label, step in steps.labelled(StepType.PARALLEL_GATEWAY):
         target = steps.by_id.get(step.get("joinStep", ""))
         if target is not None:
-            joined.add(target["id"])
+            # A join counts the branches of one gateway.
+            first = joined.setdefault(target["id"], label)
+            if first is not label:
+                yield f"{label}: joinStep {_shown(target['id'])} is also that of {first}; give each its own"
             if target.get("type") != StepType.JOIN_GATEWAY:
                 yield f"{label}: joinStep {_shown(target['id'])} must be a JOIN_GATEWAY"
     for label, step in steps.labelled(StepType.JOIN_GATEWAY):

@@ -131,6 +131,19 @@ from windlass.definition.model import StepType
             id="14 joinStep of another type",
         ),
         pytest.param(
+            doc(
+                step("choice", "DECISION", conditionalNextSteps={"x": "fork", "!x": "fork2"}),
+                FORK,
+                FORK | {"id": "fork2"},
+                task("a", "join"),
+                task("b", "join"),
+                JOIN,
+                END,
+            ),
+            ["step fork2: joinStep join is also that of step fork; give each its own"],
+            id="14 one join of two gateways",
+        ),
+        pytest.param(
             doc(task("a", "join"), JOIN, END),
             ["step join: no PARALLEL_GATEWAY names it as joinStep"],
             id="14 join without a gateway",
