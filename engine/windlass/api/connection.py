@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import re
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings", b"expect"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _TRACEPARENT_CHARS_MAX = 256
+_SHOWN_BYTES_MAX = 40
+#: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
+_ABSOLUTE = re.compile(rb"^https?://[^/?#]*(/?)", re.IGNORECASE)
 #: What a header line holds besides name and value.
 _LINE_BYTES = len(b": \r\n")
 
@@ -45,6 +49,8 @@ class Connection(asyncio.Protocol):
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
+        #: header lines that name the host
+        self._hosts = 0
         #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
         self._line_bytes = 0
         self._made_progress = False
@@ -93,16 +99,20 @@ class Connection(asyncio.Protocol):
         self._let_go()
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            return
+        unread: bytes | None = data
+        while unread is not None and not self._deaf:
+            unread = self._feed(unread)
+        self._pump()
+
+    def _feed(self, data: bytes) -> bytes | None:
+        """Parse it; returns what has to be parsed instead of the rest when a call offered an upgrade."""
         self._chunk_bytes = len(data)
         self._made_progress = False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             if not self._refused:
-                self._decline_upgrade(data[upgrade.args[0] :])
-                return
+                return self._without_upgrade(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError:
             raise
         except httptools.HttpParserError as error:
@@ -113,7 +123,7 @@ class Connection(asyncio.Protocol):
                 self._refuse_head()
         elif not self._made_progress:
             self._count_lines(self._chunk_bytes)
-        self._pump()
+        return None
 
     def pause_writing(self) -> None:
         self._write_paused = True
@@ -134,6 +144,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self._head_bytes = 0
         self._line_bytes = 0
+        self._hosts = 0
         self._in_head = self._made_progress = True
         self._message_since_s = self._server.now_s
 
@@ -142,7 +153,9 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self._headers.setdefault(name.lower(), value)
+            name = name.lower()
+            self._hosts += name == b"host"
+            self._headers.setdefault(name, value)
             self._line_bytes += len(name) + len(value) + _LINE_BYTES
         else:
             # A trailer: it is ignored, so that no header can be added in this way.
@@ -162,11 +175,24 @@ class Connection(asyncio.Protocol):
         if length is not None and int(length) > self._limits.body_bytes_max:
             self._refuse_body()
             return
-        if b"expect" in headers and self._transport is not None:
-            # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it.
-            first = self._current is None and not self._waiting
-            if first and headers[b"expect"].lower() == b"100-continue":
-                self._transport.write(_CONTINUE)
+        version = self._parser.get_http_version()
+        if self._hosts != 1 and (self._hosts or version != "1.0"):
+            found = f"{self._hosts} Host headers" if self._hosts else "no Host header"
+            self._refuse(400, f"malformed HTTP request: {found}; send one")
+            return
+        coding = headers.get(b"content-encoding", b"identity").strip().lower()
+        if coding != b"identity":
+            shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
+            self._refuse(415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one")
+            return
+        if not self._url.startswith(b"/"):
+            self._url = _ABSOLUTE.sub(b"/", self._url)
+        # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
+        # of HTTP/1.0 does not know it.
+        first = self._current is None and not self._waiting
+        expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
+        if expects and self._transport is not None:
+            self._transport.write(_CONTINUE)
 
     def on_chunk_header(self) -> None:
         self._made_progress = True
@@ -204,14 +230,13 @@ class Connection(asyncio.Protocol):
         self._deaf = not keep_alive
         self._waiting.append((request, None))
 
-    def _decline_upgrade(self, rest: bytes) -> None:
-        """Parse the call again as plain HTTP/1.1 without the upgrade; the parser stopped before its body."""
+    def _without_upgrade(self, rest: bytes) -> bytes | None:
+        """The call as plain HTTP/1.1, to be parsed again: the parser stopped before its body. None: it is refused."""
         request, _ = self._waiting.pop()
         self._deaf = False
         if request.method == "CONNECT":
             self._refuse(400, "this is not a proxy: CONNECT is not supported")
-            self._pump()
-            return
+            return None
         lines = [f"{request.method} ".encode() + self._url + b" HTTP/1.1"]
         lines += [
             name + b": " + value for name, value in request.headers.items() if name not in _UPGRADE_HEADERS
@@ -219,7 +244,7 @@ class Connection(asyncio.Protocol):
         if not request.keep_alive:
             lines.append(b"connection: close")
         self._parser = httptools.HttpRequestParser(self)
-        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        return b"\r\n".join(lines) + b"\r\n\r\n" + rest
 
     def _hold(self, count: int) -> None:
         self._held_bytes += count

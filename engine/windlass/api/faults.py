@@ -26,6 +26,7 @@ EARLY_CODES = {
     400: "bad-request",
     408: "timeout",
     413: "too-large",
+    415: "unsupported-format",
     431: "head-too-large",
     503: "unavailable",
 }

@@ -4,129 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any
 
 import pytest
 import uvloop
-from caller import Caller, get, post
+from caller import get, post
+from http_site import on_both_loops, serving
 
 from patience import eventually
-from windlass.api.call import Limits, Request, Response
+from windlass.api.call import Limits
 from windlass.api.http import HttpServer
 from windlass.errors import BootRefused
-from windlass.telemetry.log import Log
-
-
-def on_both_loops(scenario: Callable[[], Awaitable[None]]) -> Callable[..., None]:
-    @pytest.mark.parametrize(
-        "loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
-    )
-    def test(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
-        async def bounded() -> None:
-            async with asyncio.timeout(20):
-                await scenario()
-
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
-            runner.run(bounded())
-
-    return test
-
-
-class Echo:
-    """Answers with what it got; some paths wait, fail or say much. Keeps what the server told it."""
-
-    def __init__(self, log: Log) -> None:
-        self.log = log
-        self.seen: list[tuple[str, int]] = []
-        self.cancelled: list[str] = []
-        self.served: list[str] = []
-        self.gate = asyncio.Event()
-
-    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
-        path = request.path.decode("latin-1")
-        self.served.append(path)
-        if path.startswith("/wait"):
-            return self.wait(path)
-        if path == "/raise":
-            raise ValueError("boom with password=hunter2")
-        if path == "/raise-later":
-            return self.raise_later()
-        if path == "/large":
-            return Response(200, b"x" * 4_000_000, b"text/plain")
-        if path == "/log":
-            self.log.info("said")
-            return self.say_later()
-        if path == "/nothing":
-            return Response(204)
-        told = {
-            "method": request.method,
-            "path": path,
-            "query": request.query.decode(),
-            "body": request.body.decode(),
-        }
-        return Response(200, json.dumps(told).encode() + b"\n")
-
-    async def wait(self, path: str) -> Response:
-        try:
-            await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(path)
-            raise
-        return Response(200, path.encode(), b"text/plain")
-
-    async def raise_later(self) -> Response:
-        await asyncio.sleep(0)
-        raise KeyError("later")
-
-    async def say_later(self) -> Response:
-        await asyncio.sleep(0)
-        self.log.info("said later")
-        return Response(204)
-
-    def refuse(self, status: int, reason: str) -> Response:
-        return Response(status, json.dumps({"error": "refused", "reason": reason}).encode() + b"\n")
-
-    def observe(self, request: Request, response: Response, duration_ns: int) -> None:
-        assert duration_ns >= 0
-        self.seen.append((request.path.decode("latin-1"), response.status))
-
-
-class Site:
-    def __init__(self, server: HttpServer, echo: Echo, log: Log, stream: io.BytesIO, port: int) -> None:
-        self.server, self.echo, self.log, self.stream, self.port = server, echo, log, stream, port
-        self.callers: list[Caller] = []
-
-    async def connect(self) -> Caller:
-        caller = await Caller.connect(self.port)
-        self.callers.append(caller)
-        return caller
-
-    def lines(self) -> list[dict[str, Any]]:
-        self.log.flush()
-        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
-
-
-@contextlib.asynccontextmanager
-async def serving(**limits: Any) -> AsyncIterator[Site]:
-    stream = io.BytesIO()
-    log = Log("debug", stream)
-    echo = Echo(log)
-    server = HttpServer(
-        echo, log, Limits(**limits), name="TEST", variable="TEST_PORT", headers=b"X-Site: 1\r\n"
-    )
-    port = await server.start("127.0.0.1", 0)
-    site = Site(server, echo, log, stream, port)
-    try:
-        yield site
-    finally:
-        await server.drain(0)
-        for caller in site.callers:
-            await caller.close()
 
 
 @on_both_loops
@@ -310,6 +200,66 @@ async def test_an_offered_upgrade_is_declined_and_the_call_served() -> None:
         whole = post("/up3", b"split", *offer)
         await caller.send(whole[:-3])
         assert json.loads((await caller.call(whole[-3:]))[2])["body"] == "split"
+
+
+@on_both_loops
+async def test_many_offered_upgrades_in_one_piece_are_all_declined() -> None:
+    """Each is parsed again as a plain call, whatever their number."""
+    count = 2_000
+    async with serving() as site:
+        caller = await site.connect()
+        offers = get("/up", "Connection: Upgrade", "Upgrade: h2c") * count
+        sending = asyncio.create_task(caller.send(offers))
+        for _ in range(count):
+            assert (await caller.answer())[0] == 200
+        await sending
+        assert site.lines() == []
+
+
+@on_both_loops
+async def test_a_target_may_be_in_absolute_form() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        for target, path, query in (
+            ("http://x/a/b?c=d", "/a/b", "c=d"),
+            ("HTTPS://user@[::1]:80/", "/", ""),
+            ("http://x", "/", ""),
+            ("http://x?c", "/", "c"),
+        ):
+            told = json.loads((await caller.call(get(target)))[2])
+            assert (told["path"], told["query"]) == (path, query)
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "reason"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", 400, b"no Host header"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", 400, b"2 Host headers"),
+        (b"GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n", 400, b"2 Host headers"),
+        (post("/", b"\x1f\x8b", "Content-Encoding: GZIP"), 415, b"Content-Encoding 'gzip'"),
+        (post("/", b"{}", "Content-Encoding: identity, br"), 415, b"Content-Encoding 'identity, br'"),
+        (b"GET / HTTP/1.0\r\n\r\n", 200, b""),
+        (post("/", b"{}", "Content-Encoding: Identity"), 200, b""),
+    ],
+)
+def test_what_http_asks_of_a_head(call: bytes, status: int, reason: bytes) -> None:
+    @on_both_loops
+    async def scenario() -> None:
+        async with serving() as site:
+            got, _, body = await (await site.connect()).call(call)
+            assert got == status
+            assert reason in body
+
+    for loop in (asyncio.new_event_loop, uvloop.new_event_loop):
+        scenario(loop)
+
+
+@on_both_loops
+async def test_a_caller_of_http_1_0_is_not_told_to_continue() -> None:
+    async with serving() as site:
+        caller = await site.connect()
+        head = b"POST / HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+        assert (await caller.call(head + b"{}"))[0] == 200
 
 
 @on_both_loops

@@ -12,7 +12,7 @@ import pytest
 from caller import Caller, get, post
 from door import opened
 from grpc_door import opened as grpc_opened
-from test_http import on_both_loops, serving
+from http_site import on_both_loops, serving
 
 from patience import eventually
 from windlass import advance

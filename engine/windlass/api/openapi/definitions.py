@@ -70,7 +70,6 @@ OPERATIONS: Sequence[Operation] = (
         status=201,
         answer="DefinitionSummary",
         answer_description="The stored version, whether new or not.",
-        refused={415: "The Content-Type is XML; any other is read as JSON."},
         links={
             "get": ("getDefinition", {"id": "$response.body#/id"}, None),
             "getVersion": (

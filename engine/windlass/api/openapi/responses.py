@@ -45,6 +45,7 @@ NAMES: Mapping[int, str] = {
     400: "BadRequest",
     408: "RequestTimeout",
     413: "TooLarge",
+    415: "UnsupportedFormat",
     431: "HeadTooLarge",
     500: "InternalError",
     503: "Unavailable",
@@ -58,6 +59,7 @@ def shared(limits: Limits) -> dict[int, dict[str, Any]]:
         400: "The call is not valid HTTP, or its path, query or body does not fit the operation. Nothing was changed.",
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
         413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
+        415: "The body has a Content-Encoding, or an upload's Content-Type says XML; any other is read as JSON.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "An error inside the engine; its log has the cause. Nothing was changed.",
         503: "Not available now: the database is unreachable, the node is shutting down or runs as scheduler, all its "
