@@ -95,8 +95,9 @@ def _fatal(text: str) -> None:
     """One JSON line on standard output and the same text on standard error (contract 8.4)."""
     from windlass.telemetry.events import Event
     from windlass.telemetry.log import Log
+    from windlass.telemetry.output import standard_output
 
-    Log("info", sys.stdout.buffer).error(Event.FATAL, err=text)
+    Log("info", standard_output()).error(Event.FATAL, err=text)
     sys.stderr.write(f"{text}\n")
 
 

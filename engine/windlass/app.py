@@ -49,6 +49,7 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, bridge_stdlib
 from windlass.telemetry.metrics import Metrics
 from windlass.telemetry.node import NodeTelemetry
+from windlass.telemetry.output import standard_output
 
 if TYPE_CHECKING:
     from windlass.outbox_mode import OutboxMode
@@ -61,7 +62,7 @@ PASSES_MAX = 5
 
 def run(role: str, settings: Settings) -> int:
     """Serves until one of `stop_signals`; returns the exit code."""
-    log = Log(settings.log_level, sys.stdout.buffer)
+    log = Log(settings.log_level, standard_output())
     bridge_stdlib(log)
     try:
         settings = shared_out(settings, raise_limit(), doors=1 if role == "scheduler" else 2)
@@ -72,7 +73,7 @@ def run(role: str, settings: Settings) -> int:
 
 def migrate(settings: Settings, app_role: str | None = None) -> int:
     """Applies what is missing, gives `app_role` what an engine needs, and ends; returns the exit code."""
-    log = Log(settings.log_level, sys.stdout.buffer)
+    log = Log(settings.log_level, standard_output())
     bridge_stdlib(log)
 
     try:
@@ -114,7 +115,7 @@ async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | 
 
 def prune(settings: Settings, order: Order) -> int:
     """Removes, or counts, what the order says; returns the exit code. Progress and counts go to standard output."""
-    log = Log("warn", sys.stdout.buffer)
+    log = Log("warn", standard_output())
     bridge_stdlib(log)
     try:
         return uvloop.run(_prune(settings, order))
@@ -167,6 +168,7 @@ class Node:
         self.log = log
         self.node = settings.node_name
         self.metrics = Metrics(settings.dispatch_mode)
+        log.count_dropped = self.metrics.log_lines_dropped.inc
         self.telemetry = NodeTelemetry(self.metrics, log)
         self.hints = Hints()
         self.database = Database(settings, self._database_linked)

@@ -18,6 +18,7 @@ class Event:
     STOPPED: Final = "engine: stopped"
     FATAL: Final = "engine: fatal"
     CONFIG_WARNING: Final = "config: warning"  # warning
+    LINES_DROPPED: Final = "log: lines dropped"  # count
 
     # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack.
     REST_REQUEST: Final = "rest request"

@@ -1,5 +1,5 @@
 """The log. A line is one JSON object on standard output (contract 8.4). Lines collect in memory and are written
-together soon after; warnings, errors and the end of the process do not wait.
+together soon after; after a warning or an error that is at once. Nobody waits for it but the end of the process.
 """
 
 from __future__ import annotations
@@ -10,38 +10,39 @@ import contextvars
 import logging
 import time
 import traceback
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from windlass.dsn import redact
 from windlass.telemetry.events import Event
+from windlass.telemetry.output import Output, Stream
 
 #: The W3C trace header of the request being served, copied onto every line it causes (contract 1.3).
 TRACEPARENT: contextvars.ContextVar[str | None] = contextvars.ContextVar("traceparent", default=None)
 
-FLUSH_AFTER_S = 0.02
-BUFFER_BYTES_MAX = 256 * 1024
+WRITE_AFTER_S = 0.02
 
 DEBUG, INFO, WARN, ERROR = 10, 20, 30, 40
 _LEVELS = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
 
 
 class Log:
-    """Writes one JSON line an event to `stream`, a binary file; safe to use with no event loop too.
+    """Writes one JSON line an event to `stream`, a binary file without a buffer; safe to use with no event loop too.
 
-    If the reader is gone, lines are lost but the process continues.
+    If the reader does not read, lines are dropped and counted; if it is gone, they are lost.
     """
 
-    def __init__(self, level: str, stream: BinaryIO) -> None:
+    def __init__(self, level: str, stream: Stream) -> None:
         self._threshold = _LEVELS[level]
-        self._stream = stream
+        self._output = Output(stream, dropped=self._line_dropped, resumed=self._said_of_dropped)
+        self.count_dropped: Callable[[], None] = lambda: None
+        """Called for each line that is dropped."""
         self._encode = msgspec.json.Encoder(enc_hook=_as_json).encode
-        self._lines: list[bytes] = []
-        self._bytes = 0
-        self._second = -1
-        self._second_text = ""
-        self._flush_scheduled_on: asyncio.AbstractEventLoop | None = None
+        #: as one, since the writer's thread reads it too
+        self._second = (-1, "")
+        self._scheduled_on: asyncio.AbstractEventLoop | None = None
         atexit.register(self.flush)
 
     def enabled(self, level: str) -> bool:
@@ -59,33 +60,40 @@ class Log:
     def warning(self, msg: str, **attrs: Any) -> None:
         if self._threshold <= WARN:
             self._line("WARN", msg, attrs)
-            self.flush()
+            self._hand_over()
 
     def error(self, msg: str, **attrs: Any) -> None:
         self._line("ERROR", msg, attrs)
-        self.flush()
+        self._hand_over()
 
     def flush(self) -> None:
-        self._flush_scheduled_on = None
-        if not self._lines:
-            return
-        data = b"\n".join(self._lines) + b"\n"
-        self._lines.clear()
-        self._bytes = 0
-        try:
-            self._stream.write(data)
-            self._stream.flush()
-        except (OSError, ValueError):
-            # Closed pipe, full disk, closed file: better to serve without a log than not at all.
-            return
+        """Returns when all lines are written, or after a second."""
+        self._output.flush()
+
+    def _hand_over(self) -> None:
+        self._scheduled_on = None
+        self._output.hand_over()
+
+    def _line_dropped(self) -> None:
+        self.count_dropped()
+
+    def _said_of_dropped(self, count: int) -> bytes:
+        return self._encoded("WARN", Event.LINES_DROPPED, {"count": count})
 
     def _line(self, level: str, msg: str, attrs: dict[str, Any]) -> None:
+        if self._output.add(self._encoded(level, msg, attrs)):
+            self._hand_over()
+        else:
+            self._hand_over_soon()
+
+    def _encoded(self, level: str, msg: str, attrs: dict[str, Any]) -> bytes:
         now_us = time.time_ns() // 1000
         second, micros = divmod(now_us, 1_000_000)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        record = {"time": f"{self._second_text}.{micros:06d}Z", "level": level, "msg": msg}
+        told, text = self._second
+        if second != told:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = (second, text)
+        record = {"time": f"{text}.{micros:06d}Z", "level": level, "msg": msg}
         if attrs:
             if "err" in attrs:
                 attrs["err"] = redact(_error_text(attrs["err"]))
@@ -94,25 +102,19 @@ class Log:
         if traceparent is not None:
             record["traceparent"] = traceparent
         try:
-            line = self._encode(record)
+            return self._encode(record)
         except (TypeError, ValueError, RecursionError):
-            line = self._encode({key: _printable(value) for key, value in record.items()})
-        self._lines.append(line)
-        self._bytes += len(line)
-        if self._bytes > BUFFER_BYTES_MAX:
-            self.flush()
-        else:
-            self._flush_soon()
+            return self._encode({key: _printable(value) for key, value in record.items()})
 
-    def _flush_soon(self) -> None:
+    def _hand_over_soon(self) -> None:
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
-            self.flush()
+            self._hand_over()
             return
-        if loop is not self._flush_scheduled_on:
-            self._flush_scheduled_on = loop
-            loop.call_later(FLUSH_AFTER_S, self.flush)
+        if loop is not self._scheduled_on:
+            self._scheduled_on = loop
+            loop.call_later(WRITE_AFTER_S, self._hand_over)
 
 
 def bridge_stdlib(log: Log) -> None:

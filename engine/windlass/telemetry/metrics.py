@@ -198,6 +198,9 @@ class Metrics:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
         )
+        self.log_lines_dropped: Counts = self._counter(
+            "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
+        )
         #: table
         self.retention_removed: Children[Counts] = Children(
             self._counter(
