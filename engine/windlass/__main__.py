@@ -153,7 +153,9 @@ def _check_config(_: str, settings: Settings) -> int:
     from windlass.config import resolved
 
     for variable, value in resolved(settings):
-        origin = "" if value != variable.default_text else "  (default)"
+        path = settings.secret_files.get(variable.name)
+        default = "  (default)" if value == variable.default_text else ""
+        origin = f"  (from file {path})" if path else default
         sys.stdout.write(f"{variable.name}={value}{origin}\n")
     for warning in settings.warnings:
         sys.stderr.write(f"warning: {warning}\n")

@@ -196,6 +196,7 @@ class Node:
             interval_s=settings.node_heartbeat_interval_s,
             counted=self._nodes_counted,
             name_shared=self.telemetry.node_name_shared,
+            name_held=self.telemetry.node_name_held,
         )
         new_id = UlidSource()
         self.outbox_mode = self._outbox_mode(new_id)
@@ -351,8 +352,7 @@ class Node:
         self.lanes.start()
         self.polls.start()
         # The row comes first: nodes that are greeted will look for it.
-        with contextlib.suppress(EngineError):
-            await self.heartbeat.beat()
+        await self._appear()
         self.wake_ups.start()
         for sweep in self.sweeps:
             sweep.start()
@@ -374,6 +374,17 @@ class Node:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
+
+    async def _appear(self) -> None:
+        """A database that cannot be written to is told by /ready, and the heartbeat tries again."""
+        try:
+            if self.settings.server_id is not None:
+                await self.heartbeat.take_name()
+            await self.heartbeat.beat()
+        except BootRefused:
+            raise
+        except EngineError:
+            return
 
     async def _check_rights(self) -> None:
         """Raises BootRefused naming the first right that is missing; not to another application's tables."""

@@ -6,7 +6,6 @@ Environment beats `/etc/workflow/engine.yaml` beats defaults; an empty variable 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import secrets
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from windlass import consistency
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
 from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
+from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
 
 YAML_PATH = Path("/etc/workflow/engine.yaml")
@@ -300,6 +301,12 @@ class Settings:
         "this replica's name, which no other has; the default is the host's, with six digits that are new at each boot",
         default=lambda: f"{socket.gethostname()}-{secrets.token_hex(3)}",
     )
+    #: the name, whichever variable gave it; None when it was made up, and so is unique by itself
+    server_id: str | None = declare(
+        "WINDLASS_SERVER_ID",
+        "another name for WINDLASS_NODE_NAME; while another process on the database has the name that is given here or "
+        "there, this one does not start",
+    )
     schema: str | None = declare(
         "WINDLASS_SCHEMA",
         "schema of the tables, as it is written in the catalogue; no other is searched; unset = the search path of the "
@@ -346,10 +353,18 @@ class Settings:
         **_TIME,
     )
 
+    strict_settings: bool = declare(
+        "WINDLASS_STRICT_SETTINGS",
+        "do not start while a WE_* or WINDLASS_* variable is set that this engine does not know",
+        default=False,
+    )
+
     #: of the metrics port; like `connections_max`, lowered where few files may be open
     metrics_connections_max: int = 100
     #: unknown WE_* and WINDLASS_* names; Kubernetes service links create such names
     unknown_variables: tuple[str, ...] = ()
+    #: by secret variable, the file that its value was read from
+    secret_files: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
     #: sentences to log once at start, `unknown_variables` included
     warnings: tuple[str, ...] = ()
 
@@ -389,21 +404,27 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
         elif field.name == "schema":
             values["schema"] = read_schema(reader, field.metadata["variable"], values["schema"], database)
         elif field.name == "db_min_conns":
-            _judge_pool(reader, values)
-    _judge_ports(reader, values)
-    _judge_waits(reader, values)
-    _judge_bodies(reader, values)
+            consistency.judge_pool(reader, values)
+        elif field.name == "server_id":
+            consistency.settle_name(reader, Settings.__dataclass_fields__["node_name"].default, values)
+    consistency.judge(reader, values)
+    polling = values["kafka"] is None
+    strangers = list(unknown(env, variables(), polling=polling))
+    if values["strict_settings"]:
+        reader.problems.extend(each.problem for each in strangers if not each.is_service_link)
     if reader.problems:
         raise ConfigError(reader.problems)
-    polling = values["kafka"] is None
-    known = [variable for variable in variables() if not (polling and "KAFKA" in variable.name)]
-    unknown = tuple(name for name in _unknown(env) if not (polling and "KAFKA" in name))
     warnings = [
         *reader.warnings,
-        *(_unknown_text(name, known) for name in unknown),
+        *(each.warning for each in strangers),
         *reader.unknown_yaml_keys(variables(), silent_below="kafka." if polling else None),
     ]
-    return Settings(**values, unknown_variables=unknown, warnings=tuple(warnings))
+    return Settings(
+        **values,
+        unknown_variables=tuple(each.name for each in strangers),
+        secret_files=reader.files,
+        warnings=tuple(warnings),
+    )
 
 
 def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> KafkaSettings:
@@ -433,7 +454,11 @@ def _kafka(reader: Reader) -> KafkaSettings:
     for field, variable in _declared(KafkaSettings):
         found = values[field] = reader.read(variable)
         if field in {"sasl_username", "sasl_password"}:
-            if found is None and values["transport"] == "sasl_scram_tls":
+            if (
+                found is None
+                and variable.name not in reader.unusable
+                and values["transport"] == "sasl_scram_tls"
+            ):
                 reader.problem(variable, f"is required when {_SASL_MODE}", "set it from a Secret")
             else:
                 judge_secret(reader, variable, found or "")
@@ -442,51 +467,3 @@ def _kafka(reader: Reader) -> KafkaSettings:
         elif field == "seed_brokers" and found is not None:
             values[field] = read_brokers(reader, variable, found)
     return KafkaSettings(**values)
-
-
-def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["db_min_conns"] > values["db_max_conns"]:
-        reader.problems.append(
-            f"config: DB_MIN_CONNS must be <= DB_MAX_CONNS ({values['db_max_conns']}), "
-            f"got {values['db_min_conns']}; lower the one or raise the other"
-        )
-
-
-def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
-    names = {"rest_port": "WE_REST_PORT", "grpc_port": "WE_GRPC_PORT", "metrics_port": "WE_METRICS_PORT"}
-    taken: dict[int, str] = {}
-    for field, name in names.items():
-        port = values[field]
-        if port and port in taken:
-            reader.problems.append(
-                f"config: {name} is {port}, which {taken[port]} already uses; give each its own port"
-            )
-        taken.setdefault(port, name)
-
-
-def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["long_poll_s_max"] >= values["request_timeout_s"]:
-        reader.problems.append(
-            f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
-            f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
-            "a longer poll would be answered 504: lower the one or raise the other"
-        )
-
-
-def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["held_bytes_max"] < values["body_bytes_max"]:
-        reader.problems.append(
-            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
-            f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
-        )
-
-
-def _unknown(env: Mapping[str, str]) -> Iterator[str]:
-    known = {variable.name for variable in variables()}
-    return (name for name in sorted(env) if name.startswith(("WE_", "WINDLASS_")) and name not in known)
-
-
-def _unknown_text(name: str, known: Sequence[Variable]) -> str:
-    near = difflib.get_close_matches(name, [variable.name for variable in known], n=1, cutoff=0.8)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{name} is not a variable of this engine and is ignored{hint}"

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from windlass import secret_files
+
 Kind = Literal["string", "integer", "seconds", "days", "boolean"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
@@ -35,6 +37,11 @@ class Variable:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     secret: bool = False
+
+    @property
+    def file_name(self) -> str:
+        """The variable that names a file with the value instead; empty unless the value is a secret."""
+        return f"{self.name}_FILE" if self.secret else ""
 
     @property
     def default_text(self) -> str:
@@ -85,6 +92,10 @@ class Reader:
     def __init__(self, env: Mapping[str, str], yaml_path: Path) -> None:
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.files: dict[str, str] = {}
+        """By variable, the file that its value was read from."""
+        self.unusable: set[str] = set()
+        """Variables whose file cannot be used; that problem is told already."""
         self._env = env
         self._yaml_path = yaml_path
         self._yaml = _flat(self._load(yaml_path))
@@ -132,20 +143,38 @@ class Reader:
     def find(self, variable: Variable) -> object:
         """Return the value as written, None if it is not set."""
         text = self._env.get(variable.name, "")
+        path = self._env.get(variable.file_name, "")
+        if text and path:
+            self.problem(variable, f"and {variable.file_name} are both set", "unset one of the two")
         if text:
             return text
+        if path:
+            return self._content(variable, path)
         value = self._yaml.get(variable.yaml_key) if variable.yaml_key else None
         return None if value == "" else value
+
+    def _content(self, variable: Variable, path: str) -> str | None:
+        try:
+            text = secret_files.content(path)
+        except secret_files.Unusable as error:
+            self.problems.append(f"config: {variable.file_name} {error}")
+            self.unusable.add(variable.name)
+            return None
+        self.files[variable.name] = path
+        return text
 
     def read(self, variable: Variable) -> Any:
         """Return the typed value; the default if it is unset or wrong (the latter is recorded as a problem)."""
         found = self.find(variable)
         if found is None:
+            if variable.name in self.unusable:
+                return variable.default
             if variable.required_when == "always":
+                names = " or ".join(filter(None, (variable.file_name, variable.yaml_key)))
                 self.problem(
                     variable,
                     "is required (not set and not in yaml)",
-                    f"set it, or {variable.yaml_key} in {self._yaml_path}",
+                    f"set it, or {names} in {self._yaml_path}",
                 )
             elif variable.required_when is not None:
                 self.problem(variable, f"is required when {variable.required_when}", "set it")

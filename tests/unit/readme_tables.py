@@ -185,7 +185,8 @@ def variables() -> str:
     rows = ["| variable | default | allowed | |", "| --- | --- | --- | --- |"]
     for variable in config.variables():
         yaml = f" (`{variable.yaml_key}`)" if variable.yaml_key else ""
-        cells = (f"`{variable.name}`{yaml}", _default(variable), variable.limits, variable.description)
+        file = f" or `{variable.file_name}`" if variable.file_name else ""
+        cells = (f"`{variable.name}`{yaml}{file}", _default(variable), variable.limits, variable.description)
         rows.append(f"| {' | '.join(cells)} |")
     return _lines(rows)
 

@@ -96,4 +96,5 @@ WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
+WINDLASS_SERVER_ID: nothing (it is the pod's name)
 {{- end -}}

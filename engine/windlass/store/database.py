@@ -103,6 +103,17 @@ class Database:
         return self._session_opener.way is not Way.TRANSACTION_POOLER
 
     @property
+    def own_sessions(self) -> str | None:
+        """With what the application_name of every session of a node of this name begins. None where the server does not
+        show them: a pooler keeps its own, and what is not ASCII is not kept as it was written.
+        """
+        return (
+            application_name(self._settings, "")
+            if self.way is Way.DIRECT and self._settings.node_name.isascii()
+            else None
+        )
+
+    @property
     def schema(self) -> str | None:
         """The one schema that its sessions see; None: those of the role's search path."""
         return self._settings.schema

@@ -38,6 +38,19 @@ class Beat(NamedTuple):
     is_shared: bool
 
 
+class Holder(NamedTuple):
+    """The process that wrote the row of a name last."""
+
+    role: str
+    version: str
+    started_at: datetime
+    last_seen_at: datetime
+    age_s: float
+    """Since `last_seen_at`, on the database's clock."""
+    is_gone: bool
+    """It has certainly ended; False says nothing."""
+
+
 class Nodes:
     """Every method raises EngineError, Unavailable when the database is away."""
 
@@ -51,6 +64,16 @@ class Nodes:
         """
         (row,) = await self._database.fetch(sql("node_beat"), *node, started_at, alive_s)
         return Beat(*row)
+
+    async def holder(self, name: str) -> Holder | None:
+        """Who has the name; None when nobody has."""
+        rows = await self._database.fetch(sql("node_holder"), name, self._database.own_sessions)
+        return Holder(*rows[0]) if rows else None
+
+    async def claim(self, node: NodeIdentity, seen: Holder | None) -> datetime | None:
+        """Takes the name if `seen` is still what its row says; returns when this process started, None if it is not."""
+        rows = await self._database.fetch(sql("node_claim"), *node, seen.last_seen_at if seen else None)
+        return rows[0]["started_at"] if rows else None
 
     async def all(self, alive_s: float) -> Sequence[NodeRecord]:
         """Every known node, in order of ids; alive is one that was seen within `alive_s`."""

@@ -41,6 +41,9 @@ class Event:
     RETENTION_ON: Final = "retention: finished instances are removed"  # older_than_days
     SWEEP_FAILED: Final = "sweep: cycle failed"  # sweep, err
 
+    #: role, version, started_at, last_seen_at: of the process that had the name; within_s: the wait, at most
+    NODE_NAME_HELD: Final = "node: waiting until the name is free"
+
     # The database and waking.
     MIGRATION_APPLIED: Final = "migrate: applied"  # migration
     MIGRATION_WAITS: Final = "migrate: waiting for a lock"  # pid, application_name, since, waited_s

@@ -20,6 +20,7 @@ from windlass.commands import (
 )
 from windlass.store.apply import Batch
 from windlass.store.migrate import Blocker
+from windlass.store.nodes import Holder
 from windlass.store.pooler import Way
 from windlass.store.server import Server
 from windlass.telemetry.events import Event
@@ -180,6 +181,16 @@ class NodeTelemetry:
             Event.CONFIG_WARNING,
             warning=f"another process on this database has the name {name!r} too, and /cluster/info shows the two as "
             "one; give each a WINDLASS_NODE_NAME of its own, or none",
+        )
+
+    def node_name_held(self, holder: Holder, within_s: float) -> None:
+        self._log.warning(
+            Event.NODE_NAME_HELD,
+            role=holder.role,
+            version=holder.version,
+            started_at=format_time(holder.started_at),
+            last_seen_at=format_time(holder.last_seen_at),
+            within_s=round(within_s, 1),
         )
 
     def wake_degraded(self, degraded: bool, cause: str) -> None:

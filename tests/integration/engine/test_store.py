@@ -170,11 +170,13 @@ async def test_processes_of_one_name_notice_each_other_and_a_restart_is_no_twin(
     def told(node: Running) -> int:
         return sum("'twin'" in str(line.get("warning")) for line in node.log_lines())
 
-    first, second = [
-        await boot(WINDLASS_NODE_NAME="twin", WINDLASS_NODE_HEARTBEAT_SECONDS="600") for _ in range(2)
-    ]
+    twin = {"WINDLASS_NODE_NAME": "twin", "WINDLASS_NODE_HEARTBEAT_SECONDS": "600"}
+    first = await boot(**twin)
+    # A boot is refused while the row shows the other; here it does not, as after a failover that has lost it.
+    await first.rows("DELETE FROM windlass_node")
+    second = await boot(**twin)
+    await first.node.heartbeat.beat()
     assert told(second) == 0, "it may have been killed and started again"
-    assert not second.node.wake_ups.is_alone
     for _ in range(3):
         for node in (first, second):
             await node.node.heartbeat.beat()

@@ -98,6 +98,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
     assert declared == {field.name for field in dataclasses.fields(Settings)} - {
         "kafka",
         "metrics_connections_max",
+        "secret_files",
         "unknown_variables",
         "warnings",
     }
@@ -380,6 +381,58 @@ def test_unknown_names_are_told_once_and_do_not_hurt(yaml_file: Path) -> None:
         f"{yaml_file}: restport is not a setting of this engine and is ignored",
     )
     assert settings(DSN | {"WE_LOG_LEVEL": "DEBUG"}).log_level == "debug"
+
+
+STRICT = DSN | {"WINDLASS_STRICT_SETTINGS": "true"}
+
+
+def test_strict_settings_refuse_each_unknown_name() -> None:
+    assert problems(STRICT | {"WINDLASS_LANE": "3", "WE_X": "", "OTHER": "1"}) == [
+        "config: WE_X is not a variable of this engine; correct or unset it, or unset WINDLASS_STRICT_SETTINGS",
+        (
+            "config: WINDLASS_LANE is not a variable of this engine; did you mean WINDLASS_LANES?; "
+            "correct or unset it, or unset WINDLASS_STRICT_SETTINGS"
+        ),
+    ]
+    assert settings(STRICT).strict_settings
+    assert "WINDLASS_LANE" in problems(STRICT | {"WINDLASS_LANE": "3", "WE_REST_PORT": "x"})[-1]
+
+
+def test_strict_settings_name_no_broker_in_polling_mode() -> None:
+    assert settings(STRICT | {"WE_KAFKA_TYPO": "1", "WE_KAFKA_SASL_PASSWORD_FILE": "/nowhere"}).warnings == ()
+    (problem,) = problems(KAFKA | STRICT | {"WE_KAFKA_TRANSPROT": "1"})
+    assert "did you mean WE_KAFKA_TRANSPORT?" in problem
+
+
+def test_strict_settings_leave_to_kubernetes_what_it_makes_of_services() -> None:
+    links = {
+        "WINDLASS_SERVICE_HOST": "10.0.0.1",
+        "WINDLASS_SERVICE_PORT": "8080",
+        "WINDLASS_METRICS_SERVICE_PORT_HTTP": "9091",
+        "WINDLASS_PORT": "tcp://10.0.0.1:8080",
+        "WINDLASS_PORT_8080_TCP": "tcp://10.0.0.1:8080",
+        "WINDLASS_PORT_8080_TCP_ADDR": "10.0.0.1",
+    }
+    assert settings(STRICT | links).unknown_variables == tuple(sorted(links))
+    (problem,) = problems(STRICT | {"WINDLASS_PORT": "8080"})
+    assert "WINDLASS_PORT is not a variable" in problem
+
+
+def test_a_node_has_one_name_by_whichever_variable() -> None:
+    assert settings(DSN).server_id is None
+    for env in (
+        {"WINDLASS_SERVER_ID": "server-a"},
+        {"WINDLASS_NODE_NAME": "server-a"},
+        {"WINDLASS_SERVER_ID": "server-a", "WINDLASS_NODE_NAME": "server-a"},
+    ):
+        found = settings(DSN | env)
+        assert (found.node_name, found.server_id) == ("server-a", "server-a")
+    assert problems(DSN | {"WINDLASS_SERVER_ID": "server-a", "WINDLASS_NODE_NAME": "pod-7"}) == [
+        (
+            "config: WINDLASS_SERVER_ID is 'server-a' and WINDLASS_NODE_NAME 'pod-7', two names of one thing; "
+            "unset one of the two"
+        )
+    ]
 
 
 def test_ports_and_waits_must_agree() -> None:

@@ -14,6 +14,30 @@ ON CONFLICT (id) DO UPDATE
 SET role = $2, version = $3, dispatch_mode = $4, last_seen_at = excluded.last_seen_at, started_at = excluded.started_at
 RETURNING started_at, coalesce((SELECT is_shared FROM before), false) AS is_shared;
 
+-- name: node_holder
+-- Who has the name $1, asked at a boot. `is_gone`: no session is left of those that the holder had when it wrote its row,
+-- whose application_name begins with $2 (null: not to be judged so). A session of another role hides when it began; and
+-- after a restart of the server nobody has one.
+SELECT role, version, started_at, last_seen_at,
+       extract(epoch FROM clock_timestamp() - last_seen_at)::float8 AS age_s,
+       $2::text IS NOT NULL AND pg_postmaster_start_time() < last_seen_at AND NOT EXISTS (
+           SELECT FROM pg_stat_activity AS a
+           WHERE a.datname = current_database() AND starts_with(a.application_name, $2)
+           AND (a.backend_start IS NULL OR a.backend_start < last_seen_at)
+       ) AS is_gone
+FROM windlass_node
+WHERE id = $1;
+
+-- name: node_claim
+-- Takes the name for this process, unless anybody has written its row since $5, null: since there was none. Of two
+-- processes that boot at one moment one gets it.
+INSERT INTO windlass_node (id, role, version, dispatch_mode, started_at, last_seen_at)
+VALUES ($1, $2, $3, $4, clock_timestamp(), clock_timestamp())
+ON CONFLICT (id) DO UPDATE
+SET role = $2, version = $3, dispatch_mode = $4, last_seen_at = excluded.last_seen_at, started_at = excluded.started_at
+WHERE windlass_node.last_seen_at = $5::timestamptz
+RETURNING started_at;
+
 -- name: node_list
 -- All nodes; alive means seen within $1 seconds.
 SELECT id, role, version, dispatch_mode, started_at, last_seen_at,
