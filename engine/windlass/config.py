@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from windlass import consistency
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
+from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -269,6 +271,13 @@ class Settings:
         default="hybrid",
         choices=("hybrid", "event_driven", "polling"),
     )
+    wake_bus: str = declare(
+        "WINDLASS_WAKE_BUS",
+        "what carries the notifications from node to node: the database, Redis, or nothing, so that each polls",
+        default="postgres",
+        choices=("postgres", "redis", "none"),
+    )
+    redis: RedisSettings | None = None
     fallback_poll_interval_s: float = declare(
         "WINDLASS_FALLBACK_POLL_SECONDS",
         "pause between two checks for jobs while no notification comes",
@@ -359,10 +368,14 @@ def variables() -> Sequence[Variable]:
     return tuple(variable for _, variable in _declared(Settings))
 
 
+#: read only when they apply
+_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings}
+
+
 def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
     for field in dataclasses.fields(kind):
-        if field.name == "kafka":
-            yield from _declared(KafkaSettings)
+        if field.name in _NESTED:
+            yield from _declared(_NESTED[field.name])
         elif "variable" in field.metadata:
             yield field.name, field.metadata["variable"]
 
@@ -389,10 +402,12 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
         elif field.name == "schema":
             values["schema"] = read_schema(reader, field.metadata["variable"], values["schema"], database)
         elif field.name == "db_min_conns":
-            _judge_pool(reader, values)
-    _judge_ports(reader, values)
-    _judge_waits(reader, values)
-    _judge_bodies(reader, values)
+            consistency.judge_pool(reader, values)
+        elif field.name == "redis":
+            values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
+    consistency.judge(reader, values)
+    if values["redis"] is None:
+        warn_of_unused(reader, values["wake_bus"])
     if reader.problems:
         raise ConfigError(reader.problems)
     polling = values["kafka"] is None
@@ -418,7 +433,9 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
     for field, variable in _declared(Settings):
-        holder = settings if hasattr(settings, field) else settings.kafka
+        holder = next(
+            (each for each in (settings, settings.kafka, settings.redis) if hasattr(each, field)), None
+        )
         if holder is None:
             continue
         value = getattr(holder, field)
@@ -442,43 +459,6 @@ def _kafka(reader: Reader) -> KafkaSettings:
         elif field == "seed_brokers" and found is not None:
             values[field] = read_brokers(reader, variable, found)
     return KafkaSettings(**values)
-
-
-def _judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["db_min_conns"] > values["db_max_conns"]:
-        reader.problems.append(
-            f"config: DB_MIN_CONNS must be <= DB_MAX_CONNS ({values['db_max_conns']}), "
-            f"got {values['db_min_conns']}; lower the one or raise the other"
-        )
-
-
-def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
-    names = {"rest_port": "WE_REST_PORT", "grpc_port": "WE_GRPC_PORT", "metrics_port": "WE_METRICS_PORT"}
-    taken: dict[int, str] = {}
-    for field, name in names.items():
-        port = values[field]
-        if port and port in taken:
-            reader.problems.append(
-                f"config: {name} is {port}, which {taken[port]} already uses; give each its own port"
-            )
-        taken.setdefault(port, name)
-
-
-def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["long_poll_s_max"] >= values["request_timeout_s"]:
-        reader.problems.append(
-            f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
-            f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
-            "a longer poll would be answered 504: lower the one or raise the other"
-        )
-
-
-def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["held_bytes_max"] < values["body_bytes_max"]:
-        reader.problems.append(
-            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
-            f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
-        )
 
 
 def _unknown(env: Mapping[str, str]) -> Iterator[str]:

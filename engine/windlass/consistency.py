@@ -1,0 +1,67 @@
+"""Settings that have to fit each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from windlass.variable import Reader, as_text
+
+
+def judge(reader: Reader, values: Mapping[str, Any]) -> None:
+    """`values` are by field of Settings; what does not fit is recorded as a problem."""
+    _judge_ports(reader, values)
+    _judge_waits(reader, values)
+    _judge_bodies(reader, values)
+    _judge_wake(reader, values)
+
+
+def judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["db_min_conns"] > values["db_max_conns"]:
+        reader.problems.append(
+            f"config: DB_MIN_CONNS must be <= DB_MAX_CONNS ({values['db_max_conns']}), "
+            f"got {values['db_min_conns']}; lower the one or raise the other"
+        )
+
+
+def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
+    names = {"rest_port": "WE_REST_PORT", "grpc_port": "WE_GRPC_PORT", "metrics_port": "WE_METRICS_PORT"}
+    taken: dict[int, str] = {}
+    for field, name in names.items():
+        port = values[field]
+        if port and port in taken:
+            reader.problems.append(
+                f"config: {name} is {port}, which {taken[port]} already uses; give each its own port"
+            )
+        taken.setdefault(port, name)
+
+
+def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["long_poll_s_max"] >= values["request_timeout_s"]:
+        reader.problems.append(
+            f"config: WINDLASS_LONG_POLL_SECONDS_MAX must be below WINDLASS_REQUEST_TIMEOUT_SECONDS "
+            f"({as_text(values['request_timeout_s'])}), got {as_text(values['long_poll_s_max'])}; "
+            "a longer poll would be answered 504: lower the one or raise the other"
+        )
+
+
+def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
+    if values["held_bytes_max"] < values["body_bytes_max"]:
+        reader.problems.append(
+            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
+            f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
+        )
+
+
+def _judge_wake(reader: Reader, values: Mapping[str, Any]) -> None:
+    mode, bus = values["wake_mode"], values["wake_bus"]
+    if mode == "event_driven" and bus == "none":
+        reader.problems.append(
+            "config: WINDLASS_WAKE_BUS is none, but WINDLASS_WAKE_MODE=event_driven relies on what other nodes say; "
+            "set a bus, or the mode to hybrid or polling"
+        )
+    elif mode == "polling" and bus == "redis":
+        reader.problems.append(
+            "config: WINDLASS_WAKE_BUS is redis, but WINDLASS_WAKE_MODE=polling uses none; set the mode to hybrid, or "
+            "leave out the bus"
+        )
