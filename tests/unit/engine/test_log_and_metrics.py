@@ -234,6 +234,7 @@ BOTH = {
     "engine_job_timeout_total": "counter",
     "windlass_lane_batch_size": "histogram",
     "windlass_wake_degraded": "gauge",
+    "windlass_wake_bus": "gauge",
     "windlass_database_way": "gauge",
     "windlass_database_sessions": "gauge",
     "windlass_retention_removed_rows_total": "counter",
