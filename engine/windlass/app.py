@@ -20,6 +20,7 @@ from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.config import Settings
 from windlass.descriptors import raise_limit, shared_out
+from windlass.dispatch.buses import bus_of
 from windlass.dispatch.hints import Hints
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.dispatch.wake import WakeUps
@@ -182,12 +183,12 @@ class Node:
             refused=self.telemetry.database_lost,
         )
         self.wake_ups = WakeUps(
-            self.database,
+            bus_of(settings, self.database),
             woken=self.hints.heard,
             woken_all=self.hints.heard_anything,
             degraded=self.telemetry.wake_degraded,
-            listens=settings.wake_mode != "polling",
         )
+        self.telemetry.wake_bus_chosen(settings.wake_bus if settings.wake_mode != "polling" else "none")
         self.hints.subscribe(self.polls)
         self.hints.forward_to(self.wake_ups.job_types_waiting)
         self.heartbeat = NodeHeartbeat(
@@ -438,8 +439,8 @@ class Node:
         self.telemetry.database_linked(self.database.way, has_sessions=self.database.has_sessions)
 
     def _rechecks(self) -> bool:
-        """Where no notification can come, also wake mode event_driven has to look."""
-        return self.settings.wake_mode != "event_driven" or not self.database.has_sessions
+        """While no notification can come, also wake mode event_driven has to look."""
+        return self.settings.wake_mode != "event_driven" or not self.wake_ups.is_listening
 
     def _nodes_counted(self, alive: int) -> None:
         self.wake_ups.is_alone = alive <= 1

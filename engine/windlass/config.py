@@ -17,6 +17,7 @@ from windlass import consistency
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
+from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
 from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
@@ -270,6 +271,13 @@ class Settings:
         default="hybrid",
         choices=("hybrid", "event_driven", "polling"),
     )
+    wake_bus: str = declare(
+        "WINDLASS_WAKE_BUS",
+        "what carries the notifications from node to node: the database, Redis, or nothing, so that each polls",
+        default="postgres",
+        choices=("postgres", "redis", "none"),
+    )
+    redis: RedisSettings | None = None
     fallback_poll_interval_s: float = declare(
         "WINDLASS_FALLBACK_POLL_SECONDS",
         "pause between two checks for jobs while no notification comes",
@@ -374,10 +382,14 @@ def variables() -> Sequence[Variable]:
     return tuple(variable for _, variable in _declared(Settings))
 
 
+#: read only when they apply
+_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings}
+
+
 def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
     for field in dataclasses.fields(kind):
-        if field.name == "kafka":
-            yield from _declared(KafkaSettings)
+        if field.name in _NESTED:
+            yield from _declared(_NESTED[field.name])
         elif "variable" in field.metadata:
             yield field.name, field.metadata["variable"]
 
@@ -407,7 +419,11 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             consistency.judge_pool(reader, values)
         elif field.name == "server_id":
             consistency.settle_name(reader, Settings.__dataclass_fields__["node_name"].default, values)
+        elif field.name == "redis":
+            values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
     consistency.judge(reader, values)
+    if values["redis"] is None:
+        warn_of_unused(reader, values["wake_bus"])
     polling = values["kafka"] is None
     strangers = list(unknown(env, variables(), polling=polling))
     if values["strict_settings"]:
@@ -439,7 +455,9 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
     for field, variable in _declared(Settings):
-        holder = settings if hasattr(settings, field) else settings.kafka
+        holder = next(
+            (each for each in (settings, settings.kafka, settings.redis) if hasattr(each, field)), None
+        )
         if holder is None:
             continue
         value = getattr(holder, field)

@@ -13,6 +13,7 @@ def judge(reader: Reader, values: Mapping[str, Any]) -> None:
     _judge_ports(reader, values)
     _judge_waits(reader, values)
     _judge_bodies(reader, values)
+    _judge_wake(reader, values)
 
 
 def judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
@@ -61,4 +62,18 @@ def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
         reader.problems.append(
             f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
             f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
+        )
+
+
+def _judge_wake(reader: Reader, values: Mapping[str, Any]) -> None:
+    mode, bus = values["wake_mode"], values["wake_bus"]
+    if mode == "event_driven" and bus == "none":
+        reader.problems.append(
+            "config: WINDLASS_WAKE_BUS is none, but WINDLASS_WAKE_MODE=event_driven relies on what other nodes say; "
+            "set a bus, or the mode to hybrid or polling"
+        )
+    elif mode == "polling" and bus == "redis":
+        reader.problems.append(
+            "config: WINDLASS_WAKE_BUS is redis, but WINDLASS_WAKE_MODE=polling uses none; set the mode to hybrid, or "
+            "leave out the bus"
         )

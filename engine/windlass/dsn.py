@@ -54,11 +54,15 @@ WITHOUT_LINE_END = (
 
 
 class MalformedDsn(ValueError):
-    """`fault` and `remedy` are sentences of ours. They contain nothing of the DSN but names of parameters."""
+    """`fault` and `remedy` are sentences of ours. They contain nothing of the DSN but names of parameters.
+
+    `advice` is the remedy without the form of a DSN.
+    """
 
     def __init__(self, fault: str, remedy: str = "") -> None:
         super().__init__(fault)
         self.fault = fault
+        self.advice = remedy
         self.remedy = f"{remedy}; {_FORM}" if remedy else _FORM
 
 
@@ -95,11 +99,11 @@ def database_url(dsn: str) -> DatabaseUrl:
     login, at, hosts = match["authority"].rpartition("@")
     _judge_delimiters(login, dsn[match.end("authority") :], match["rest"])
     user, colon, password = login.partition(":")
-    user = quote(_decoded(user, "the user"), safe="")
-    password = quote(_decoded(password, "the password"), safe="")
+    user = quote(decoded(user, "the user"), safe="")
+    password = quote(decoded(password, "the password"), safe="")
     authority = f"{user}{colon}{password}{at}{_hosts(hosts)}"
     path = match["database"]
-    database = "" if path is None else "/" + quote(_decoded(path, "the database's name"), safe="")
+    database = "" if path is None else "/" + quote(decoded(path, "the database's name"), safe="")
     return _judged(f"{match['scheme']}://{authority}{database}", _query(match["query"] or ""))
 
 
@@ -127,7 +131,7 @@ def judge_parameter(name: str, value: str) -> None:
     if name == "host":
         for number, part in enumerate(parts := value.split(","), 1):
             if not part.startswith("/") and value:
-                _judge_host(part, _numbered(number, parts))
+                judge_host(part, _numbered(number, parts))
     elif name == "port":
         for part in value.split(","):
             _judge_port(part, "the port")
@@ -149,7 +153,7 @@ def _judge_delimiters(login: str, after_hosts: str, fragment: str) -> None:
         raise MalformedDsn("has a # that is not encoded", "write # as %23")
 
 
-def _decoded(text: str, part: str) -> str:
+def decoded(text: str, part: str) -> str:
     for position, character in enumerate(text, 1):
         if character.isspace():
             kind = "a line end" if character in "\r\n" else "a blank"
@@ -166,7 +170,7 @@ def _decoded(text: str, part: str) -> str:
     except UnicodeDecodeError:
         raise MalformedDsn(f"has %XX in {part} that are not UTF-8", "encode it in UTF-8") from None
     if "\0" in plain:
-        raise MalformedDsn(f"has %00 in {part}, which PostgreSQL does not take")
+        raise MalformedDsn(f"has %00 in {part}, which no server takes")
     return plain
 
 
@@ -176,13 +180,13 @@ def _hosts(text: str) -> str:
     written = []
     for number, part in enumerate(parts, 1):
         which = _numbered(number, parts)
-        name = _decoded(part, which)
+        name = decoded(part, which)
         if name.startswith("/"):
             port = name.partition(":")[2]
             if port:
                 _judge_port(port, f"the port of {which}")
         elif text:
-            _judge_host(name, which)
+            judge_host(name, which)
         written.append(part if part.startswith("[") else quote(name, safe=":"))
     return ",".join(written)
 
@@ -199,7 +203,7 @@ def _judge_port(text: str, which: str) -> None:
         )
 
 
-def _judge_host(part: str, which: str) -> None:
+def judge_host(part: str, which: str) -> None:
     """An address, or a name that can be looked up, and perhaps a port."""
     match = _HOST.fullmatch(part)
     if match is None:
@@ -230,7 +234,7 @@ def _query(text: str) -> list[tuple[str, str]]:
             raise MalformedDsn(
                 f"has parameters of which number {number} is not key=value", "write ? as %3F and & as %26"
             )
-        pairs.append((key, _decoded(value, f"parameter {number}")))
+        pairs.append((key, decoded(value, f"parameter {number}")))
     return pairs
 
 

@@ -203,8 +203,7 @@ class Engine:
             reasons.append(str(err))
         except EngineError as err:
             reasons.append(f"the database answers with an error: {err}")
-        degraded = tuple(self._outbox_mode.degraded()) if self._outbox_mode is not None else ()
-        readiness = wire.Readiness(not reasons, reasons, degraded)
+        readiness = wire.Readiness(not reasons, reasons, self._degraded())
         was_ready = self._readiness is None or self._readiness[1].ready
         if was_ready and not readiness.ready and not self._is_draining():
             self._telemetry.database_lost("; ".join(reasons))
@@ -212,6 +211,17 @@ class Engine:
             self._telemetry.database_back()
         self._readiness = (time.monotonic(), readiness)
         return readiness
+
+    def _degraded(self) -> tuple[str, ...]:
+        """Why work is slower than it should be, although calls are answered."""
+        found = list(self._outbox_mode.degraded()) if self._outbox_mode is not None else []
+        # That the database is away makes a node unready, and that a pooler gives no sessions is told at boot.
+        if self._settings.wake_bus != "postgres" and self._wake_ups.trouble:
+            found.append(
+                f"the wake bus {self._settings.wake_bus} cannot be used: {self._wake_ups.trouble}; jobs of other nodes "
+                f"are found by polling every {self._settings.fallback_poll_interval_s:g} s"
+            )
+        return tuple(found)
 
     async def _schema_reasons(self) -> list[str]:
         """Why the schema cannot be used, or not by this role."""
@@ -261,8 +271,9 @@ class Engine:
             "postgresVersion": self._database.server.version,
             "wake": {
                 "mode": self._settings.wake_mode,
+                "bus": self._settings.wake_bus,
                 "listening": self._wake_ups.is_listening,
-                "degraded": self._settings.wake_mode != "polling" and not self._wake_ups.is_listening,
+                "degraded": self._wake_ups.is_degraded,
                 "alone": self._wake_ups.is_alone,
             },
             "dispatchMode": self._settings.dispatch_mode,

@@ -20,6 +20,8 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 #: the Pythons that a base image may bring
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+#: the first release of each, which a distribution may have kept, and a later one: some requirements tell them apart
+PATCHES = (0, 9)
 _ENTRY = re.compile(r"^([A-Za-z0-9][\w.-]*)==.*(?:\n {4}.*)*\n?", re.MULTILINE)
 
 
@@ -43,7 +45,7 @@ def needed(roots: Iterable[str]) -> set[str]:
             continue
         seen.add((name, extras))
         names.add(name)
-        for text in metadata.requires(name) or ():
+        for text in _requires(name):
             inner = Requirement(text)
             if _applies(inner.marker, extras=extras | {""}):
                 inner.marker = None
@@ -51,15 +53,26 @@ def needed(roots: Iterable[str]) -> set[str]:
     return names
 
 
+def _requires(name: str) -> Iterable[str]:
+    """Nothing for what only another Python needs, which is not installed here: it is a leaf."""
+    try:
+        return metadata.requires(name) or ()
+    except metadata.PackageNotFoundError:
+        return ()
+
+
 def _applies(marker: Marker | None, extras: Iterable[str]) -> bool:
     """On one of the Pythons, whichever runs this."""
     return marker is None or any(
-        marker.evaluate(_environment(python, extra)) for python in PYTHONS for extra in extras
+        marker.evaluate(_environment(python, patch, extra))
+        for python in PYTHONS
+        for patch in PATCHES
+        for extra in extras
     )
 
 
-def _environment(python: str, extra: str) -> Mapping[str, str]:
-    return {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux",
+def _environment(python: str, patch: int, extra: str) -> Mapping[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.{patch}", "sys_platform": "linux",
             "platform_system": "Linux", "os_name": "posix", "implementation_name": "cpython",
             "platform_python_implementation": "CPython", "extra": extra}  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""LISTEN and NOTIFY between nodes, on one session of its own.
+"""LISTEN and NOTIFY between nodes, on one session of its own; and what tells their hints from those of other nodes.
 
 What is sent, and how often, is decided in `dispatch/wake.py`.
 """
@@ -10,9 +10,6 @@ from collections.abc import Callable
 from windlass.store.database import Database
 from windlass.store.queries import sql
 from windlass.store.session import Session
-
-PAYLOAD_BYTES_MAX = 7_900
-"""PostgreSQL refuses 8000."""
 
 
 class Listener:
@@ -36,7 +33,7 @@ class Listener:
         return cls(session, found["channel"])
 
     async def notify(self, payload: str, within_s: float) -> None:
-        """Sends at most `PAYLOAD_BYTES_MAX` bytes to every listener."""
+        """Sends less than 8000 bytes to every listener."""
         await self._session.execute(sql("notify"), self._channel, payload, timeout_s=within_s)
 
     async def ping(self, within_s: float) -> None:
@@ -45,3 +42,10 @@ class Listener:
 
     def terminate(self) -> None:
         self._session.terminate()
+
+
+async def bus_channel(database: Database) -> str:
+    """The name under which the nodes of this database and schema meet on a bus outside it. Raises EngineError."""
+    (found,) = await database.fetch(sql("bus_channel"), database.schema)
+    channel: str = found["channel"]
+    return channel

@@ -23,6 +23,7 @@ _PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 OUTCOMES = ("completed", "failed", "cancelled")
+WAKE_BUSES = ("postgres", "redis", "none")
 
 
 Child_co = TypeVar("Child_co", covariant=True)
@@ -217,6 +218,14 @@ class Metrics:
             "windlass_wake_degraded",
             "1 while the node finds jobs only by polling although its wake mode expects notifications",
             registry=self.registry,
+        )
+        #: bus: postgres, redis, none
+        self.wake_bus: Children[Shows] = Children(
+            self._gauge(
+                "windlass_wake_bus",
+                "1 for what carries notifications from node to node, 0 for the others",
+                "bus",
+            ).labels
         )
         #: way: direct, session pooler, transaction pooler
         self.database_way: Children[Shows] = Children(

@@ -25,7 +25,7 @@ from windlass.store.pooler import Way
 from windlass.store.server import Server
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
-from windlass.telemetry.metrics import Metrics
+from windlass.telemetry.metrics import WAKE_BUSES, Metrics
 from windlass.wire import InstanceView, JobView, format_time
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
@@ -192,6 +192,10 @@ class NodeTelemetry:
             last_seen_at=format_time(holder.last_seen_at),
             within_s=round(within_s, 1),
         )
+
+    def wake_bus_chosen(self, bus: str) -> None:
+        for each in WAKE_BUSES:
+            self._metrics.wake_bus(each).set(1 if each == bus else 0)
 
     def wake_degraded(self, degraded: bool, cause: str) -> None:
         self._metrics.wake_degraded.set(1 if degraded else 0)

@@ -68,6 +68,8 @@ def test_defaults() -> None:
         "body_bytes_max": 16 * 1024 * 1024,
         "long_poll_s_max": 25.0,
         "wake_mode": "hybrid",
+        "wake_bus": "postgres",
+        "redis": None,
         "fallback_poll_interval_s": 0.5,
         "empty_poll_memory_s": 0.25,
         "request_timeout_s": 30.0,
@@ -97,6 +99,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
     declared = {field.name for field in dataclasses.fields(Settings) if "variable" in field.metadata}
     assert declared == {field.name for field in dataclasses.fields(Settings)} - {
         "kafka",
+        "redis",
         "metrics_connections_max",
         "secret_files",
         "unknown_variables",
@@ -170,6 +173,7 @@ def test_booleans(text: str) -> None:
         ("WINDLASS_LEASE_SECONDS", "0", "must be >= 0.1, got '0'"),
         ("WINDLASS_LONG_POLL_SECONDS_MAX", "29.5", "must be <= 29, got '29.5'"),
         ("WINDLASS_WAKE_MODE", "psychic", "unknown 'psychic' (want hybrid|event_driven|polling)"),
+        ("WINDLASS_WAKE_BUS", "pigeon", "unknown 'pigeon' (want postgres|redis|none)"),
         ("WINDLASS_LANES", "0", "must be >= 1, got '0'"),
         ("WINDLASS_RETENTION_DAYS", "30d", "must be a number of days, got '30d'"),
         ("WINDLASS_RETENTION_DAYS", "-1", "must be >= 0, got '-1'"),

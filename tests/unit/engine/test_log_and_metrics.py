@@ -295,6 +295,7 @@ BOTH = {
     "windlass_lane_batch_size": "histogram",
     "windlass_log_dropped_lines_total": "counter",
     "windlass_wake_degraded": "gauge",
+    "windlass_wake_bus": "gauge",
     "windlass_database_way": "gauge",
     "windlass_database_sessions": "gauge",
     "windlass_retention_removed_rows_total": "counter",

@@ -62,6 +62,13 @@ SELECT concat('windlass_jobs', (
     WHERE n.nspname = coalesce($1::text, current_schema()::text) AND n.nspname <> 'public'
 )) AS channel;
 
+-- name: bus_channel
+-- Where the nodes of schema $1, null: the session's, hear each other outside the database, on a bus that other
+-- installations may use too.
+SELECT concat_ws(':', 'windlass', c.system_identifier, d.oid, n.oid) AS channel
+FROM pg_control_system() AS c, pg_database AS d, pg_namespace AS n
+WHERE d.datname = current_database() AND n.nspname = coalesce($1::text, current_schema()::text);
+
 -- name: ping
 -- Does the database answer?
 SELECT 1;
