@@ -129,18 +129,13 @@ class Failover(Protocol):
         """What the primary commits from now on does not reach the standby, which does not notice."""
         ...
 
-    async def freeze(self) -> None:
-        """SIGSTOP to the primary and all its backends, as a machine that hangs: sessions stay open."""
-        ...
-
     async def promote(self) -> Promotion:
-        """The standby takes over; returns when it takes writes. The primary must be down or frozen, and stays so."""
+        """The standby takes over; returns when it takes writes. The primary must be down, and stays so."""
         ...
 
     async def move(self, *replicas: str) -> None:
         """The address by which these replicas (all of them if none is named) reach the primary now leads to it.
-
-        Open connections are reset, but not those to a frozen server: they lead there until it is killed.
+        Open connections are reset.
         """
         ...
 
