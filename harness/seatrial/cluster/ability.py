@@ -31,6 +31,34 @@ class Kill(Protocol):
         ...
 
 
+class Schedulers(Protocol):
+    """Nodes that fire timers, give expired leases back and let retention remove, and answer no calls: as many as the
+    values say under `scheduler.replicas`.
+
+    They are no replicas, for clients cannot reach them. Exits, Logs and Reconfigure know them by name, too.
+    """
+
+    def names(self) -> Sequence[str]: ...
+
+    def running(self, scheduler: str) -> bool: ...
+
+    def metrics_url(self, scheduler: str) -> str | None:
+        """None where the harness cannot reach it."""
+        ...
+
+    async def kill(self, scheduler: str) -> None:
+        """SIGKILL; returns when the process is gone."""
+        ...
+
+    async def stop(self, scheduler: str) -> int:
+        """SIGTERM; returns the exit code."""
+        ...
+
+    async def start(self, scheduler: str, *, wait_ready: bool = True) -> None:
+        """A scheduler that runs already is only waited for."""
+        ...
+
+
 class Pause(Protocol):
     async def pause(self, replica: str) -> None:
         """SIGSTOP; returns when the process is seen stopped."""

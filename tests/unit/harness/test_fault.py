@@ -165,7 +165,7 @@ async def test_an_unknown_replica_is_refused_before_anything_happens(
     cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary("replica-7")
-    with pytest.raises(FaultError, match="diary: no replica 'replica-7'; there are replica-0, replica-1"):
+    with pytest.raises(FaultError, match="diary: no node 'replica-7'; there are replica-0, replica-1"):
         await carried_out(fault, cluster, recorded.recorder)
     assert (fault.phases, recorded.ops()) == ([], [])
 
