@@ -132,16 +132,16 @@ class Launcher:
         return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
-        """The container's, or the operator's in its place, with the role where there are several; programs are found
-        beside this Python first.
+        """The container's, or the operator's in its place, in the container's role where there are several; programs
+        are found beside this Python first.
         """
         engine_command, path = self._spec.engine_command, self.base_env()["PATH"]
-        role = () if container.command[1:] == _SERVE else container.command[1:]
         try:
-            own = shlex.split(engine_command or "")
-            words = [*own, *role] if own else list(container.command)
+            words = shlex.split(engine_command or "") or list(container.command)
         except ValueError as err:
             raise ClusterError(f"engine command {engine_command!r}: {err}") from None
+        if engine_command and container.command[1:] != _SERVE:
+            words = [*(words[:-1] if words[-1:] == list(_SERVE) else words), *container.command[1:]]
         program = shutil.which(words[0], path=path)
         if program is None:
             raise ClusterError(f"engine command {words[0]!r} is not a program in {path}; give its full path")
