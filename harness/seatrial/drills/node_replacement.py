@@ -73,9 +73,11 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": RECOVERY_BOUND_S,
-        # 0: the node that is replaced is away; 503: it is leaving.
+        # The node that is replaced is away, or leaving; a call that it took is answered.
         "error_statuses_allowed": [0, 503],
+        "error_codes_allowed": ["connection-refused", "unavailable"],
         "errors_only_during_fault": True,
+        "errors_only_at_target": True,
         "faults_min": 6,
         "ops_min": LINEAR_STARTS,
         "circumstances_min": {"leases_completed_elsewhere": LINEAR_STARTS},

@@ -60,7 +60,8 @@ class Launcher:
     def changed(self, replica: LocalReplica, values: Mapping[str, Any]) -> LocalReplica:
         """The same replica on the same ports, with other values."""
         # A scheduler's container names no port for gRPC, though the chart must be told one.
-        ports = {**dict.fromkeys(_PORTS, 0), **replica.container.ports}
+        known = replica.container.ports
+        ports = {part: known.get(part) or self._foundation.ports.take() for part in _PORTS}
         container = self._render(
             replica.name, replica.proxy.port, values, ports=ports, takes_calls=replica.takes_calls
         )
