@@ -56,6 +56,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Scale,
+    Schedulers,
     Siblings,
     Sockets,
     Upgrade,
@@ -125,6 +126,20 @@ async def kill(ability: Kill, cluster: Cluster, _folder: Path) -> None:
     await ability.start(REPLICA)
     with pytest.raises(ClusterError, match="'replica-9'"):
         await ability.kill("replica-9")
+
+
+async def schedulers(ability: Schedulers, cluster: Cluster, _folder: Path) -> None:
+    (name,) = ability.names()
+    assert name not in {replica.name for replica in cluster.replicas()}
+    for end in (ability.kill, ability.stop):
+        assert ability.running(name)
+        await end(name)
+        assert not ability.running(name)
+        assert await answers(cluster, REPLICA, "/ready"), "a replica was touched, too"
+        await ability.start(name, wait_ready=False)
+        await ability.start(name)
+    with pytest.raises(ClusterError, match="'scheduler-9'"):
+        await ability.kill("scheduler-9")
 
 
 async def pause(ability: Pause, cluster: Cluster, _folder: Path) -> None:
@@ -438,6 +453,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Restarts: restarts,
     RollingReconfigure: rolling_reconfigure,
     Scale: scale,
+    Schedulers: schedulers,
     Siblings: siblings,
     Sockets: sockets,
     Upgrade: upgrade,

@@ -18,10 +18,13 @@ MINORS = ("1.29", "1.33", "1.37")
 """Oldest supported, middle, newest that the wheel knows; test_chart_objects.py takes all of them once."""
 
 INSTANCE = {"app.kubernetes.io/name": "windlass", "app.kubernetes.io/instance": "rel"}
-SELECTOR = INSTANCE | {"app.kubernetes.io/component": "engine"}
+COMPONENT = "app.kubernetes.io/component"
+SELECTOR = INSTANCE | {COMPONENT: "engine"}
 """What every release of the chart selects by: a Deployment's selector can never change."""
 SERVING = INSTANCE | {"windlass/serves": "api"}
 """The engine pods of all pools: what Services and the budget select by."""
+EVERY_ROLE = [{"key": "windlass/serves", "operator": "Exists"}]
+"""Engines and schedulers, but no Job: what a PodMonitor selects by where there are both."""
 
 DATABASE: Values = {"postgresql": {"existingSecret": "windlass-db"}}
 KAFKA: Values = {
@@ -31,6 +34,7 @@ KAFKA: Values = {
 EVERYTHING: Values = {
     "replicaCount": 3,
     "pools": [{"name": "outbox", "dispatchMode": "kafka_outbox", "replicas": 2}],
+    "scheduler": {"replicas": 2},
     "kafka": {"seedBrokers": "kafka:9092"},
     "migrations": {"enabled": True},
     "topics": {
@@ -116,35 +120,46 @@ def engine(result: Rendered, name: str | None = None) -> Object:
 
 
 def assert_selected(result: Rendered) -> None:
-    """Each selector finds the pods it means, and no others: Deployments their own, the rest all that serve."""
+    """Each selector finds the pods it means, and no others: Deployments their own, the rest all that serve, or all
+    schedulers.
+    """
     deployments = result.of_kind("Deployment")
-    serving = [found["spec"]["template"]["metadata"]["labels"] for found in deployments]
+    engines = [found["spec"]["template"]["metadata"]["labels"] for found in deployments]
+    schedulers = [labels for labels in engines if labels[COMPONENT] == "scheduler"]
+    serving = [labels for labels in engines if labels not in schedulers]
     others = [job["spec"]["template"]["metadata"]["labels"] for job in result.of_kind("Job")]
     others += [pod["metadata"]["labels"] for pod in result.of_kind("Pod")]
-    for found, labels in zip(deployments, serving, strict=True):
+    for found, labels in zip(deployments, engines, strict=True):
         own = found["spec"]["selector"]["matchLabels"]
         assert set(own) == set(SELECTOR)
-        assert [own.items() <= other.items() for other in [*serving, *others]].count(True) == 1
+        assert [own.items() <= other.items() for other in [*engines, *others]].count(True) == 1
         assert own.items() <= labels.items()
     selectors = [found["spec"]["selector"] for found in result.of_kind("Service")]
-    for kind in ("PodDisruptionBudget", "PodMonitor"):
-        selectors += [found["spec"]["selector"]["matchLabels"] for found in result.of_kind(kind)]
+    monitors = [found["spec"]["selector"] for found in result.of_kind("PodMonitor")]
+    budgets = [found["spec"]["selector"] for found in result.of_kind("PodDisruptionBudget")]
+    selectors += [found["matchLabels"] for found in budgets + ([] if schedulers else monitors)]
     for selector in selectors:
-        assert set(selector) == set(SERVING)
-        assert all(selector.items() <= labels.items() for labels in serving)
-        assert not any(selector.items() <= labels.items() for labels in others)
+        meant, shape = (schedulers, SELECTOR) if COMPONENT in selector else (serving, SERVING)
+        assert set(selector) == set(shape)
+        assert [labels for labels in engines + others if selector.items() <= labels.items()] == meant
+    for selector in monitors if schedulers else ():
+        assert selector["matchExpressions"] == EVERY_ROLE
+        assert all(selector["matchLabels"].items() <= labels.items() for labels in engines)
+        assert not any("windlass/serves" in labels for labels in others)
     named = {port["name"] for port in engine(result)["ports"]}
     for service in result.of_kind("Service"):
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= named
     for monitor in result.of_kind("ServiceMonitor"):
         selector = monitor["spec"]["selector"]["matchLabels"]
-        (scraped,) = [
+        scraped = [
             found
             for found in result.of_kind("Service")
             if selector.items() <= found["metadata"]["labels"].items()
         ]
-        ports = {port["name"] for port in scraped["spec"]["ports"]}
-        assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
+        assert len(scraped) == 1 + bool(schedulers)
+        for service in scraped:
+            ports = {port["name"] for port in service["spec"]["ports"]}
+            assert {endpoint["port"] for endpoint in monitor["spec"]["endpoints"]} <= ports
     for policy in result.of_kind("NetworkPolicy"):
         chosen = policy["spec"]["podSelector"]["matchLabels"]
         assert all(chosen.items() <= labels.items() for labels in [*serving, *others])

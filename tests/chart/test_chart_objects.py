@@ -166,7 +166,7 @@ def test_the_pods_restart_when_the_charts_secret_changes_and_only_then() -> None
 
 def test_the_pods_of_a_pool_are_reached_like_the_others_and_counted_apart() -> None:
     result = rendered(FULL)
-    main, pool = result.of_kind("Deployment")
+    main, pool, _ = result.of_kind("Deployment")
     assert pool["metadata"]["name"] == "rel-windlass-outbox"
     labels = [found["spec"]["template"]["metadata"]["labels"] for found in (main, pool)]
     assert all(SERVING.items() <= each.items() for each in labels)
@@ -175,6 +175,32 @@ def test_the_pods_of_a_pool_are_reached_like_the_others_and_counted_apart() -> N
     assert scaler["spec"]["scaleTargetRef"]["name"] == main["metadata"]["name"]
     assert "replicas" not in main["spec"]
     assert pool["spec"]["replicas"] == 2
+
+
+def test_beside_schedulers_a_pool_of_another_mode_keeps_its_own_relay() -> None:
+    pools = [
+        {"name": "same", "replicas": 1},
+        {"name": "calm", "dispatchMode": "polling", "replicas": 1},
+    ]
+    values = merged(OUTSIDE, {"pools": pools, "scheduler": {"replicas": 2}})
+    found = rendered(values)
+    assert {
+        each["metadata"]["name"]: each["spec"]["template"]["spec"]["containers"][0]["command"][1]
+        for each in found.of_kind("Deployment")
+    } == {
+        "rel-windlass": "api",
+        "rel-windlass-same": "api",
+        "rel-windlass-calm": "serve",
+        "rel-windlass-scheduler": "scheduler",
+    }
+
+
+def test_a_scheduler_listens_for_probes_and_metrics_alone() -> None:
+    values = merged(DATABASE, {"scheduler": {"replicas": 1}, "probes": {"liveness": {"protocol": "grpc"}}})
+    found = engine(rendered(values), "rel-windlass-scheduler")
+    assert [port["name"] for port in found["ports"]] == ["rest", "metrics"]
+    assert found["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "rest"}
+    assert "lifecycle" not in found
 
 
 def test_a_pool_in_polling_mode_knows_nothing_of_kafka() -> None:

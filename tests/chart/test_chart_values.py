@@ -80,7 +80,7 @@ def test_pool_bounds_are_one_whether_string_or_number() -> None:
 def test_everything_on_renders_every_kind() -> None:
     result = rendered(merged({"postgresql": {"dsn": "postgres://a:b@db/one"}}, KAFKA, EVERYTHING))
     assert sorted(found["kind"] for found in result.objects) == [
-        "ConfigMap", "Deployment", "Deployment", "HorizontalPodAutoscaler", "Job", "Job", "NetworkPolicy", "Pod",
-        "PodDisruptionBudget", "PrometheusRule", "Secret", "Secret", "Secret", "Service", "Service", "ServiceAccount",
-        "ServiceMonitor",
+        "ConfigMap", "Deployment", "Deployment", "Deployment", "HorizontalPodAutoscaler", "Job", "Job", "NetworkPolicy",
+        "Pod", "PodDisruptionBudget", "PodDisruptionBudget", "PrometheusRule", "Secret", "Secret", "Secret", "Service",
+        "Service", "Service", "ServiceAccount", "ServiceMonitor",
     ]  # fmt: skip

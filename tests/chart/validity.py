@@ -74,4 +74,4 @@ def assert_unambiguous(pod: Object) -> None:
         assert len(set(ports.values())) == len(ports)
         for probe in (container[name] for name in PROBES if name in container):
             assert probe.get("httpGet", {"port": "rest"})["port"] in ports
-            assert probe.get("grpc", {"port": ports["grpc"]})["port"] == ports["grpc"]
+            assert "grpc" not in probe or probe["grpc"]["port"] == ports["grpc"]

@@ -15,6 +15,7 @@ from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork
 from seatrial.cluster.brokers import DEFAULT
 from seatrial.cluster.options import Options
+from seatrial.cluster.values import merge
 from seatrial.drill import OUTBOX_VALUES
 
 pytestmark = [
@@ -36,7 +37,8 @@ async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def cluster(services: Services, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    spec = ClusterSpec(REPLICAS, OUTBOX_VALUES, folder=tmp_path_factory.mktemp("cluster"))
+    values = merge(OUTBOX_VALUES, {"scheduler": {"replicas": 1}})
+    spec = ClusterSpec(REPLICAS, values, folder=tmp_path_factory.mktemp("cluster"))
     made = await services.cluster(spec, restart=True, broker=DEFAULT)
     await made.up()
     yield made

@@ -37,6 +37,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("internal_errors", "L4", ("AV",), "one completion in forty is answered 500"),
     Mutant("claim_without_lock", "smoke", ("LX",), "two nodes lease the same jobs"),
     Mutant("boot_locks_jobs", "L5", ("RT",), "a booting replica locks the whole job table"),
+    Mutant("lease_in_memory", "L9", ("AV", "LV"), "a node takes answers only to jobs that it handed out"),
+    Mutant("sweeps_leases_seldom", "L7", ("LV",), "only every fifth look for expired leases is made"),
     Mutant("no_attempt_cap", "L6", ("DB", "LV"), "a job that kills its workers is handed out for ever"),
     Mutant("outbox_in_polling", "M4", ("MP",), "outbox rows are written in polling mode", fast=True),
     Mutant("dispatch_metric_in_polling", "M4", ("MP",), "the broker's backlog is a metric in polling mode"),
@@ -75,6 +77,14 @@ MUTANTS: tuple[Mutant, ...] = (
         "prunes_running", "D8", ("RN", "NL"), "retention asks when instances began, not whether they ended"
     ),
     Mutant("prune_forgets_audit", "D8", ("RN",), "audit rows of removed instances stay"),
+    Mutant("eldest_scheduler_only", "X4", ("TP",), "of several schedulers only the eldest does anything"),
+    Mutant(
+        "fires_what_another_fired",
+        "X5",
+        ("S1x",),
+        "a scheduler fires a timer that another has fired meanwhile",
+    ),
+    Mutant("retention_unscheduled", "X6", ("RN",), "a node that only schedules removes nothing"),
     Mutant("claim_sorts_backlog", "P4", ("CC",), "each poll sorts all waiting jobs"),
     Mutant("nested_acquire", "P6", ("LV",), "a join takes a second connection in its transaction"),
     Mutant("pool_beyond_limit", "P6", ("CB",), "a pool opens more connections than DB_MAX_CONNS"),

@@ -123,6 +123,9 @@ rollingUpdate.maxSurge and rollingUpdate.maxUnavailable are both 0, so no pod co
 {{- if hasKey $seen .name }}
 pools names {{ .name }} twice: give each pool its own name
 {{- end }}
+{{- if and (gt (int64 $.Values.scheduler.replicas) 0) (eq .name "scheduler") }}
+pools names scheduler, which is the name of the schedulers' Deployment: give the pool another name
+{{- end }}
 {{- $_ := set $seen .name true -}}
 {{- end }}
 {{- end -}}

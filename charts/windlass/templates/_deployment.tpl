@@ -1,10 +1,11 @@
-{{/* One Deployment of engines. Takes root and pool: name ("" is the main one), dispatchMode, replicas, image. */}}
+{{/* One Deployment of engines. Takes root and pool: name ("" is the main one), role, dispatchMode, replicas, image. */}}
 {{- define "windlass.deployment" -}}
 {{- $root := .root -}}
 {{- $values := .root.Values -}}
 {{- $pool := .pool -}}
 {{- $name := ternary (include "windlass.nameWith" (dict "root" $root "suffix" $pool.name)) (include "windlass.fullname" $root) (ne $pool.name "") -}}
 {{- $component := include "windlass.component" $pool -}}
+{{- $servesApi := ne $pool.role "scheduler" -}}
 {{- $mounted := dict "root" $root "image" $pool.image "postgresql" true "kafka" (eq $pool.dispatchMode "kafka_outbox") -}}
 apiVersion: apps/v1
 kind: Deployment
@@ -26,7 +27,7 @@ spec:
     metadata:
       labels:
         {{- include "windlass.labels" (dict "root" $root "component" $component "extra" $values.podLabels) | nindent 8 }}
-        windlass/serves: api
+        windlass/serves: {{ ternary "api" "schedules" $servesApi }}
       annotations:
         kubectl.kubernetes.io/default-container: engine
         {{- with include "windlass.secretData" $root }}
@@ -64,17 +65,19 @@ spec:
       {{- end }}
       containers:
         - name: engine
-          command: ["windlass", "serve"]
+          command: ["windlass", {{ $pool.role | quote }}]
           env: {{- include "windlass.env" (dict "root" $root "pool" $pool) | nindent 12 }}
           ports:
             - name: rest
               containerPort: {{ int64 $values.engine.rest.port }}
+            {{- if $servesApi }}
             - name: grpc
               containerPort: {{ int64 $values.engine.grpc.port }}
+            {{- end }}
             - name: metrics
               containerPort: {{ int64 $values.engine.metrics.port }}
-          {{- include "windlass.probes" $root | nindent 10 }}
-          {{- with int64 $values.preStopSeconds }}
+          {{- include "windlass.probes" (dict "root" $root "grpc" $servesApi) | nindent 10 }}
+          {{- with ternary (int64 $values.preStopSeconds) 0 $servesApi }}
           # Endpoints forget the pod before it stops listening; else a rollout fails calls.
           lifecycle:
             preStop:
@@ -87,8 +90,9 @@ spec:
         {{- end }}
 {{- end -}}
 
+{{/* Takes root, and grpc: whether the pod listens for it. */}}
 {{- define "windlass.probes" -}}
-{{- $probes := .Values.probes -}}
+{{- $probes := .root.Values.probes -}}
 # The listeners open when the migrations are done: by default ten minutes for them.
 startupProbe:
   {{- include "windlass.probe.alive" . | nindent 2 }}
@@ -105,9 +109,9 @@ readinessProbe:
 {{- end -}}
 
 {{- define "windlass.probe.alive" -}}
-{{- if eq .Values.probes.liveness.protocol "grpc" -}}
+{{- if and .grpc (eq .root.Values.probes.liveness.protocol "grpc") -}}
 grpc:
-  port: {{ int64 .Values.engine.grpc.port }}
+  port: {{ int64 .root.Values.engine.grpc.port }}
 {{- else -}}
 httpGet:
   path: /healthz

@@ -12,10 +12,15 @@ app.kubernetes.io/component: {{ include "windlass.component" .pool }}
 {{- end -}}
 
 {{- define "windlass.component" -}}
+{{- if eq .role "scheduler" -}}
+scheduler
+{{- else -}}
 {{- ternary (printf "engine-%s" .name) "engine" (ne .name "") -}}
 {{- end -}}
+{{- end -}}
 
-{{/* The engine pods of all pools, and no Job's: for Services, the budget and everything else about "the pods that serve". */}}
+{{/* The engine pods of all pools, no scheduler's and no Job's: for Services, the budget and everything else about "the pods
+     that serve". */}}
 {{- define "windlass.serving" -}}
 {{ include "windlass.instance" . }}
 windlass/serves: api

@@ -7,6 +7,13 @@
 {{- $modes | uniq | sortAlpha | join " " -}}
 {{- end -}}
 
+{{/* Takes root and pool, one of values.pools. Beside schedulers it needs no sweeps of its own, but a relay of its own if its
+     mode is not theirs. */}}
+{{- define "windlass.poolRole" -}}
+{{- $mode := .root.Values.engine.dispatchMode -}}
+{{- ternary "api" "serve" (and (gt (int64 .root.Values.scheduler.replicas) 0) (eq (.pool.dispatchMode | default $mode) $mode)) -}}
+{{- end -}}
+
 {{- define "windlass.usesKafka" -}}
 {{- if contains "kafka_outbox" (include "windlass.modes" .) -}}true{{- end -}}
 {{- end -}}

@@ -28,6 +28,10 @@
 {{- printf "%s-%s" $full .suffix -}}
 {{- end -}}
 
+{{- define "windlass.schedulerName" -}}
+{{- include "windlass.nameWith" (dict "root" . "suffix" "scheduler") -}}
+{{- end -}}
+
 {{- define "windlass.metricsName" -}}
 {{- include "windlass.nameWith" (dict "root" . "suffix" "metrics") -}}
 {{- end -}}

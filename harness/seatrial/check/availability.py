@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
 from seatrial.check.facts import Facts, error_status, facts_of
@@ -19,7 +20,8 @@ GUARANTEE = (
 @assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
-    `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed).
+    `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed),
+    `errors_only_at_target` (false: those calls may have been made to any node).
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -70,36 +72,47 @@ def _why_not(
     code: str,
     statuses: frozenset[int],
     codes: frozenset[str] | None,
-    windows: Sequence[tuple[float, float]] | None,
+    windows: Sequence[Window] | None,
 ) -> str | None:
     if status not in statuses:
         return f"allowed are {', '.join(map(_named, sorted(statuses))) or 'none'}"
     if codes is not None and code not in codes:
         return f"allowed codes are {', '.join(sorted(codes)) or 'none'}"
     if windows is not None and not any(_overlaps(call, window) for window in windows):
-        return "no fault had an effect then"
+        return "no fault had an effect then, or on that node"
     return None
 
 
-def _windows(facts: Facts) -> list[tuple[float, float]]:
+class Window(NamedTuple):
+    """When errors count as a fault's, and at which nodes; None for all of them."""
+
+    begin_s: float
+    end_s: float
+    nodes: frozenset[str] | None
+
+
+def _windows(facts: Facts) -> list[Window]:
     """From each fault's invoke to its heal plus the recovery bound; a fault that nothing healed lasts until the
     drain.
     """
+    at_target = facts.flag("errors_only_at_target", default=False)
     bound_s = facts.number("recovery_bound_s")
     drain_s = next((t_s for t_s, name in facts.phases if name in {"drain", "observe", "end"}), float("inf"))
     windows = []
     for fault in facts.faults:
         if fault.healed_s is not None:
-            windows.append((fault.invoked_s, fault.healed_s + bound_s))
+            end_s = fault.healed_s + bound_s
         else:
-            windows.append((fault.invoked_s, max(drain_s, (fault.effective_s or fault.invoked_s) + bound_s)))
+            end_s = max(drain_s, (fault.effective_s or fault.invoked_s) + bound_s)
+        windows.append(Window(fault.invoked_s, end_s, frozenset(fault.targets) if at_target else None))
     return windows
 
 
-def _overlaps(call: Call, window: tuple[float, float]) -> bool:
-    """A call that was in progress while the fault had an effect."""
+def _overlaps(call: Call, window: Window) -> bool:
+    """A call that was in progress while the fault had an effect on its node."""
     ended_s = call.end.t_s if call.end is not None else call.invoke.t_s
-    return call.invoke.t_s <= window[1] and ended_s >= window[0]
+    is_there = window.nodes is None or call.invoke.node in window.nodes
+    return is_there and call.invoke.t_s <= window.end_s and ended_s >= window.begin_s
 
 
 def _named(status: int, code: str = "") -> str:

@@ -31,6 +31,34 @@ class Kill(Protocol):
         ...
 
 
+class Schedulers(Protocol):
+    """Nodes that fire timers, give expired leases back and let retention remove, and answer no calls: as many as the
+    values say under `scheduler.replicas`.
+
+    They are no replicas, for clients cannot reach them. Exits, Logs and Reconfigure know them by name, too.
+    """
+
+    def names(self) -> Sequence[str]: ...
+
+    def running(self, scheduler: str) -> bool: ...
+
+    def metrics_url(self, scheduler: str) -> str | None:
+        """None where the harness cannot reach it."""
+        ...
+
+    async def kill(self, scheduler: str) -> None:
+        """SIGKILL; returns when the process is gone."""
+        ...
+
+    async def stop(self, scheduler: str) -> int:
+        """SIGTERM; returns the exit code."""
+        ...
+
+    async def start(self, scheduler: str, *, wait_ready: bool = True) -> None:
+        """A scheduler that runs already is only waited for."""
+        ...
+
+
 class Pause(Protocol):
     async def pause(self, replica: str) -> None:
         """SIGSTOP; returns when the process is seen stopped."""
@@ -129,18 +157,13 @@ class Failover(Protocol):
         """What the primary commits from now on does not reach the standby, which does not notice."""
         ...
 
-    async def freeze(self) -> None:
-        """SIGSTOP to the primary and all its backends, as a machine that hangs: sessions stay open."""
-        ...
-
     async def promote(self) -> Promotion:
-        """The standby takes over; returns when it takes writes. The primary must be down or frozen, and stays so."""
+        """The standby takes over; returns when it takes writes. The primary must be down, and stays so."""
         ...
 
     async def move(self, *replicas: str) -> None:
         """The address by which these replicas (all of them if none is named) reach the primary now leads to it.
-
-        Open connections are reset, but not those to a frozen server: they lead there until it is killed.
+        Open connections are reset.
         """
         ...
 

@@ -109,23 +109,10 @@ class PostgresServer(Startable):
         if is_new and self._copy_of is None:
             await self._make_engine_role()
 
-    async def freeze(self) -> None:
-        """SIGSTOP to the postmaster and every process it started: sessions stay open, and nobody answers."""
-        if self._process is None or not self._process.running:
-            raise ClusterError("the database is not running; start it before freezing it")
-        await self._process.pause()
-        for each in children(self._process.pid):
-            with contextlib.suppress(psutil.NoSuchProcess):
-                each.suspend()
-
     def watch_mount(self, folder: Path) -> None:
         """A file system that is mounted there is unmounted also when the harness ends without cleaning up."""
         assert self._reaper is not None
         self._reaper.watch_mount(folder)
-
-    @property
-    def frozen(self) -> bool:
-        return self._process is not None and self._process.paused
 
     async def follow(self, primary: PostgresServer, *, lag_s: float = 0.0) -> None:
         """From its next start it is a standby that streams from there, at its old address. It must not run.

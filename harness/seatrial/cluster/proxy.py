@@ -87,14 +87,12 @@ class Proxy:
         self._set_delays(0.0, 0.0)
         await self._listen()
 
-    def lead_to(self, database_port: int, *, reset: bool = True) -> None:
-        """What is connected from now on reaches that port, as when a name or an address moves to another server.
-
-        Without `reset` the connections that are open go on leading to the server before.
+    def lead_to(self, database_port: int) -> None:
+        """What is connected from now on reaches that port, as when a name or an address moves to another server; open
+        connections are reset.
         """
         self._database = (self._database[0], database_port)
-        if reset:
-            self._reset_connections()
+        self._reset_connections()
 
     def capture(self) -> None:
         """Keeps what goes through, of each connection that is opened from now on; forgets what was kept."""

@@ -65,11 +65,11 @@ class Replication:
     async def promote(self) -> Promotion:
         """The standby becomes the primary; returns when it takes writes.
 
-        The other one must be down, or frozen: two primaries are nobody's choice. Raises ClusterError.
+        The other one must be down: two primaries are nobody's choice. Raises ClusterError.
         """
         old, new = self.primary, self.standby
-        if old.running and not old.frozen:
-            raise ClusterError("the primary runs; stop, crash or freeze it before its standby is promoted")
+        if old.running:
+            raise ClusterError("the primary runs; stop or crash it before its standby is promoted")
         ((promoted,),) = await ask(new, "SELECT pg_promote(true, %s)", _PROMOTED_WITHIN_S)
         if not promoted:
             raise ClusterError(
@@ -90,7 +90,7 @@ class Replication:
     async def detach(self) -> None:
         """Safe to call half-way."""
         await self.second.close()
-        if self.primary is self.first and self.first.running and not self.first.frozen:
+        if self.primary is self.first and self.first.running:
             await ask(self.first, "ALTER SYSTEM RESET ALL")
             await ask(self.first, "SELECT pg_reload_conf()")
             return

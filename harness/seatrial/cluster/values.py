@@ -30,6 +30,11 @@ def engine_variables(**variables: float | str) -> dict[str, Any]:
     return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
 
 
+def schedulers_of(values: Mapping[str, Any]) -> int:
+    """How many schedulers the values ask for, apart from the nodes that take calls."""
+    return int((values.get("scheduler") or {}).get("replicas", 0))
+
+
 #: What PyYAML lets out for a value that is not of its type, such as the date 2026-13-01; and no UTF-8.
 _CONSTRUCTOR_ERRORS = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 

@@ -15,6 +15,7 @@ from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
 from seatrial.fault.database import CrashDatabase
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
@@ -50,19 +51,16 @@ def smaller_plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    await context.upload(LINEAR, LOAN)
-    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    context.people()
-    await context.workers_joined()
-    context.phase("load")
-    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("linear", "loan")))
-    await context.at(context.schedule["crash_at_s"])
-    context.phase("fault")
-    await context.fault(CrashDatabase("kill"), hold_s=DOWN_S)
-    context.phase("heal")
-    await loads
-    context.phase("drain")
-    await context.drain(DRAIN_S)
+    async with working(
+        context,
+        (LINEAR, LOAN),
+        together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S),
+        workers=WORKERS,
+        loads=("linear", "loan"),
+        fault_at="crash_at_s",
+        drain_s=DRAIN_S,
+    ):
+        await context.fault(CrashDatabase("kill"), hold_s=DOWN_S)
 
 
 DRILL = Drill(

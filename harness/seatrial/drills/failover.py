@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from seatrial.cluster.ability import Database, Failover, Kill, Promotion, Reconfigure
 from seatrial.cluster.values import engine_variables
@@ -18,6 +18,7 @@ from seatrial.drill import Drill
 from seatrial.fault.failover import LosePrimary
 from seatrial.observe.lineage import observe_new_primary, observe_old_primary
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import Handler, together
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
@@ -57,37 +58,29 @@ def _plan(rng: random.Random, linears: int, loans: int) -> Mapping[str, Any]:
 
 
 def losing_the_primary(
-    *,
-    synchronous: bool,
-    gives_both_hosts: bool = False,
-    how: Literal["kill", "freeze"] = "kill",
+    *, synchronous: bool, gives_both_hosts: bool = False
 ) -> Callable[[ScenarioContext], Awaitable[None]]:
     async def scenario(context: ScenarioContext) -> None:
         failover = context.ability(Failover)
         await attach(context, synchronous=synchronous, gives_both_hosts=gives_both_hosts)
-        await context.upload(LINEAR, LOAN)
-        context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-        context.people()
-        await context.workers_joined()
-        context.phase("load")
-        loads = context.spawn(
-            context.race(context.load(context.schedule[name]) for name in ("linear", "loan"))
-        )
-        await context.at(context.schedule["lost_at_s"])
-        await failover.hold_back()
-        await asyncio.sleep(HELD_BACK_S)
 
         async def survey(promotion: Promotion) -> None:
             await observe_new_primary(context.ability(Database).dsn(), promotion, context.recorder)
 
-        context.phase("fault")
-        await context.fault(LosePrimary(survey, how), hold_s=NOTICED_AFTER_S)
-        context.phase("heal")
-        await loads
+        async with working(
+            context,
+            (LINEAR, LOAN),
+            together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S),
+            workers=WORKERS,
+            loads=("linear", "loan"),
+            fault_at="lost_at_s",
+            drain_s=DRAIN_S,
+        ):
+            await failover.hold_back()
+            await asyncio.sleep(HELD_BACK_S)
+            await context.fault(LosePrimary(survey), hold_s=NOTICED_AFTER_S)
         async with failover.alone() as dsn:
             await observe_old_primary(dsn, context.recorder)
-        context.phase("drain")
-        await context.drain(DRAIN_S)
 
     return scenario
 

@@ -17,6 +17,7 @@ from seatrial.drill import Drill
 from seatrial.drills.failover import DRAIN_S, LEASE_S, LINEAR, LOAN, PARAMETERS, SLOTS, VALUES, WORKERS
 from seatrial.fault.managed import KillLeader
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import together
 from seatrial.workload.linear import linear_starts
 from seatrial.workload.loan import loan_starts
@@ -38,19 +39,16 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 async def scenario(context: ScenarioContext) -> None:
     await context.ability(ManagedFailover).attach()
     await context.race(context.ability(Reconfigure).reconfigure(name, {}) for name in context.names)
-    await context.upload(LINEAR, LOAN)
-    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-    context.people()
-    await context.workers_joined()
-    context.phase("load")
-    loads = context.spawn(context.race(context.load(context.schedule[name]) for name in ("linear", "loan")))
-    await context.at(context.schedule["killed_at_s"])
-    context.phase("fault")
-    await context.fault(KillLeader())
-    context.phase("heal")
-    await loads
-    context.phase("drain")
-    await context.drain(DRAIN_S)
+    async with working(
+        context,
+        (LINEAR, LOAN),
+        together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S),
+        workers=WORKERS,
+        loads=("linear", "loan"),
+        fault_at="killed_at_s",
+        drain_s=DRAIN_S,
+    ):
+        await context.fault(KillLeader())
 
 
 DRILL = Drill(

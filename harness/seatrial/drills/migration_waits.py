@@ -16,6 +16,7 @@ from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
 from seatrial.fault.database import READER, ReadWithoutEnd
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
 
@@ -41,22 +42,20 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 async def scenario(context: ScenarioContext) -> None:
     values = context.ability(NextRelease).values()
-    await context.upload(LINEAR)
-    context.workers.start(LINEAR.worker(lease_s=LEASE_S), WORKERS)
-    await context.workers_joined()
-    context.phase("load")
-    load = context.spawn(context.load(context.schedule["linear"]))
-    await context.at(context.schedule["boot_at_s"])
-    context.phase("fault")
-    async with context.inflicted(ReadWithoutEnd("job")):
-        case = "the next release, behind a reader"
-        boot = context.spawn(context.boot(case, values, TOLD, bound_s=BOOT_BOUND_S, serves=True))
-        await asyncio.sleep(READ_S)
-    context.phase("heal")
-    await boot
-    await load
-    context.phase("drain")
-    await context.drain(DRAIN_S)
+    async with working(
+        context,
+        (LINEAR,),
+        LINEAR.worker(lease_s=LEASE_S),
+        workers=WORKERS,
+        loads=("linear",),
+        fault_at="boot_at_s",
+        drain_s=DRAIN_S,
+    ):
+        async with context.inflicted(ReadWithoutEnd("job")):
+            case = "the next release, behind a reader"
+            boot = context.spawn(context.boot(case, values, TOLD, bound_s=BOOT_BOUND_S, serves=True))
+            await asyncio.sleep(READ_S)
+        await boot
 
 
 DRILL = Drill(

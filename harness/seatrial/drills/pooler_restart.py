@@ -14,6 +14,7 @@ from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
 from seatrial.fault.pooler import CutPooler, StopPooler
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
 
@@ -48,19 +49,17 @@ def _plan(rng: random.Random, starts: int) -> Mapping[str, Any]:
 async def scenario(context: ScenarioContext) -> None:
     await context.ability(Pooler).attach()
     await context.race(context.ability(Reconfigure).reconfigure(name, {}) for name in context.names)
-    await context.upload(LINEAR)
-    context.workers.start(LINEAR.worker(lease_s=LEASE_S), WORKERS)
-    await context.workers_joined()
-    context.phase("load")
-    load = context.spawn(context.load(context.schedule["linear"]))
-    await context.at(context.schedule["stop_at_s"])
-    context.phase("fault")
-    await context.fault(StopPooler(), hold_s=DOWN_S)
-    await context.fault(CutPooler(), hold_s=CUT_S)
-    context.phase("heal")
-    await load
-    context.phase("drain")
-    await context.drain(DRAIN_S)
+    async with working(
+        context,
+        (LINEAR,),
+        LINEAR.worker(lease_s=LEASE_S),
+        workers=WORKERS,
+        loads=("linear",),
+        fault_at="stop_at_s",
+        drain_s=DRAIN_S,
+    ):
+        await context.fault(StopPooler(), hold_s=DOWN_S)
+        await context.fault(CutPooler(), hold_s=CUT_S)
 
 
 DRILL = Drill(

@@ -9,12 +9,12 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.check.probe_truth import LIVENESS, READINESS
 from seatrial.cluster.ability import Database, Kill
 from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
 from seatrial.fault.database import MakeReadOnly
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import watch_probes, working
 from seatrial.workload import Handler
 from seatrial.workload.linear import linear, linear_starts
 
@@ -38,22 +38,18 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    await context.upload(LINEAR)
-    context.workers.start(LINEAR.worker(lease_s=LEASE_S), WORKERS)
-    await context.workers_joined()
-    for name in context.names:
-        for path in (LIVENESS[0], READINESS[0]):
-            context.watch(name, path, every_s=PROBE_EVERY_S)
-    context.phase("load")
-    context.readers()
-    load = context.spawn(context.load(context.schedule["linear"]))
-    await context.at(context.schedule["read_only_at_s"])
-    context.phase("fault")
-    await context.fault(MakeReadOnly(), hold_s=READ_ONLY_S)
-    context.phase("heal")
-    await load
-    context.phase("drain")
-    await context.drain(DRAIN_S)
+    watch_probes(context, PROBE_EVERY_S)
+    async with working(
+        context,
+        (LINEAR,),
+        LINEAR.worker(lease_s=LEASE_S),
+        workers=WORKERS,
+        loads=("linear",),
+        fault_at="read_only_at_s",
+        drain_s=DRAIN_S,
+        readers=1,
+    ):
+        await context.fault(MakeReadOnly(), hold_s=READ_ONLY_S)
 
 
 DRILL = Drill(

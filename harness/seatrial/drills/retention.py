@@ -1,4 +1,4 @@
-"""D8: instances that finished long ago go while others run, on every replica at once.
+"""D8 and X6: instances that finished long ago go while others run, on every replica at once.
 
 The same load runs four times: without retention beside it, with it, and both once more, so that a machine that becomes
 slower for other reasons does so for both. What is to go, and what must stay, is written straight into the tables: it
@@ -10,12 +10,13 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
+from dataclasses import replace as another
 from typing import Any
 
 from msgspec.structs import replace
 
-from seatrial.cluster.ability import Database
-from seatrial.cluster.values import engine_variables
+from seatrial.cluster.ability import Database, Schedulers
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload.linear import linear, linear_starts
@@ -174,4 +175,13 @@ DRILL = Drill(
         **engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     },
     bound_s=180.0,
+)
+
+SCHEDULERS = another(
+    DRILL,
+    id="X6",
+    title="Retention by three schedulers at once",
+    promise="What finished long ago goes whole and once, although three schedulers remove it at the same time.",
+    needs=(Database, Schedulers),
+    values=merge(DRILL.values, {"scheduler": {"replicas": 3}}),
 )

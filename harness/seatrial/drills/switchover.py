@@ -26,6 +26,7 @@ from seatrial.drills.failover import (
 )
 from seatrial.fault.failover import SwitchOver
 from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.outage import working
 from seatrial.workload import together
 from seatrial.workload.linear import linear_starts
 from seatrial.workload.loan import loan_starts
@@ -63,23 +64,18 @@ def switched_over(*, gives_both_hosts: bool) -> Callable[[ScenarioContext], Awai
 
     async def scenario(context: ScenarioContext) -> None:
         await attach(context, synchronous=True, gives_both_hosts=gives_both_hosts)
-        await context.upload(LINEAR, LOAN)
-        context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
-        context.people()
-        await context.workers_joined()
-        context.phase("load")
-        context.readers(READERS)
-        loads = context.spawn(
-            context.race(context.load(context.schedule[name]) for name in ("linear", "loan"))
-        )
-        await context.at(context.schedule["switched_at_s"])
-        context.phase("fault")
         late = () if gives_both_hosts else (LATE,)
-        await context.fault(SwitchOver(late, LAG_S), hold_s=LATE_S if late else 0.0)
-        context.phase("heal")
-        await loads
-        context.phase("drain")
-        await context.drain(DRAIN_S)
+        async with working(
+            context,
+            (LINEAR, LOAN),
+            together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S),
+            workers=WORKERS,
+            loads=("linear", "loan"),
+            fault_at="switched_at_s",
+            drain_s=DRAIN_S,
+            readers=READERS,
+        ):
+            await context.fault(SwitchOver(late, LAG_S), hold_s=LATE_S if late else 0.0)
 
     return scenario
 

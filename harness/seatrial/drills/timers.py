@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,15 +70,15 @@ async def scenario(context: ScenarioContext) -> None:
     context.phase("load")
     starts = zip(context.schedule["starts"], context.schedule["answer_after_s"], strict=True)
     loads = [
-        context.spawn(_wait_for_an_answer(context, number, at_s, answer_after_s))
+        context.spawn(wait_for_an_answer(context, number, at_s, answer_after_s))
         for number, (at_s, answer_after_s) in enumerate(starts)
     ]
     faults = []
     for fired in context.schedule["kill_after_timers"]:
         await context.eventually(
-            partial(_fired, context, fired), FIRES_WITHIN_S, f"{fired} timers have fired"
+            partial(has_fired, context, fired), FIRES_WITHIN_S, f"{fired} timers have fired"
         )
-        replica = await _whoever_fires_next(context)
+        replica = await whoever_fires_next(context, context.names)
         context.phase("fault")
         # The next one is killed only when this one is back.
         faults.append(context.spawn(context.fault(KillReplica(replica), hold_s=DOWN_S)))
@@ -89,7 +89,7 @@ async def scenario(context: ScenarioContext) -> None:
     await context.drain(DRAIN_S)
 
 
-async def _wait_for_an_answer(
+async def wait_for_an_answer(
     context: ScenarioContext, number: int, at_s: float, answer_after_s: float | None
 ) -> None:
     """The start, and for some the answer: in time, too late, or just when the timer fires."""
@@ -102,15 +102,15 @@ async def _wait_for_an_answer(
     await client.close()
 
 
-async def _fired(context: ScenarioContext, least: int) -> bool:
+async def has_fired(context: ScenarioContext, least: int) -> bool:
     rows = await context.query("SELECT count(*) FROM boundary_event_schedule WHERE fired")
     return bool(rows[0][0] >= least)
 
 
-async def _whoever_fires_next(context: ScenarioContext) -> str:
-    """The first replica whose log says that it fired a timer: it is about to fire more."""
+async def whoever_fires_next(context: ScenarioContext, nodes: Sequence[str]) -> str:
+    """The first of them whose log says that it fired a timer: it is about to fire more."""
     logs = context.ability(Logs)
-    paths = {name: logs.log_path(name) for name in context.names}
+    paths = {name: logs.log_path(name) for name in nodes}
     seen = {name: path.stat().st_size for name, path in paths.items()}
 
     def firing() -> str | None:
@@ -122,7 +122,7 @@ async def _whoever_fires_next(context: ScenarioContext) -> str:
         return None
 
     if not await context.reached(lambda: firing() is not None, FIRES_WITHIN_S, every_s=_LOOK_INTERVAL_S):
-        raise NotReached(f"no replica fired a timer within {FIRES_WITHIN_S:g} s")
+        raise NotReached(f"no node fired a timer within {FIRES_WITHIN_S:g} s")
     name = firing()
     assert name is not None
     return name

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Protocol
 
 from seatrial.cluster import Cluster
+from seatrial.cluster.ability import Schedulers
 from seatrial.history import Recorder
 
 #: the targets of faults that are not one replica
@@ -38,7 +39,9 @@ class NotHealed(FaultError):
 
 
 class Fault(Protocol):
-    """`target` is a replica's name, ALL_REPLICAS or DATABASE; `parameters` are for the record, units in names."""
+    """`target` is the name of a replica or of a scheduler, ALL_REPLICAS or DATABASE; `parameters` are for the record,
+    units in names.
+    """
 
     name: ClassVar[str]
     needs: ClassVar[tuple[type, ...]]
@@ -88,8 +91,9 @@ async def inflicted(
 ) -> AsyncIterator[Evidence]:
     """The fault holds inside the block. Faults that overlap need processes of different names."""
     known = [replica.name for replica in cluster.replicas()]
-    if fault.target not in {*known, ALL_REPLICAS, DATABASE, BROKER}:
-        raise FaultError(f"{fault.name}: no replica {fault.target!r}; there are {', '.join(known)}")
+    nodes = [*known, *(cluster.ability(Schedulers).names() if cluster.has(Schedulers) else ())]
+    if fault.target not in {*nodes, ALL_REPLICAS, DATABASE, BROKER}:
+        raise FaultError(f"{fault.name}: no node {fault.target!r}; there are {', '.join(nodes)}")
     if lacking := cluster.lacks(fault.needs):
         raise FaultError(
             f"{fault.name} needs {', '.join(lacking)}, which {cluster.words} does not have; "

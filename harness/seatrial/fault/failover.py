@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import psycopg
 
@@ -21,24 +21,20 @@ Survey = Callable[[Promotion], Awaitable[None]]
 
 @dataclass(frozen=True)
 class LosePrimary(Bare):
-    """`how`: SIGKILL to every process of the primary, or SIGSTOP, so that its sessions stay half open. Healed by the
-    promotion of its standby; the lost one does not come back.
+    """SIGKILL to every process of the primary. Healed by the promotion of its standby; the lost one does not come
+    back.
     """
 
     name: ClassVar[str] = "lose_primary"
     needs: ClassVar[tuple[type, ...]] = (Database, Failover, Kill)
     survey: Survey
-    how: Literal["kill", "freeze"] = "kill"
     target: str = DATABASE
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"how": self.how}
+        return {"signal": "SIGKILL"}
 
     async def inject(self, cluster: Cluster) -> None:
-        if self.how == "kill":
-            await cluster.ability(Database).crash()
-        else:
-            await cluster.ability(Failover).freeze()
+        await cluster.ability(Database).crash()
 
     async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         return {"connect": await _refusal(cluster, self.name)}

@@ -1,4 +1,4 @@
-"""Replicas that go away: killed, stopped, restarted, all at once."""
+"""Replicas and schedulers that go away: killed, stopped, restarted, all at once."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from seatrial.cluster import Cluster
-from seatrial.cluster.ability import Kill
-from seatrial.fault import ALL_REPLICAS, Bare, Evidence
+from seatrial.cluster import Cluster, ClusterError
+from seatrial.cluster.ability import Kill, Schedulers
+from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultHadNoEffect, NotHealed
 from seatrial.fault.liveness import all_ready, names, silence
 
 
@@ -103,3 +103,32 @@ class KillAllReplicas(Bare):
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
         await all_ready(cluster, names(cluster), self.name)
+
+
+@dataclass(frozen=True)
+class KillScheduler(Bare):
+    """SIGKILL; healed by starting it again."""
+
+    name: ClassVar[str] = "kill_scheduler"
+    needs: ClassVar[tuple[type, ...]] = (Schedulers,)
+    target: str
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"signal": "SIGKILL"}
+
+    async def inject(self, cluster: Cluster) -> None:
+        await cluster.ability(Schedulers).kill(self.target)
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:
+        if cluster.ability(Schedulers).running(self.target):
+            raise FaultHadNoEffect(f"{self.name}: {self.target} still runs")
+        return {"running": False}
+
+    async def heal(self, cluster: Cluster) -> None:
+        await cluster.ability(Schedulers).start(self.target, wait_ready=False)
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        try:
+            await cluster.ability(Schedulers).start(self.target)
+        except ClusterError as err:
+            raise NotHealed(f"{self.name} is healed, but {err}") from err

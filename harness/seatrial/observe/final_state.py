@@ -17,7 +17,7 @@ from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
 from seatrial.cluster import Cluster, Replica
-from seatrial.cluster.ability import Aliases, Database, Exits, Logs
+from seatrial.cluster.ability import Aliases, Database, Exits, Logs, Schedulers
 from seatrial.cluster.broker import Broker
 from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
@@ -71,15 +71,21 @@ async def observe(
     else:
         await observe_rest(client, recorder, key_prefix)
     await observe_metrics(cluster.replicas(), recorder)
+    names = [replica.name for replica in cluster.replicas()]
+    if cluster.has(Schedulers):
+        schedulers = cluster.ability(Schedulers)
+        nodes = [Replica(name, "", schedulers.metrics_url(name)) for name in schedulers.names()]
+        await observe_metrics(nodes, recorder)
+        names += schedulers.names()
     if cluster.has(Exits):
         exits = cluster.ability(Exits)
-        for replica in cluster.replicas():
-            for code in exits.unasked_exits(replica.name):
-                recorder.info(OBSERVER, "exit", {"node": replica.name, "exit_code": code})
+        for name in names:
+            for code in exits.unasked_exits(name):
+                recorder.info(OBSERVER, "exit", {"node": name, "exit_code": code})
     if cluster.has(Logs):
         logs = cluster.ability(Logs)
-        for replica in cluster.replicas():
-            scan_log(logs, replica.name, log_patterns, recorder)
+        for name in names:
+            scan_log(logs, name, log_patterns, recorder)
 
 
 class ObservationFailed(Exception):

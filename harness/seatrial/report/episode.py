@@ -17,7 +17,6 @@ _STATES: tuple[tuple[str, State], ...] = (
     ("stop", "down"),
     ("restart", "down"),
     ("pause", "paused"),
-    ("freeze", "paused"),
     ("cut", "cut"),
     ("terminate", "cut"),
     ("partition", "cut"),

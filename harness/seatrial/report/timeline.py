@@ -232,7 +232,7 @@ def _replicas(history: History, faults: Sequence[Episode], clock: _Clock) -> tup
                 ends.append(call.end)
     for fault in faults:
         for lane in fault.lanes:
-            if lane.startswith("replica"):
+            if lane.startswith(("replica", "scheduler")):
                 answered.setdefault(lane, [])
     names = sorted(answered, key=_natural)
     return tuple(Lane(name, clock.per_s(answered[name]), _state_bars(faults, name)) for name in names)

@@ -270,15 +270,23 @@ class ScenarioContext:
         *,
         bound_s: float,
         serves: bool = False,
+        waits: bool = False,
         on: Cluster | None = None,
     ) -> None:
-        """Starts one more replica (on another cluster than this: `on`) and records how that went, for BC to judge."""
+        """Starts one more replica (on another cluster than this: `on`) and records how that went, for BC to judge: it
+        `serves`, or `waits` without being ready until `bound_s`, or is refused.
+        """
         report = await (on or self.cluster).ability(Boots).boot(values, bound_s=bound_s)
         row = {
             "case": case,
             "serves": serves,
+            "waits": waits,
+            "ready": report.ready,
             "exit_code": report.exit_code,
-            "stderr": report.output[-_SAID_CHARACTERS_MAX:],
+            # One that waits says so at first, and then only that it was asked again.
+            "stderr": report.output[:_SAID_CHARACTERS_MAX]
+            if waits
+            else report.output[-_SAID_CHARACTERS_MAX:],
             "expected": list(expected),
             "duration_s": report.duration_s,
             "bound_s": bound_s,

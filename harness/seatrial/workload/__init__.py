@@ -51,6 +51,10 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """When a consumer acknowledges a message: when the job is answered, before it works, not at all."""
     session_timeout_s: float = 3.0
     """After this time other consumers get the share of one that is gone."""
+    polls_at: str | None = None
+    """The replica that it always polls at; None: another one each time."""
+    answers_at: str | None = None
+    """The replica that it always answers at; None: another one each time."""
     fails_after_lost_complete: bool = False
     """A consumer whose complete failed sends a retryable fail, as all SDKs but Go's do."""
 

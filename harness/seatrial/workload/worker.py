@@ -74,6 +74,7 @@ class Worker:
             max_jobs=free,
             lease_s=self._spec.lease_s,
             wait_s=self._spec.wait_s,
+            replica=self._spec.polls_at,
         )
 
     async def _work(self, job: Job) -> None:
@@ -115,13 +116,15 @@ class Worker:
 
     async def _complete(self, job: Job, handler: Handler) -> Answer:
         result = {target: job.variables[source] for target, source in handler.echo.items()}
-        return await self._client.complete(job, self._config.worker_id, result)
+        return await self._client.complete(job, self._config.worker_id, result, replica=self._spec.answers_at)
 
     async def _fail(self, job: Job) -> Answer:
         message = (
             f"handler of {job.job_type} fails with {job.retries_remaining} retries remaining, as planned"
         )
-        return await self._client.fail_job(job, self._config.worker_id, message, retryable=True)
+        return await self._client.fail_job(
+            job, self._config.worker_id, message, retryable=True, replica=self._spec.answers_at
+        )
 
     async def _pause(self, seconds: float) -> None:
         try:

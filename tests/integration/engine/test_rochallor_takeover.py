@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 from kafka_case import KafkaCase
+from migrating import migrated, run
 from nodes import END, Boot, Running, raw, service
 
 from patience import eventually
 from rochallor_schema import in_flight, made_by_rochallor
 from windlass.api.gen import workflow_pb2 as pb
-from windlass.config import settings_from_env
 from windlass.errors import BootRefused, BusinessKeyInUse
 from windlass.instance import Progress, decode_progress
-from windlass.store.database import Database
-from windlass.store.migrate import migrate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def run(dsn: str, statements: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statements)
-    finally:
-        await connection.close()
-
-
-async def migrated(dsn: str) -> list[str]:
-    database = Database(settings_from_env({"WE_POSTGRES_DSN": dsn}, Path("/nonexistent/engine.yaml")))
-    await database.open()
-    try:
-        return (await migrate(database, lambda *_: None))[0]
-    finally:
-        await database.close()
 
 
 async def done(node: Running, *instance_ids: str) -> None:

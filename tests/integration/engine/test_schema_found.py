@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+from migrating import migrated, run
 
 from rochallor_schema import made_by_rochallor
 from seatrial.cluster.postgres import ENGINE_ROLE, PostgresServer
-from windlass.config import settings_from_env
 from windlass.errors import BootRefused
-from windlass.store.database import Database
 from windlass.store.ledger import migrations
-from windlass.store.migrate import migrate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,24 +100,6 @@ REFUSED: dict[str, tuple[str, int, list[str]]] = {
         ["the search path of this role names no schema", REMEDY],
     ),
 }
-
-
-async def run(dsn: str, statements: str) -> None:
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(statements)
-    finally:
-        await connection.close()
-
-
-async def migrated(dsn: str) -> list[str]:
-    """What was applied."""
-    database = Database(settings_from_env({"WE_POSTGRES_DSN": dsn}, Path("/nonexistent/engine.yaml")))
-    await database.open()
-    try:
-        return (await migrate(database, lambda *_: None))[0]
-    finally:
-        await database.close()
 
 
 async def everything(superuser: asyncpg.Connection) -> list[tuple[object, ...]]:

@@ -165,7 +165,7 @@ async def test_an_unknown_replica_is_refused_before_anything_happens(
     cluster: AttachedCluster, recorded: Recorded
 ) -> None:
     fault = Diary("replica-7")
-    with pytest.raises(FaultError, match="diary: no replica 'replica-7'; there are replica-0, replica-1"):
+    with pytest.raises(FaultError, match="diary: no node 'replica-7'; there are replica-0, replica-1"):
         await carried_out(fault, cluster, recorded.recorder)
     assert (fault.phases, recorded.ops()) == ([], [])
 
@@ -323,7 +323,7 @@ async def test_a_cluster_without_the_ability_is_refused(
         (CutPooler(), "cut_pooler", DATABASE, {}),
         (FillDiskUnderLog(), "fill_disk_under_log", DATABASE, {}),
         (ReadWithoutEnd("job"), "read_without_end", DATABASE, {"table": "job"}),
-        (LosePrimary(unsurveyed, "freeze"), "lose_primary", DATABASE, {"how": "freeze"}),
+        (LosePrimary(unsurveyed), "lose_primary", DATABASE, {"signal": "SIGKILL"}),
         (SwitchOver(("r",), 1.0), "switch_over", DATABASE, {"late": ["r"], "lag_s": 1.0}),
         (TerminateLeaderSession("r"), "terminate_leader_session", "r", {}),
         (CrashBroker(), "crash_broker", BROKER, {"signal": "SIGKILL"}),

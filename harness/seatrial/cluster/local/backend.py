@@ -22,6 +22,7 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Schedulers,
     Siblings,
     Sockets,
 )
@@ -34,7 +35,7 @@ from seatrial.cluster.small_disk import can_mount
 _ALWAYS = frozenset(
     {
         *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
-        *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Siblings, Sockets),
+        *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Schedulers, Siblings, Sockets),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})

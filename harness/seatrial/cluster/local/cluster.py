@@ -25,6 +25,7 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Schedulers,
     Siblings,
     Sockets,
 )
@@ -44,8 +45,10 @@ from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, 
 from seatrial.cluster.local.reconfigure import LocalReconfigure
 from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
+from seatrial.cluster.local.schedulers import LocalSchedulers
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.values import schedulers_of
 
 #: at the end of a drill nobody waits for a graceful stop any longer than this
 DOWN_GRACE_S = 2.0
@@ -99,10 +102,12 @@ class LocalCluster(Cluster):
             raise ClusterError("the cluster is already up; take it down first")
         try:
             await self._foundation.lay()
-            for number in range(self.spec.replicas):
-                replica = await self._launcher.new(f"replica-{number}", self.spec.values)
+            names = [f"replica-{number}" for number in range(self.spec.replicas)]
+            schedulers = [f"scheduler-{number}" for number in range(schedulers_of(self.spec.values))]
+            for name in [*names, *schedulers]:
+                replica = await self._launcher.new(name, self.spec.values, takes_calls=name in names)
                 self._replicas.put(replica)
-                self._foundation.before_removal(self._take_down, replica.name)
+                self._foundation.before_removal(self._take_down, name)
             async with asyncio.TaskGroup() as starts:
                 for replica in self._replicas:
                     starts.create_task(self._processes.start(replica.name))
@@ -118,7 +123,7 @@ class LocalCluster(Cluster):
         self._replicas.clear()
 
     def replicas(self) -> Sequence[Replica]:
-        return [replica.address for replica in self._replicas]
+        return [replica.address for replica in self._replicas.that_take_calls()]
 
     def replica(self, name: str) -> LocalReplica:
         """What runs for it. Raises ClusterError."""
@@ -144,6 +149,7 @@ class LocalCluster(Cluster):
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
         self._offer(Commands, LocalCommands(replicas, launcher))
+        self._offer(Schedulers, LocalSchedulers(replicas, self._processes))
 
     def _offer_broker(self, broker: Broker | None, own_broker: BrokerProcess | None) -> None:
         if own_broker is not None:

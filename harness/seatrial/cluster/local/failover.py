@@ -23,9 +23,6 @@ class LocalFailover(Failover):
     async def hold_back(self) -> None:
         await self._foundation.replication.hold_back()
 
-    async def freeze(self) -> None:
-        await self._foundation.replication.primary.freeze()
-
     async def promote(self) -> Promotion:
         promotion = await self._foundation.replication.promote()
         self._foundation.postgres = self._foundation.replication.primary
@@ -36,7 +33,7 @@ class LocalFailover(Failover):
         if self._foundation.gives_both_hosts:
             return
         for replica in map(self._replicas.named, replicas) if replicas else self._replicas:
-            replica.proxy.lead_to(replication.primary.port, reset=not replication.standby.frozen)
+            replica.proxy.lead_to(replication.primary.port)
 
     async def rejoin(self, *, lag_s: float = 0.0) -> None:
         await self._foundation.replication.rejoin(lag_s=lag_s)
@@ -44,8 +41,6 @@ class LocalFailover(Failover):
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[str]:
         server = self._foundation.replication.standby
-        if server.frozen:
-            await server.crash()
         await server.start(alone=True)
         try:
             yield server.dsn(self._foundation.database)

@@ -23,6 +23,7 @@ from seatrial.cluster.values import merge
 from seatrial.render import ContainerSpec, RenderError, default_chart, render_chart
 
 _PORTS = ("rest", "grpc", "metrics")
+_SERVE, _SCHEDULER = ("serve",), ("scheduler",)
 
 
 class Launcher:
@@ -36,26 +37,34 @@ class Launcher:
         self._broker = broker
         self._chart = chart
 
-    async def new(self, name: str, values: Mapping[str, Any]) -> LocalReplica:
-        """With ports and a proxy of its own, which the foundation's removal closes. Raises ClusterError."""
+    async def new(self, name: str, values: Mapping[str, Any], *, takes_calls: bool = True) -> LocalReplica:
+        """With ports and a proxy of its own, which the foundation's removal closes; one that takes no calls is a
+        scheduler. Raises ClusterError.
+        """
         foundation = self._foundation
         proxy = Proxy(foundation.ports.take(), foundation.postgres.port)
         await proxy.open()
         foundation.before_removal(proxy.close)
         ports = {part: foundation.ports.take() for part in _PORTS}
-        container = self._render(name, proxy.port, values, ports=ports)
+        container = self._render(name, proxy.port, values, ports=ports, takes_calls=takes_calls)
         process = self._process(name, container)
         address = Replica(
             name,
             rest_url=f"http://127.0.0.1:{container.ports['rest']}",
             metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
-            grpc_address=f"127.0.0.1:{container.ports['grpc']}",
+            grpc_address=f"127.0.0.1:{container.ports['grpc']}" if takes_calls else None,
         )
-        return LocalReplica(address, container, process, self._kubelet(process, container), proxy)
+        kubelet = self._kubelet(process, container)
+        return LocalReplica(address, container, process, kubelet, proxy, takes_calls)
 
     def changed(self, replica: LocalReplica, values: Mapping[str, Any]) -> LocalReplica:
         """The same replica on the same ports, with other values."""
-        container = self._render(replica.name, replica.proxy.port, values, ports=replica.container.ports)
+        # A scheduler's container names no port for gRPC, though the chart must be told one.
+        known = replica.container.ports
+        ports = {part: known.get(part) or self._foundation.ports.take() for part in _PORTS}
+        container = self._render(
+            replica.name, replica.proxy.port, values, ports=ports, takes_calls=replica.takes_calls
+        )
         process = self._process(replica.name, container)
         process.unasked_exits += replica.process.unasked_exits
         kubelet = self._kubelet(process, container)
@@ -87,7 +96,13 @@ class Launcher:
         )
 
     def _render(
-        self, name: str, database_port: int, values: Mapping[str, Any], *, ports: Mapping[str, int]
+        self,
+        name: str,
+        database_port: int,
+        values: Mapping[str, Any],
+        *,
+        ports: Mapping[str, int],
+        takes_calls: bool,
     ) -> ContainerSpec:
         foundation = self._foundation
         values = merge(
@@ -103,7 +118,8 @@ class Launcher:
         )
         try:
             rendered = render_chart(self._chart or default_chart(), values)
-            return rendered.containers("Deployment", pod_name=name)[0]
+            found = rendered.containers("Deployment", pod_name=name)
+            return next(each for each in found if takes_calls or each.command[1:] == _SCHEDULER)
         except RenderError as err:
             raise ClusterError(f"the chart cannot be rendered: {self.without_secret(str(err))}") from None
 
@@ -117,12 +133,16 @@ class Launcher:
         return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
-        """The container's, or the operator's in its place; programs are found beside this Python first."""
+        """The container's, or the operator's in its place, in the container's role where there are several; programs
+        are found beside this Python first.
+        """
         engine_command, path = self._spec.engine_command, self.base_env()["PATH"]
         try:
             words = shlex.split(engine_command or "") or list(container.command)
         except ValueError as err:
             raise ClusterError(f"engine command {engine_command!r}: {err}") from None
+        if engine_command and container.command[1:] != _SERVE:
+            words = [*(words[:-1] if words[-1:] == list(_SERVE) else words), *container.command[1:]]
         program = shutil.which(words[0], path=path)
         if program is None:
             raise ClusterError(f"engine command {words[0]!r} is not a program in {path}; give its full path")

@@ -1,4 +1,4 @@
-"""The replicas of a local cluster: what runs for each, by its name."""
+"""The nodes of a local cluster, replicas and schedulers: what runs for each, by its name."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ class LocalReplica:
     process: Process
     kubelet: Kubelet
     proxy: Proxy
+    takes_calls: bool = True
+    """A scheduler does not."""
 
     @property
     def name(self) -> str:
@@ -28,7 +30,7 @@ class LocalReplica:
 
 
 class Replicas:
-    """In the order in which they were added."""
+    """In the order in which they were added; schedulers are among them."""
 
     def __init__(self) -> None:
         self._by_name: dict[str, LocalReplica] = {}
@@ -38,6 +40,12 @@ class Replicas:
 
     def __len__(self) -> int:
         return len(self._by_name)
+
+    def that_take_calls(self) -> list[LocalReplica]:
+        return [each for each in self if each.takes_calls]
+
+    def schedulers(self) -> list[LocalReplica]:
+        return [each for each in self if not each.takes_calls]
 
     def put(self, replica: LocalReplica) -> None:
         """In place of the one that has its name, if there is one."""

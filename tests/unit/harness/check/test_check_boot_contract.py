@@ -82,6 +82,33 @@ def test_a_good_boot_says_what_it_made_sure_of_in_order() -> None:
         assert words in verdict.witnesses[0].text
 
 
+WAITS: dict[str, Any] = {
+    **REFUSED,
+    "case": "its migration is missing",
+    "waits": True,
+    "ready": False,
+    "exit_code": None,
+    "stderr": "listening ... migrations pending",
+    "expected": ["migrations pending"],
+    "duration_s": 10.5,
+}
+
+
+def test_a_boot_that_waits_is_not_ready_and_says_for_what() -> None:
+    verdict = judged(WAITS, SERVED)
+    assert verdict.outcome is Outcome.PASS
+    assert "0 boots refused, 1 waited, 1 good ones" in verdict.summary
+    for change, words in (
+        ({"exit_code": 1}, "exited with 1"),
+        ({"ready": True}, "it was ready"),
+        ({"expected": "no right to"}, "does not name 'no right to'"),
+        ({"leaked": True}, "a secret"),
+    ):
+        verdict = judged(WAITS, {**WAITS, **change})
+        assert verdict.outcome is Outcome.FAIL, change
+        assert words in verdict.witnesses[0].text
+
+
 def test_without_a_boot_it_is_vacuous() -> None:
     assert judged().outcome is Outcome.VACUOUS
 

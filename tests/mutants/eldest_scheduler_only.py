@@ -1,0 +1,37 @@
+"""Of several schedulers only the one that started first looks for what is due, until its row is too old."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from mutation import serve
+
+from windlass.app import Node
+from windlass.sweep.loop import Sweep
+
+ELDEST = """SELECT id FROM windlass_node
+WHERE role = 'scheduler' AND last_seen_at > clock_timestamp() - interval '15 s'
+ORDER BY started_at LIMIT 1"""
+
+genuine = Node._repairers
+
+
+def repairers(self: Node) -> list[Sweep]:
+    def led(body: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        async def only_as_eldest() -> None:
+            rows = await self.database.fetch(ELDEST)
+            if rows and rows[0]["id"] == self.node:
+                await body()
+
+        return only_as_eldest
+
+    sweeps = genuine(self)
+    for sweep in sweeps:
+        sweep._body = led(sweep._body)
+    return sweeps
+
+
+Node._repairers = repairers  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,23 @@
+"""Only every fifth look for expired leases is made."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from mutation import serve
+
+from windlass.sweep.leases import LeaseSweep
+
+genuine = LeaseSweep.sweep
+turns = count()
+
+
+async def sweep(self: LeaseSweep) -> None:
+    if next(turns) % 5 == 0:
+        await genuine(self)
+
+
+LeaseSweep.sweep = sweep  # type: ignore[method-assign]
+
+if __name__ == "__main__":
+    serve()
