@@ -28,7 +28,7 @@ def environments(name: str) -> Iterator[tuple[str, dict[str, str]]]:
         env: dict[str, str] = {}
         for file in service["env_file"]:
             env |= read_env(REPOSITORY / file)
-        env |= {key: str(value) for key, value in service["environment"].items()}
+        env |= {key: "" if value is None else str(value) for key, value in service["environment"].items()}
         yield each, env
 
 
@@ -97,7 +97,9 @@ def test_every_engine_has_a_name_of_its_own() -> None:
 
 def test_the_kafka_profile_is_taken_too(tmp_path: Path) -> None:
     service = filled(SMALL_CLUSTER, {"WE_DISPATCH_MODE": "kafka_outbox"})["services"]["server-a"]
-    env = read_env(PATH) | {key: str(value) for key, value in service["environment"].items()}
+    env = read_env(PATH) | {
+        key: "" if value is None else str(value) for key, value in service["environment"].items()
+    }
     settings = settings_from_env(_with_files(env, tmp_path), tmp_path / "none.yaml")
     assert settings.kafka is not None
     assert settings.kafka.seed_brokers == ("kafka:9092",)
