@@ -22,7 +22,6 @@ keep() {
 
 password | keep postgres_password
 printf 'postgresql://windlass:%s@postgres:5432/windlass' "$(cat "$folder/postgres_password")" | keep postgres_dsn
-password | keep redis_password
-printf 'requirepass %s\n' "$(cat "$folder/redis_password")" | keep redis.conf
-printf 'redis://redis:6379/0' | keep redis_url
+printf 'requirepass %s\n' "$(password)" | keep redis.conf
+printf 'redis://:%s@redis:6379/0' "$(sed -n 's/^requirepass //p' "$folder/redis.conf")" | keep redis_url
 password | keep kafka_password

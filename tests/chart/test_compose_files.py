@@ -8,6 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from compose_env import read_env
 from compose_files import (
     DEVELOPMENT,
     FILES,
@@ -70,6 +71,11 @@ def test_a_third_partys_image_is_the_same_in_every_file() -> None:
 @ALL
 def test_no_variable_has_two_defaults(name: str) -> None:
     assert {key: found for key, found in variables_of(name).items() if len(found) > 1} == {}
+
+
+def test_the_example_of_settings_has_every_variable_with_its_default() -> None:
+    defaults = {variable: found.copy().pop() for variable, found in variables_of(SMALL_CLUSTER).items()}
+    assert read_env(REPOSITORY / "compose" / "example.env") == defaults
 
 
 @ALL
