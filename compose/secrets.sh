@@ -1,10 +1,10 @@
 #!/bin/sh
 # Makes the secrets of docker-compose.small-cluster.yml, with new passwords; a file that is there already is kept.
-#   compose/secrets.sh [FOLDER]     default: compose/secrets
+#   compose/secrets.sh [FOLDER]     default: WINDLASS_SECRETS, or compose/secrets
 # The folder can be entered by its owner alone. The files in it can be read by others, since containers, which see only
 # their own files, read them as users of their own.
 set -eu
-folder=${1:-$(dirname "$0")/secrets}
+folder=${1:-${WINDLASS_SECRETS:-$(dirname "$0")/secrets}}
 umask 077
 mkdir -p "$folder"
 chmod 700 "$folder"
