@@ -118,7 +118,7 @@ class _Unexpected(Exception):
 
 def _demand(answer: Answer, is_there: bool, wanted: str) -> None:
     if not is_there:
-        said = answer.message or answer.body
+        said = " ".join(str(answer.message or answer.body).split())
         raise _Unexpected(f"{answer.node} answered {answer.status} ({said}), and it had to be {wanted}")
 
 
