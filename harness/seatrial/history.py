@@ -22,6 +22,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | client-*   | `signal`       | instance_id, step_id, variables                       | |
 | client-*   | `user_task`    | instance_id, step_id, variables                       | |
 | client-*   | `cancel`       | instance_id, reason                                   | status |
+| client-*   | `register_worker` | worker_id, job_types, version, capacity            | |
 | client-*   | `get`          | path of any other read                                | depends; of one instance: id, status, variable_names |
 | worker-*   | `poll`         | worker_id, job_types, max_jobs, lease_s, wait_s       | jobs: [Job, ...] |
 | worker-*   | `execute`      | info only: job_id, lease_token: the handler ran; dedup_id where the broker brought the job | |

@@ -1,4 +1,4 @@
-"""Writes the engine's parts of requirements.lock for its image: what it runs on, and what builds it.
+"""Writes the parts of requirements.lock for the images: what engine and example worker run on, and what builds them.
 
 Read from the lock and from the distributions that are installed by it, so nothing is resolved anew and no network
 is asked. With --check it changes nothing and fails when a part would differ.
@@ -78,16 +78,21 @@ def _environment(python: str, patch: int, extra: str) -> Mapping[str, str]:
 
 
 def parts() -> dict[Path, str]:
-    """The two files with what they should hold. Raises KeyError for a distribution that requirements.lock lacks."""
-    project = tomllib.loads((ROOT / "engine" / "pyproject.toml").read_text())
+    """The files with what they should hold. Raises KeyError for a distribution that requirements.lock lacks."""
+    engine, client = (
+        tomllib.loads((ROOT / each / "pyproject.toml").read_text()) for each in ("engine", "client")
+    )
     locked = entries((ROOT / "requirements.lock").read_text())
 
     def part(roots: Iterable[str]) -> str:
         return "\n".join(block for name in sorted(needed(roots)) for block in locked[name]) + "\n"
 
     return {
-        ROOT / "engine" / "requirements.lock": part(project["project"]["dependencies"]),
-        ROOT / "engine" / "build.lock": part(project["build-system"]["requires"]),
+        ROOT / "engine" / "requirements.lock": part(engine["project"]["dependencies"]),
+        ROOT / "engine" / "build.lock": part(
+            {*engine["build-system"]["requires"], *client["build-system"]["requires"]}
+        ),
+        ROOT / "examples" / "requirements.lock": part(client["project"]["dependencies"]),
     }
 
 

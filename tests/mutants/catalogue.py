@@ -36,6 +36,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("select_without_for_update", "L4", ("S1x",), "decisions are based on unlocked reads", fast=True),
     Mutant("internal_errors", "L4", ("AV",), "one completion in forty is answered 500"),
     Mutant("claim_without_lock", "smoke", ("LX",), "two nodes lease the same jobs"),
+    Mutant(
+        "lease_of_this_node",
+        "small-cluster",
+        ("AV", "LV"),
+        "a node knows only the leases that it gave",
+        fast=True,
+    ),
     Mutant("boot_locks_jobs", "L5", ("RT",), "a booting replica locks the whole job table"),
     Mutant("lease_in_memory", "L9", ("AV", "LV"), "a node takes answers only to jobs that it handed out"),
     Mutant("sweeps_leases_seldom", "L7", ("LV",), "only every fifth look for expired leases is made"),

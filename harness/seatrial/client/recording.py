@@ -20,6 +20,7 @@ from seatrial.client.request import (
     ListInstances,
     Poll,
     Probe,
+    RegisterWorker,
     Request,
     Signal,
     Start,
@@ -118,6 +119,17 @@ class RecordingClient:
         return await self._call(
             Poll(worker_id, tuple(job_types), max_jobs, lease_s, wait_s), replica, limit_s
         )
+
+    async def register_worker(
+        self,
+        worker_id: str,
+        job_types: Sequence[str],
+        *,
+        version: str,
+        capacity: int,
+        replica: str | None = None,
+    ) -> Answer:
+        return await self._call(RegisterWorker(worker_id, tuple(job_types), version, capacity), replica)
 
     async def complete(
         self,

@@ -108,6 +108,17 @@ class UserTask(Request, frozen=True):
         return {"instance_id": self.instance_id, "step_id": self.step_id, "variables": self.variables}
 
 
+class RegisterWorker(Request, frozen=True):
+    f: ClassVar[str] = "register_worker"
+    worker_id: str
+    job_types: tuple[str, ...]
+    version: str
+    capacity: int
+
+    def only_over_rest(self) -> str | None:
+        return "gRPC has no call for it"
+
+
 class Cancel(Request, frozen=True):
     f: ClassVar[str] = "cancel"
     instance_id: str

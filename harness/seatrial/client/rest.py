@@ -26,6 +26,7 @@ from seatrial.client.request import (
     Poll,
     Probe,
     Read,
+    RegisterWorker,
     Request,
     Signal,
     Start,
@@ -105,6 +106,14 @@ def _http(request: Request) -> tuple[str, str, Mapping[str, Any] | None]:
                 f"/v1/instances/{segment(request.instance_id)}/user-tasks/{segment(request.step_id)}/complete"
             )
             return "POST", path, {"workerId": request.person, "variables": request.variables}
+        case RegisterWorker():
+            body = {
+                "id": request.worker_id,
+                "jobTypes": request.job_types,
+                "version": request.version,
+                "capacity": request.capacity,
+            }
+            return "POST", "/v1/workers", body
         case Cancel():
             path = f"/v1/instances/{segment(request.instance_id)}/cancel"
             return "POST", path, {"reason": request.reason}
