@@ -114,6 +114,25 @@ def run(
             metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."
         ),
     ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Compose file of a new project; default: docker-compose.small-cluster.yml."
+        ),
+    ] = None,
+    project: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A compose project that runs already; it is taken as it is, and left."
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help='JSON {"windlass": "REPOSITORY@sha256:..."}: a compose project runs these images, and none by a tag.',
+        ),
+    ] = None,
     keep: Annotated[
         bool,
         typer.Option(
@@ -138,6 +157,10 @@ def run(
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
 
     `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
+
+    `seatrial run --backend compose`  in containers behind a balancer, with docker and its compose plugin
+
+    `seatrial run --backend compose smoke --project mine`  in a compose project that runs already
     """
     from seatrial.trial import carry_out, new_options
 
@@ -156,6 +179,9 @@ def run(
             brokers=brokers,
             node_image=image,
             context=context,
+            compose_file=file,
+            compose_project=project,
+            digests=images,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
