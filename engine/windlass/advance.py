@@ -44,6 +44,10 @@ from windlass.states import InstanceStatus, JobStatus, StepStatus, UserTaskStatu
 STEPS_PER_EVENT_MAX = 1_000
 """A chain of this many steps without waiting is a loop without work in it: the instance fails."""
 
+OPEN_STEPS_MAX = 1_000
+"""Jobs, user tasks and waits that are open at the same time: a non-interrupting timer that leads back to its own step
+doubles them whenever it fires."""
+
 EVENT_BYTES_MAX = 128 * 1024 * 1024
 """Bytes of variables that the steps of one event may write: each step entered keeps a copy, and all are in memory at
 the same time."""
@@ -352,6 +356,13 @@ class _Run:
                 return []
 
     def _park(self, step: Step, execution_id: str, scope: Scope) -> None:
+        if len(self.open) >= OPEN_STEPS_MAX:
+            self.fail(
+                execution_id,
+                f"step {step.id}: {OPEN_STEPS_MAX} steps of the instance wait already: a timer that does not interrupt "
+                "may lead back to its own step, or a loop may fork faster than it joins",
+            )
+            return
         work_id = ""
         if step.type is StepType.SERVICE_TASK:
             work_id = self.around.new_id()

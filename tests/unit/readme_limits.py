@@ -85,4 +85,5 @@ def rows() -> Iterator[tuple[str, str, str]]:
         FAILED,
     )
     yield "steps in a row without waiting", f"{advance.STEPS_PER_EVENT_MAX:,}", FAILED
+    yield "steps of an instance that wait at the same time", f"{advance.OPEN_STEPS_MAX:,}", FAILED
     yield "variables that such steps write", f"{advance.EVENT_BYTES_MAX // MIB} MiB", FAILED

@@ -397,6 +397,26 @@ def test_a_loop_without_work_fails_instead_of_running_for_ever() -> None:
     assert "loops without" in str(run.instance.failure_reason)
 
 
+def test_timers_that_lead_back_to_their_step_are_stopped_before_they_are_too_many() -> None:
+    timer = {"type": "TIMER", "duration": "PT1S", "targetStepId": "p", "interrupting": False}
+    run = Run(define({"id": "p", "type": "USER_TASK", "nextStep": "end", "boundaryEvents": [timer] * 2}, END))
+    fired = 0
+    while run.status == "WAITING":
+        assert len(run.instance.progress.open) <= advance.OPEN_STEPS_MAX
+        run.timer(run.all(TimerScheduled)[fired])
+        fired += 1
+    assert (run.status, run.current) == ("FAILED", ())
+    assert f"step p: {advance.OPEN_STEPS_MAX} steps of the instance wait" in str(run.instance.failure_reason)
+    assert fired == advance.OPEN_STEPS_MAX
+    assert len(run.all(UserTaskClosed)) == len(run.all(UserTaskCreated)) == advance.OPEN_STEPS_MAX
+
+
+def test_a_gateway_may_fork_as_far_as_one_event_goes() -> None:
+    names = [f"s{n}" for n in range(advance.STEPS_PER_EVENT_MAX - 1)]
+    run = Run(define(gateway(*names), *(service(name, "j") for name in names), join(), END))
+    assert (run.status, len(run.instance.progress.open)) == ("ACTIVE", len(names))
+
+
 # -- whatever happens
 
 
