@@ -15,6 +15,7 @@ from windlass_client.rest import RestTransport
 from windlass_client.transport import Transport, Variables
 
 LEASE_S = 30.0
+HEARTBEAT_S = 15.0
 TIMEOUT_S = 30.0
 RETRY_FOR_S = 20.0
 #: Between two attempts at a call, and between two looks at an instance.
@@ -30,9 +31,8 @@ class Client:
     a poll's waiting not counted. `retry_for_s`: how long a call that can be repeated without harm is repeated while it
     ends in `Unanswered`; 0 = each is sent once.
 
-    Repeated are `upload`, `get`, `history`, `wait_for_end`, and `complete` and `fail`, which carry the lease: the
-    engine answers their repeats and does nothing twice. `start`, `cancel`, `signal`, `complete_user_task` and
-    `poll` are sent once.
+    Repeated are `upload`, `get`, `history`, `wait_for_end`, `register_worker`, and `complete` and `fail`, which carry
+    the lease: the engine answers their repeats and does nothing twice. The others are sent once.
     """
 
     def __init__(
@@ -126,6 +126,33 @@ class Client:
     async def fail(self, job: Job, message: str, *, retryable: bool = False) -> None:
         """Puts the job back while it is `retryable` and has retries; else the instance fails with `message`."""
         await self._repeated(lambda: self._transport.fail(job, message, retryable=retryable))
+
+    # -- the list of workers; `Worker` does this for you
+
+    async def register_worker(
+        self,
+        worker_id: str,
+        job_types: Sequence[str],
+        *,
+        version: str = "",
+        capacity: int = 1,
+        heartbeat_s: float = HEARTBEAT_S,
+    ) -> None:
+        """Puts the worker on the engine's list, or renews what is known of it. `capacity`: jobs at a time.
+
+        NotFound where there is no such list: over gRPC, and at other engines with this API.
+        """
+        await self._repeated(
+            lambda: self._transport.register_worker(worker_id, job_types, version, capacity, heartbeat_s)
+        )
+
+    async def worker_heartbeat(self, worker_id: str) -> None:
+        """Says that it is alive; NotFound when it has to register (again)."""
+        await self._transport.worker_heartbeat(worker_id)
+
+    async def unregister_worker(self, worker_id: str) -> None:
+        """Takes it off the list; NotFound when it was not there."""
+        await self._transport.unregister_worker(worker_id)
 
     async def _repeated(self, call: Callable[[], Awaitable[T]]) -> T:
         give_up_at_s = time.monotonic() + self._retry_for_s

@@ -8,7 +8,14 @@ from typing import Any
 
 import grpc
 
-from windlass_client.errors import BY_GRPC_STATUS, BadRequest, Conflict, EngineFault, PollDisabled
+from windlass_client.errors import (
+    BY_GRPC_STATUS,
+    BadRequest,
+    Conflict,
+    EngineFault,
+    NotFound,
+    PollDisabled,
+)
 from windlass_client.gen import workflow_pb2 as pb
 from windlass_client.message import (
     definition_message,
@@ -30,6 +37,7 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+_REST_ONLY = "gRPC has no registration of workers; use an http:// address"
 
 
 class GrpcTransport:
@@ -128,6 +136,22 @@ class GrpcTransport:
         await self._call(
             "SignalWait", instance_id=instance_id, wait_step_id=step_id, variables=struct_of(variables)
         )
+
+    async def register_worker(
+        self,
+        worker_id: str,  # noqa: ARG002 - a transport's signature
+        job_types: Sequence[str],  # noqa: ARG002
+        version: str,  # noqa: ARG002
+        capacity: int,  # noqa: ARG002
+        heartbeat_s: float,  # noqa: ARG002
+    ) -> None:
+        raise NotFound(_REST_ONLY)
+
+    async def worker_heartbeat(self, worker_id: str) -> None:  # noqa: ARG002
+        raise NotFound(_REST_ONLY)
+
+    async def unregister_worker(self, worker_id: str) -> None:  # noqa: ARG002
+        raise NotFound(_REST_ONLY)
 
     async def _call(self, rpc: str, *, extra_s: float = 0, **fields: Any) -> Any:
         """The answer's message; `extra_s` is how long the engine may hold the call by itself."""

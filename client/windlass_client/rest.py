@@ -109,6 +109,24 @@ class RestTransport:
             "POST", f"/v1/instances/{_quoted(instance_id)}/signals/{_quoted(step_id)}", variables
         )
 
+    async def register_worker(
+        self, worker_id: str, job_types: Sequence[str], version: str, capacity: int, heartbeat_s: float
+    ) -> None:
+        body = {
+            "id": worker_id,
+            "jobTypes": list(job_types),
+            "version": version,
+            "capacity": capacity,
+            "heartbeatSeconds": heartbeat_s,
+        }
+        await self._call("POST", "/v1/workers", body)
+
+    async def worker_heartbeat(self, worker_id: str) -> None:
+        await self._call("POST", f"/v1/workers/{_quoted(worker_id)}/heartbeat")
+
+    async def unregister_worker(self, worker_id: str) -> None:
+        await self._call("DELETE", f"/v1/workers/{_quoted(worker_id)}")
+
     async def _ask(self, kind: type[T], method: str, path: str, body: object = None, extra_s: float = 0) -> T:
         text = await self._call(method, path, body, extra_s)
         try:

@@ -16,6 +16,7 @@ from windlass_client.backoff import Backoff
 from windlass_client.client import LEASE_S, Client
 from windlass_client.errors import BadRequest, NonRetryableError, PollDisabled, TooLarge, WindlassError
 from windlass_client.model import Job
+from windlass_client.registration import Registration
 
 CONCURRENCY = 10
 GRACE_S = 30.0
@@ -39,7 +40,8 @@ class Worker:
 
     `handlers` by job type. `concurrency`: jobs in hand at most. `lease_s`: longer than the longest handler runs, since
     a job whose lease lapses goes to another worker. `grace_s`: how long handlers may go on after `stop`; those cut
-    then leave their jobs to the lease.
+    then leave their jobs to the lease. `register`: be on the engine's list of workers meanwhile, with this `version`,
+    where the engine keeps one.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Worker:
         concurrency: int = CONCURRENCY,
         lease_s: float = LEASE_S,
         grace_s: float = GRACE_S,
+        register: bool = True,
+        version: str = "",
     ) -> None:
         if not handlers:
             raise ValueError("handlers is empty; name at least one job type and what does it")
@@ -62,6 +66,11 @@ class Worker:
         self._concurrency = concurrency
         self._lease_s = lease_s
         self._grace_s = grace_s
+        self._registration = (
+            Registration(client, self.worker_id, list(handlers), version=version, capacity=concurrency)
+            if register
+            else None
+        )
         self._in_hand: set[asyncio.Task[None]] = set()
         self._hand_free = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -84,6 +93,8 @@ class Worker:
     async def run(self) -> None:
         """Works until `stop`. Raises BadRequest or PollDisabled when this worker will never be given a job."""
         log.info("worker %s takes jobs of %s", self.worker_id, ", ".join(sorted(self._handlers)))
+        if self._registration is not None:
+            self._registration.start()
         try:
             await self._take_jobs()
         except (BadRequest, PollDisabled) as error:
@@ -91,6 +102,8 @@ class Worker:
             raise
         finally:
             await self._finish()
+            if self._registration is not None:
+                await self._registration.stop()
 
     # -- taking
 

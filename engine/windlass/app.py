@@ -41,11 +41,14 @@ from windlass.store.retention import Retention
 from windlass.store.rights import Rights
 from windlass.store.schema import Schema
 from windlass.store.timers import Timers
+from windlass.store.workers import Workers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.retention import RetentionPass, RetentionSweep, interval_s
 from windlass.sweep.timers import TimerSweep
+from windlass.sweep.workers import INTERVAL_S as WORKERS_INTERVAL_S
+from windlass.sweep.workers import WorkerSweep
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, bridge_stdlib
 from windlass.telemetry.metrics import Metrics
@@ -223,6 +226,7 @@ class Node:
             heartbeat=self.heartbeat,
             telemetry=self.telemetry,
             node=self.node,
+            role=role,
             is_draining=lambda: self.is_draining,
             outbox_mode=self.outbox_mode,
         )
@@ -289,6 +293,12 @@ class Node:
         repairers = [
             Sweep("leases", settings.lease_sweep_interval_s, leases.sweep, self.telemetry.sweep_failed),
             Sweep("timers", settings.timer_sweep_interval_s, timers.sweep, self.telemetry.sweep_failed),
+            Sweep(
+                "workers",
+                WORKERS_INTERVAL_S,
+                WorkerSweep(Workers(self.database)).sweep,
+                self.telemetry.sweep_failed,
+            ),
         ]
         if self.retention_days:
             older_than_s = self.retention_days * DAY_S

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from importlib.metadata import version
 from typing import Any, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ from windlass.store.lanes import Lanes
 from windlass.store.rights import Rights
 from windlass.store.schema import Schema
 from windlass.store.views import Views
+from windlass.store.workers import Workers
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.telemetry.log import TRACEPARENT
 from windlass.telemetry.node import NodeTelemetry
@@ -31,6 +33,12 @@ READINESS_KEPT_S = 0.5
 UPLOAD_IN_LOOP_BYTES_MAX = 64 * 1024
 """A larger definition is parsed in a thread, so that other calls are not held up."""
 VERSION_MAX = 2**31 - 1
+ROLES: Mapping[str, Sequence[str]] = {
+    "serve": ("api", "scheduler"),
+    "api": ("api",),
+    "scheduler": ("scheduler",),
+}
+"""By the command that a node was started with, what it does."""
 
 
 class BrokerMode(Protocol):
@@ -55,6 +63,7 @@ class Engine:
         heartbeat: NodeHeartbeat,
         telemetry: NodeTelemetry,
         node: str,
+        role: str,
         is_draining: Callable[[], bool],
         outbox_mode: BrokerMode | None = None,
     ) -> None:
@@ -66,10 +75,13 @@ class Engine:
         self._heartbeat = heartbeat
         self._telemetry = telemetry
         self._node = node
+        self._role = role
+        self._version = version("windlass")
         self._is_draining = is_draining
         self._outbox_mode = outbox_mode
         self._catalog = Catalog(database)
         self._views = Views(database)
+        self._workers = Workers(database)
         self._schema = Schema(database)
         self._rights = Rights(database, removes=settings.retention_days > 0)
         self._readiness: tuple[float, wire.Readiness] | None = None
@@ -189,6 +201,20 @@ class Engine:
         assert isinstance(answer, wire.InstanceView)
         return answer
 
+    # -- workers
+
+    async def register_worker(self, worker: wire.WorkerRegistration) -> tuple[wire.WorkerView, bool]:
+        return await self._workers.register(worker)
+
+    async def worker_is_alive(self, worker_id: str) -> None:
+        await self._workers.beat(worker_id)
+
+    async def unregister_worker(self, worker_id: str) -> None:
+        await self._workers.remove(worker_id)
+
+    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
+        return await self._workers.page(page, page_size)
+
     # -- health
 
     async def readiness(self) -> wire.Readiness:
@@ -260,7 +286,20 @@ class Engine:
             }
             for node in await self._heartbeat.nodes()
         ]
-        return {"node": self._node, "nodes": nodes, "alive": sum(bool(node["alive"]) for node in nodes)}
+        workers = await self._workers.first(wire.WORKERS_SHOWN_MAX)
+        return {
+            "node": self._node,
+            "server_id": self._node,
+            "version": self._version,
+            "roles": ROLES[self._role],
+            "dispatchMode": self._settings.dispatch_mode,
+            "wakeMode": self._settings.wake_mode,
+            "nodes": nodes,
+            "alive": sum(bool(node["alive"]) for node in nodes),
+            "peers": [node["id"] for node in nodes if node["alive"] and not node["self"]],
+            "workers": workers.items,
+            "workersAlive": workers.total,
+        }
 
     def details(self) -> dict[str, object]:
         found: dict[str, object] = {

@@ -93,6 +93,40 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     lease_token: str
 
 
+class WorkerRegistration(msgspec.Struct, frozen=True):
+    """What a worker says of itself, within the limits of `api/bounds.py`."""
+
+    id: str
+    job_types: Sequence[str]
+    version: str
+    capacity: int
+    heartbeat_s: float
+
+
+class WorkerView(msgspec.Struct, frozen=True, rename="camel"):
+    """A registered worker. `state`: ALIVE, or LATE while its last heartbeat is overdue but not three of them."""
+
+    id: str
+    job_types: Sequence[str]
+    version: str
+    capacity: int
+    heartbeat_seconds: int | float
+    state: str
+    registered_at: str
+    last_seen_at: str
+
+
+WORKERS_SHOWN_MAX = 200
+"""In /cluster/info; the list of workers has them all."""
+
+
+class WorkerPage(msgspec.Struct, frozen=True, rename="camel"):
+    items: Sequence[WorkerView]
+    total: int
+    page: int
+    page_size: int
+
+
 class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """`reasons` is empty exactly when the node may receive calls.
 

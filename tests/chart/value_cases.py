@@ -297,6 +297,8 @@ CASES = [
     Case("engine.retentionDays", 0.5, variable("WINDLASS_RETENTION_DAYS"), "0.5"),
     Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), None, OWNED),
     Case("engine.retentionDays", 90, of_job("WINDLASS_RETENTION_DAYS"), "90", merged(OWNED, {"migrations": {"appRole": "app"}})),
+    Case("engine.strictSettings", True, variable("WINDLASS_STRICT_SETTINGS"), "true"),
+    Case("engine.strictSettings", True, of_job("WINDLASS_STRICT_SETTINGS"), "true", OWNED),
     Case("postgresql.schema", "orders", variable("WINDLASS_SCHEMA"), "orders"),
     Case("postgresql.schema", "orders", of_job("WINDLASS_SCHEMA"), "orders", OWNED),
     Case("postgresql.pooler", "session", variable("WINDLASS_POSTGRES_POOLER"), "session"),

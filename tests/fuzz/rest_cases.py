@@ -107,8 +107,23 @@ ENDPOINTS: Sequence[Endpoint] = (
         body_is_optional=True,
     ),
     Endpoint("POST", f"/v1/instances/{INSTANCE_ID}/signals/{WAIT_STEP}", variables, body_is_optional=True),
-    *(Endpoint("GET", path) for path in ("/healthz", "/health", "/ready", "/readyz")),
-    *(Endpoint("GET", path) for path in ("/health/detailed", "/cluster/info")),
+    Endpoint(
+        "POST",
+        "/v1/workers",
+        st.fixed_dictionaries(
+            {"id": st.just(WORKER_ID), "jobTypes": st.just([JOB_TYPE])},
+            optional={
+                "version": st.sampled_from((None, "", "1.4.0")),
+                "capacity": st.sampled_from((None, 1, 100_000)),
+                "heartbeatSeconds": st.sampled_from((None, 1, 2.5, 3600)),
+            },
+        ),
+    ),
+    Endpoint("GET", "/v1/workers", query={"page": "0", "pageSize": "5"}),
+    Endpoint("POST", f"/v1/workers/{WORKER_ID}/heartbeat"),
+    Endpoint("DELETE", f"/v1/workers/{WORKER_ID}"),
+    *(Endpoint("GET", path) for path in ("/healthz", "/health", "/ready", "/readyz", "/api/health", "/api/ready")),
+    *(Endpoint("GET", path) for path in ("/health/detailed", "/cluster/info", "/api/cluster/info")),
 )  # fmt: skip
 WITH_BODY = [endpoint for endpoint in ENDPOINTS if endpoint.bodies is not None]
 _TEXTS = {

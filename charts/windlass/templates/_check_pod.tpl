@@ -94,6 +94,7 @@ WE_KAFKA_TLS_SERVER_NAME: kafka.tlsServerName
 WE_OUTBOX_BATCH_SIZE: kafka.outboxBatchSize
 WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
+WINDLASS_STRICT_SETTINGS: engine.strictSettings
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
 WINDLASS_SERVER_ID: nothing (it is the pod's name)

@@ -30,6 +30,7 @@
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}
+{{- include "windlass.env.strict" .root }}
 {{- if not (include "windlass.migratesOnStartup" .root) }}
 - name: WINDLASS_MIGRATE_ON_START
   value: "false"
@@ -139,6 +140,14 @@
 {{- with .Values.engine.retentionDays }}
 - name: WINDLASS_RETENTION_DAYS
   value: {{ include "windlass.scalar" . | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* Of the Job, too: it meets what extraEnv sets before any pod does. */}}
+{{- define "windlass.env.strict" -}}
+{{- if .Values.engine.strictSettings }}
+- name: WINDLASS_STRICT_SETTINGS
+  value: "true"
 {{- end }}
 {{- end -}}
 

@@ -55,6 +55,9 @@ template:
           {{- end }}
           - name: WE_LOG_LEVEL
             value: {{ .root.Values.engine.logLevel | quote }}
+          {{- with include "windlass.env.strict" .root }}
+          {{- trim . | nindent 10 }}
+          {{- end }}
           {{- with include "windlass.env.extra" .root }}
           {{- trim . | nindent 10 }}
           {{- end }}

@@ -51,6 +51,16 @@ class FailBody(_Body):
     retryable: bool | None = None
 
 
+class WorkerBody(_Body):
+    """Ours: what a worker says of itself."""
+
+    id: str | None = None
+    job_types: list[str] | None = None
+    version: str | None = None
+    capacity: int | None = None
+    heartbeat_seconds: int | float | None = None
+
+
 class UserTaskBody(_Body):
     """Both spellings in use: the code's `variables` and `workerId`, the documents' `result` and `completedBy`."""
 

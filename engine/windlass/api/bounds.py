@@ -14,6 +14,12 @@ JOB_TYPES_MAX = 1000
 #: A business key is in an index, whose entries PostgreSQL keeps below a third of a page.
 BUSINESS_KEY_BYTES_MAX = 2048
 LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
+#: Of what a worker registers: its id and its version, and each job type.
+WORKER_TEXT_CHARS_MAX = 255
+WORKER_CAPACITY_MAX = 100_000
+WORKER_HEARTBEAT_S_DEFAULT, WORKER_HEARTBEAT_S_MIN, WORKER_HEARTBEAT_S_MAX = 15.0, 1.0, 3600.0
+
+SHOWN_BELOW = 1e12
 
 
 def page_of(page: int, page_size: int) -> tuple[int, int]:
@@ -42,6 +48,54 @@ def job_types_of(asked: Sequence[str]) -> Sequence[str]:
     if len(asked) > JOB_TYPES_MAX:
         raise BadRequest(f"a poll may ask for {JOB_TYPES_MAX} job types, got {len(asked)}; poll in parts")
     return asked
+
+
+def worker_text(value: str, name: str) -> str:
+    """BadRequest when it is too long."""
+    if len(value) > WORKER_TEXT_CHARS_MAX:
+        raise BadRequest(f"{name} has {len(value)} characters, at most {WORKER_TEXT_CHARS_MAX}; shorten it")
+    return value
+
+
+def worker_job_types(asked: Sequence[str]) -> Sequence[str]:
+    """Each once, in their order. BadRequest when there are none or too many, or one is empty or too long."""
+    if not asked:
+        raise BadRequest("jobTypes must not be empty")
+    if len(asked) > JOB_TYPES_MAX:
+        raise BadRequest(
+            f"a worker may name {JOB_TYPES_MAX} job types, got {len(asked)}; register several workers"
+        )
+    if not all(asked):
+        raise BadRequest("jobTypes must not contain an empty text; name each type")
+    return list(dict.fromkeys(worker_text(job_type, "a text of jobTypes") for job_type in asked))
+
+
+def worker_capacity(asked: int | None) -> int:
+    """One if it is not told. BadRequest when it is out of range."""
+    if asked is None:
+        return 1
+    if not 1 <= asked <= WORKER_CAPACITY_MAX:
+        raise BadRequest(
+            f"capacity must be 1 to {WORKER_CAPACITY_MAX}, got {_shown(asked)}; it is how many jobs run at a time"
+        )
+    return asked
+
+
+def worker_heartbeat_s(asked_s: float | None) -> float:
+    """BadRequest when it is out of range."""
+    if asked_s is None:
+        return WORKER_HEARTBEAT_S_DEFAULT
+    if not WORKER_HEARTBEAT_S_MIN <= asked_s <= WORKER_HEARTBEAT_S_MAX:
+        raise BadRequest(
+            f"heartbeatSeconds must be {WORKER_HEARTBEAT_S_MIN:g} to {WORKER_HEARTBEAT_S_MAX:g}, "
+            f"got {_shown(asked_s)}; it is the pause between two heartbeats"
+        )
+    return float(asked_s)
+
+
+def _shown(number: float) -> str:
+    # An integer of a body may have more digits than anyone wants to read, or Python writes.
+    return str(number) if abs(number) < SHOWN_BELOW else "one far beyond"
 
 
 def business_key_of(key: str) -> str | None:

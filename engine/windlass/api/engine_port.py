@@ -14,6 +14,9 @@ from windlass.wire import (
     RawJson,
     Readiness,
     StepExecutionView,
+    WorkerPage,
+    WorkerRegistration,
+    WorkerView,
 )
 
 
@@ -66,9 +69,17 @@ class EnginePort(Protocol):
     ) -> None: ...
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: RawJson) -> None: ...
 
+    async def register_worker(self, worker: WorkerRegistration) -> tuple[WorkerView, bool]:
+        """The worker as it is now known, and whether it was not known before."""
+        ...
+
+    async def worker_is_alive(self, worker_id: str) -> None: ...
+    async def unregister_worker(self, worker_id: str) -> None: ...
+    async def list_workers(self, *, page: int, page_size: int) -> WorkerPage: ...
+
     async def readiness(self) -> Readiness: ...
     async def cluster_info(self) -> dict[str, object]:
-        """`{"nodes": [{"id", "role", "version", "dispatchMode", "startedAt", "lastSeenAt", "alive", "self"}], ...}`."""
+        """The node, those that share its database, and the workers that are alive; `ClusterInfo` of the document."""
         ...
 
     def details(self) -> dict[str, object]:

@@ -51,6 +51,19 @@ class Health:
         readiness = await self._readiness()
         return _json(200 if readiness.ready else 503, readiness)
 
+    def serving(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
+        return _json(200, {"status": "serving"})
+
+    async def ready_word(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
+        """As `ready`, in the words that operators of small clusters look for."""
+        readiness = await self._readiness()
+        told: dict[str, object] = {"status": "ready" if readiness.ready else "not-ready"}
+        if not readiness.ready:
+            told["reasons"] = readiness.reasons
+        if readiness.degraded:
+            told["degraded"] = readiness.degraded
+        return _json(200 if readiness.ready else 503, told)
+
     async def detailed(self, request: Request, ids: list[str]) -> Response:  # noqa: ARG002
         """Answer 200 whatever the state: this page is for people."""
         readiness = await self._readiness()

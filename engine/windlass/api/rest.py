@@ -114,6 +114,9 @@ class RestApp:
         add("GET", "/readyz", health.ready)
         add("GET", "/health/detailed", health.detailed)
         add("GET", "/cluster/info", self._cluster_info)
+        add("GET", "/api/health", health.serving)
+        add("GET", "/api/ready", health.ready_word)
+        add("GET", "/api/cluster/info", self._cluster_info)
         if self._serves_api:
             openapi = _ok(document(self._settings, self._server.limits))
             add("GET", "/openapi.json", lambda _request, _ids: openapi)
@@ -129,6 +132,10 @@ class RestApp:
         add("POST", "/v1/jobs/poll", self._poll, quiet=True)
         add("POST", "/v1/jobs/{id}/complete", self._complete)
         add("POST", "/v1/jobs/{id}/fail", self._fail)
+        add("POST", "/v1/workers", self._register)
+        add("GET", "/v1/workers", self._workers)
+        add("POST", "/v1/workers/{id}/heartbeat", self._worker_beat, quiet=True)
+        add("DELETE", "/v1/workers/{id}", self._unregister)
         add("POST", "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete", self._user_task)
         add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal)
 
@@ -324,6 +331,34 @@ class RestApp:
             retryable=bool(body.retryable),
         )
 
+    # -- workers
+
+    def _register(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        body = _read_worker(request.body)
+        worker_id = bounds.worker_text(bodies.text(body.id, "id"), "id")
+        if not worker_id:
+            raise BadRequest("id is required")
+        worker = wire.WorkerRegistration(
+            id=worker_id,
+            job_types=bounds.worker_job_types(
+                [bodies.text(each, "jobTypes") for each in body.job_types or ()]
+            ),
+            version=bounds.worker_text(bodies.text(body.version, "version"), "version"),
+            capacity=bounds.worker_capacity(body.capacity),
+            heartbeat_s=bounds.worker_heartbeat_s(body.heartbeat_seconds),
+        )
+        return self._ask(request, _registered, self._engine.register_worker, worker)
+
+    def _workers(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
+        page, page_size = _paging(_query(request))
+        return self._ask(request, _ok, self._engine.list_workers, page=page, page_size=page_size)
+
+    def _worker_beat(self, request: Request, ids: list[str]) -> Outcome:
+        return self._ask(request, _no_content, self._engine.worker_is_alive, ids[0])
+
+    def _unregister(self, request: Request, ids: list[str]) -> Outcome:
+        return self._ask(request, _no_content, self._engine.unregister_worker, ids[0])
+
     # -- parked steps
 
     def _user_task(self, request: Request, ids: list[str]) -> Outcome:
@@ -354,6 +389,7 @@ _read_cancel = bodies.reader(bodies.CancelBody)
 _read_poll = bodies.reader(bodies.PollBody)
 _read_complete = bodies.reader(bodies.CompleteBody)
 _read_fail = bodies.reader(bodies.FailBody)
+_read_worker = bodies.reader(bodies.WorkerBody)
 _read_user_task = bodies.reader(bodies.UserTaskBody)
 
 
@@ -403,6 +439,11 @@ def _ok(value: object) -> Response:
 
 def _created(value: object) -> Response:
     return Response(201, _encode(value) + b"\n")
+
+
+def _registered(answer: tuple[wire.WorkerView, bool]) -> Response:
+    worker, is_new = answer
+    return _created(worker) if is_new else _ok(worker)
 
 
 def _no_content(_: None) -> Response:

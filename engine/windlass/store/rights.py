@@ -34,6 +34,7 @@ TABLES: Mapping[str, Sequence[str]] = {
     "audit_log": ("INSERT",),
     "dispatch_outbox": ("SELECT", "INSERT", "DELETE"),
     "windlass_node": ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    "windlass_worker": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "windlass_job_dispatch": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "windlass_leader": ("SELECT", "INSERT", "UPDATE"),
 }

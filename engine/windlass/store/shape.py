@@ -33,7 +33,7 @@ class Shape(NamedTuple):
 
 
 def _columns(text: str) -> Columns:
-    words = (part.split() for part in text.split(","))
+    words = (part.split(maxsplit=1) for part in text.split(","))
     return {name: "timestamp with time zone" if kind == "timestamptz" else kind for name, kind in words}
 
 
@@ -161,6 +161,14 @@ OWN: Mapping[int, Shape] = {
         }
     ),
     5: Shape(),
+    6: Shape(
+        {
+            "windlass_worker": _columns(
+                "id text, job_types text[], version text, capacity integer, heartbeat_s double precision, "
+                "registered_at timestamptz, last_seen_at timestamptz"
+            )
+        }
+    ),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}

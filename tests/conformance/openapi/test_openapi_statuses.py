@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,12 +54,19 @@ FORMS: Mapping[str, Call] = {
     "failJob": Call("/v1/jobs/nowhere/fail", b'{"workerId": "w"}'),
     "completeUserTask": Call("/v1/instances/nowhere/user-tasks/u/complete", b"{}"),
     "signalWait": Call("/v1/instances/nowhere/signals/w", b"{}"),
+    "registerWorker": Call("/v1/workers", b'{"id": "w", "jobTypes": ["nothing"]}'),
+    "listWorkers": Call("/v1/workers?page=0&pageSize=20"),
+    "heartbeatWorker": Call("/v1/workers/nowhere/heartbeat", b""),
+    "unregisterWorker": Call("/v1/workers/nowhere"),
     "getLiveness": Call("/healthz"),
     "getHealth": Call("/health"),
     "getReadiness": Call("/ready"),
     "getReadinessForProbes": Call("/readyz"),
     "getHealthDetails": Call("/health/detailed"),
     "getClusterInfo": Call("/cluster/info"),
+    "getApiHealth": Call("/api/health"),
+    "getApiReadiness": Call("/api/ready"),
+    "getApiClusterInfo": Call("/api/cluster/info"),
     "getOpenapi": Call("/openapi.json"),
 }
 
@@ -111,6 +119,20 @@ async def _waiting_job(engine: EngineClient) -> Call:
     return Call("/v1/jobs/poll", json.dumps(body).encode())
 
 
+def _of_worker(tail: str) -> Reach:
+    async def reach(engine: EngineClient) -> Call:
+        call = _registration()
+        assert (await engine.post(call.path, json.loads(call.body or b""))).status == 201
+        return call if not tail else Call(f"/v1/workers/{json.loads(call.body or b'')['id']}{tail}")
+
+    return reach
+
+
+def _registration() -> Call:
+    body = {"id": secrets.token_hex(6), "jobTypes": ["nothing"]}
+    return Call("/v1/workers", json.dumps(body).encode())
+
+
 def _as(call: Call) -> Reach:
     async def reach(_engine: EngineClient) -> Call:
         return call
@@ -152,9 +174,17 @@ ON_A_HEALTHY_NODE: Mapping[tuple[str, int], Reach] = {
     ("signalWait", 204): _of_instance("/signals/w"),
     ("signalWait", 400): _of_instance("/signals/u"),
     ("signalWait", 409): _of_instance("/signals/nowhere"),
+    ("registerWorker", 201): _as(_registration()),
+    ("registerWorker", 200): _of_worker(""),
+    ("registerWorker", 400): _as(Call("/v1/workers", b'{"id": "w", "jobTypes": []}')),
+    ("listWorkers", 400): _as(Call("/v1/workers?page=%FF")),
+    ("heartbeatWorker", 204): _of_worker("/heartbeat"),
+    ("heartbeatWorker", 400): _as(Call(f"/v1/workers/{_FOREIGN_BYTE}/heartbeat")),
+    ("unregisterWorker", 204): _of_worker("?"),
+    ("unregisterWorker", 400): _as(Call(f"/v1/workers/{_FOREIGN_BYTE}")),
 }
 
-READINESS = {"getReadiness", "getReadinessForProbes"}
+READINESS = {"getReadiness", "getReadinessForProbes", "getApiReadiness"}
 
 
 async def _ask(engine: EngineClient, name: str, call: Call) -> Answer:

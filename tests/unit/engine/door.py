@@ -36,6 +36,7 @@ class Memory:
     def __init__(self) -> None:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.jobs: list[wire.JobView] = []
+        self.workers: dict[str, wire.WorkerView] = {}
         self.ready = wire.Readiness(ready=True, reasons=())
         self.gate = asyncio.Event()
         self.held_polls = 0
@@ -138,6 +139,31 @@ class Memory:
 
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
         self._note("signal", id=instance_id, step=step_id, variables=variables)
+
+    async def register_worker(self, worker: wire.WorkerRegistration) -> tuple[wire.WorkerView, bool]:
+        self._note("register", **msgspec.structs.asdict(worker))
+        is_new = worker.id not in self.workers
+        self.workers[worker.id] = wire.WorkerView(
+            worker.id,
+            worker.job_types,
+            worker.version,
+            worker.capacity,
+            worker.heartbeat_s,
+            "ALIVE",
+            NOW,
+            NOW,
+        )
+        return self.workers[worker.id], is_new
+
+    async def worker_is_alive(self, worker_id: str) -> None:
+        self._note("worker_is_alive", id=worker_id)
+
+    async def unregister_worker(self, worker_id: str) -> None:
+        self._note("unregister", id=worker_id)
+
+    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
+        self._note("workers", page=page, page_size=page_size)
+        return wire.WorkerPage(list(self.workers.values()), len(self.workers), page, page_size)
 
     async def readiness(self) -> wire.Readiness:
         return self.ready

@@ -366,3 +366,71 @@ async def test_ids_are_decoded_on_every_route(method: str, path: str, written: s
         status, _ = await door.call(method, path.format(written), {} if method == "POST" else None)
         assert status in {200, 204}
         assert door.asked()[1]["id"] == read
+
+
+REGISTRATION = {
+    "id": "w-1",
+    "jobTypes": ["a", "b", "a"],
+    "version": "1.4",
+    "capacity": 20,
+    "heartbeatSeconds": 2.5,
+}
+
+
+async def test_workers_register_and_are_listed() -> None:
+    async with opened() as door:
+        known = {
+            **REGISTRATION,
+            "jobTypes": ["a", "b"],
+            "state": "ALIVE",
+            "registeredAt": NOW,
+            "lastSeenAt": NOW,
+        }
+        assert await door.call("POST", "/v1/workers", REGISTRATION) == (201, known)
+        asked = {"id": "w-1", "job_types": ["a", "b"], "version": "1.4", "capacity": 20, "heartbeat_s": 2.5}
+        assert door.asked() == ("register", asked)
+        assert await door.call("POST", "/v1/workers", REGISTRATION) == (200, known)
+        await door.call(
+            "POST", "/v1/workers", {"id": "w-2", "jobTypes": ["a"], "version": None, "unknown": 1}
+        )
+        asked = {"id": "w-2", "job_types": ["a"], "version": "", "capacity": 1, "heartbeat_s": 15.0}
+        assert door.asked() == ("register", asked)
+        status, page = await door.call("GET", "/v1/workers?page=0&pageSize=7")
+        assert (status, page["items"][0], page["total"], page["pageSize"]) == (200, known, 2, 7)
+        assert await door.call("POST", "/v1/workers/w%2F1/heartbeat") == (204, None)
+        assert door.asked() == ("worker_is_alive", {"id": "w/1"})
+        assert await door.call("DELETE", "/v1/workers/w-1") == (204, None)
+        assert door.asked() == ("unregister", {"id": "w-1"})
+        assert (await door.call("DELETE", "/v1/workers/missing"))[0] == 404
+        assert (await door.call("POST", "/v1/workers/missing/heartbeat"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("change", "gist"),
+    [
+        ({"id": ""}, "id is required"),
+        ({"id": None}, "id is required"),
+        ({"id": "x" * 256}, "id has 256 characters, at most 255; shorten it"),
+        ({"id": "a\x00"}, "id contains the character U+0000"),
+        ({"jobTypes": None}, "jobTypes must not be empty"),
+        ({"jobTypes": []}, "jobTypes must not be empty"),
+        ({"jobTypes": ["a", ""]}, "jobTypes must not contain an empty text"),
+        ({"jobTypes": ["t" * 256]}, "a text of jobTypes has 256 characters"),
+        ({"jobTypes": [str(n) for n in range(1001)]}, "a worker may name 1000 job types, got 1001"),
+        ({"jobTypes": "a"}, "Expected `array"),
+        ({"version": "v" * 256}, "version has 256 characters"),
+        ({"capacity": 0}, "capacity must be 1 to 100000, got 0"),
+        ({"capacity": 100_001}, "capacity must be 1 to 100000, got 100001"),
+        ({"capacity": "9"}, "Expected `int"),
+        ({"heartbeatSeconds": 0.5}, "heartbeatSeconds must be 1 to 3600, got 0.5"),
+        ({"heartbeatSeconds": 10**400}, "heartbeatSeconds must be 1 to 3600, got one far beyond"),
+        ({"capacity": -(10**19)}, "capacity must be 1 to 100000, got one far beyond"),
+    ],
+)
+async def test_what_a_worker_may_not_say(change: dict[str, Any], gist: str) -> None:
+    async with opened() as door:
+        status, body = await door.call("POST", "/v1/workers", {**REGISTRATION, **change})
+        assert (status, body["error"]) == (400, "bad-request")
+        assert gist in body["reason"]
+        assert len(body["reason"]) < 300
+        assert door.service.asked == []

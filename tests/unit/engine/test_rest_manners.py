@@ -200,7 +200,21 @@ async def test_health_pages() -> None:
             200,
             {"nodes": [{"id": "n1", "alive": True, "self": True}]},
         )
+        assert await door.call("GET", "/api/cluster/info") == await door.call("GET", "/cluster/info")
         assert (await door.call("GET", "/healthz"))[0] == 200
+
+
+async def test_health_in_the_words_of_small_clusters() -> None:
+    async with opened() as door:
+        assert await door.call("GET", "/api/health") == (200, {"status": "serving"})
+        assert await door.call("GET", "/api/ready") == (200, {"status": "ready"})
+        door.service.ready = wire.Readiness(ready=True, reasons=(), degraded=("the broker is away",))
+        told = {"status": "ready", "degraded": ["the broker is away"]}
+        assert await door.call("GET", "/api/ready") == (200, told)
+        door.service.ready = wire.Readiness(ready=False, reasons=("migrations pending",))
+        told = {"status": "not-ready", "reasons": ["migrations pending"]}
+        assert await door.call("GET", "/api/ready") == (503, told)
+        assert await door.call("GET", "/api/health") == (200, {"status": "serving"})
 
 
 async def test_a_leaving_node_is_not_ready_and_holds_no_poll() -> None:
@@ -238,7 +252,8 @@ async def test_a_scheduler_answers_health_only() -> None:
     door.rest = RestApp(door.service, door.settings, door.metrics, door.log, serves_api=False)
     await door.rest.start("127.0.0.1", 0)
     door.caller = await Caller.connect(door.rest.port)
-    assert (await door.call("GET", "/ready"))[0] == 200
+    for path in ("/ready", "/api/ready", "/api/health", "/api/cluster/info"):
+        assert (await door.call("GET", path))[0] == 200
     status, body = await door.call("POST", "/v1/instances", {"definitionId": "d"})
     assert (status, body["error"]) == (503, "unavailable")
     assert door.service.asked == []

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from windlass.api.call import Limits
-from windlass.api.openapi import definitions, instances, jobs, node, parked_steps, responses
+from windlass.api.openapi import definitions, instances, jobs, node, parked_steps, responses, workers
 from windlass.api.openapi.operation import Link, Operation
 from windlass.api.openapi.shape import ref
 from windlass.config import Settings
@@ -29,6 +29,7 @@ TAGS: Mapping[str, str] = {
     "instances": "Runs of a definition.",
     "jobs": "Work for workers.",
     "parked steps": "Results from people and other systems.",
+    "workers": "Who does the work: optional, and shown by /cluster/info.",
     "node": "The state of this replica.",
 }
 
@@ -38,6 +39,7 @@ OPERATIONS: Sequence[Operation] = (
     *instances.OPERATIONS,
     *jobs.OPERATIONS,
     *parked_steps.OPERATIONS,
+    *workers.OPERATIONS,
     *node.OPERATIONS,
 )
 
@@ -65,6 +67,7 @@ def document(settings: Settings, limits: Limits) -> dict[str, Any]:
                 **instances.SCHEMAS,
                 **jobs.schemas(settings),
                 **parked_steps.SCHEMAS,
+                **workers.SCHEMAS,
                 **node.SCHEMAS,
                 **responses.SCHEMAS,
             },
@@ -114,6 +117,8 @@ def _body(operation: Operation, schema: str) -> dict[str, Any]:
 
 def _responses(operation: Operation) -> dict[str, Any]:
     made = {operation.status: _success(operation)}
+    if operation.status_of_repeat is not None:
+        made[operation.status_of_repeat] = _success(operation)
     for status in sorted({*responses.EARLY, *operation.refused, *operation.fails}):
         made[status] = _refusal(operation, status)
     return {str(status): response for status, response in made.items()}

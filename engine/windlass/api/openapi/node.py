@@ -7,9 +7,15 @@ from collections.abc import Mapping, Sequence
 from windlass.api.openapi.operation import Operation
 from windlass.api.openapi.shape import Schema, integer, record, ref, time, whole, word
 from windlass.config import DISPATCH_MODES
+from windlass.wire import WORKERS_SHOWN_MAX
 
 _MODE: Schema = word("How jobs reach workers.", enum=list(DISPATCH_MODES))
 _REASONS: Schema = {"type": "array", "items": {"type": "string"}, "description": "Why not; empty when ready."}
+_DEGRADED: Schema = {
+    "type": "array",
+    "items": {"type": "string"},
+    "description": "What does not work although calls are answered; absent if everything works.",
+}
 
 OPERATIONS: Sequence[Operation] = (
     Operation(
@@ -49,6 +55,30 @@ OPERATIONS: Sequence[Operation] = (
         for id, path in (("getReadiness", "/ready"), ("getReadinessForProbes", "/readyz"))
     ),
     Operation(
+        id="getApiHealth",
+        method="get",
+        path="/api/health",
+        tag="node",
+        summary="Is the process alive?",
+        description="The same as /health in other words: it does not look at the database.",
+        answer="Serving",
+        answer_description="Alive.",
+        fails=(),
+    ),
+    Operation(
+        id="getApiReadiness",
+        method="get",
+        path="/api/ready",
+        tag="node",
+        summary="May calls be sent here?",
+        description="The same as /ready in other words.",
+        answer="ReadyWord",
+        answer_description="Ready.",
+        refused={503: "Not ready, with the reasons; or the node does not accept the call."},
+        refused_answers={503: "ReadyWord"},
+        fails=(504,),
+    ),
+    Operation(
         id="getHealthDetails",
         method="get",
         path="/health/detailed",
@@ -59,14 +89,17 @@ OPERATIONS: Sequence[Operation] = (
         answer_description="The state.",
         fails=(504,),
     ),
-    Operation(
-        id="getClusterInfo",
-        method="get",
-        path="/cluster/info",
-        tag="node",
-        summary="Which nodes are there?",
-        answer="ClusterInfo",
-        answer_description="The nodes.",
+    *(
+        Operation(
+            id=id,
+            method="get",
+            path=path,
+            tag="node",
+            summary="Which nodes and workers are there?",
+            answer="ClusterInfo",
+            answer_description="The nodes and the workers.",
+        )
+        for id, path in (("getClusterInfo", "/cluster/info"), ("getApiClusterInfo", "/api/cluster/info"))
     ),
     Operation(
         id="getOpenapi",
@@ -90,16 +123,21 @@ SCHEMAS: Mapping[str, Schema] = {
             "nodeName": word("WINDLASS_NODE_NAME."),
         },
     ),
+    "Serving": whole({"status": word("The process runs.", const="serving")}),
+    "ReadyWord": record(
+        ("status",),
+        {
+            "status": word("Whether calls may be sent here.", enum=["ready", "not-ready"]),
+            "reasons": {**_REASONS, "description": "Why not; absent when ready."},
+            "degraded": _DEGRADED,
+        },
+    ),
     "Readiness": record(
         ("ready", "reasons"),
         {
             "ready": {"type": "boolean", "description": "Whether calls may be sent here."},
             "reasons": _REASONS,
-            "degraded": {
-                "type": "array",
-                "items": {"type": "string"},
-                "description": "What does not work although calls are answered; absent if everything works.",
-            },
+            "degraded": _DEGRADED,
         },
     ),
     "HealthDetails": whole(
@@ -120,13 +158,33 @@ SCHEMAS: Mapping[str, Schema] = {
     ),
     "ClusterInfo": whole(
         {
-            "node": word("Who answers."),
+            "node": word("Who answers: WINDLASS_NODE_NAME or WINDLASS_SERVER_ID."),
+            "server_id": word("The same."),
+            "version": word("The version of the engine that answers."),
+            "roles": {
+                "type": "array",
+                "items": word("A role.", enum=["api", "scheduler"]),
+                "description": "What the node does that answers.",
+            },
+            "dispatchMode": _MODE,
+            "wakeMode": word("How waiting polls learn of jobs (WINDLASS_WAKE_MODE)."),
             "nodes": {
                 "type": "array",
                 "items": ref("Node"),
                 "description": "The nodes that have sent heartbeats.",
             },
             "alive": integer("How many of them are alive.", minimum=0),
+            "peers": {
+                "type": "array",
+                "items": word("WINDLASS_NODE_NAME."),
+                "description": "The nodes that are alive beside this one.",
+            },
+            "workers": {
+                "type": "array",
+                "items": ref("Worker"),
+                "description": f"The first {WORKERS_SHOWN_MAX} registered workers that are alive.",
+            },
+            "workersAlive": integer("How many of them there are altogether.", minimum=0),
         },
     ),
     "Node": whole(

@@ -28,6 +28,8 @@ class Operation:
     body_required: bool = True
     body_examples: Mapping[str, Any] = field(default_factory=dict)
     status: int = 200
+    #: the same answer's status when what is asked for was so already
+    status_of_repeat: int | None = None
     #: name of the answer's schema; None = an empty answer
     answer: str | None = None
     answer_description: str = "Done."

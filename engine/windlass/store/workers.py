@@ -1,0 +1,77 @@
+"""The workers that have registered, each a row that its heartbeats keep fresh on the database's clock."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from windlass.errors import NotFound
+from windlass.store.database import Database
+from windlass.store.driver import Row
+from windlass.store.queries import sql
+from windlass.store.views import PAGE_MAX
+from windlass.wire import WorkerPage, WorkerRegistration, WorkerView, format_time
+
+
+class Workers:
+    """Every method raises EngineError, Unavailable when the database is away."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def register(self, worker: WorkerRegistration) -> tuple[WorkerView, bool]:
+        """The worker as it is now known, and whether it was not known before."""
+        (row,) = await self._database.fetch(
+            sql("worker_register"),
+            worker.id,
+            worker.job_types,
+            worker.version,
+            worker.capacity,
+            worker.heartbeat_s,
+        )
+        return _worker(row), row["is_new"]
+
+    async def beat(self, worker_id: str) -> None:
+        """Raises NotFound for one that is not registered, or was removed after long silence."""
+        if not await self._database.fetch(sql("worker_beat"), worker_id):
+            raise _not_registered(worker_id)
+
+    async def remove(self, worker_id: str) -> None:
+        """Raises NotFound for one that is not registered."""
+        if not await self._database.fetch(sql("worker_remove"), worker_id):
+            raise _not_registered(worker_id)
+
+    async def page(self, page: int, page_size: int) -> WorkerPage:
+        """Of those that are alive, in order of ids."""
+        return await self._page(self._database.read, min(page, PAGE_MAX), page_size)
+
+    async def first(self, rows_max: int) -> WorkerPage:
+        """The same, also of a standby, which may show the past."""
+        return await self._page(self._database.fetch, 0, rows_max)
+
+    async def _page(self, ask: Callable[..., Awaitable[list[Row]]], page: int, page_size: int) -> WorkerPage:
+        rows = await ask(sql("worker_list"), page_size, page * page_size)
+        is_all = page == 0 and len(rows) < page_size
+        total = len(rows) if is_all else (await ask(sql("worker_count")))[0][0]
+        return WorkerPage([_worker(row) for row in rows], total, page, page_size)
+
+    async def remove_stale(self, rows_max: int) -> int:
+        """Removes those that have been gone for an hour, `rows_max` at most; returns how many."""
+        return len(await self._database.fetch(sql("worker_remove_stale"), rows_max))
+
+
+def _not_registered(worker_id: str) -> NotFound:
+    return NotFound(f"worker {worker_id} is not registered; register it with POST /v1/workers")
+
+
+def _worker(row: Row) -> WorkerView:
+    heartbeat_s = row["heartbeat_s"]
+    return WorkerView(
+        id=row["id"],
+        job_types=row["job_types"],
+        version=row["version"],
+        capacity=row["capacity"],
+        heartbeat_seconds=int(heartbeat_s) if heartbeat_s.is_integer() else heartbeat_s,
+        state="LATE" if row["is_late"] else "ALIVE",
+        registered_at=format_time(row["registered_at"]),
+        last_seen_at=format_time(row["last_seen_at"]),
+    )
