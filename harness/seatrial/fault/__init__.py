@@ -19,6 +19,7 @@ from seatrial.history import Recorder
 ALL_REPLICAS = "all"
 DATABASE = "database"
 BROKER = "broker"
+WAKE_BUS = "wake bus"
 
 HEAL_WITHIN_S = 120.0
 
@@ -88,7 +89,7 @@ async def inflicted(
 ) -> AsyncIterator[Evidence]:
     """The fault holds inside the block. Faults that overlap need processes of different names."""
     known = [replica.name for replica in cluster.replicas()]
-    if fault.target not in {*known, ALL_REPLICAS, DATABASE, BROKER}:
+    if fault.target not in {*known, ALL_REPLICAS, DATABASE, BROKER, WAKE_BUS}:
         raise FaultError(f"{fault.name}: no replica {fault.target!r}; there are {', '.join(known)}")
     if lacking := cluster.lacks(fault.needs):
         raise FaultError(

@@ -27,6 +27,7 @@ from seatrial.cluster.ability import (
     RollingReconfigure,
     Siblings,
     Sockets,
+    WakeBus,
 )
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.local.backend import LOCAL
@@ -45,6 +46,7 @@ from seatrial.cluster.local.reconfigure import LocalReconfigure
 from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
+from seatrial.cluster.local.wake_bus import LocalWakeBus
 from seatrial.cluster.postgres import PostgresServer
 
 #: at the end of a drill nobody waits for a graceful stop any longer than this
@@ -140,6 +142,7 @@ class LocalCluster(Cluster):
         self._offer(Logs, LocalLogs(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
         self._offer(Pooler, LocalPooler(foundation, replicas))
+        self._offer(WakeBus, LocalWakeBus(foundation))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
