@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 import pytest
 
-from database_exercises import disk, failover, managed_failover, next_release, pooler
+from database_exercises import disk, failover, managed_failover, next_release, pooler, wake_bus
 from exercise_looks import (
     OTHER,
     POLLING,
@@ -64,6 +64,7 @@ from seatrial.cluster.ability import (
     Siblings,
     Sockets,
     Upgrade,
+    WakeBus,
 )
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consumer, CutMode, Record
 from seatrial.cluster.brokers import new_consumer
@@ -505,4 +506,5 @@ EXERCISES: Mapping[type, Exercise] = {
     Siblings: siblings,
     Sockets: sockets,
     Upgrade: upgrade,
+    WakeBus: wake_bus,
 }

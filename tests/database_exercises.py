@@ -7,7 +7,18 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from exercise_looks import OTHER, POLLING, REPLICA, eventually, is_down, is_not_ready, is_ready, rows
+from exercise_looks import (
+    OTHER,
+    POLLING,
+    REPLICA,
+    answers,
+    eventually,
+    hears_others,
+    is_down,
+    is_not_ready,
+    is_ready,
+    rows,
+)
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.ability import (
     Boots,
@@ -18,6 +29,7 @@ from seatrial.cluster.ability import (
     NextRelease,
     Pooler,
     Reconfigure,
+    WakeBus,
 )
 from seatrial.drill import OUTBOX_VALUES
 
@@ -48,6 +60,29 @@ async def pooler(ability: Pooler, cluster: Cluster, _folder: Path) -> None:
     assert await ability.cut() > 0
     await eventually(lambda: is_not_ready(cluster, REPLICA), "the pooler is in between")
     await ability.mend()
+
+
+async def wake_bus(ability: WakeBus, cluster: Cluster, _folder: Path) -> None:
+    """Those that use it go on doing so until the cluster is gone."""
+    await ability.attach()
+    await cluster.ability(Reconfigure).reconfigure(REPLICA, {})
+
+    async def is_used(*, is_so: bool = True) -> None:
+        async def is_as_asked() -> bool:
+            return await hears_others(cluster, REPLICA) is is_so
+
+        await eventually(is_as_asked, f"{REPLICA} {'hears' if is_so else 'does not hear'} the others")
+
+    await is_used()
+    await ability.stop()
+    await is_used(is_so=False)
+    assert await answers(cluster, REPLICA, "/ready")
+    await ability.start()
+    await is_used()
+    assert await ability.cut() > 0
+    await is_used(is_so=False)
+    await ability.mend()
+    await is_used()
 
 
 async def next_release(ability: NextRelease, cluster: Cluster, _folder: Path) -> None:

@@ -53,6 +53,15 @@ async def refuses_large_bodies(cluster: Cluster, name: str) -> bool:
         return answer.status == 413
 
 
+async def hears_others(cluster: Cluster, name: str) -> bool:
+    """Whether the engine says that it hears what the others tell."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(of(cluster, name).rest_url + "/health/detailed") as answer,
+    ):
+        return bool((await answer.json())["wake"]["listening"])
+
+
 async def is_ready(cluster: Cluster, name: str) -> None:
     await eventually(lambda: answers(cluster, name, "/ready"), f"{name} is ready")
 

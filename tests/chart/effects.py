@@ -36,6 +36,13 @@ OWNED_PARTS: Values = merged(
     },
 )
 SECURED: Values = merged(DATABASE, KAFKA)
+WOKEN: Values = merged(
+    DATABASE,
+    {
+        "engine": {"wakeBus": "redis"},
+        "redis": {"existingSecret": "windlass-redis", "secretKeys": {"url": "u"}},
+    },
+)
 INLINE: Values = merged(SECURED, {"kafka": {"existingSecret": "", "saslUsername": "u", "saslPassword": "p"}})
 TOPICS: Values = merged(
     SECURED,
@@ -88,6 +95,11 @@ CONTEXTS: Mapping[str, Values] = {
     "kafka.saslUsername": INLINE,
     "kafka.saslPassword": INLINE,
     "kafka.tls.caKey": merged(SECURED, {"kafka": {"tls": {"existingSecret": "ca"}}}),
+    "redis": WOKEN,
+    "redis.url": merged(
+        WOKEN, {"redis": {"url": "rediss://one", "existingSecret": "", "secretKeys": {"url": ""}}}
+    ),
+    "redis.tls.caKey": merged(WOKEN, {"redis": {"tls": {"existingSecret": "ca"}}}),
     "migrations": _enabled("migrations"),
     "migrations.enabled": DATABASE,
     "migrations.existingSecretKey": OWNED,
@@ -104,6 +116,8 @@ CONTEXTS: Mapping[str, Values] = {
     "podDisruptionBudget.enabled": merged(GUARDED, {"podDisruptionBudget": {"enabled": False}}),
     "networkPolicy": CLOSED,
     "networkPolicy.enabled": DATABASE,
+    "networkPolicy.redisTo": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
+    "networkPolicy.redisPorts": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "serviceMonitor": _enabled("serviceMonitor"),
     "serviceMonitor.enabled": DATABASE,
     "podMonitor": _enabled("podMonitor"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from effects import OWNED, OWNED_PARTS, PARTS, POOLED, TOPICS, TRIAL
+from effects import OWNED, OWNED_PARTS, PARTS, POOLED, TOPICS, TRIAL, WOKEN
 from overlay import OVERLAYS, values_of_overlay
 from rendering import CHART, DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
 
@@ -162,6 +162,15 @@ CASES: Mapping[str, Values] = {
             "postgresql": {"session": {"host": "db-direct", "port": 5433}},
             "migrations": {"user": "", "secretKeys": {"user": "username"}, "useHelmHooks": False},
             "networkPolicy": {"enabled": True},
+        },
+    ),
+    "woken": merged(
+        DATABASE,
+        WOKEN,
+        {
+            "redis": {"secretKeys": {"password": "pw"}, "tls": {"existingConfigMap": "company-ca"}},
+            "networkPolicy": {"enabled": True},
+            "migrations": {"enabled": True},
         },
     ),
     "parts": merged(PARTS, VERIFIED, {"migrations": {"enabled": True, "onStartup": False}}, KEDA),

@@ -105,6 +105,7 @@ def consistent(values: Values) -> Values:
     _migrations(values.setdefault("migrations", {}), values["postgresql"])
     _engine(values.setdefault("engine", {}))
     _kafka(values)
+    _redis(values)
     _replicas(values)
     _rollout(values)
     _pod(values)
@@ -213,6 +214,19 @@ def _kafka(values: Values) -> None:
         tls["existingConfigMap"] = ""
 
 
+def _redis(values: Values) -> None:
+    redis = values.setdefault("redis", {})
+    keys, tls = redis.setdefault("secretKeys", {}), redis.setdefault("tls", {})
+    if values["engine"].get("wakeBus") != "redis":
+        redis["url"] = redis["existingSecret"] = keys["url"] = keys["password"] = ""
+        tls["existingSecret"] = tls["existingConfigMap"] = ""
+        return
+    redis["url"] = "" if keys.get("url") else "rediss://redis"
+    redis["existingSecret"] = "redis" if any(keys.values()) else ""
+    if tls.get("existingSecret"):
+        tls["existingConfigMap"] = ""
+
+
 def _replicas(values: Values) -> None:
     scaling, keda = values.setdefault("autoscaling", {}), values.setdefault("keda", {})
     if scaling.get("enabled"):
@@ -271,7 +285,7 @@ def test_legal_values_never_fail() -> None:
     kinds: set[str] = set()
     keys: set[str] = set()
 
-    @settings(QUICK, max_examples=70)  # so many until each kind has been drawn
+    @settings(QUICK, max_examples=130)  # so many until each kind has been drawn
     @given(LEGAL)
     def draw(values: Values) -> None:
         result = rendered(values)

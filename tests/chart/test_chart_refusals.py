@@ -64,7 +64,7 @@ def test_nothing_that_plaintext_would_ignore_is_taken(key: str) -> None:
 
 
 def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:
-    assert len(OWN_VARIABLES) == 31
+    assert len(OWN_VARIABLES) == 35
     for name in OWN_VARIABLES:
         refusal = refusal_of(merged(DATABASE, {"extraEnv": [{"name": name, "value": "x"}]}))
         assert refusal.startswith(f"extraEnv sets {name}: set "), name
@@ -78,12 +78,14 @@ def test_no_variable_that_the_chart_may_set_can_be_set_beside_it() -> None:
         {"postgresql": {"dsn": f"postgres://u:{CANARY}@db/one", "existingSecret": "own"}},
         {"postgresql": {"dsn": f"postgres://u:{CANARY}@db/one"}, "replicas": 1},
         {"kafka": {"saslPassword": {"x": CANARY}}},
+        {"redis": {"url": f"redis://:{CANARY}@one"}},
+        {"engine": {"wakeBus": "redis"}, "redis": {"url": f":{CANARY}@one"}},
         {
             "engine": {"dispatchMode": "kafka_outbox"},
             "kafka": {"saslPassword": CANARY, "transport": "sasl_scram_tls", "existingSecret": "own"},
         },
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_no_refusal_shows_a_credential(values: Values) -> None:
     refusal = refusal_of(values)

@@ -42,7 +42,7 @@ the name {{ .name }} of an extra container is already used: choose another
 {{- end -}}
 
 {{- define "windlass.check.volumes" -}}
-{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "definitions" -}}
+{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "definitions" -}}
 {{- $volumes := dict -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $own }}
@@ -52,7 +52,7 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- end }}
 {{- $_ := set $volumes .name true -}}
 {{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/definitions" true -}}
+{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
 extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
@@ -92,6 +92,10 @@ WE_KAFKA_SASL_PASSWORD: kafka.existingSecret
 WE_KAFKA_TLS_CA_PATH: kafka.tls.existingSecret
 WE_KAFKA_TLS_SERVER_NAME: kafka.tlsServerName
 WE_OUTBOX_BATCH_SIZE: kafka.outboxBatchSize
+WINDLASS_WAKE_BUS: engine.wakeBus
+WINDLASS_REDIS_URL: redis.existingSecret
+WINDLASS_REDIS_PASSWORD: redis.secretKeys.password
+WINDLASS_REDIS_TLS_CA_PATH: redis.tls.existingSecret
 WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_STRICT_SETTINGS: engine.strictSettings

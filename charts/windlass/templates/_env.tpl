@@ -27,6 +27,7 @@
 - name: WE_OUTBOX_BATCH_SIZE
   value: {{ int64 .root.Values.kafka.outboxBatchSize | quote }}
 {{- end }}
+{{- include "windlass.env.wakeBus" .root }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}
@@ -131,6 +132,33 @@
 {{- with $kafka.tlsServerName }}
 - name: WE_KAFKA_TLS_SERVER_NAME
   value: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Not of the Jobs: they wake nobody. */}}
+{{- define "windlass.env.wakeBus" -}}
+{{- $redis := .Values.redis -}}
+{{- if ne .Values.engine.wakeBus "postgres" }}
+- name: WINDLASS_WAKE_BUS
+  value: {{ .Values.engine.wakeBus | quote }}
+{{- end }}
+{{- if include "windlass.usesRedis" . }}
+- name: WINDLASS_REDIS_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ ternary $redis.existingSecret (include "windlass.fullname" .) (ne $redis.secretKeys.url "") | quote }}
+      key: {{ $redis.secretKeys.url | default "redis-url" | quote }}
+{{- with $redis.secretKeys.password }}
+- name: WINDLASS_REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef:
+      name: {{ $redis.existingSecret | quote }}
+      key: {{ . | quote }}
+{{- end }}
+{{- if include "windlass.ca.isMounted" $redis.tls }}
+- name: WINDLASS_REDIS_TLS_CA_PATH
+  value: {{ printf "/etc/windlass/redis-ca/%s" $redis.tls.caKey | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}

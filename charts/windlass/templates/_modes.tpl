@@ -35,6 +35,10 @@
 {{- if and .Values.migrations.onStartup (not .Values.migrations.existingSecret) -}}true{{- end -}}
 {{- end -}}
 
+{{- define "windlass.usesRedis" -}}
+{{- if eq .Values.engine.wakeBus "redis" -}}true{{- end -}}
+{{- end -}}
+
 {{/* Sessions go another way than the pool. */}}
 {{- define "windlass.postgresql.hasSession" -}}
 {{- if or .Values.postgresql.session.existingSecretKey .Values.postgresql.session.host -}}true{{- end -}}

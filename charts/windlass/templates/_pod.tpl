@@ -1,4 +1,4 @@
-{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka. */}}
+{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis. */}}
 {{- define "windlass.pod" -}}
 {{- $values := .root.Values -}}
 automountServiceAccountToken: false
@@ -103,6 +103,9 @@ volumeMounts:
 {{- end -}}
 {{- if and .kafka (include "windlass.kafka.isSecured" .root) (include "windlass.ca.isMounted" .root.Values.kafka.tls) -}}
 {{- $_ := set $mounts "kafka-ca" .root.Values.kafka.tls -}}
+{{- end -}}
+{{- if and .redis (include "windlass.usesRedis" .root) (include "windlass.ca.isMounted" .root.Values.redis.tls) -}}
+{{- $_ := set $mounts "redis-ca" .root.Values.redis.tls -}}
 {{- end -}}
 {{- toJson $mounts -}}
 {{- end -}}

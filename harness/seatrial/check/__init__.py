@@ -25,6 +25,7 @@ from seatrial.check.mode_purity import mode_purity
 from seatrial.check.no_loss import no_loss
 from seatrial.check.no_phantom import no_phantom
 from seatrial.check.outbox_conservation import outbox_conservation
+from seatrial.check.pickup import pickup
 from seatrial.check.private_wire import private_wire
 from seatrial.check.probe_truth import probe_truth
 from seatrial.check.publish_order import publish_order
@@ -50,6 +51,7 @@ CHECKS: Mapping[str, Check] = {
     "AV": availability,
     "TP": punctuality,
     "PT": probe_truth,
+    "PK": pickup,
     "CC": claim_cost,
     "CB": connection_budget,
     "OC": outbox_conservation,

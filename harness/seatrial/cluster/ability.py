@@ -234,6 +234,26 @@ class Balancer(Protocol):
         ...
 
 
+class WakeBus(Protocol):
+    """A Redis by which the engines tell each other of jobs."""
+
+    async def attach(self) -> None:
+        """It runs, and engines that are started from now on use it. Once in a cluster's life."""
+        ...
+
+    async def stop(self) -> None:
+        """All its connections are closed; returns when it has ended."""
+        ...
+
+    async def start(self) -> None: ...
+
+    async def cut(self) -> int:
+        """The engines' connections with it are reset, and new ones refused; returns how many there were."""
+        ...
+
+    async def mend(self) -> None: ...
+
+
 class Logs(Protocol):
     def log_path(self, replica: str) -> Path:
         """All the output of that replica since `up`, over restarts."""

@@ -20,6 +20,7 @@ from seatrial.history import Recorder
 ALL_REPLICAS = "all"
 DATABASE = "database"
 BROKER = "broker"
+WAKE_BUS = "wake bus"
 
 HEAL_WITHIN_S = 120.0
 
@@ -92,7 +93,7 @@ async def inflicted(
     """The fault holds inside the block. Faults that overlap need processes of different names."""
     known = [replica.name for replica in cluster.replicas()]
     nodes = [*known, *(cluster.ability(Schedulers).names() if cluster.has(Schedulers) else ())]
-    if fault.target not in {*nodes, ALL_REPLICAS, DATABASE, BROKER}:
+    if fault.target not in {*nodes, ALL_REPLICAS, DATABASE, BROKER, WAKE_BUS}:
         raise FaultError(f"{fault.name}: no node {fault.target!r}; there are {', '.join(nodes)}")
     if lacking := cluster.lacks(fault.needs):
         raise FaultError(

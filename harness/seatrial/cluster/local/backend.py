@@ -25,17 +25,20 @@ from seatrial.cluster.ability import (
     Schedulers,
     Siblings,
     Sockets,
+    WakeBus,
 )
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Options
 from seatrial.cluster.pgbouncer import find_pgbouncer
+from seatrial.cluster.redis import find_redis
 from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
         *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
         *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Schedulers, Siblings, Sockets),
+        WakeBus,
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})
@@ -65,6 +68,10 @@ def _pooler() -> str | None:
     return None if find_pgbouncer() else "PgBouncer (apt-get install pgbouncer)"
 
 
+def _wake_bus() -> str | None:
+    return None if find_redis() else "Redis or Valkey (apt-get install redis-server)"
+
+
 def _refuse(_options: Options) -> None:
     """All options that are not another backend's own are supported."""
 
@@ -77,5 +84,5 @@ LOCAL = Backend(
     abilities=_abilities,
     refuse=_refuse,
     in_core=lambda drill: drill.core,
-    programs={Disk: _small_disk, ManagedFailover: _failover_manager, Pooler: _pooler},
+    programs={Disk: _small_disk, ManagedFailover: _failover_manager, Pooler: _pooler, WakeBus: _wake_bus},
 )

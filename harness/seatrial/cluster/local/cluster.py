@@ -28,6 +28,7 @@ from seatrial.cluster.ability import (
     Schedulers,
     Siblings,
     Sockets,
+    WakeBus,
 )
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.local.backend import LOCAL
@@ -47,6 +48,7 @@ from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.schedulers import LocalSchedulers
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
+from seatrial.cluster.local.wake_bus import LocalWakeBus
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.values import schedulers_of
 
@@ -145,6 +147,7 @@ class LocalCluster(Cluster):
         self._offer(Logs, LocalLogs(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
         self._offer(Pooler, LocalPooler(foundation, replicas))
+        self._offer(WakeBus, LocalWakeBus(foundation))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))

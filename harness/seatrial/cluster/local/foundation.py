@@ -33,6 +33,8 @@ class Foundation:
         self._managed: Patroni | None = None
         self._replication: Replication | None = None
         self.gives_both_hosts = False
+        self.redis_url = ""
+        """Of the wake bus that engines are to use that are started from now on; holds its password."""
         self._is_own_postgres = postgres is None
         self._is_laid = False
         self._stack = AsyncExitStack()

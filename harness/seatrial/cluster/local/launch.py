@@ -79,7 +79,8 @@ class Launcher:
         }
 
     def without_secret(self, text: str) -> str:
-        for secret in (self._foundation.postgres.secret, *(self._broker.secrets() if self._broker else ())):
+        secrets = [self._foundation.postgres.secret, *(self._broker.secrets() if self._broker else ())]
+        for secret in filter(None, (*secrets, self._foundation.redis_url)):
             text = text.replace(secret, "***")
         return text
 
@@ -106,7 +107,7 @@ class Launcher:
     ) -> ContainerSpec:
         foundation = self._foundation
         values = merge(
-            self._with_broker(values),
+            self._with_wake_bus(self._with_broker(values)),
             {
                 "replicaCount": self._spec.replicas,
                 "engine": {part: {"port": ports[part]} for part in _PORTS},
@@ -131,6 +132,11 @@ class Launcher:
         if self._broker is None:
             raise ClusterError(f"this cluster has no broker; the drill's mode must be {WITH_BROKER}")
         return merge(self._broker.engine_values(secured=kind.is_secured(values)), values)
+
+    def _with_wake_bus(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Adds the values that name it, once there is one."""
+        url = self._foundation.redis_url
+        return merge({"engine": {"wakeBus": "redis"}, "redis": {"url": url}}, values) if url else values
 
     def _command(self, container: ContainerSpec) -> Sequence[str]:
         """The container's, or the operator's in its place, in the container's role where there are several; programs
