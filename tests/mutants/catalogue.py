@@ -109,6 +109,12 @@ MUTANTS: tuple[Mutant, ...] = (
         fast=True,
     ),
     Mutant("relay_without_epoch", "F6", ("LD",), "a leader that was replaced continues"),
+    Mutant(
+        "standby_waits_for_the_dead",
+        "F9",
+        ("LD",),
+        "a standby leads when the others are silent, not when nobody leads",
+    ),
     Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead once a minute"),
     Mutant(
         "order_by_created_at", "O1", ("PO",), "rows are published in the order in which transactions began"
