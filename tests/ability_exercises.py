@@ -135,6 +135,8 @@ async def kill(ability: Kill, cluster: Cluster, _folder: Path) -> None:
 
 async def schedulers(ability: Schedulers, cluster: Cluster, _folder: Path) -> None:
     (name,) = ability.names()
+    url = ability.metrics_url(name)
+    assert url is None or url.startswith("http")
     assert name not in {replica.name for replica in cluster.replicas()}
     for end in (ability.kill, ability.stop):
         assert ability.running(name)

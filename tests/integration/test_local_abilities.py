@@ -10,12 +10,12 @@ import pytest_asyncio
 
 from ability_exercises import EXERCISES, REPLICAS, exercised
 from seatrial.cluster import Cluster, ClusterSpec, MissingAbility
+from seatrial.cluster.ability import Exits, Logs, Reconfigure, Schedulers
 from seatrial.cluster.backend import Services
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork
 from seatrial.cluster.brokers import DEFAULT
 from seatrial.cluster.options import Options
-from seatrial.cluster.values import merge
 from seatrial.drill import OUTBOX_VALUES
 
 pytestmark = [
@@ -37,8 +37,7 @@ async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Se
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def cluster(services: Services, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    values = merge(OUTBOX_VALUES, {"scheduler": {"replicas": 1}})
-    spec = ClusterSpec(REPLICAS, values, folder=tmp_path_factory.mktemp("cluster"))
+    spec = ClusterSpec(REPLICAS, OUTBOX_VALUES, folder=tmp_path_factory.mktemp("cluster"))
     made = await services.cluster(spec, restart=True, broker=DEFAULT)
     await made.up()
     yield made
@@ -49,11 +48,29 @@ async def test_it_hands_out_what_its_entry_offers_and_nothing_else(cluster: Clus
     assert cluster.abilities == set(OFFERED)
 
 
-@pytest.mark.parametrize("kind", OFFERED, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in OFFERED if kind is not Schedulers], ids=lambda kind: kind.__name__
+)
 async def test_the_ability(cluster: Cluster, kind: type, tmp_path: Path) -> None:
     if lacking := ENTRY.uninstalled([kind]):
         pytest.skip(f"needs {' and '.join(lacking)}")
     await exercised(cluster, kind, tmp_path)
+
+
+async def test_schedulers(services: Services, tmp_path: Path) -> None:
+    """In a cluster that has one: beside it no replica of the others' would relay."""
+    spec = ClusterSpec(REPLICAS, {"scheduler": {"replicas": 1}}, folder=tmp_path / "cluster")
+    made = await services.cluster(spec, restart=True, broker=None)
+    try:
+        await made.up()
+        await exercised(made, Schedulers, tmp_path)
+        (name,) = made.ability(Schedulers).names()
+        await made.ability(Reconfigure).reconfigure(name, {})
+        assert made.ability(Exits).unasked_exits(name) == []
+        assert '"role":"scheduler"' in made.ability(Logs).log_path(name).read_text()
+        assert '"role":"api"' in made.ability(Logs).log_path("replica-0").read_text()
+    finally:
+        await made.down()
 
 
 async def test_of_somebody_elses_broker_only_what_breaks_nothing_is_handed_out(tmp_path: Path) -> None:

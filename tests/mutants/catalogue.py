@@ -76,6 +76,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("ready_without_writes", "D4", ("PT",), "a node is ready while its database takes no writes"),
     Mutant("ready_before_migrated", "U6", ("PT",), "a node is ready before its schema is there", fast=True),
     Mutant("liveness_asks_database", "U6", ("PT",), "liveness fails while the database is away"),
+    Mutant(
+        "reads_columns_by_number",
+        "U9",
+        ("AV",),
+        "a node cannot read jobs that have a column it does not know",
+    ),
+    Mutant(
+        "overdue_timers_dropped", "U10", ("TP", "LV"), "a node that starts drops the timers that are overdue"
+    ),
+    Mutant("tells_the_password", "T6", ("BC",), "a boot that cannot connect shows its password"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),
     Mutant(
         "chain_fire_and_forget", "X3", ("S1x",), "a chained workflow starts outside its parent's transaction"
@@ -106,6 +116,12 @@ MUTANTS: tuple[Mutant, ...] = (
         fast=True,
     ),
     Mutant("relay_without_epoch", "F6", ("LD",), "a leader that was replaced continues"),
+    Mutant(
+        "standby_waits_for_the_dead",
+        "F9",
+        ("LD",),
+        "a standby leads when the others are silent, not when nobody leads",
+    ),
     Mutant("slow_standby", "F1", ("LD",), "a standby looks for the lead once a minute"),
     Mutant(
         "order_by_created_at", "O1", ("PO",), "rows are published in the order in which transactions began"

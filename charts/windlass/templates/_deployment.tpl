@@ -77,12 +77,14 @@ spec:
             - name: metrics
               containerPort: {{ int64 $values.engine.metrics.port }}
           {{- include "windlass.probes" (dict "root" $root "grpc" $servesApi) | nindent 10 }}
-          {{- with ternary (int64 $values.preStopSeconds) 0 $servesApi }}
+          {{- if $servesApi }}
+          {{- with int64 $values.preStopSeconds }}
           # Endpoints forget the pod before it stops listening; else a rollout fails calls.
           lifecycle:
             preStop:
               exec:
                 command: ["sleep", {{ . | quote }}]
+          {{- end }}
           {{- end }}
           {{- include "windlass.container" $mounted | nindent 10 }}
         {{- range $values.extraContainers }}

@@ -16,6 +16,7 @@ from seatrial.check.facts import Facts, error_status, happened
 from seatrial.check.held import lost_by_database
 from seatrial.check.lead import hits
 from seatrial.check.lease import Lease, Tenure, token_of
+from seatrial.check.punctuality import fates
 from seatrial.history import Call
 
 
@@ -178,6 +179,15 @@ def _reads_refused(facts: Facts) -> int:
     return sum(error_status(call) == 503 for call in facts.calls_of("get"))
 
 
+def _timers_late(facts: Facts) -> int:
+    """Timers that took effect more than a second after their time: nobody looked for them."""
+    return sum(
+        fate.late_us is not None and fate.late_us > 1_000_000
+        for instance_id in facts.timers_of
+        for fate in fates(facts, instance_id)
+    )
+
+
 def _calls_refused(facts: Facts) -> int:
     """Starts, completions and polls that an engine answered 503."""
     return sum(error_status(call) == 503 for f in ("start", "complete", "poll") for call in facts.calls_of(f))
@@ -200,4 +210,5 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "acks_lost_by_database": _acks_lost_by_database,
     "calls_refused": _calls_refused,
     "reads_refused": _reads_refused,
+    "timers_late": _timers_late,
 }

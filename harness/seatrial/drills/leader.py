@@ -1,4 +1,4 @@
-"""F1 to F7: the leader of the relay fails in six ways, and another replica takes over (contract 6.4).
+"""F1 to F9: the leader of the relay fails in several ways, and another node takes over (contract 6.4).
 
 All of them put load on three replicas, break the one that leads, and look for a lost job, a message that overtook
 another, and a replica that removes or publishes rows although it no longer leads.
@@ -12,11 +12,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
-from seatrial.cluster.ability import Partition, Pause
+from seatrial.cluster.ability import Partition, Pause, Schedulers
+from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault import Fault
 from seatrial.fault.database import TerminateLeaderSession
-from seatrial.fault.kill import KillReplica, StopReplica
+from seatrial.fault.kill import KillReplica, KillScheduler, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.scenario.context import ScenarioContext
@@ -105,6 +106,7 @@ def _drill(
     checks: tuple[str, ...] = CHECKS,
     needs: tuple[type, ...] = (),
     core: bool = False,
+    schedulers: int = 0,
     bound_s: float = 120.0,
     **more: Any,
 ) -> Drill:
@@ -124,7 +126,7 @@ def _drill(
             **more,
         ),
         (*NEEDS, *needs),
-        VALUES,
+        merge(VALUES, {"scheduler": {"replicas": schedulers}}) if schedulers else VALUES,
         mode="kafka",
         core=core,
         on_kind=core,
@@ -212,5 +214,17 @@ DRILLS = (
         hits=KILLS,
         bound_s=240.0,
         takeover_p95_bound_s=TAKEOVER_P95_BOUND_S,
+    ),
+    # Nodes that answer calls do not relay here, so of three replicas none can take over.
+    _drill(
+        "F9",
+        "The scheduler that leads the relay is killed",
+        "When the scheduler that relays dies the other relays within 5 s, and the nodes that answer calls go on.",
+        replaced(KillScheduler, hold_s=1.0),
+        one_fault(starts=90, load_s=6.0),
+        ops_min=90,
+        checks=TIMED,
+        needs=(Schedulers,),
+        schedulers=2,
     ),
 )

@@ -86,6 +86,8 @@ DRILL = Drill(
         "errors_only_during_fault": True,
         "faults_min": 1,
         "ops_min": LINEAR_STARTS,
+        # Those that came due while nobody ran.
+        "circumstances_min": {"timers_late": 5},
     },
     needs=(Database, Kill, NextRelease, Reconfigure, Schedulers),
     values=merge(

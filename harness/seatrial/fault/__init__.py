@@ -91,15 +91,15 @@ async def inflicted(
     fault: Fault, cluster: Cluster, recorder: Recorder, *, process: str = "fault-0"
 ) -> AsyncIterator[Evidence]:
     """The fault holds inside the block. Faults that overlap need processes of different names."""
-    known = [replica.name for replica in cluster.replicas()]
-    nodes = [*known, *(cluster.ability(Schedulers).names() if cluster.has(Schedulers) else ())]
-    if fault.target not in {*nodes, ALL_REPLICAS, DATABASE, BROKER, WAKE_BUS}:
-        raise FaultError(f"{fault.name}: no node {fault.target!r}; there are {', '.join(nodes)}")
     if lacking := cluster.lacks(fault.needs):
         raise FaultError(
             f"{fault.name} needs {', '.join(lacking)}, which {cluster.words} does not have; "
             "run this drill on another --backend"
         )
+    known = [replica.name for replica in cluster.replicas()]
+    nodes = [*known, *(cluster.ability(Schedulers).names() if cluster.has(Schedulers) else ())]
+    if fault.target not in {*nodes, ALL_REPLICAS, DATABASE, BROKER, WAKE_BUS}:
+        raise FaultError(f"{fault.name}: no node {fault.target!r}; there are {', '.join(nodes)}")
     await fault.setup(cluster)
     targets = {"target": known if fault.target == ALL_REPLICAS else fault.target}
     is_orderly = False

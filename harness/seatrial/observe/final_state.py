@@ -17,10 +17,11 @@ from psycopg.rows import dict_row
 
 from seatrial.client import RecordingClient
 from seatrial.cluster import Cluster, Replica
-from seatrial.cluster.ability import Aliases, Database, Exits, Logs, Schedulers
+from seatrial.cluster.ability import Aliases, Database, Exits, Logs
 from seatrial.cluster.broker import Broker
 from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
+from seatrial.observe.nodes import nodes
 from seatrial.observe.outbox_audit import observe_outbox_audit
 
 MATCHES_MAX = 20
@@ -70,22 +71,17 @@ async def observe(
             await observe_records(broker, recorder)
     else:
         await observe_rest(client, recorder, key_prefix)
-    await observe_metrics(cluster.replicas(), recorder)
-    names = [replica.name for replica in cluster.replicas()]
-    if cluster.has(Schedulers):
-        schedulers = cluster.ability(Schedulers)
-        nodes = [Replica(name, "", schedulers.metrics_url(name)) for name in schedulers.names()]
-        await observe_metrics(nodes, recorder)
-        names += schedulers.names()
+    all_nodes = nodes(cluster)
+    await observe_metrics(all_nodes, recorder)
     if cluster.has(Exits):
         exits = cluster.ability(Exits)
-        for name in names:
-            for code in exits.unasked_exits(name):
-                recorder.info(OBSERVER, "exit", {"node": name, "exit_code": code})
+        for node in all_nodes:
+            for code in exits.unasked_exits(node.name):
+                recorder.info(OBSERVER, "exit", {"node": node.name, "exit_code": code})
     if cluster.has(Logs):
         logs = cluster.ability(Logs)
-        for name in names:
-            scan_log(logs, name, log_patterns, recorder)
+        for node in all_nodes:
+            scan_log(logs, node.name, log_patterns, recorder)
 
 
 class ObservationFailed(Exception):

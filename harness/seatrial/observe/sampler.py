@@ -57,7 +57,7 @@ class Sampler:
                 group.create_task(self._watch_depth(self._dsn))
 
     async def leaders(self) -> list[str]:
-        """The replicas that claim to lead at this moment."""
+        """The nodes that claim to lead at this moment."""
         async with aiohttp.ClientSession() as session:
             said = await asyncio.gather(*(_leads(session, replica) for replica in self._replicas))
         return [replica.name for replica, leads in zip(self._replicas, said, strict=True) if leads]

@@ -23,6 +23,7 @@ from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder, TransportName
+from seatrial.observe.nodes import nodes
 from seatrial.observe.sampler import Sampler
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
@@ -114,7 +115,7 @@ class ScenarioContext:
             transports=transports,
         )
         dsn = cluster.ability(Database).dsn if cluster.has(Database) else None
-        self._sampler = Sampler(cluster.replicas(), dsn, recorder)
+        self._sampler = Sampler(nodes(cluster), dsn, recorder)
         self._seed = seed
         self._transports = tuple(transports)
         self._clients: list[RecordingClient] = []
@@ -232,7 +233,7 @@ class ScenarioContext:
         return sorted(map(self.broker.destination, _job_types(workloads)))
 
     async def leaders(self) -> Sequence[str]:
-        """The replicas that at present claim to lead the relay."""
+        """The replicas or schedulers that at present claim to lead the relay."""
         return await self._sampler.leaders()
 
     async def leader(self, within_s: float = 20.0) -> str:

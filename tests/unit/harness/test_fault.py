@@ -21,7 +21,7 @@ from seatrial.fault import (
     inflicted,
 )
 from seatrial.fault.broker import CrashBroker, CutBroker
-from seatrial.fault.credentials import RotatePassword
+from seatrial.fault.credentials import ChangePassword, RotatePassword
 from seatrial.fault.database import (
     CrashDatabase,
     FillDisk,
@@ -33,10 +33,11 @@ from seatrial.fault.database import (
 )
 from seatrial.fault.destination import MissingDestination
 from seatrial.fault.failover import LosePrimary, SwitchOver
-from seatrial.fault.kill import KillAllReplicas, KillReplica, RestartReplica, StopReplica
+from seatrial.fault.kill import KillAllReplicas, KillReplica, KillScheduler, RestartReplica, StopReplica
 from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.fault.pooler import CutPooler, StopPooler
+from seatrial.fault.replacement import ReplaceNode, StopTheWorld
 from seatrial.fault.scale import ScaleRelease
 from seatrial.history import HISTORY_FILE, Recorder
 
@@ -275,6 +276,10 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (StopReplica("replica-0"), "Kill"),
         (RestartReplica("replica-0"), "Kill"),
         (KillAllReplicas(), "Kill"),
+        (KillScheduler("scheduler-0"), "Schedulers"),
+        (ChangePassword(), "Database"),
+        (ReplaceNode("replica-0", "next", {}), "Database, Reconfigure"),
+        (StopTheWorld({}), "Database, Kill, Reconfigure, Schedulers"),
         (PauseReplica("replica-0"), "Pause, Kill"),
         (CutNetwork("replica-0", "blackhole"), "Partition, Kill"),
         (TerminateSessions("replica-0"), "Database, Kill"),
@@ -315,6 +320,10 @@ async def test_a_cluster_without_the_ability_is_refused(
         (PauseReplica("r"), "pause_replica", "r", {"signal": "SIGSTOP"}),
         (CutNetwork("r", "delay", delay_s=0.5), "cut_network", "r", {"mode": "delay", "delay_s": 0.5}),
         (CutNetwork("r", "refuse"), "cut_network", "r", {"mode": "refuse", "delay_s": 0.0}),
+        (KillScheduler("s"), "kill_scheduler", "s", {"signal": "SIGKILL"}),
+        (ReplaceNode("r", "next", {}), "replace_node", "r", {"release": "next"}),
+        (StopTheWorld({}), "stop_the_world", ALL_REPLICAS, {"release": "next"}),
+        (ChangePassword(), "change_password", DATABASE, {}),
         (TerminateSessions("r"), "terminate_sessions", "r", {}),
         (CrashDatabase("fast"), "crash_database", DATABASE, {"how": "fast"}),
         (MakeReadOnly(), "make_read_only", DATABASE, {}),

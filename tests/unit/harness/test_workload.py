@@ -73,6 +73,24 @@ async def test_a_worker_executes_and_completes_and_leaves_on_sigterm(
     assert {body["workerId"] for _, body in engine.completed} <= {"worker-0", "worker-1"}
 
 
+async def test_a_pinned_worker_polls_at_one_replica_and_answers_at_another(tmp_path: Path) -> None:
+    async with SmallEngine("replica-0") as one, SmallEngine("replica-1") as other:
+        for number in range(20):
+            one.add_job(f"j{number}", "pay")
+            other.add_job(f"k{number}", "pay")
+        recorder = Recorder(tmp_path)
+        pool = WorkerPool(tmp_path, [one.replica, other.replica], recorder, seed="1")
+        pinned = msgspec.structs.replace(pay(), polls_at="replica-0", answers_at="replica-1")
+        pool.start(pinned)
+        await eventually(lambda: len(other.completed) == 20)
+        await pool.stop_all()
+        await pool.close()
+        recorder.close()
+    assert sorted(job_id for job_id, _ in other.completed) == sorted(f"j{number}" for number in range(20))
+    assert one.completed == []
+    assert len(other.waiting) == 20, "nobody polled there"
+
+
 @pytest.mark.parametrize("transport", ["grpc", "both"])
 async def test_a_worker_works_over_grpc_and_over_both_alike(tmp_path: Path, transport: str) -> None:
     recorder = Recorder(tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trial_builder import Trial
@@ -82,6 +83,16 @@ def test_errors_only_while_the_fault_can_be_felt() -> None:
     assert judged(faulted(124, **DURING)).outcome is Outcome.PASS
     assert judged(faulted(105, **DURING)).outcome is Outcome.FAIL
     assert judged(faulted(126, **DURING)).outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(("target", "outcome"), [("replica-0", Outcome.PASS), ("replica-1", Outcome.FAIL)])
+def test_errors_may_count_at_the_node_of_the_fault_alone(target: str, outcome: Outcome) -> None:
+    """The call of `start` goes to replica-0."""
+    trial = Trial("AV", **DURING, errors_only_at_target=True).at(100).start("i1").at(110)
+    trial.fault("replace_node", target).start("", outcome="fail", code="connection-refused")
+    verdict = judged(trial.heal(target).at(140).phase("drain"))
+    assert verdict.outcome is outcome
+    assert (outcome is Outcome.PASS) == (not verdict.witnesses)
 
 
 def test_a_fault_that_is_never_healed_is_felt_until_the_drain() -> None:

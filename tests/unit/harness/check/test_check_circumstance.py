@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from trial_builder import Trial
+from trial_builder import Trial, db_time
 
 from seatrial.check import CHECKS, judge
 from seatrial.verdict import Outcome, Verdict
@@ -43,6 +43,19 @@ def test_refusals_are_counted_by_what_was_asked() -> None:
     verdict = first(trial)
     assert verdict.outcome is Outcome.PASS
     assert (verdict.figures["calls_refused"], verdict.figures["reads_refused"]) == (2, 1)
+
+
+def test_timers_are_late_after_a_second() -> None:
+    """Due at 105, 106 and 107 s; two of them took effect more than a second later."""
+    trial = Trial("NL", circumstances_min={"timers_late": 2}).lived(1).instance("i2", "WAITING")
+    trial.step("p", "i2", "wait", "RUNNING", step_type="WAIT", started_at=db_time(100))
+    for number, (fire_s, at_s) in enumerate([(105, 105.9), (106, 107.1), (107, 109.5)]):
+        trial.row(
+            "timer", f"t{number}", instance_id="i2", step_execution_id="p", target_step_id=f"s{number}",
+            fire_at=db_time(fire_s), interrupting=False, fired=True,
+        )  # fmt: skip
+        trial.step(f"e{number}", "i2", f"s{number}", "RUNNING", step_type="WAIT", started_at=db_time(at_s))
+    assert first(trial).figures["timers_late"] == 2
 
 
 def test_a_run_that_never_met_it_shows_nothing() -> None:
