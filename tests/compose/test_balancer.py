@@ -67,7 +67,7 @@ def rig(images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> 
             for server in SERVERS:
                 name = f"{project.name}-fake-{server}"
                 run("docker", "run", "--detach", "--rm", "--name", name, "--network", network, "--network-alias",
-                    server, "--publish", "127.0.0.1::8080", "--volume", f"{FAKE}:/fake.py:ro",
+                    "servers", "--publish", "127.0.0.1::8080", "--volume", f"{FAKE}:/fake.py:ro",
                     "--entrypoint", "python", images["WINDLASS_IMAGE"], "/fake.py", server)  # fmt: skip
                 started.append(name)
             urls = {server: f"http://{_port(name)}" for server, name in zip(SERVERS, started, strict=True)}
