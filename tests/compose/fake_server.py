@@ -1,6 +1,6 @@
 """Stands where a server of the cluster would: counts the calls that it reads, and treats them as it is told.
 
-PUT /mode/NAME (ok, drop, busy, unready; closed for two seconds) changes what it does with the calls that follow, and
+PUT /mode/NAME (ok, drop, busy, unready; closed for some seconds) changes what it does with the calls that follow, and
 GET /seen tells them.
 """
 
@@ -12,7 +12,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-CLOSED_S = 2.0
+CLOSED_S = 3.0
 
 seen: list[str] = []
 state = {"mode": "ok"}

@@ -61,7 +61,7 @@ def test_it_starts_as_the_page_says(shell: Shell) -> None:
 def test_workers_a_server_and_a_scheduler_join(shell: Shell) -> None:
     told = json.loads(shell.type(*commands(JOIN)))
     assert {"server-a", "server-b", "server-c", "scheduler", "scheduler-b"} <= {
-        node["name"] for node in told["nodes"]
+        node["id"] for node in told["nodes"]
     }
     shell.type(
         "docker compose --profile three --profile two-schedulers rm --stop --force server-c scheduler-b"

@@ -50,7 +50,7 @@ def test_the_balancer_answers_for_the_servers(cluster: Project, path: str) -> No
     answer = call(cluster.url("balancer", path))
     assert answer.status == 200, answer
     if path == "/api/cluster/info":
-        names = {node["name"] for node in answer.body["nodes"]}
+        names = {node["id"] for node in answer.body["nodes"]}
         assert {"server-a", "server-b", "scheduler"} <= names
 
 
@@ -148,7 +148,7 @@ def test_a_third_server_and_more_schedulers_join(cluster: Project) -> None:
     cluster.compose(*profiles, "up", "--detach", "--wait", "--no-recreate")
     try:
         eventually(lambda: "server-c" in _servers_used(cluster), 10.0, "server-c gets calls")
-        names = {node["name"] for node in call(cluster.url("balancer", "/api/cluster/info")).body["nodes"]}
+        names = {node["id"] for node in call(cluster.url("balancer", "/api/cluster/info")).body["nodes"]}
         assert {"server-c", "scheduler-b", "scheduler-c"} <= names
     finally:
         cluster.compose(*profiles, "rm", "--stop", "--force", "server-c", "scheduler-b", "scheduler-c")

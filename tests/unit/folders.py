@@ -9,6 +9,7 @@ FOLDERS = (
     "tests",
     "scripts",
     "charts",
+    "compose",
     "values",
     "docs",
     "examples",

@@ -22,7 +22,7 @@ from citations import (
 from folders import FOLDERS
 
 ROOT = Path(__file__).parents[2]
-UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist", "corpus"})
+UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist", "corpus", "secrets"})
 BINARY = frozenset({".png", ".pyc", ".tgz", ".so", ".gz"})
 ITSELF = "tests/unit/test_citations.py"
 

@@ -206,7 +206,7 @@ def test_commands_are_seen_and_wrong_ones_too() -> None:
 
 
 def test_every_script_is_in_the_readme() -> None:
-    named = set(re.findall(r"^\| `(scripts/[\w-]+)`", text_of("README.md"), re.MULTILINE))
+    named = set(re.findall(r"^\| `(scripts/[\w.-]+)`", text_of("README.md"), re.MULTILINE))
     assert named == {f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir() if path.is_file()}
 
 

@@ -18,7 +18,7 @@ from seatrial.drill import Drill
 from seatrial.drills import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
-UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist"})
+UNREAD = frozenset({"__pycache__", "node_modules", "build", "dist", "secrets"})
 TEXT_SUFFIXES = frozenset(
     {
         "",
