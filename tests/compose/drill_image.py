@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,7 +17,9 @@ ROOT = Path(__file__).parents[2]
 
 @functools.cache
 def built() -> str:
-    """By scripts/image from this tree, with the builds that it is upgraded to. Skips the test without Docker."""
+    """By scripts/image from this tree, with the builds that it is upgraded to, unless WINDLASS_IMAGE names one. Skips
+    the test without Docker.
+    """
     if shutil.which("docker") is None:
         pytest.skip("docker is not on PATH")
     for words, need in (
@@ -25,5 +28,7 @@ def built() -> str:
     ):
         if subprocess.run(["docker", *words], capture_output=True, check=False).returncode:
             pytest.skip(need)
+    if named := os.environ.get("WINDLASS_IMAGE"):
+        return named
     subprocess.run([ROOT / "scripts" / "image", "--drills"], check=True, stdout=subprocess.DEVNULL)
     return usual_image(None)
