@@ -243,7 +243,8 @@ async def sockets(ability: Sockets, cluster: Cluster, _folder: Path) -> None:
 async def balancer(ability: Balancer, cluster: Cluster, _folder: Path) -> None:
     """On a cluster whose clients call its replicas, the balancer stands beside them."""
     assert {each.name for each in ability.servers()} == {REPLICA, OTHER}
-    assert all(await answers(cluster, each.name, "/ready") for each in ability.servers())
+    for server in ability.servers():
+        assert await answers(cluster, server.name, "/ready")
     await ability.kill()
     await ability.start()
     assert await ability.stop() == 0
@@ -276,10 +277,10 @@ async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> 
 
 async def rolling_reconfigure(ability: RollingReconfigure, cluster: Cluster, _folder: Path) -> None:
     if not cluster.has(Broker):
-        for values, is_so in ((SMALL_BODIES, True), ({}, False)):
-            await ability.reconfigure_all(values)
+        for bodies, is_small in ((SMALL_BODIES, True), ({}, False)):
+            await ability.reconfigure_all(bodies)
             for name in (REPLICA, OTHER):
-                assert await refuses_large_bodies(cluster, name) is is_so
+                assert await refuses_large_bodies(cluster, name) is is_small
         return
     for values, is_so in ((POLLING, False), (OUTBOX_VALUES, True)):
         await ability.reconfigure_all(values)

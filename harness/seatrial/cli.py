@@ -80,6 +80,38 @@ Brokers = Annotated[
     ),
 ]
 
+NodeImage = Annotated[
+    str | None,
+    typer.Option(metavar="IMAGE", help="Image of the nodes of a new kind cluster; default: kind's own."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."),
+]
+ComposeFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Compose file of new projects; default: docker-compose.small-cluster.yml."
+    ),
+]
+ComposeProject = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A compose project that runs already; it is taken as it is, and left."),
+]
+Digests = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='JSON {"windlass": "REPOSITORY@sha256:..."}: compose projects run these images, and none by a tag.',
+    ),
+]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep", help="Keep the cluster of a single drill running, without judging it, until Ctrl-C."
+    ),
+]
+
 
 @app.command()
 def run(
@@ -104,41 +136,12 @@ def run(
     brokers: Brokers = None,
     chart: Chart = None,
     values: Values = None,
-    image: Annotated[
-        str | None,
-        typer.Option(metavar="IMAGE", help="Image of the nodes of a new kind cluster; default: kind's own."),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."
-        ),
-    ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Compose file of a new project; default: docker-compose.small-cluster.yml."
-        ),
-    ] = None,
-    project: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="A compose project that runs already; it is taken as it is, and left."
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help='JSON {"windlass": "REPOSITORY@sha256:..."}: a compose project runs these images, and none by a tag.',
-        ),
-    ] = None,
-    keep: Annotated[
-        bool,
-        typer.Option(
-            "--keep", help="Keep the cluster of a single drill running, without judging it, until Ctrl-C."
-        ),
-    ] = False,
+    image: NodeImage = None,
+    context: Context = None,
+    file: ComposeFile = None,
+    project: ComposeProject = None,
+    images: Digests = None,
+    keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
 

@@ -6,16 +6,10 @@ A need that is missing skips them by its name; under CI a skip fails the run (te
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import pytest
-import pytest_asyncio
 from project import SMALL_CLUSTER, Project, a_project, missing_need, run
-
-from seatrial.cluster.backend import Services
-from seatrial.cluster.backends import BACKENDS
-from seatrial.cluster.compose.engine_settings import usual_image
-from seatrial.cluster.options import Options
 
 TAG = "compose-test"
 
@@ -35,21 +29,3 @@ def cluster(images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory)
     with a_project(SMALL_CLUSTER, tmp_path_factory.mktemp("small-cluster"), **images) as project:
         project.compose("up", "--detach", "--wait")
         yield project
-
-
-@pytest.fixture(scope="session")
-def drill_image() -> str:
-    """The engine's, with the builds that it is upgraded to."""
-    if need := missing_need():
-        pytest.skip(need)
-    if not os.environ.get("WINDLASS_IMAGE"):
-        run("scripts/image", "--drills", env={**os.environ}, within_s=900)
-    return os.environ.get("WINDLASS_IMAGE") or usual_image(None)
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def services(drill_image: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Services]:
-    options = Options(1, tmp_path_factory.mktemp("run"), backend="compose")
-    opened = BACKENDS["compose"].open(options, {}, print)
-    yield opened
-    await opened.close()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from drill_image import built
 
 from ability_exercises import REPLICAS, exercised
 from seatrial.cluster import Cluster, ClusterSpec
@@ -15,9 +16,16 @@ from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.options import Options
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
-OFFERED = sorted(
-    BACKENDS["compose"].abilities(Options(1, Path(), backend="compose")), key=lambda kind: kind.__name__
-)
+ENTRY = BACKENDS["compose"]
+OFFERED = sorted(ENTRY.abilities(Options(1, Path(), backend="compose")), key=lambda kind: kind.__name__)
+
+
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
+async def services(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Services]:
+    built()
+    opened = ENTRY.open(Options(1, tmp_path_factory.mktemp("run"), backend="compose"), {}, print)
+    yield opened
+    await opened.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")

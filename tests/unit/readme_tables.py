@@ -36,6 +36,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "DB": ("store/sql/job.sql", "sweep/leases.py"),
     "RT": ("store/lanes.py", "dispatch/wake.py"),
     "LV": ("sweep/leases.py", "sweep/timers.py"),
+    "PK": ("dispatch/wake.py", "dispatch/polling.py"),
     "AV": ("store/lanes.py", "app.py"),
     "MP": ("app.py", "telemetry/metrics.py"),
     "BC": ("config.py", "app.py"),
@@ -121,7 +122,8 @@ def drills() -> str:
     ]
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
-        core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
+        sets = (("core", drill.core), ("kind", drill.on_kind), ("compose", drill.on_compose))
+        core = " ".join(name for name, is_in in sets if is_in)
         promise = linked(drill.promise, contract, f"../{CONTRACT}")
         row = (_link(drill.id, module), core, drill.mode, drill.title, promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")

@@ -75,7 +75,11 @@ class ComposeServices(Services):
             await agent.close()
 
     def images(self) -> Mapping[str, str]:
-        return self._used
+        """By service; of servers it is also told which replica they are."""
+        return {
+            f"{name} (replica-{SERVERS.index(name)})" if name in SERVERS else name: image
+            for name, image in self._used.items()
+        }
 
     def _file(self) -> Path:
         return self._options.compose_file or default_file()
