@@ -14,6 +14,7 @@ from seatrial.fault import (
     ALL_REPLICAS,
     BROKER,
     DATABASE,
+    WAKE_BUS,
     Evidence,
     Fault,
     FaultError,
@@ -38,6 +39,7 @@ from seatrial.fault.partition import CutNetwork
 from seatrial.fault.pause import PauseReplica
 from seatrial.fault.pooler import CutPooler, StopPooler
 from seatrial.fault.scale import ScaleRelease
+from seatrial.fault.wake_bus import CutWakeBus, StopWakeBus
 from seatrial.history import HISTORY_FILE, Recorder
 
 
@@ -282,6 +284,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (MakeReadOnly(), "Database, Kill"),
         (FillDisk(), "Database, Disk, Kill"),
         (StopPooler(), "Pooler, Kill"),
+        (StopWakeBus(), "WakeBus, Kill"),
         (ReadWithoutEnd("job"), "Database"),
         (LosePrimary(unsurveyed), "Database, Failover, Kill"),
         (SwitchOver((), 1.0), "Database, Failover, Kill"),
@@ -321,6 +324,8 @@ async def test_a_cluster_without_the_ability_is_refused(
         (FillDisk(), "fill_disk", DATABASE, {}),
         (StopPooler(), "stop_pooler", DATABASE, {}),
         (CutPooler(), "cut_pooler", DATABASE, {}),
+        (StopWakeBus(), "stop_wake_bus", WAKE_BUS, {}),
+        (CutWakeBus(), "cut_wake_bus", WAKE_BUS, {}),
         (FillDiskUnderLog(), "fill_disk_under_log", DATABASE, {}),
         (ReadWithoutEnd("job"), "read_without_end", DATABASE, {"table": "job"}),
         (LosePrimary(unsurveyed, "freeze"), "lose_primary", DATABASE, {"how": "freeze"}),
