@@ -47,6 +47,8 @@ async def test_a_failed_job_goes_to_the_tail_of_its_queue(one: Running) -> None:
 
 async def test_an_empty_poll_is_answered_from_memory_until_a_job_appears(boot: Boot) -> None:
     one = await boot(WINDLASS_EMPTY_POLL_MEMORY_SECONDS="30", WINDLASS_FALLBACK_POLL_SECONDS="30")
+    # Once it hears the others it looks again at all that it remembers.
+    await eventually(lambda: one.node.wake_ups.is_listening)
     await one.define(service("a", "end"), END)
     assert list(await one.poll("do-a")) == []
     await one.rows("SELECT pg_stat_force_next_flush()")
