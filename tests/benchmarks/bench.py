@@ -24,6 +24,7 @@ from typing import Any
 import asyncpg
 import psycopg
 from against import against_verdict, compare_engines
+from buses import compare_buses
 from outbox import RATE_MIN, compare_ways
 from poolers import compare_poolers
 from rig import SHAPE, Bench, build_driver, running
@@ -37,6 +38,7 @@ examples:
   scripts/bench --outbox --quick
   scripts/bench --quick --against ../before/.venv/bin/windlass
   scripts/bench --pooler --quick
+  scripts/bench --wake-bus --quick
   scripts/bench --drivers
 """
 LIMITS = {"cost_u": 3.0, "rate_r": 0.30, "pickup_p95_ms": 15.0}
@@ -142,6 +144,8 @@ async def run(options: argparse.Namespace) -> int:
                 result = await compare_ways(bench, rounds, instances)
             elif options.pooler:
                 result = await compare_poolers(bench, rounds, instances // 2, 4 if options.quick else 10)
+            elif options.wake_bus:
+                result = await compare_buses(bench, rounds, instances // 2, 4 if options.quick else 10)
             elif options.against:
                 # Short rounds, and many: a shared machine changes its speed within a minute.
                 pickup_s = 4 if options.quick else 10
@@ -154,7 +158,7 @@ async def run(options: argparse.Namespace) -> int:
     print(f"\nmedians: {json.dumps({key: round(value, 3) for key, value in figures.items()})}")
     if options.json:
         Path(options.json).write_text(json.dumps(result, indent=2), encoding="utf-8")
-    if options.pooler:
+    if options.pooler or options.wake_bus:
         return 0
     if options.against:
         return against_verdict(figures)
@@ -201,6 +205,11 @@ def main() -> int:
         "--pooler",
         action="store_true",
         help="behind PgBouncer in session and in transaction mode beside the engine without it",
+    )
+    parser.add_argument(
+        "--wake-bus",
+        action="store_true",
+        help="two engines that wake each other by the database, by Redis, and not at all",
     )
     parser.add_argument(
         "--against",

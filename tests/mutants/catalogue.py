@@ -59,6 +59,13 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("one_host_of_the_dsn", "D2-patroni", ("RT", "LV"), "only the first host of a DSN is ever tried"),
     Mutant("disk_full_is_a_defect", "D5", ("AV",), "a full disk is answered 500"),
     Mutant("pooler_refusal_is_a_defect", "D6", ("AV",), "a pooler's refusal is answered 500"),
+    Mutant(
+        "bus_opened_once", "W1", ("PK",), "a node that has lost the wake bus never hears the others again"
+    ),
+    Mutant("unready_without_bus", "W1", ("PK",), "a node is not ready while the wake bus is away"),
+    Mutant(
+        "looks_only_when_told", "W2", ("PK",), "a waiting poll never looks where no hints come", fast=True
+    ),
     Mutant("migration_waits_long", "D7", ("RT", "AV"), "a migration waits for a table until it has it"),
     Mutant(
         "acks_before_standby",

@@ -69,6 +69,12 @@ class RedisServer(Startable):
     def running(self) -> bool:
         return self._process is not None and self._process.running
 
+    @property
+    def pid(self) -> int:
+        if self._process is None:
+            raise ClusterError("Redis was never started, or is closed; start it first")
+        return self._process.pid
+
     async def start(self) -> None:
         """Returns when it answers. Nothing happens when it runs. Raises ClusterError when it is not installed."""
         if self.running:

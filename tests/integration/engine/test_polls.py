@@ -51,6 +51,8 @@ async def test_an_empty_poll_is_answered_from_memory_until_a_job_appears(
     boot: Boot, superuser: asyncpg.Connection
 ) -> None:
     one = await boot(WINDLASS_EMPTY_POLL_MEMORY_SECONDS="30", WINDLASS_FALLBACK_POLL_SECONDS="30")
+    # Once it hears the others it looks again at all that it remembers.
+    await eventually(lambda: one.node.wake_ups.is_listening)
     await one.define(service("a", "end"), END)
     # A session that begins to listen forgets what was empty.
     await eventually(lambda: one.node.wake_ups.is_listening)

@@ -14,6 +14,7 @@ from seatrial.fault import (
     ALL_REPLICAS,
     BROKER,
     DATABASE,
+    WAKE_BUS,
     Evidence,
     Fault,
     FaultError,
@@ -39,6 +40,7 @@ from seatrial.fault.pause import PauseReplica
 from seatrial.fault.pooler import CutPooler, StopPooler
 from seatrial.fault.replacement import ReplaceNode, StopTheWorld
 from seatrial.fault.scale import ScaleRelease
+from seatrial.fault.wake_bus import CutWakeBus, StopWakeBus
 from seatrial.history import HISTORY_FILE, Recorder
 
 
@@ -287,6 +289,7 @@ async def cancel(task: asyncio.Task[Evidence], fault: Diary) -> None:
         (MakeReadOnly(), "Database, Kill"),
         (FillDisk(), "Database, Disk, Kill"),
         (StopPooler(), "Pooler, Kill"),
+        (StopWakeBus(), "WakeBus, Kill"),
         (ReadWithoutEnd("job"), "Database"),
         (LosePrimary(unsurveyed), "Database, Failover, Kill"),
         (SwitchOver((), 1.0), "Database, Failover, Kill"),
@@ -330,6 +333,8 @@ async def test_a_cluster_without_the_ability_is_refused(
         (FillDisk(), "fill_disk", DATABASE, {}),
         (StopPooler(), "stop_pooler", DATABASE, {}),
         (CutPooler(), "cut_pooler", DATABASE, {}),
+        (StopWakeBus(), "stop_wake_bus", WAKE_BUS, {}),
+        (CutWakeBus(), "cut_wake_bus", WAKE_BUS, {}),
         (FillDiskUnderLog(), "fill_disk_under_log", DATABASE, {}),
         (ReadWithoutEnd("job"), "read_without_end", DATABASE, {"table": "job"}),
         (LosePrimary(unsurveyed), "lose_primary", DATABASE, {"signal": "SIGKILL"}),

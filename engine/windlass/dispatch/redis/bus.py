@@ -20,6 +20,7 @@ from windlass.redis_address import Host
 from windlass.redis_settings import RedisSettings
 
 CLOSE_WITHIN_S = 1.0
+WATCH_INTERVAL_S = 3.0
 
 
 class RedisBus:
@@ -42,7 +43,7 @@ class RedisBus:
         except BaseException as err:
             await connection.close()
             if isinstance(err, TimeoutError):
-                raise BusLost(f"{host}: no answer in {CONNECT_WITHIN_S:g} s") from err
+                raise BusLost(f"{host}: no answer in time") from err
             raise
         return connection
 
@@ -66,7 +67,7 @@ class RedisConnection:
         self._lost = lost
         self._publisher: Connection | None = None
         self._subscriber: Connection | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self._came_back = asyncio.Event()
         self._end: BusLost | None = None
 
@@ -78,7 +79,10 @@ class RedisConnection:
             await self._subscriber.send_command("SUBSCRIBE", self._channel, self._own_channel)
             for _ in range(2):
                 await self._subscriber.read_response()
-        self._reader = asyncio.create_task(self._read(self._subscriber), name="wake-bus")
+        self._tasks = [
+            asyncio.create_task(self._read(self._subscriber), name="wake-bus"),
+            asyncio.create_task(self._watch(), name="wake-bus-watch"),
+        ]
 
     async def publish(self, payload: str, within_s: float) -> None:
         await self._publish(self._channel, payload, within_s)
@@ -92,17 +96,11 @@ class RedisConnection:
             raise BusLost(f"{self._host}: what was published did not come back in {within_s:g} s") from None
         if self._end is not None:
             raise self._end
-        if not await self._servers.is_still(self._host):
-            raise BusLost(f"{self._host} is no longer the master")
-        with contextlib.suppress(EngineError):
-            # The database may have been replaced by another under its name.
-            if await self._channel_now() != self._channel:
-                raise BusLost("the database is another one now")
 
     async def close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for connection in (self._publisher, self._subscriber):
             if connection is not None:
                 with contextlib.suppress(TimeoutError):
@@ -121,9 +119,23 @@ class RedisConnection:
                 while True:
                     self._received(await subscriber.read_response())
         except BusLost as err:
-            self._end = err
-            self._came_back.set()
-            self._lost()
+            self._ended(err)
+
+    async def _watch(self) -> None:
+        """Whether this is still the place: a server that was replaced goes on answering."""
+        while True:
+            await asyncio.sleep(WATCH_INTERVAL_S)
+            if not await self._servers.is_still(self._host):
+                self._ended(BusLost(f"{self._host} is no longer the master"))
+            with contextlib.suppress(EngineError):
+                # The database may have been replaced by another under its name.
+                if await self._channel_now() != self._channel:
+                    self._ended(BusLost("the database is another one now"))
+
+    def _ended(self, cause: BusLost) -> None:
+        self._end = self._end or cause
+        self._came_back.set()
+        self._lost()
 
     def _received(self, message: Any) -> None:
         kind, channel, payload = message

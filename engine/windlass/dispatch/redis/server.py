@@ -23,8 +23,8 @@ from windlass.redis_settings import RedisSettings
 CONNECT_WITHIN_S = 1.5
 _NOT_IN_A_NAME = re.compile(r"[^!-~]")
 
-#: What it raises beside its own errors: the socket's, and of a connection that another task has closed.
-_ERRORS = (RedisError, OSError, TimeoutError, asyncio.IncompleteReadError, RuntimeError)
+#: The client's own, and those of the socket.
+_ERRORS = (RedisError, OSError, TimeoutError)
 
 
 class RedisServers:
@@ -34,6 +34,7 @@ class RedisServers:
         self._address: RedisAddress = settings.address
         self._ca_path = settings.redis_tls_ca_path
         self._name = _NOT_IN_A_NAME.sub("_", name)
+        self._sentinels = list(self._address.hosts)
 
     async def find(self) -> Host:
         """Where to connect to. Raises BusLost."""
@@ -49,7 +50,7 @@ class RedisServers:
                 async with asyncio.timeout(CONNECT_WITHIN_S), self._connected(host):
                     return host
             except (BusLost, TimeoutError) as err:
-                causes.append(str(err) or f"{host}: no answer in {CONNECT_WITHIN_S:g} s")
+                causes.append(str(err) or f"{host}: no answer in time")
         raise BusLost("; ".join(causes))
 
     async def connect(self, host: Host) -> Connection:
@@ -83,16 +84,17 @@ class RedisServers:
             await disconnect(connection)
 
     async def _master(self) -> Host:
-        """As the first Sentinel that knows it says."""
+        """As the first Sentinel that knows it says; that one is asked first the next time."""
         causes = []
-        for host in self._address.hosts:
+        for host in tuple(self._sentinels):
             try:
                 async with asyncio.timeout(CONNECT_WITHIN_S):
                     found = await self._asked(host)
             except (BusLost, TimeoutError) as err:
-                causes.append(str(err) or f"{host}: no answer in {CONNECT_WITHIN_S:g} s")
+                causes.append(str(err) or f"{host}: no answer in time")
                 continue
             if found:
+                self._sentinels.sort(key=host.__ne__)
                 return Host(str(found[0]), int(found[1]))
             causes.append(f"{host} knows no master {self._address.master!r}; name it as Sentinel does")
         raise BusLost(f"no Sentinel tells the master: {'; '.join(causes)}")
@@ -152,6 +154,8 @@ def told(host: Host) -> Iterator[None]:
 
 
 def _text(err: BaseException) -> str:
+    if isinstance(err, TimeoutError):
+        return "no answer in time"
     kind = type(err).__name__
     return f"{kind}: {err}" if str(err) else kind
 
