@@ -135,6 +135,8 @@ POOLS: Values = {
             "image": {"digest": f"sha256:{'fedcba9876543210' * 4}"},
         },
     ],
+    "scheduler": {"replicas": 1},
+    "podMonitor": {"enabled": True},
     "podDisruptionBudget": {"enabled": True, "minAvailable": "50%"},
     "topics": {"useHelmHooks": False},
     "migrations": {"enabled": True, "useHelmHooks": False},

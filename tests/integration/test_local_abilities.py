@@ -58,8 +58,12 @@ async def test_the_ability(cluster: Cluster, kind: type, tmp_path: Path) -> None
 
 
 async def test_schedulers(services: Services, tmp_path: Path) -> None:
-    """In a cluster that has one: beside it no replica of the others' would relay."""
-    spec = ClusterSpec(REPLICAS, {"scheduler": {"replicas": 1}}, folder=tmp_path / "cluster")
+    """In a cluster that has one: beside it no replica of the others' would relay. Each node has its role, whatever role
+    an engine command names.
+    """
+    spec = ClusterSpec(
+        REPLICAS, {"scheduler": {"replicas": 1}}, engine_command="windlass serve", folder=tmp_path / "cluster"
+    )
     made = await services.cluster(spec, restart=True, broker=None)
     try:
         await made.up()

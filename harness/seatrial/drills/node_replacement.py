@@ -16,16 +16,17 @@ from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
 from seatrial.fault.replacement import ReplaceNode
 from seatrial.scenario.context import ScenarioContext
-from seatrial.scenario.outage import working
-from seatrial.workload import Handler, together
+from seatrial.workload import Handler, together, until
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.loan import loan, loan_starts
 
 LINEAR = linear(3, handler=Handler(think_max_s=0.3))
 LOAN = loan(think_max_s=0.1)
-LINEAR_STARTS = 400
-LOAN_STARTS = 60
-LOAD_S = 28.0
+#: so many if it takes so long; the load ends with the last replacement
+LINEAR_STARTS = 1500
+LOAN_STARTS = 200
+LOAD_S = 110.0
+LINEAR_STARTS_MIN = 250
 #: both releases serve for so long after each replacement
 MIXED_S = 1.5
 RECOVERY_BOUND_S = 5.0
@@ -47,19 +48,25 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 async def scenario(context: ScenarioContext) -> None:
     replicas = [context.names[number % len(context.names)] for number in context.schedule["order"]]
     nodes = [*dict.fromkeys(replicas), *context.ability(Schedulers).names()]
-    async with working(
-        context,
-        (LINEAR, LOAN),
-        together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S),
-        workers=WORKERS,
-        loads=("linear", "loan"),
-        fault_at="begun_at_s",
-        drain_s=DRAIN_S,
-    ):
-        for release, values in (("next", context.ability(NextRelease).values()), ("this", {})):
-            for node in nodes:
-                await context.fault(ReplaceNode(node, release, values))
-                await asyncio.sleep(MIXED_S)
+    await context.upload(LINEAR, LOAN)
+    context.workers.start(together(LINEAR, LOAN, slots=SLOTS, lease_s=LEASE_S), WORKERS)
+    context.people()
+    context.phase("load")
+    done = asyncio.Event()
+    loads = context.spawn(
+        context.race(context.load(until(done, context.schedule[name])) for name in ("linear", "loan"))
+    )
+    await context.at(context.schedule["begun_at_s"])
+    context.phase("fault")
+    for release, values in (("next", context.ability(NextRelease).values()), ("this", {})):
+        for node in nodes:
+            await context.fault(ReplaceNode(node, release, values))
+            await asyncio.sleep(MIXED_S)
+    context.phase("heal")
+    done.set()
+    await loads
+    context.phase("drain")
+    await context.drain(DRAIN_S)
 
 
 DRILL = Drill(
@@ -79,13 +86,13 @@ DRILL = Drill(
         "errors_only_during_fault": True,
         "errors_only_at_target": True,
         "faults_min": 6,
-        "ops_min": LINEAR_STARTS,
-        "circumstances_min": {"leases_completed_elsewhere": LINEAR_STARTS},
+        "ops_min": LINEAR_STARTS_MIN,
+        "circumstances_min": {"leases_completed_elsewhere": LINEAR_STARTS_MIN},
     },
     needs=(Database, NextRelease, Reconfigure, Schedulers),
     values=merge(
         engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
         {"scheduler": {"replicas": 1}},
     ),
-    bound_s=150.0,
+    bound_s=180.0,
 )
