@@ -30,6 +30,8 @@ DOWN_WITHIN_S = 120.0
 _DOWN_GRACE_S = "2"
 _PROFILES = {3: ("three",)}
 """By the number of servers."""
+#: options of docker compose
+ALL_SERVERS = tuple(word for profile in _PROFILES[len(SERVERS)] for word in ("--profile", profile))
 _PORT_VARIABLE = re.compile(r"\$\{(\w+_PORT)\b")
 _SECRETS_SCRIPT = Path("compose/secrets.sh")
 
