@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -223,9 +224,9 @@ async def _bind_address(docker: Docker) -> str:
     them first, also while nobody in the container listens, and a call that was refused looks like one that was lost.
     """
     with suppress(DockerFailed):
-        gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
-        found = await docker.lines("network", "inspect", "bridge", "--format", gateway)
-        ours = {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
-        if found and found[0] in ours:
-            return found[0]
+        name = '{{index .Options "com.docker.network.bridge.name"}}'
+        found = await docker.lines("network", "inspect", "bridge", "--format", name)
+        for each in psutil.net_if_addrs().get(found[0] if found else "", ()):
+            if each.family is socket.AF_INET:
+                return each.address
     return "127.0.0.1"
