@@ -1,7 +1,8 @@
 """One exercise for each ability: it uses every method for real and leaves the cluster as it was.
 
-They run over each backend that offers the ability: tests/integration/test_local_abilities.py, test_attached_cluster.py
-and tests/kind/test_kind_abilities.py. The cluster has two replicas of the engine in kafka_outbox mode.
+They run over each backend that offers the ability: tests/integration/test_local_abilities.py, test_attached_cluster.py,
+tests/kind/test_kind_abilities.py and tests/compose/test_compose_abilities.py. The cluster has two replicas of the
+engine, in kafka_outbox mode where the backend has a broker.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from exercise_looks import (
     OTHER,
     POLLING,
     REPLICA,
+    SMALL_BODIES,
     WITHIN_S,
     answers,
     eventually,
@@ -31,12 +33,14 @@ from exercise_looks import (
     is_silent,
     of,
     reaches_broker,
+    refuses_large_bodies,
     rows,
 )
 from seatrial.client import RecordingClient
 from seatrial.cluster import Cluster, ClusterError
 from seatrial.cluster.ability import (
     Aliases,
+    Balancer,
     Boots,
     Commands,
     Credentials,
@@ -136,10 +140,12 @@ async def pause(ability: Pause, cluster: Cluster, _folder: Path) -> None:
 
 
 async def partition(ability: Partition, cluster: Cluster, _folder: Path) -> None:
+    """In every mode that the backend has; it names the one that it lacks."""
     modes: Sequence[CutMode] = ("delay", "blackhole", "half-open", "refuse")
     for mode in modes:
         try:
-            await ability.cut(REPLICA, mode, delay_s=0.02)
+            if not await _cuts(ability, mode):
+                continue
             if mode == "refuse":
                 assert ability.cut_connections(REPLICA) > 0
             else:
@@ -151,6 +157,17 @@ async def partition(ability: Partition, cluster: Cluster, _folder: Path) -> None
         finally:
             await ability.mend(REPLICA)
         await is_ready(cluster, REPLICA)
+
+
+async def _cuts(ability: Partition, mode: CutMode) -> bool:
+    """False for the one mode that a backend may lack."""
+    try:
+        await ability.cut(REPLICA, mode, delay_s=0.02)
+    except ClusterError:
+        if mode != "delay":
+            raise
+        return False
+    return True
 
 
 async def exits(ability: Exits, cluster: Cluster, _folder: Path) -> None:
@@ -197,8 +214,24 @@ async def aliases(ability: Aliases, cluster: Cluster, _folder: Path) -> None:
 
 
 async def sockets(ability: Sockets, cluster: Cluster, _folder: Path) -> None:
+    """Where there is no broker, an engine opens no connection but those to its database."""
+    if not cluster.has(Broker):
+        assert await ability.peers(REPLICA) == []
+        return
     await reaches_broker(cluster, REPLICA)
     assert all(peer.rpartition(":")[2].isdigit() for peer in await ability.peers(REPLICA))
+
+
+async def balancer(ability: Balancer, cluster: Cluster, _folder: Path) -> None:
+    """On a cluster whose clients call its replicas, the balancer stands beside them."""
+    assert {each.name for each in ability.servers()} == {REPLICA, OTHER}
+    for server in ability.servers():
+        assert await answers(cluster, server.name, "/ready")
+    await ability.kill()
+    await ability.start()
+    assert await ability.stop() == 0
+    await ability.start(wait_ready=False)
+    await ability.start()
 
 
 # -- their configuration
@@ -206,6 +239,15 @@ async def sockets(ability: Sockets, cluster: Cluster, _folder: Path) -> None:
 
 async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> None:
     address = of(cluster, REPLICA)
+    if not cluster.has(Broker):
+        await ability.reconfigure(REPLICA, SMALL_BODIES)
+        assert of(cluster, REPLICA) == address
+        assert await refuses_large_bodies(cluster, REPLICA)
+        assert not await refuses_large_bodies(cluster, OTHER)
+        await ability.reconfigure(REPLICA, {}, wait_ready=False)
+        await is_ready(cluster, REPLICA)
+        assert not await refuses_large_bodies(cluster, REPLICA)
+        return
     await reaches_broker(cluster, REPLICA)
     await ability.reconfigure(REPLICA, POLLING)
     assert of(cluster, REPLICA) == address
@@ -216,6 +258,12 @@ async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> 
 
 
 async def rolling_reconfigure(ability: RollingReconfigure, cluster: Cluster, _folder: Path) -> None:
+    if not cluster.has(Broker):
+        for bodies, is_small in ((SMALL_BODIES, True), ({}, False)):
+            await ability.reconfigure_all(bodies)
+            for name in (REPLICA, OTHER):
+                assert await refuses_large_bodies(cluster, name) is is_small
+        return
     for values, is_so in ((POLLING, False), (OUTBOX_VALUES, True)):
         await ability.reconfigure_all(values)
         for name in (REPLICA, OTHER):
@@ -416,6 +464,7 @@ async def broker_process(ability: BrokerProcess, cluster: Cluster, _folder: Path
 
 EXERCISES: Mapping[type, Exercise] = {
     Aliases: aliases,
+    Balancer: balancer,
     Boots: boots,
     Broker: broker,
     BrokerNetwork: broker_network,

@@ -12,11 +12,14 @@ import pytest
 from seatrial.cluster import Cluster, Replica
 from seatrial.cluster.ability import Sockets
 from seatrial.cluster.broker import Broker
+from seatrial.cluster.values import engine_variables
 from seatrial.deadline import until
 from seatrial.fault.liveness import silence
 
 REPLICA, OTHER = "replica-0", "replica-1"
 POLLING = {"engine": {"dispatchMode": "polling"}}
+_BODY_BYTES_MAX = 1024
+SMALL_BODIES = engine_variables(WINDLASS_BODY_BYTES_MAX=_BODY_BYTES_MAX)
 WITHIN_S = 60.0
 _EVERY_S = 0.1
 
@@ -37,6 +40,17 @@ async def answers(cluster: Cluster, name: str, path: str, within_s: float = 1.0)
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError):
         return False
+
+
+async def refuses_large_bodies(cluster: Cluster, name: str) -> bool:
+    """As an engine with SMALL_BODIES does, before it reads what is in them."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(
+            of(cluster, name).rest_url + "/v1/definitions", data=b" " * 2 * _BODY_BYTES_MAX
+        ) as answer,
+    ):
+        return answer.status == 413
 
 
 async def is_ready(cluster: Cluster, name: str) -> None:

@@ -80,6 +80,38 @@ Brokers = Annotated[
     ),
 ]
 
+NodeImage = Annotated[
+    str | None,
+    typer.Option(metavar="IMAGE", help="Image of the nodes of a new kind cluster; default: kind's own."),
+]
+Context = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."),
+]
+ComposeFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Compose file of new projects; default: docker-compose.small-cluster.yml."
+    ),
+]
+ComposeProject = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="A compose project that runs already; it is taken as it is, and left."),
+]
+Digests = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help='JSON {"windlass": "REPOSITORY@sha256:..."}: compose projects run these images, and none by a tag.',
+    ),
+]
+Keep = Annotated[
+    bool,
+    typer.Option(
+        "--keep", help="Keep the cluster of a single drill running, without judging it, until Ctrl-C."
+    ),
+]
+
 
 @app.command()
 def run(
@@ -104,22 +136,12 @@ def run(
     brokers: Brokers = None,
     chart: Chart = None,
     values: Values = None,
-    image: Annotated[
-        str | None,
-        typer.Option(metavar="IMAGE", help="Image of the nodes of a new kind cluster; default: kind's own."),
-    ] = None,
-    context: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Context of your kubeconfig, instead of a cluster created by kind."
-        ),
-    ] = None,
-    keep: Annotated[
-        bool,
-        typer.Option(
-            "--keep", help="Keep the cluster of a single drill running, without judging it, until Ctrl-C."
-        ),
-    ] = False,
+    image: NodeImage = None,
+    context: Context = None,
+    file: ComposeFile = None,
+    project: ComposeProject = None,
+    images: Digests = None,
+    keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
 
@@ -138,6 +160,10 @@ def run(
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
 
     `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
+
+    `seatrial run --backend compose`  in containers behind a balancer, with docker and its compose plugin
+
+    `seatrial run --backend compose smoke --project mine`  in a compose project that runs already
     """
     from seatrial.trial import carry_out, new_options
 
@@ -156,6 +182,9 @@ def run(
             brokers=brokers,
             node_image=image,
             context=context,
+            compose_file=file,
+            compose_project=project,
+            digests=images,
         )
         names = drills or []
         command = _command_with_seed(options.seed)

@@ -75,6 +75,8 @@ class Drill:
     core: bool = False
     on_kind: bool = False
     """Whether --backend kind runs it."""
+    on_compose: bool = False
+    """Whether --backend compose does."""
     entrance: Entrance = "replicas"
     """The addresses that clients use; `service` where pods come and go."""
     bound_s: float = 120.0
@@ -118,6 +120,7 @@ class Drill:
                 "needs": tuple(dict.fromkeys((*self.needs, Database, Broker))),
                 "core": False,
                 "on_kind": False,
+                "on_compose": False,
                 **changes,
             },
         )
@@ -279,6 +282,7 @@ def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: da
         parameters=dict(drill.parameters),
         schedule_hash=drawn.hash,
         transport=options.transport,
+        images=dict(environment.images()),
     )
 
 

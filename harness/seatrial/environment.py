@@ -43,6 +43,10 @@ class Environment:
         """Raises ClusterError when it is clear before the first drill that none would get a cluster."""
         await self._opened().check()
 
+    def images(self) -> Mapping[str, str]:
+        """What its clusters run, by part; empty before `check`, and where no images are run."""
+        return self._opened().images()
+
     async def cluster(
         self,
         folder: Path,

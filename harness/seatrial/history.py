@@ -130,6 +130,8 @@ class RunHeader(msgspec.Struct, frozen=True):
     schedule_hash: str = ""
     transport: str = "rest"
     """What the clients and workers spoke: rest, grpc or both."""
+    images: dict[str, str] = {}
+    """What the cluster ran, by the names of its parts; empty where it ran no images."""
 
 
 class BrokenHistory(Exception):

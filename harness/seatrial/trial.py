@@ -48,6 +48,9 @@ def new_options(
     brokers: str | None = None,
     node_image: str | None = None,
     context: str | None = None,
+    compose_file: Path | None = None,
+    compose_project: str | None = None,
+    digests: Path | None = None,
 ) -> Options:
     """Checks everything that can be checked before anything starts: raises Misuse or RenderError."""
     urls = _listed(attach)
@@ -73,6 +76,9 @@ def new_options(
         broker_login=_broker_login() if brokers else None,
         node_image=node_image,
         context=context,
+        compose_file=compose_file,
+        compose_project=compose_project,
+        digests=digests,
     )
     backends.check(options)
     if entry.renders_chart:

@@ -121,7 +121,8 @@ def drills() -> str:
     ]
     for drill in CATALOGUE.values():
         module = f"{drill.scenario.__module__.replace('.', '/')}.py"
-        core = " ".join(name for name, is_in in (("core", drill.core), ("kind", drill.on_kind)) if is_in)
+        sets = (("core", drill.core), ("kind", drill.on_kind), ("compose", drill.on_compose))
+        core = " ".join(name for name, is_in in sets if is_in)
         promise = linked(drill.promise, contract, f"../{CONTRACT}")
         row = (_link(drill.id, module), core, drill.mode, drill.title, promise, " ".join(drill.checks))
         rows.append(f"| {' | '.join(row)} |")

@@ -19,11 +19,13 @@ GUARANTEE = (
 @assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
-    `errors_only_during_fault` (false; then `recovery_bound_s` after the heal ends the time allowed).
+    `never_failing` ([]: kinds of calls that may not fail, whatever is allowed to others), `errors_only_during_fault`
+    (false; then `recovery_bound_s` after the heal ends the time allowed).
     """
     facts = facts_of(history)
     findings = Findings(facts)
     statuses = facts.numbers("error_statuses_allowed")
+    unfailing = facts.words("never_failing")
     codes = facts.words("error_codes_allowed") if facts.has("error_codes_allowed") else None
     windows = _windows(facts) if facts.flag("errors_only_during_fault", default=False) else None
     calls = [call for call in facts.calls if call.invoke.process.startswith(("client-", "worker-"))]
@@ -34,7 +36,11 @@ def availability(history: History) -> Verdict:
             continue
         seen[status] += 1
         code = str((call.end.error or {}).get("code") or "")
-        why = _why_not(call, status, code, statuses, codes, windows)
+        why = (
+            "it may never fail"
+            if call.invoke.f in unfailing
+            else _why_not(call, status, code, statuses, codes, windows)
+        )
         if why is not None:
             at = (call.invoke.index, call.end.index)
             node = f" at {call.invoke.node}" if call.invoke.node else ""

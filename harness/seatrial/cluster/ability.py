@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from seatrial.cluster import Cluster
+from seatrial.cluster import Cluster, Replica
 from seatrial.cluster.broker import CutMode
 
 
@@ -189,6 +189,26 @@ class Pooler(Protocol):
         ...
 
     async def mend(self) -> None: ...
+
+
+class Balancer(Protocol):
+    """What chooses the server for each call, where the entrance is `service`."""
+
+    def servers(self) -> Sequence[Replica]:
+        """Those behind it, with addresses of their own, by the names that `Kill`, `Pause` and `Partition` know."""
+        ...
+
+    async def kill(self) -> None:
+        """SIGKILL; returns when it is gone."""
+        ...
+
+    async def stop(self) -> int:
+        """SIGTERM, or what its image says; returns the exit code."""
+        ...
+
+    async def start(self, *, wait_ready: bool = True) -> None:
+        """One that runs already is only waited for: until some server is ready, by its own answer."""
+        ...
 
 
 class Logs(Protocol):

@@ -28,6 +28,10 @@ class Services(ABC):
     async def check(self) -> None:
         """Raises ClusterError if no drill could get a cluster, before the first one starts."""
 
+    def images(self) -> Mapping[str, str]:
+        """What the clusters run, by the names of their parts, once `check` has found out; empty where none is run."""
+        return {}
+
     @abstractmethod
     async def close(self) -> None:
         """Ends what was made; safe to call twice. Clusters must be down."""
@@ -41,6 +45,9 @@ class CoreSets(Protocol):
 
     @property
     def on_kind(self) -> bool: ...
+
+    @property
+    def on_compose(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)

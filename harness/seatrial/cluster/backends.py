@@ -10,11 +10,12 @@ from dataclasses import replace
 
 from seatrial.cluster.attach.backend import ATTACH
 from seatrial.cluster.backend import Backend
+from seatrial.cluster.compose.backend import COMPOSE
 from seatrial.cluster.kind.backend import KIND
 from seatrial.cluster.local.backend import LOCAL
 from seatrial.cluster.options import Misuse, Options
 
-BACKENDS: Mapping[str, Backend] = {entry.name: entry for entry in (LOCAL, KIND, ATTACH)}
+BACKENDS: Mapping[str, Backend] = {entry.name: entry for entry in (LOCAL, KIND, COMPOSE, ATTACH)}
 DEFAULT = LOCAL.name
 #: those that `--backend NAME` chooses
 NAMES: Sequence[str] = [name for name, entry in BACKENDS.items() if entry.chosen_by == f"--backend {name}"]

@@ -34,3 +34,8 @@ class Options:
     broker_login: BrokerLogin | None = None
     node_image: str | None = None
     context: str | None = None
+    compose_file: Path | None = None
+    compose_project: str | None = None
+    """A compose project that runs already."""
+    digests: Path | None = None
+    """A JSON file of images by digest."""

@@ -13,6 +13,7 @@ from seatrial.render import Probe
 
 #: the one health path that every engine of this wire has; it never asks the database
 HEALTH_PATH = "/healthz"
+READY_PATH = "/ready"
 #: any answer at all, to learn only whether the server runs
 ANY_STATUS = range(100, 600)
 _SUCCESS = range(200, 400)
@@ -29,6 +30,11 @@ async def ill_health(
 ) -> str | None:
     """Why the replica's health path is not answered with an accepted status; None when it is."""
     return await _failure(session, replica.rest_url + HEALTH_PATH, within_s, accepted)
+
+
+async def unready(session: aiohttp.ClientSession, replica: Replica, *, within_s: float) -> str | None:
+    """Why the replica, or whoever answers at its address, is not ready; None when it is."""
+    return await _failure(session, replica.rest_url + READY_PATH, within_s, _SUCCESS)
 
 
 async def _failure(

@@ -92,5 +92,6 @@ DRILL = Drill(
     needs=(Kill, Database),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     core=True,
+    on_compose=True,
     bound_s=120.0,
 )

@@ -88,6 +88,7 @@ DRILL = Drill(
         WINDLASS_TIMER_SWEEP_SECONDS=0.5,
     ),
     core=True,
+    on_compose=True,
     bound_s=120.0,
 )
 

@@ -124,6 +124,7 @@ DRILL = Drill(
     needs=(Database,),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
+    on_compose=True,
     bound_s=90.0,
 )
 

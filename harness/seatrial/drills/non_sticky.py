@@ -131,6 +131,7 @@ DRILL = Drill(
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     replicas=REPLICAS,
     core=True,
+    on_compose=True,
     on_kind=True,
     bound_s=180.0,
 )

@@ -19,14 +19,18 @@ _LOOK_INTERVAL_S = 0.05
 
 async def silence(cluster: Cluster, name: str, fault: str, *, answer_within_s: float = 1.0) -> str:
     """How the replica fails to answer; raises FaultHadNoEffect when it still answers after a few seconds."""
-    replica = _find(cluster, name)
+    return await silence_of(_find(cluster, name), fault, answer_within_s=answer_within_s)
+
+
+async def silence_of(replica: Replica, fault: str, *, answer_within_s: float = 1.0) -> str:
+    """As `silence`, of one that need not be among those that clients call."""
     async with aiohttp.ClientSession() as session:
         return await until(
             lambda: ill_health(session, replica, within_s=answer_within_s, accepted=ANY_STATUS),
             within_s=_SILENT_WITHIN_S,
             every_s=_LOOK_INTERVAL_S,
             otherwise=lambda: FaultHadNoEffect(
-                f"{fault}: {name} still answers {_SILENT_WITHIN_S:g} s after it"
+                f"{fault}: {replica.name} still answers {_SILENT_WITHIN_S:g} s after it"
             ),
         )
 

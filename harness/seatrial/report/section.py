@@ -106,6 +106,7 @@ def _facts(study: Study) -> Html:
             ("replicas", str(header.replicas)),
             ("transport", header.transport),
             ("started", wording.instant(header.started_at)),
+            *((f"image of {name}", el("code", image)) for name, image in header.images.items()),
         ]
     if study.timeline is not None:
         pairs += [

@@ -127,8 +127,18 @@ def test_what_a_machine_lacks_for_a_drill_is_named_with_what_to_install(
             ATTACHED,
             (
                 "needs Kill, Database, which an attached cluster does not have; "
-                "run it on --backend local or --backend kind"
+                "run it on --backend local or --backend kind or --backend compose"
             ),
+        ),
+        (
+            "C1",
+            LOCAL,
+            "needs Balancer, which a cluster of local processes does not have; run it on --backend compose",
+        ),
+        (
+            "D7",
+            Options(1, Path(), backend="compose", compose_project="mine"),
+            "needs Boots, NextRelease, which a compose project does not have; run it on --backend local",
         ),
     ],
 )
@@ -143,6 +153,8 @@ def test_a_drill_that_cannot_run_is_refused_with_the_backends_that_can(
     [
         ({}, "local"),
         ({"backend": "kind"}, "kind"),
+        ({"backend": "compose"}, "compose"),
+        ({"backend": "compose", "compose_project": "mine"}, "compose"),
         ({"attach": "http://h:1"}, "attach"),
         ({"attach": "http://h:1", "attach_grpc": "h:2", "transport": "both"}, "attach"),
     ],
@@ -154,8 +166,8 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"backend": "attach"}, "backend 'attach' does not exist; choose local or kind"),
-        ({"backend": "moon"}, "backend 'moon' does not exist; choose local or kind"),
+        ({"backend": "attach"}, "backend 'attach' does not exist; choose local or kind or compose"),
+        ({"backend": "moon"}, "backend 'moon' does not exist; choose local or kind or compose"),
         ({"node_image": "x"}, "--image and --context are for --backend kind, and the backend is local"),
         ({"attach": "http://h:1", "context": "x"}, "for --backend kind, and the backend is attach"),
         ({"backend": "kind", "attach": "http://h:1"}, "--backend kind runs images; leave out"),
@@ -168,6 +180,15 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
         ),
         ({"attach": "http://h:1", "brokers": "h:1"}, "with the broker that it has; leave out --brokers"),
         ({"attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+        ({"compose_project": "p"}, "--file, --project and --images are for --backend compose, .* is local"),
+        ({"backend": "kind", "digests": Path("x")}, "are for --backend compose, and the backend is kind"),
+        ({"backend": "compose", "node_image": "x"}, "are for --backend kind, and the backend is compose"),
+        ({"backend": "compose", "attach": "http://h:1"}, "--backend compose runs images; leave out"),
+        ({"backend": "compose", "engine_command": "x"}, "name yours in WINDLASS_IMAGE or --images"),
+        ({"backend": "compose", "brokers": "h:1"}, "runs what its file says; leave out --brokers"),
+        ({"backend": "compose", "compose_project": "p", "replicas": 2}, "takes a compose project as it runs"),
+        ({"backend": "compose", "compose_file": Path("no.yml")}, "--file no.yml: there is no such file"),
+        ({"backend": "compose", "digests": Path("no.json")}, "--images no.json: No such file"),
         ({"backend": "kind", "attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
     ],
 )

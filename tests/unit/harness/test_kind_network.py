@@ -13,7 +13,8 @@ from seatrial.cluster import ClusterError
 from seatrial.cluster.kafka.pod import KafkaPod
 from seatrial.cluster.kind.agent import NodeAgent
 from seatrial.cluster.kind.kube import Kube
-from seatrial.cluster.kind.network import Socket, accept, accepted, opened, parsed, refuse
+from seatrial.cluster.kind.network import accept, refuse
+from seatrial.cluster.socket_table import Socket, accepted, opened, parsed
 
 #: keeps rules in a file, one a line, as the kernel keeps them in a chain
 FIREWALL = """#!/bin/sh

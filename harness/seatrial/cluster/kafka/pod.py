@@ -25,7 +25,8 @@ from seatrial.cluster.kafka.settings import (
 from seatrial.cluster.kafka.values import KEY, plaintext_lines, plaintext_values
 from seatrial.cluster.kind.agent import NodeAgent
 from seatrial.cluster.kind.kube import Kube, Object
-from seatrial.cluster.kind.network import accept, accepted, refuse, sockets
+from seatrial.cluster.kind.network import accept, refuse, sockets
+from seatrial.cluster.socket_table import accepted
 
 #: a Service called kafka would put variables into pods that the image takes for settings
 NAME = "broker"

@@ -8,7 +8,8 @@ from pathlib import Path
 from seatrial.cluster import ClusterError
 from seatrial.cluster.ability import Aliases, Logs, Sockets
 from seatrial.cluster.kind.installation import Installation
-from seatrial.cluster.kind.network import opened, sockets
+from seatrial.cluster.kind.network import sockets
+from seatrial.cluster.socket_table import opened
 
 
 class KindLogs(Logs):

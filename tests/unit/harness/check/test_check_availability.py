@@ -69,6 +69,13 @@ def test_an_error_code_that_is_not_allowed() -> None:
         )
 
 
+def test_a_kind_of_call_that_may_never_fail() -> None:
+    for kinds, expected in ((["get"], Outcome.PASS), (["get", "start"], Outcome.FAIL)):
+        verdict = judged(faulted(115, **DURING, never_failing=kinds))
+        assert verdict.outcome is expected
+    assert "got no answer: it may never fail" in verdict.summary
+
+
 def test_errors_only_while_the_fault_can_be_felt() -> None:
     assert judged(faulted(115, **DURING)).outcome is Outcome.PASS
     assert judged(faulted(124, **DURING)).outcome is Outcome.PASS

@@ -1,0 +1,154 @@
+"""Whole runs on compose as a user starts them: interrupted, on a project that runs already, by digest."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from drill_image import ROOT, built
+
+from seatrial.cluster.compose.project import default_file
+from seatrial.deadline import until_blocking
+
+pytestmark = pytest.mark.slow
+STARTED_WITHIN_S = 120.0
+ENDED_WITHIN_S = 60.0
+RUN_WITHIN_S = 240.0
+SEATRIAL = [sys.executable, "-m", "seatrial"]
+
+
+def docker(*words: str, env: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        ["docker", *words], check=False, capture_output=True, text=True, env=env, timeout=RUN_WITHIN_S
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def left_over() -> Sequence[str]:
+    """Containers, networks and volumes of the harness's."""
+    kinds = (["ps", "--all", "--format", "{{.Names}}"], ["network", "ls", "--format", "{{.Name}}"],
+             ["volume", "ls", "--format", "{{.Name}}"])  # fmt: skip
+    return [name for words in kinds for name in docker(*words).split() if name.startswith("seatrial-")]
+
+
+def run_drill(
+    folder: Path, *words: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SEATRIAL, "run", "--backend", "compose", "--seed", "7", "--report", str(folder), *words],
+        check=False, capture_output=True, text=True, timeout=RUN_WITHIN_S, env=env,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("during", ["start", "load"])
+def test_ctrl_c_leaves_nothing(during: str, tmp_path: Path) -> None:
+    """While the project starts, and in the middle of the drill."""
+    built()
+    assert left_over() == []
+    process = subprocess.Popen(
+        [*SEATRIAL, "run", "--backend", "compose", "L5", "--report", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    history = tmp_path / "L5" / "history.jsonl"
+
+    def has_come() -> bool:
+        if during == "start":
+            return any(name.endswith("postgres-1") for name in left_over())
+        return history.exists() and '"start"' in history.read_text()
+
+    try:
+        until_blocking(
+            has_come, within_s=STARTED_WITHIN_S, every_s=0.2,
+            otherwise=lambda: AssertionError(f"not in time: {during}"),
+        )  # fmt: skip
+        if during == "load":
+            assert left_over()
+            time.sleep(2.0)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=ENDED_WITHIN_S)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "interrupted; everything is healed and removed" in said
+    assert left_over() == []
+    assert list((tmp_path / "L5").glob("compose/secrets/*")) == []
+
+
+@contextmanager
+def running_project(folder: Path) -> Iterator[str]:
+    """As an operator starts it, with a sweep as drills ask for."""
+    name = f"operators-{secrets.token_hex(4)}"
+    subprocess.run(["sh", str(ROOT / "compose/secrets.sh"), str(folder)], check=True, capture_output=True)
+    overlay = folder / "sweeps.json"
+    sweeps = {"environment": {"WINDLASS_LEASE_SWEEP_SECONDS": "1", "WINDLASS_TIMER_SWEEP_SECONDS": "1"}}
+    overlay.write_text(json.dumps({"services": dict.fromkeys(("server-a", "server-b", "scheduler"), sweeps)}))
+    env = {**os.environ, "WINDLASS_IMAGE": built(), "WINDLASS_SECRETS": str(folder), "WINDLASS_PORT": "0",
+           "WINDLASS_GRPC_PORT": "0"}  # fmt: skip
+    compose = ("compose", "--project-name", name, "--file", str(default_file()), "--file", str(overlay))
+    try:
+        docker(*compose, "up", "--detach", "--wait", env=env)
+        yield name
+    finally:
+        docker(*compose, "down", "--volumes", "--timeout", "2", env=env)
+
+
+def test_a_project_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
+    with running_project(tmp_path / "secrets") as name:
+        before = docker("ps", "--quiet", "--filter", f"name={name}").split()
+        for drill in ("smoke", "C1"):
+            done = run_drill(tmp_path / drill, drill, "--project", name, "--file", str(default_file()))
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert set(docker("ps", "--quiet", "--filter", f"name={name}").split()) == set(before)
+        done = run_drill(tmp_path / "another", "smoke", "--project", "no-such-project")
+        assert done.returncode == 2
+        assert f"no compose project 'no-such-project' runs; there are: {name}" in done.stderr
+    assert left_over() == []
+
+
+@pytest.fixture
+def registry() -> Iterator[str]:
+    """The address of a real registry on this machine."""
+    built()
+    wanted = os.environ.get("SEATRIAL_REGISTRY_IMAGE") or "registry:2"
+    started = docker("run", "--detach", "--rm", "--publish", "127.0.0.1::5000", wanted).strip()
+    yield docker("port", started, "5000").strip()
+    docker("stop", "--time", "1", started)
+
+
+def test_published_images_run_by_digest_and_the_report_names_them(registry: str, tmp_path: Path) -> None:
+    """Each is pulled from the registry by its digest, not taken from this machine by its tag."""
+    sources = {"windlass": built()}
+    for name, usual in (("postgres", "postgres:15-bookworm"), ("redis", "redis:7"), ("nginx", "nginx:1")):
+        sources[name] = os.environ.get(f"{name.upper()}_IMAGE") or usual
+    digests: dict[str, str] = {}
+    for name, source in sources.items():
+        target = f"{registry}/trial/{name}:published"
+        docker("tag", source, target)
+        docker("push", "--quiet", target)
+        shown = json.loads(docker("inspect", "--format", "{{json .RepoDigests}}", target))
+        digests[name] = next(each for each in shown if each.startswith(f"{registry}/trial/{name}@"))
+        docker("rmi", target)
+    path = tmp_path / "digests.json"
+    path.write_text(json.dumps({"windlass": digests["windlass"]}))
+    refused = run_drill(tmp_path / "refused", "smoke", "--images", str(path))
+    assert refused.returncode == 2
+    assert "runs by digest only, and the compose file also uses" in refused.stderr
+    path.write_text(json.dumps(digests))
+    done = run_drill(tmp_path / "out", "smoke", "--images", str(path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    header = json.loads((tmp_path / "out/smoke/history.jsonl").read_text().splitlines()[0])["value"]
+    assert set(header["images"].values()) == set(digests.values())
+    page = (tmp_path / "out/report.html").read_text()
+    assert all(digest in page for digest in digests.values())
+    assert "image of server-a (replica-0)" in page
+    assert left_over() == []

@@ -1,0 +1,54 @@
+"""Small clusters with one promise of their balancer broken, each with the drill that must notice.
+
+A mutant is one text of a file below compose/ in place of another; tests/compose/test_compose_mutants.py puts each on
+trial.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeMutant:
+    name: str
+    file: str
+    """Below compose/."""
+    old: str
+    new: str
+    drill: str
+    caught_by: tuple[str, ...]
+    breaks: str
+
+
+_NEXT = "    proxy_next_upstream error timeout http_503;\n"
+
+COMPOSE_MUTANTS: tuple[ComposeMutant, ...] = (
+    ComposeMutant(
+        "repeats_starts",
+        "balancer/nginx.conf",
+        _NEXT,
+        "    proxy_next_upstream error timeout http_503 non_idempotent;\n",
+        "C1",
+        ("NP",),
+        "a start whose server died before it answered is sent to another",
+    ),
+    ComposeMutant(
+        "repeats_nothing",
+        "balancer/nginx.conf",
+        _NEXT,
+        "    proxy_next_upstream off;\n",
+        "C1",
+        ("AV",),
+        "a call goes to one server, whatever it is and whatever comes of it",
+    ),
+    ComposeMutant(
+        "asks_nobody",
+        "balancer/follow.sh",
+        '[ "$status" != 200 ] || ready=',
+        "ready=",
+        "C2",
+        ("RT", "AV"),
+        "servers get calls whether they are ready or not",
+    ),
+)
