@@ -17,7 +17,11 @@ ALL = pytest.mark.parametrize("name", FILES)
 KNOWN = {variable.name: variable for variable in variables()}
 SECRETS = {name for name, variable in KNOWN.items() if variable.secret}
 #: what a compose file says otherwise than the chart -> why
-DIFFERENT: Mapping[str, str] = {"WINDLASS_MIGRATE_ON_START": "the service bootstrap migrates"}
+DIFFERENT: Mapping[str, str] = {
+    "WINDLASS_MIGRATE_ON_START": "the service bootstrap migrates",
+    "WINDLASS_STRICT_SETTINGS": "no other program's names come into these containers",
+    "WINDLASS_WAKE_BUS": "a Redis stands beside the servers",
+}
 DSN = "postgresql://windlass:trial@postgres/windlass"
 ANSWERS = {"postgres_dsn": DSN, "migrate_dsn": DSN, "redis_url": "redis://redis:6379/0"}
 
@@ -67,7 +71,7 @@ def test_what_chart_and_compose_both_set_has_one_default(name: str) -> None:
 
 @ALL
 def test_what_the_chart_leaves_to_the_engine_has_the_engines_default(name: str) -> None:
-    chosen = {"WINDLASS_SERVER_ID", "WINDLASS_WAKE_BUS", "WINDLASS_STRICT_SETTINGS"} | set(DIFFERENT)
+    chosen = {"WINDLASS_SERVER_ID", *DIFFERENT}
     for each, env in environments(name):
         for key in set(env) - set(chart_env()) - chosen:
             if key in KNOWN and KNOWN[key].default is not None:

@@ -191,7 +191,6 @@ def test_a_name_that_no_engine_knows_ends_the_boot(cluster: Project) -> None:
 
 def test_jobs_travel_through_the_broker_of_the_profile(images: Mapping[str, str], tmp_path: Path) -> None:
     with a_project(SMALL_CLUSTER, tmp_path, WE_DISPATCH_MODE="kafka_outbox", **images) as project:
-        project.compose("--profile", "kafka", "up", "--detach", "--wait", "kafka")
         project.compose("--profile", "kafka", "up", "--detach", "--wait")
         answer = call(project.url("balancer", "/v1/jobs/poll"), {"workerId": "w", "jobTypes": ["x"]})
         assert answer.status == 410

@@ -86,7 +86,11 @@ def _recovered_after_heals(facts: Facts, findings: Findings) -> float | None:
         if healed_s is None:
             continue
         for kind in KINDS:
-            tried = [call for call in facts.calls_of(kind) if healed_s <= call.invoke.t_s <= ended_s]
+            tried = [
+                call
+                for call in facts.calls_of(kind)
+                if healed_s <= call.invoke.t_s <= ended_s and _is_of(facts, fault, call)
+            ]
             if not tried:
                 continue
             success_s = _first_success_s(tried, healed_s)
@@ -159,7 +163,11 @@ def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) ->
     for kind in KINDS:
         calls = facts.calls_of(kind)
         broken = [
-            call for call in calls if _is_broken(call) and fault.invoked_s <= call.invoke.t_s <= ended_s
+            call
+            for call in calls
+            if _is_broken(call)
+            and fault.invoked_s <= call.invoke.t_s <= ended_s
+            and _is_of(facts, fault, call)
         ]
         if not broken:
             continue
@@ -176,6 +184,13 @@ def _recovery(facts: Facts, fault: Fault, bound_s: float, findings: Findings) ->
             text = f"{kind} still failed {failed_s:.3f} s after {fault}, the bound is {bound_s:g} s"
             findings.add(text, at=(fault.call.invoke.index, *(call.invoke.index for call in late[-10:])))
     return {"fault": str(fault), "effect_at_s": effective_s, "recovery_s": recovered}
+
+
+def _is_of(facts: Facts, fault: Fault, call: Call) -> bool:
+    """Whether it was over before another fault began after this one was healed: that one has failures of its own."""
+    healed_s = fault.healed_s if fault.healed_s is not None else float("inf")
+    next_s = min((each.invoked_s for each in facts.faults if each.invoked_s > healed_s), default=float("inf"))
+    return call.end is None or call.end.t_s <= next_s
 
 
 def _is_broken(call: Call) -> bool:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from seatrial.client import Answer, RecordingClient
 from seatrial.cluster import Replica
+from seatrial.cluster.ability import Balancer
 from seatrial.cluster.values import engine_variables
 from seatrial.drill import Drill
 from seatrial.scenario.context import NotReached, ScenarioContext
@@ -45,10 +46,12 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    server_a, server_b = context.names[:2]
-    entry = _entry(context)
-    worker = context.worker_client("small-cluster")
-    async with RecordingClient("client-entry", [entry], context.recorder, context.random("entry")) as client:
+    entry = context.replicas[0]
+    server_a, server_b = servers = _servers(context)
+    async with (
+        RecordingClient("client-entry", [entry], context.recorder, context.random("entry")) as client,
+        RecordingClient(WORKER, servers, context.recorder, context.random(WORKER)) as worker,
+    ):
         await _says_what_it_is(client, entry.name)
         async with _step(f"register a worker through {entry.name}"):
             answer = await client.register_worker(WORKER, [JOB_TYPE], version=VERSION, capacity=CAPACITY)
@@ -65,14 +68,14 @@ async def scenario(context: ScenarioContext) -> None:
                 )
                 _demand(answer, answer.ok, "201")
                 instance = answer.id
-            async with _step(f"poll at {server_a}"):
+            async with _step(f"poll at {server_a.name}"):
                 answer = await worker.poll(
-                    WORKER, [JOB_TYPE], max_jobs=1, lease_s=LEASE_S, wait_s=POLL_WAIT_S, replica=server_a
+                    WORKER, [JOB_TYPE], max_jobs=1, lease_s=LEASE_S, wait_s=POLL_WAIT_S, replica=server_a.name
                 )
                 _demand(answer, bool(answer.jobs), "the job of the instance that was started")
-            async with _step(f"complete at {server_b}"):
+            async with _step(f"complete at {server_b.name}"):
                 # Refused or not is for the checks to judge.
-                await worker.complete(answer.jobs[0], WORKER, replica=server_b)
+                await worker.complete(answer.jobs[0], WORKER, replica=server_b.name)
             async with _step(f"read the instance through {entry.name}"):
                 answer = await client.get_instance(instance)
                 _demand(answer, answer.ok, "200")
@@ -80,9 +83,10 @@ async def scenario(context: ScenarioContext) -> None:
         await context.drain(DRAIN_S)
 
 
-def _entry(context: ScenarioContext) -> Replica:
-    """What callers outside know."""
-    return context.replicas[0]
+def _servers(context: ScenarioContext) -> Sequence[Replica]:
+    """The first two, with addresses of their own."""
+    behind = context.ability(Balancer).servers() if context.cluster.has(Balancer) else context.replicas
+    return behind[:2]
 
 
 async def _says_what_it_is(client: RecordingClient, entry: str) -> None:
@@ -139,5 +143,7 @@ DRILL = Drill(
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     replicas=2,
     core=True,
+    on_compose=True,
+    entrance="service",
     bound_s=60.0,
 )

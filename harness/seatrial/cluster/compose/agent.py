@@ -25,7 +25,7 @@ while [ -e /proc/$0 ] && ! grep -q '^State:[[:space:]]*Z' /proc/$0/status 2>/dev
 _TABLES = "cat /proc/$0/net/tcp /proc/$0/net/tcp6"
 #: $0 is a process of the container, $1 the chain's name, $2 the mode, the rest are the other side's addresses
 _INSIDE = """
-inside() { nsenter --target 1 --mount -- nsenter --target "$pid" --net -- iptables -w "$@"; }
+inside() { nsenter --target "$pid" --net -- chroot /machine iptables -w "$@"; }
 pid=$0 chain=$1 mode=$2
 """
 _CUT = (
@@ -109,7 +109,8 @@ class Agent:
             try:
                 await self._docker.run(
                     *("run", "--detach", "--rm", "--name", self._name, "--label", LABEL, "--privileged"),
-                    *("--pid", "host", "--network", "none", "--user", "0", "--entrypoint", "sh"),
+                    *("--pid", "host", "--volume", "/:/machine"),
+                    *("--network", "none", "--user", "0", "--entrypoint", "sh"),
                     *(self._image, "-c", _WAITS),
                 )
             except DockerFailed as err:

@@ -21,7 +21,6 @@ from seatrial.deadline import Deadline
 
 _LOOK_INTERVAL_S = 0.1
 _ANSWER_WITHIN_S = 2.0
-_NAME_VARIABLE = "WINDLASS_SERVER_ID"
 
 
 class ComposeBoots(Boots):
@@ -42,8 +41,9 @@ class ComposeBoots(Boots):
         self._count += 1
         project, name = self._project, f"{self._project.name}-boot-{self._count}"
         settings = self._settle(merge(self._spec.values, values))
-        # Names are unique among nodes.
-        settings = dataclasses.replace(settings, env={_NAME_VARIABLE: f"boot-{self._count}", **settings.env})
+        # Names are unique among nodes; and where the file lets another service migrate, that has not run.
+        own = {"WINDLASS_SERVER_ID": f"boot-{self._count}", "WINDLASS_MIGRATE_ON_START": "true"}
+        settings = dataclasses.replace(settings, env={**own, **settings.env})
         address = f"{project.bind_address}:{project.port()}"
         try:
             await project.run(SERVERS[0], name, settings, f"{address}:{REST_PORT}")

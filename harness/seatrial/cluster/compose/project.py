@@ -7,6 +7,7 @@ import json
 import os
 import re
 import secrets
+import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,8 @@ DOWN_WITHIN_S = 120.0
 _DOWN_GRACE_S = "2"
 _PROFILES = {3: ("three",)}
 """By the number of servers."""
+#: options of docker compose
+ALL_SERVERS = tuple(word for profile in _PROFILES[len(SERVERS)] for word in ("--profile", profile))
 _PORT_VARIABLE = re.compile(r"\$\{(\w+_PORT)\b")
 _SECRETS_SCRIPT = Path("compose/secrets.sh")
 
@@ -221,9 +224,9 @@ async def _bind_address(docker: Docker) -> str:
     them first, also while nobody in the container listens, and a call that was refused looks like one that was lost.
     """
     with suppress(DockerFailed):
-        gateway = "{{range .IPAM.Config}}{{.Gateway}}{{end}}"
-        found = await docker.lines("network", "inspect", "bridge", "--format", gateway)
-        ours = {each.address for addresses in psutil.net_if_addrs().values() for each in addresses}
-        if found and found[0] in ours:
-            return found[0]
+        name = '{{index .Options "com.docker.network.bridge.name"}}'
+        found = await docker.lines("network", "inspect", "bridge", "--format", name)
+        for each in psutil.net_if_addrs().get(found[0] if found else "", ()):
+            if each.family is socket.AF_INET:
+                return each.address
     return "127.0.0.1"

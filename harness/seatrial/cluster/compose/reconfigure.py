@@ -10,7 +10,7 @@ from seatrial.cluster.ability import NextRelease, Reconfigure, RollingReconfigur
 from seatrial.cluster.compose.deployment import Deployment
 from seatrial.cluster.compose.engine_settings import EngineSettings
 from seatrial.cluster.compose.project import Project
-from seatrial.cluster.values import engine_variables, merge
+from seatrial.cluster.values import merge
 
 Settle = Callable[[Mapping[str, Any]], EngineSettings]
 """From chart values to what is set."""
@@ -52,7 +52,6 @@ class ComposeNextRelease(NextRelease):
         self._image = image
 
     def values(self) -> Mapping[str, Any]:
-        """In a compose file another service migrates; what runs with these values does it itself."""
+        """A boot with them migrates; of servers that serve, another service of the file does it before."""
         repository, _, tag = self._image().rpartition(":")
-        migrates = engine_variables(WINDLASS_MIGRATE_ON_START="true")
-        return {"image": {"repository": repository, "tag": tag + _NEXT_SUFFIX}, **migrates}
+        return {"image": {"repository": repository, "tag": tag + _NEXT_SUFFIX}}

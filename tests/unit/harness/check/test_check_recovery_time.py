@@ -184,6 +184,23 @@ def test_calls_succeed_in_time_after_the_heal_however_long_the_fault_lasted() ->
     assert 0.9 <= verdict.figures["recovery_after_heal_s"] <= 1.1
 
 
+def test_failures_of_a_later_fault_are_not_those_of_one_that_was_healed() -> None:
+    """A call that the second one ends was made before it."""
+    for second, expected in ((True, Outcome.PASS), (False, Outcome.FAIL)):
+        trial = Trial("RT", recovery_bound_s=2, recovery_after_heal_bound_s=2).at(100).phase("load")
+        trial.start("i0").fault("kill_replica", "replica-0").at(101).heal("replica-0")
+        for number in range(90):
+            trial.at(101.2 + number / 10).start(f"i{number}")
+        trial.ops.sort(key=lambda op: op.t_s)
+        trial.at(107.9).complete("j1", "m", outcome="info", took_s=0.4)
+        trial.at(108)
+        if second:
+            trial.fault("kill_replica", "replica-1").at(109).heal("replica-1")
+        trial.at(108.1).complete("j2", "m", outcome="info", took_s=0.1).at(108.5).complete("j3")
+        trial.ops.sort(key=lambda op: op.t_s)
+        assert judged(trial.at(112).phase("drain")).outcome is expected, second
+
+
 def test_calls_fail_too_long_after_the_heal() -> None:
     late = judged(healed(3.0))
     assert late.outcome is Outcome.FAIL
