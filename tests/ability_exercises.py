@@ -18,12 +18,11 @@ from typing import Any
 import psutil
 import pytest
 
+from configuration_exercises import BOOT_BOUND_S, boots, commands, reconfigure, rolling_reconfigure, siblings
 from database_exercises import disk, failover, managed_failover, next_release, pooler, wake_bus
 from exercise_looks import (
     OTHER,
-    POLLING,
     REPLICA,
-    SMALL_BODIES,
     WITHIN_S,
     answers,
     eventually,
@@ -33,7 +32,6 @@ from exercise_looks import (
     is_silent,
     of,
     reaches_broker,
-    refuses_large_bodies,
     rows,
 )
 from seatrial.client import RecordingClient
@@ -68,15 +66,12 @@ from seatrial.cluster.ability import (
 )
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consumer, CutMode, Record
 from seatrial.cluster.brokers import new_consumer
-from seatrial.cluster.values import engine_variables
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
-from seatrial.drill import OUTBOX_VALUES
 from seatrial.history import Recorder
 from seatrial.workload.linear import linear
 
 REPLICAS = 2
-BOOT_BOUND_S = 40.0
 WORK = linear(1, name="exercise")
 UNUSED = "exercise-unused"
 
@@ -250,77 +245,6 @@ async def balancer(ability: Balancer, cluster: Cluster, _folder: Path) -> None:
     assert await ability.stop() == 0
     await ability.start(wait_ready=False)
     await ability.start()
-
-
-# -- their configuration
-
-
-async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> None:
-    address = of(cluster, REPLICA)
-    if not cluster.has(Broker):
-        await ability.reconfigure(REPLICA, SMALL_BODIES)
-        assert of(cluster, REPLICA) == address
-        assert await refuses_large_bodies(cluster, REPLICA)
-        assert not await refuses_large_bodies(cluster, OTHER)
-        await ability.reconfigure(REPLICA, {}, wait_ready=False)
-        await is_ready(cluster, REPLICA)
-        assert not await refuses_large_bodies(cluster, REPLICA)
-        return
-    await reaches_broker(cluster, REPLICA)
-    await ability.reconfigure(REPLICA, POLLING)
-    assert of(cluster, REPLICA) == address
-    await reaches_broker(cluster, REPLICA, is_so=False)
-    await reaches_broker(cluster, OTHER)
-    await ability.reconfigure(REPLICA, {}, wait_ready=False)
-    await reaches_broker(cluster, REPLICA)
-
-
-async def rolling_reconfigure(ability: RollingReconfigure, cluster: Cluster, _folder: Path) -> None:
-    if not cluster.has(Broker):
-        for bodies, is_small in ((SMALL_BODIES, True), ({}, False)):
-            await ability.reconfigure_all(bodies)
-            for name in (REPLICA, OTHER):
-                assert await refuses_large_bodies(cluster, name) is is_small
-        return
-    for values, is_so in ((POLLING, False), (OUTBOX_VALUES, True)):
-        await ability.reconfigure_all(values)
-        for name in (REPLICA, OTHER):
-            assert await answers(cluster, name, "/ready", 5.0)
-            await reaches_broker(cluster, name, is_so=is_so)
-
-
-async def boots(ability: Boots, cluster: Cluster, _folder: Path) -> None:
-    before = cluster.replicas()
-    good = await ability.boot(POLLING, bound_s=BOOT_BOUND_S)
-    assert (good.exit_code, good.ready, good.leaked, good.processes_left) == (None, True, False, 0), (
-        good.output
-    )
-    bad = await ability.boot(engine_variables(WINDLASS_LEASE_SECONDS="soon"), bound_s=BOOT_BOUND_S)
-    assert bad.exit_code, bad.output
-    assert (bad.ready, bad.leaked) == (False, False)
-    assert "WINDLASS_LEASE_SECONDS" in bad.output
-    assert cluster.replicas() == before
-
-
-async def siblings(ability: Siblings, cluster: Cluster, folder: Path) -> None:
-    made = ability.sibling(folder, replicas=1, values=POLLING)
-    assert made.abilities == cluster.abilities
-    try:
-        await made.up()
-        (replica,) = made.replicas()
-        await is_ready(made, replica.name)
-        name = "SELECT current_database()"
-        assert await rows(made.ability(Database).dsn(), name) != await rows(
-            cluster.ability(Database).dsn(), name
-        )
-    finally:
-        await made.down()
-
-
-async def commands(ability: Commands, _cluster: Cluster, _folder: Path) -> None:
-    await ability.run_command(REPLICA, "migrate")
-    with pytest.raises(ClusterError, match="no-such-word"):
-        await ability.run_command(REPLICA, "no-such-word")
 
 
 # -- the database

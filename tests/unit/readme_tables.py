@@ -42,7 +42,6 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "BC": ("config.py", "app.py"),
     "TP": ("sweep/timers.py", "store/sql/timer.sql"),
     "PT": ("engine.py", "api/health.py"),
-    "PK": ("dispatch/wake.py", "dispatch/polling.py"),
     "OC": ("store/sql/outbox.sql", "dispatch/relay.py"),
     "PO": ("store/sql/outbox.sql", "dispatch/plan.py"),
     "LD": ("dispatch/leader.py", "store/sql/leader.sql"),

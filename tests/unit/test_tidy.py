@@ -340,6 +340,7 @@ def test_every_check_that_judges_a_drill_catches_a_mutant() -> None:
     mutants = [
         *runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"],
         *runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"],
+        *runpy.run_path(str(ROOT / "tests/mutants/compose_catalogue.py"))["COMPOSE_MUTANTS"],
     ]
     relied_on = dict.fromkeys(check for drill in CATALOGUE.values() for check in drill.checks)
     caught_by = {check for mutant in mutants for check in mutant.caught_by}
@@ -348,7 +349,7 @@ def test_every_check_that_judges_a_drill_catches_a_mutant() -> None:
 
 def test_every_mutant_is_in_the_catalogue_with_its_drill() -> None:
     mutants = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
-    apart = {"catalogue", "chart_catalogue", "mutation", "run"}
+    apart = {"catalogue", "chart_catalogue", "compose_catalogue", "mutation", "run"}
     in_files = {path.stem for path in (ROOT / "tests/mutants").glob("*.py")} - apart
     assert in_files == {mutant.name for mutant in mutants}
     for mutant in mutants:
@@ -359,6 +360,13 @@ def test_every_chart_mutant_changes_the_chart_and_has_a_drill() -> None:
     for mutant in runpy.run_path(str(ROOT / "tests/mutants/chart_catalogue.py"))["CHART_MUTANTS"]:
         text = files()[f"charts/windlass/templates/{mutant.template}"]
         assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.template} does not hold what it changes"
+        assert set(mutant.caught_by) <= set(CATALOGUE[mutant.drill].checks), mutant.name
+
+
+def test_every_compose_mutant_changes_its_file_and_has_a_drill() -> None:
+    for mutant in runpy.run_path(str(ROOT / "tests/mutants/compose_catalogue.py"))["COMPOSE_MUTANTS"]:
+        text = (ROOT / "compose" / mutant.file).read_text(encoding="utf-8")
+        assert text.count(mutant.old) == 1, f"{mutant.name}: {mutant.file} does not hold what it changes"
         assert set(mutant.caught_by) <= set(CATALOGUE[mutant.drill].checks), mutant.name
 
 
