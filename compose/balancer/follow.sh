@@ -57,5 +57,10 @@ follow() {
 mkdir -p "$answers"
 first=$(chosen)
 write "$first"
+# A reload closes connections that are idle, perhaps just as a call comes in on one: nobody knows then what became of it.
+# From version 1.27.4 on nginx keeps them a while longer; with an older one no caller's connection is kept.
+keep=/tmp/keepalive.conf
+echo 'keepalive_timeout 120s; keepalive_min_timeout 60s;' > "$keep"
+nginx -t -q -c "$config" 2>/dev/null || echo 'keepalive_timeout 0;' > "$keep"
 follow "$first" &
 exec nginx -c "$config" -g 'daemon off;'

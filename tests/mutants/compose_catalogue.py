@@ -45,7 +45,7 @@ COMPOSE_MUTANTS: tuple[ComposeMutant, ...] = (
     ComposeMutant(
         "asks_nobody",
         "balancer/follow.sh",
-        '[ "$status" != 200 ] || ready=',
+        '[ "$(cat "$answers/$address")" != 200 ] || ready=',
         "ready=",
         "C2",
         ("RT", "AV"),

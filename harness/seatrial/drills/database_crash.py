@@ -30,6 +30,8 @@ WORKERS = 2
 SLOTS = 24
 LEASE_S = 3
 DRAIN_S = 25.0
+#: from the database's first answer; of all calls, those through a broker as well
+READY_WITHIN_S = 5.0
 KAFKA_LINEAR_STARTS = 90
 KAFKA_LOAN_STARTS = 16
 
@@ -74,6 +76,7 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
+        "recovery_after_heal_bound_s": READY_WITHIN_S,
         # 503: the database is down; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
         "error_statuses_allowed": [0, 409, 503],
         "errors_only_during_fault": True,
