@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from urllib.parse import quote
 
@@ -181,3 +183,9 @@ def test_every_other_combination_is_taken() -> None:
         url = "redis://c" if bus == "redis" else None
         found = settings(url, WINDLASS_WAKE_MODE=mode, WINDLASS_WAKE_BUS=bus)
         assert (found.wake_mode, found.wake_bus) == (mode, bus)
+
+
+def test_the_client_is_imported_only_where_it_is_chosen() -> None:
+    """It is large, and most engines wake each other by the database."""
+    script = "import sys, windlass.app; sys.exit(any(name.split('.')[0] == 'redis' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
