@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,10 @@ async def _polled(engine: EngineClient, _link: str) -> Answer:
     return await engine.post("/v1/jobs/poll", body)
 
 
+async def _registered(engine: EngineClient, _link: str) -> Answer:
+    return await engine.post("/v1/workers", {"id": f"w/{secrets.token_hex(6)}", "jobTypes": ["links"]})
+
+
 SOURCES: Mapping[str, Callable[[EngineClient, str], Awaitable[Answer]]] = {
     "uploadDefinition": _uploaded,
     "listDefinitions": _listed_definitions,
@@ -85,6 +90,7 @@ SOURCES: Mapping[str, Callable[[EngineClient, str], Awaitable[Answer]]] = {
     "getInstance": _got,
     "listInstances": _listed_instances,
     "pollJobs": _polled,
+    "registerWorker": _registered,
 }
 
 

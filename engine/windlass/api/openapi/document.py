@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -118,7 +119,7 @@ def _body(operation: Operation, schema: str) -> dict[str, Any]:
 def _responses(operation: Operation) -> dict[str, Any]:
     made = {operation.status: _success(operation)}
     if operation.status_of_repeat is not None:
-        made[operation.status_of_repeat] = _success(operation)
+        made[operation.status_of_repeat] = _success(replace(operation, links={}))
     for status in sorted({*responses.EARLY, *operation.refused, *operation.fails}):
         made[status] = _refusal(operation, status)
     return {str(status): response for status, response in made.items()}
