@@ -1,4 +1,4 @@
-"""docker-compose.production.yml as Docker's swarm mode reads it. No swarm is made: it would be the machine's own Docker."""
+"""docker-compose.production.yml as a swarm reads it. No swarm is made here: it would be the machine's own Docker."""
 
 from __future__ import annotations
 
