@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,12 @@ INSPECTED: dict[str, Any] = {
         "Env": ["A=b=c", "WINDLASS_SERVER_ID=server-a"],
         "Labels": {"com.docker.compose.service": "server-a"},
     },
+    "HostConfig": {
+        "PortBindings": {
+            "8080/tcp": [{"HostIp": "", "HostPort": "12001"}],
+            "9090/tcp": [{"HostIp": "172.17.0.1", "HostPort": "0"}],
+        }
+    },
     "NetworkSettings": {
         "Networks": {"p_data": {"IPAddress": "172.20.0.3"}, "p_front": {"IPAddress": ""}},
         "Ports": {
@@ -65,13 +72,13 @@ def test_a_container_is_read_from_what_docker_says() -> None:
     assert "b=c" not in repr(found)
 
 
-def test_a_port_is_reached_as_it_is_published_and_else_at_the_containers_address() -> None:
+def test_a_port_is_reached_where_it_stays_after_a_restart() -> None:
+    """A place that Docker has chosen is another after the next start."""
     found = inspected()
-    assert [found.endpoint(port) for port in (8080, 9090, 9091)] == [
-        "127.0.0.1:12001",
-        "172.17.0.1:12002",
-        "172.20.0.3:9091",
-    ]
+    places = {port: found.endpoint(port) for port in (8080, 9090, 9091)}
+    assert places == {8080: "127.0.0.1:12001", 9090: "172.20.0.3:9090", 9091: "172.20.0.3:9091"}
+    ended = replace(found, addresses={})
+    assert [ended.endpoint(port) for port in (9090, 9091)] == ["172.17.0.1:12002", None]
 
 
 @pytest.mark.parametrize(("told", "code"), [(0, 0), (3, 3), (137, -9), (143, -15), (128, 128), (255, 255)])

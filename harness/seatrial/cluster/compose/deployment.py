@@ -160,7 +160,7 @@ async def keep_logs(docker: Docker, project: str, folder: Path, *, without: set[
 
 
 def _replica(name: str, container: Container) -> Replica:
-    rest, metrics = container.endpoint(REST_PORT), container.ports.get(METRICS_PORT)
+    rest, metrics = container.endpoint(REST_PORT), container.endpoint(METRICS_PORT)
     if rest is None:
         raise ClusterError(
             f"{container.name} publishes no port {REST_PORT} and has no address; publish it for this machine"

@@ -117,6 +117,8 @@ class Container:
     """By the name of its network."""
     ports: Mapping[int, str]
     """host:port by the container's port, of those that are published."""
+    kept_ports: frozenset[int]
+    """Of these, those whose place somebody has chosen; others get another one at each start."""
     command: Sequence[str]
     env: Mapping[str, str] = field(repr=False)
 
@@ -138,13 +140,16 @@ class Container:
             restarts=int(found.get("RestartCount") or 0),
             addresses={name: each["IPAddress"] for name, each in networks.items() if each.get("IPAddress")},
             ports=_published(found["NetworkSettings"].get("Ports") or {}),
+            kept_ports=_kept(found["HostConfig"].get("PortBindings") or {}),
             command=[*(config.get("Entrypoint") or ()), *(config.get("Cmd") or ())],
             env=dict(word.partition("=")[::2] for word in config.get("Env") or ()),
         )
 
     def endpoint(self, port: int) -> str | None:
-        """host:port from this machine: as published, else at its own address, which a restart may change."""
-        return self.ports.get(port) or next((f"{each}:{port}" for each in self.addresses.values()), None)
+        """host:port from this machine: where it stays over a restart, or where it will most likely be again."""
+        if port not in self.kept_ports and self.addresses:
+            return f"{next(iter(self.addresses.values()))}:{port}"
+        return self.ports.get(port)
 
 
 async def containers(docker: Docker, project: str) -> list[Container]:
@@ -181,6 +186,14 @@ def _published(ports: Mapping[str, Any]) -> dict[int, str]:
             at = "127.0.0.1" if host in {"0.0.0.0", "::"} else host
             found.setdefault(int(name.partition("/")[0]), f"{at}:{place['HostPort']}")
     return found
+
+
+def _kept(bindings: Mapping[str, Any]) -> frozenset[int]:
+    return frozenset(
+        int(name.partition("/")[0])
+        for name, places in bindings.items()
+        if any(place.get("HostPort") not in {"", "0", None} for place in places or ())
+    )
 
 
 def _shown(words: Sequence[str]) -> str:
