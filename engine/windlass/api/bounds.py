@@ -16,6 +16,8 @@ BUSINESS_KEY_BYTES_MAX = 2048
 LEASE_S_MIN, LEASE_S_MAX = 1.0, 3600.0
 #: Of what a worker registers: its id and its version, and each job type.
 WORKER_TEXT_CHARS_MAX = 255
+#: Fewer than a poll may ask for: a page of workers shows them all.
+WORKER_JOB_TYPES_MAX = 200
 WORKER_CAPACITY_MAX = 100_000
 WORKER_HEARTBEAT_S_DEFAULT, WORKER_HEARTBEAT_S_MIN, WORKER_HEARTBEAT_S_MAX = 15.0, 1.0, 3600.0
 
@@ -61,9 +63,9 @@ def worker_job_types(asked: Sequence[str]) -> Sequence[str]:
     """Each once, in their order. BadRequest when there are none or too many, or one is empty or too long."""
     if not asked:
         raise BadRequest("jobTypes must not be empty")
-    if len(asked) > JOB_TYPES_MAX:
+    if len(asked) > WORKER_JOB_TYPES_MAX:
         raise BadRequest(
-            f"a worker may name {JOB_TYPES_MAX} job types, got {len(asked)}; register several workers"
+            f"a worker may name {WORKER_JOB_TYPES_MAX} job types, got {len(asked)}; register several workers"
         )
     if not all(asked):
         raise BadRequest("jobTypes must not contain an empty text; name each type")

@@ -416,7 +416,7 @@ async def test_workers_register_and_are_listed() -> None:
         ({"jobTypes": []}, "jobTypes must not be empty"),
         ({"jobTypes": ["a", ""]}, "jobTypes must not contain an empty text"),
         ({"jobTypes": ["t" * 256]}, "a text of jobTypes has 256 characters"),
-        ({"jobTypes": [str(n) for n in range(1001)]}, "a worker may name 1000 job types, got 1001"),
+        ({"jobTypes": [str(n) for n in range(201)]}, "a worker may name 200 job types, got 201"),
         ({"jobTypes": "a"}, "Expected `array"),
         ({"version": "v" * 256}, "version has 256 characters"),
         ({"capacity": 0}, "capacity must be 1 to 100000, got 0"),

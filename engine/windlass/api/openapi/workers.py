@@ -83,7 +83,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "jobTypes": {
                 "type": "array",
                 "minItems": 1,
-                "maxItems": bounds.JOB_TYPES_MAX,
+                "maxItems": bounds.WORKER_JOB_TYPES_MAX,
                 "items": text("A job type.", minLength=1, maxLength=bounds.WORKER_TEXT_CHARS_MAX),
                 "description": "What it does; a repeated type counts once.",
             },
