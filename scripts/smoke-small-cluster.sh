@@ -33,7 +33,7 @@ fi
 code=0
 seatrial run small-cluster smoke L5 --backend compose --report "$report" "${options[@]}" || code=$?
 [ $code != 0 ] || exit 0
-echo "smoke: report, histories and the logs of every service are in $report" >&2
+[ ! -d "$report" ] || echo "smoke: report, histories and the logs of every service are in $report" >&2
 # Of a run whose cluster never was, seatrial says `invalid`, as of any that proves nothing.
 if [ $code = 1 ] && grep -qs '"the cluster did not come up' "$report"/*/result.json; then exit 3; fi
 exit $code
