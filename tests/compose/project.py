@@ -19,6 +19,7 @@ from seatrial.deadline import until_blocking
 
 ROOT = Path(__file__).parents[2]
 SMALL_CLUSTER, DEVELOPMENT = "docker-compose.small-cluster.yml", "docker-compose.yml"
+PRODUCTION = "docker-compose.production.yml"
 COMMAND_WITHIN_S = 300
 CALL_WITHIN_S = 10.0
 

@@ -6,6 +6,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from page import Shell, head
@@ -20,6 +21,12 @@ UP, WORKERS, PSQL, REDIS, KAFKA = head(DEVELOPMENT)
 
 @pytest.fixture(scope="module")
 def shell() -> Iterator[Shell]:
+    with a_shell() as made:
+        yield made
+
+
+@contextmanager
+def a_shell() -> Iterator[Shell]:
     if need := missing_need():
         pytest.skip(need)
     ports = Ports()
@@ -53,9 +60,20 @@ def test_a_worker_does_the_job_of_the_example(shell: Shell) -> None:
     assert "1" in shell.type(PSQL.replace("exec ", "exec -T "))
 
 
-@pytest.mark.parametrize("command", [REDIS, KAFKA])
-def test_it_comes_up_with_a_profile(shell: Shell, command: str) -> None:
-    shell.type(command)
+def test_it_comes_up_with_redis(shell: Shell) -> None:
+    shell.type(REDIS)
+    _is_up_without_a_warning(shell)
+
+
+def test_it_comes_up_with_kafka() -> None:
+    """On a database of its own: what is stored in the other has no topics."""
+    with a_shell() as shell:
+        shell.type(KAFKA)
+        _is_up_without_a_warning(shell)
+        assert call(_url(shell, "/v1/jobs/poll"), {"workerId": "w", "jobTypes": ["x"]}).status == 410
+
+
+def _is_up_without_a_warning(shell: Shell) -> None:
     assert call(_url(shell, "/api/ready")).body == {"status": "ready"}
     assert "warning" not in shell.type("docker compose logs --no-log-prefix --tail 20 engine")
 

@@ -97,7 +97,7 @@ def test_the_smoke_runs_in_ci() -> None:
 
 
 def test_every_command_of_the_page_is_typed_by_a_test() -> None:
-    """Those of a swarm are typed in test_swarm.py."""
+    """But those of a swarm, which would be made of the machine's own Docker; test_swarm.py reads its file."""
     typed = [START, JOIN, ONE_BY_ONE, ALL_AT_ONCE, LAST, SMOKE, STACK]
     assert PAGE.count("```sh\n") == len(typed)
 
