@@ -140,6 +140,16 @@ def chart_mutants() -> str:
     return _lines(rows)
 
 
+def compose_mutants() -> str:
+    """From the catalogue under tests/mutants."""
+    found = runpy.run_path(str(ROOT / "tests/mutants/compose_catalogue.py"))["COMPOSE_MUTANTS"]
+    rows = ["| mutant | what is broken in the balancer | drill | caught by |", "| --- | --- | --- | --- |"]
+    rows += [
+        f"| {each.name} | {each.breaks} | {each.drill} | {' or '.join(each.caught_by)} |" for each in found
+    ]
+    return _lines(rows)
+
+
 def mutants() -> str:
     """From the catalogue under tests/mutants."""
     found = runpy.run_path(str(ROOT / "tests/mutants/catalogue.py"))["MUTANTS"]
@@ -234,6 +244,7 @@ BLOCKS = (
     Block("harness/README.md", "drills", drills),
     Block("harness/README.md", "mutants", mutants),
     Block("harness/README.md", "chart-mutants", chart_mutants),
+    Block("harness/README.md", "compose-mutants", compose_mutants),
     Block("charts/windlass/README.md", "rollouts", rollouts),
     Block("engine/README.md", "instance", lambda: diagram(states.INSTANCE_TRANSITIONS)),
     Block("engine/README.md", "step", lambda: diagram(states.STEP_TRANSITIONS)),

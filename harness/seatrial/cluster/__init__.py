@@ -60,6 +60,9 @@ class Cluster(ABC):
     `words` describe the backend in messages, with their article: "an attached cluster".
     """
 
+    is_shared: bool = False
+    """Whether there may be instances that this run did not start; then only its own are looked at."""
+
     def __init__(self, spec: ClusterSpec, words: str) -> None:
         self.spec = spec
         self.words = words

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
+from typing import Any, LiteralString
 
 import aiohttp
 import psycopg
@@ -28,7 +28,7 @@ MATCHES_MAX = 20
 _SCRAPE_TIMEOUT_S = 5.0
 _BATCH_ROWS = 1000
 
-_ROWS: Mapping[str, str] = {
+_ROWS: Mapping[str, LiteralString] = {
     "instance": """SELECT id, definition_id, definition_version, status, current_step_ids, variables,
         failure_reason, business_key, started_at, completed_at FROM workflow_instance ORDER BY id""",
     "step": """SELECT id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at,
@@ -64,7 +64,7 @@ async def observe(
     """Raises psycopg.Error, ObservationFailed or UnreadableMetrics when the final state cannot be read."""
     if cluster.has(Database):
         dsn = cluster.ability(Database).dsn()
-        await observe_database(dsn, recorder)
+        await observe_database(dsn, recorder, key_prefix if cluster.is_shared else "")
         if broker is not None:
             aliases = cluster.ability(Aliases).aliases() if cluster.has(Aliases) else {}
             await observe_outbox_audit(dsn, recorder, aliases)
@@ -88,14 +88,16 @@ class ObservationFailed(Exception):
     """The final state cannot be read, so nothing can be judged."""
 
 
-async def observe_database(dsn: str, recorder: Recorder) -> None:
-    """One consistent snapshot of every table, streamed."""
+async def observe_database(dsn: str, recorder: Recorder, key_prefix: str = "") -> None:
+    """One consistent snapshot of every table, streamed; with a prefix only what belongs to instances whose variable
+    `key` begins so. The counts are of all rows.
+    """
     async with await psycopg.AsyncConnection.connect(dsn, row_factory=dict_row) as connection:
         await connection.set_isolation_level(psycopg.IsolationLevel.REPEATABLE_READ)
         for f, query in _ROWS.items():
             async with connection.cursor(name=f"observe_{f}") as cursor:
                 cursor.itersize = _BATCH_ROWS
-                await cursor.execute(query)
+                await cursor.execute(*_of_run(f, query, key_prefix))
                 async for row in cursor:
                     recorder.info(OBSERVER, f, {name: _plain(value) for name, value in row.items()})
         for table in _COUNTED:
@@ -104,6 +106,16 @@ async def observe_database(dsn: str, recorder: Recorder) -> None:
             )
             counted = await cursor_.fetchone()
             recorder.info(OBSERVER, "table_count", {"table": table, **(counted or {})})
+
+
+def _of_run(f: str, query: LiteralString, key_prefix: str) -> tuple[LiteralString, tuple[str, ...]]:
+    """The statement and its parameters."""
+    if not key_prefix:
+        return query, ()
+    column: LiteralString = "id" if f == "instance" else "instance_id"
+    table, _, order = query.partition(" ORDER BY ")
+    ours: LiteralString = "SELECT id FROM workflow_instance WHERE starts_with(variables->>'key', %s)"
+    return f"{table} WHERE {column} IN ({ours}) ORDER BY {order}", (key_prefix,)
 
 
 def _plain(value: Any) -> Any:

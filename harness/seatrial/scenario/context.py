@@ -440,7 +440,11 @@ class ScenarioContext:
     async def _is_empty(self) -> bool:
         if self.cluster.has(Database):
             rows = await self.query(
-                "SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')"
+                """SELECT count(*) FROM workflow_instance
+                    WHERE status IN ('ACTIVE', 'WAITING') AND starts_with(variables->>'key', %s)"""
+                if self.cluster.is_shared
+                else "SELECT count(*) FROM workflow_instance WHERE status IN ('ACTIVE', 'WAITING')",
+                *([self.run_key] if self.cluster.is_shared else []),
             )
             return bool(rows[0][0] == 0)
         self._looker = self._looker or self.client()

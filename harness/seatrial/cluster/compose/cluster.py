@@ -157,6 +157,8 @@ class OwnProject(_ComposeCluster):
 class RunningProject(_ComposeCluster):
     """A project that runs already: taken as it is, and left so."""
 
+    is_shared = True
+
     def __init__(
         self, spec: ClusterSpec, docker: Docker, agent: Agent, *, project: str, restart: bool
     ) -> None:
