@@ -294,6 +294,7 @@ class Engine:
             "roles": ROLES[self._role],
             "dispatchMode": self._settings.dispatch_mode,
             "wakeMode": self._settings.wake_mode,
+            "wakeBus": self._settings.wake_bus,
             "nodes": nodes,
             "alive": sum(bool(node["alive"]) for node in nodes),
             "peers": [node["id"] for node in nodes if node["alive"] and not node["self"]],

@@ -40,7 +40,7 @@ async def test_a_worker_that_registers_at_one_node_is_listed_at_every_node(
     assert info["workers"] == [again.json]
     assert info["workersAlive"] == 1
     assert (info["server_id"], info["node"], info["roles"]) == ("scheduler-1", "scheduler-1", ["scheduler"])
-    assert (info["peers"], info["wakeMode"]) == (["server-a"], "hybrid")
+    assert (info["peers"], info["wakeMode"], info["wakeBus"]) == (["server-a"], "hybrid", "postgres")
     assert info["version"] == info["nodes"][0]["version"]
     assert (await here.get("/cluster/info")).json["roles"] == ["api"]
     assert (await there.get("/api/ready")).json == {"status": "ready"}

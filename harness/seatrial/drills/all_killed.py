@@ -83,8 +83,9 @@ DRILL = Drill(
         "lease_s": LEASE_S,
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
-        # 409: a worker that held a job over the outage finds it leased again.
-        "error_statuses_allowed": [0, 409],
+        # 409: a worker that held a job over the outage finds it leased again; 404: a user task was completed by a call
+        # that got no answer.
+        "error_statuses_allowed": [0, 404, 409],
         "errors_only_during_fault": True,
         "faults_min": 1,
         "ops_min": LINEAR_STARTS,

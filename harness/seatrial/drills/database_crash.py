@@ -77,8 +77,9 @@ DRILL = Drill(
         "lease_sweep_interval_s": 1,
         "recovery_bound_s": 20,
         "recovery_after_heal_bound_s": READY_WITHIN_S,
-        # 503: the database is down; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
-        "error_statuses_allowed": [0, 409, 503],
+        # 503: the database is down; 409: a lease expired meanwhile; 0: a call took longer than its caller waits; 404: a
+        # user task was completed by a call that got no answer.
+        "error_statuses_allowed": [0, 404, 409, 503],
         "errors_only_during_fault": True,
         "faults_min": 1,
         "ops_min": LINEAR_STARTS,

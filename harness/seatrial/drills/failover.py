@@ -97,8 +97,9 @@ PARAMETERS: Mapping[str, Any] = {
     "lease_sweep_interval_s": 1,
     "recovery_bound_s": 20,
     "recovery_after_heal_bound_s": RECOVERY_BOUND_S,
-    # 503: there is no primary; 409: a lease expired meanwhile; 0: a call took longer than its caller waits.
-    "error_statuses_allowed": [0, 409, 503],
+    # 503: there is no primary; 409: a lease expired meanwhile; 0: a call took longer than its caller waits; 404: a user
+    # task was completed by a call that got no answer.
+    "error_statuses_allowed": [0, 404, 409, 503],
     "errors_only_during_fault": True,
     "faults_min": 1,
     "ops_min": LINEAR_STARTS,
@@ -142,8 +143,6 @@ ASYNCHRONOUS = Drill(
     parameters={
         **PARAMETERS,
         "database_may_lose": True,
-        # 404: what was answered is not there any more.
-        "error_statuses_allowed": [0, 404, 409, 503],
         # What would have ended these steps may be among what the database lost; NL judges what it kept.
         "parked_allowed": ["USER_TASK", "WAIT"],
         "circumstances_min": {"acks_lost_by_database": 5},

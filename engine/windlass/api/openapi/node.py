@@ -168,6 +168,7 @@ SCHEMAS: Mapping[str, Schema] = {
             },
             "dispatchMode": _MODE,
             "wakeMode": word("How waiting polls learn of jobs (WINDLASS_WAKE_MODE)."),
+            "wakeBus": word("What carries the nodes' hints to each other (WINDLASS_WAKE_BUS)."),
             "nodes": {
                 "type": "array",
                 "items": ref("Node"),
