@@ -43,7 +43,6 @@ DRILL = Drill(
     parameters=balanced.parameters(
         recovery_bound_s=NOTICED_WITHIN_S,
         error_statuses_allowed=[0, 503, 504],
-        never_failing=["probe"],
         faults_min=1,
     ),
     needs=(Balancer, Kill, Partition, Database),

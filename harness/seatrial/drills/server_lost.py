@@ -48,7 +48,7 @@ DRILL = Drill(
     plan=plan,
     scenario=scenario,
     parameters=balanced.parameters(
-        recovery_bound_s=balanced.BACK_WITHIN_S, never_failing=["probe", "get"], faults_min=LOSSES
+        recovery_bound_s=balanced.BACK_WITHIN_S, never_failing=["get"], faults_min=LOSSES
     ),
     needs=(Balancer, Kill, Database),
     values=balanced.VALUES,

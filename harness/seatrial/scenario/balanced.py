@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from seatrial.client import RecordingClient
 from seatrial.cluster.values import engine_variables
 from seatrial.scenario.context import ScenarioContext
 from seatrial.workload import Handler, until
@@ -59,10 +58,9 @@ async def through_balancer(context: ScenarioContext) -> AsyncIterator[None]:
     context.workers.start(worker, WORKERS)
     done = asyncio.Event()
     context.phase("load")
-    (service,) = context.names
     tasks = [
         context.spawn(context.load(until(done, context.schedule["starts"]), in_flight_max=STARTS_IN_FLIGHT)),
-        *(context.spawn(_read(context.one_shot_client(), service, done)) for _ in range(READERS)),
+        *(context.spawn(_read(context, done)) for _ in range(READERS)),
     ]
     await context.eventually(lambda: _flows(context), FLOWS_WITHIN_S, "jobs are completed")
     yield
@@ -72,10 +70,13 @@ async def through_balancer(context: ScenarioContext) -> AsyncIterator[None]:
     await context.drain(DRAIN_S)
 
 
-async def _read(client: RecordingClient, service: str, done: asyncio.Event) -> None:
+async def _read(context: ScenarioContext, done: asyncio.Event) -> None:
     """A connection of its own each time, as a caller that comes for the first time."""
+    client = context.one_shot_client()
+    rng = context.random(client.process)
     while not done.is_set():
-        await client.probe(service, "/healthz")
+        if context.started:
+            await client.get_instance(rng.choice(context.started))
         await asyncio.sleep(READ_EVERY_S)
 
 
