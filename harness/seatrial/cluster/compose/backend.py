@@ -19,13 +19,18 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Schedulers,
     Sockets,
+    WakeBus,
 )
 from seatrial.cluster.backend import Backend, Say, Services
 from seatrial.cluster.options import Misuse, Options
 
 _OF_CONTAINERS = frozenset(
-    {Aliases, Balancer, Commands, Database, Kill, Logs, Partition, Pause, Restarts, Sockets}
+    {
+        *(Aliases, Balancer, Commands, Database, Kill, Logs, Partition, Pause, Restarts, Schedulers, Sockets),
+        WakeBus,
+    }
 )
 #: they change what the project is made of, which is its owner's business
 _OF_OWN_PROJECT = frozenset({Boots, NextRelease, Reconfigure, RollingReconfigure})

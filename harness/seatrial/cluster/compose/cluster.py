@@ -21,7 +21,9 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Schedulers,
     Sockets,
+    WakeBus,
 )
 from seatrial.cluster.backend import Say
 from seatrial.cluster.compose.agent import Agent
@@ -35,8 +37,11 @@ from seatrial.cluster.compose.engine_settings import engine_settings
 from seatrial.cluster.compose.logs import ComposeAliases, ComposeLogs
 from seatrial.cluster.compose.network import ComposePartition, ComposeSockets, Network
 from seatrial.cluster.compose.processes import ComposeKill, ComposePause, ComposeRestarts
-from seatrial.cluster.compose.project import DATABASE, SERVERS, Project
+from seatrial.cluster.compose.project import DATABASE, SCHEDULERS, SERVERS, Project
 from seatrial.cluster.compose.reconfigure import ComposeNextRelease, ComposeReconfigure
+from seatrial.cluster.compose.schedulers import ComposeSchedulers
+from seatrial.cluster.compose.wake_bus import ComposeWakeBus
+from seatrial.cluster.values import schedulers_of
 
 
 class _ComposeCluster(Cluster):
@@ -63,15 +68,18 @@ class _ComposeCluster(Cluster):
         self._offer(Aliases, ComposeAliases(deployment))
         self._offer(Commands, ComposeCommands(deployment))
         self._offer(Balancer, ComposeBalancer(deployment))
+        self._offer(Schedulers, ComposeSchedulers(deployment, self._processes))
+        self._offer(WakeBus, ComposeWakeBus(deployment, network))
 
     def replicas(self) -> Sequence[Replica]:
         return list(self._deployment.replicas)
 
-    async def _open(self, servers: Sequence[str]) -> None:
+    async def _open(self, servers: Sequence[str], schedulers: Sequence[str]) -> None:
         """Returns when all of them are ready, and behind a balancer it as well."""
-        await self._deployment.open(servers)
+        deployment = self._deployment
+        await deployment.open(servers, schedulers)
         await self._database.find()
-        await self._deployment.until_ready(*self._deployment.nodes)
+        await deployment.until_ready(*deployment.nodes, *deployment.schedulers)
         if self._deployment.behind_balancer:
             await self._deployment.until_ready(SERVICE)
 
@@ -91,12 +99,24 @@ class OwnProject(_ComposeCluster):
         restart: bool,
         say: Say,
     ) -> None:
+        if schedulers_of(spec.values) > len(SCHEDULERS):
+            raise ClusterError(
+                f"scheduler.replicas must be at most {len(SCHEDULERS)} on compose, got {schedulers_of(spec.values)}; "
+                "run more on --backend local"
+            )
         if not 1 <= spec.replicas <= len(SERVERS):
             raise ClusterError(
                 f"replicas must be from 1 to {len(SERVERS)} on compose, got {spec.replicas}; "
                 "run more on --backend local"
             )
-        self._project = Project(docker, file, spec.folder, servers=spec.replicas, variables=variables)
+        self._project = Project(
+            docker,
+            file,
+            spec.folder,
+            servers=spec.replicas,
+            schedulers=schedulers_of(spec.values),
+            variables=variables,
+        )
         super().__init__(spec, docker, agent, self._project.name, restart=restart)
         self._docker = docker
         self._say = say
@@ -120,7 +140,7 @@ class OwnProject(_ComposeCluster):
                 await project.up(*project.services)
             except DockerFailed as err:
                 raise ClusterError(f"the project does not start: {err}\n{await self._last_words()}") from None
-            await self._open(project.servers)
+            await self._open(project.servers, project.schedulers)
         except BaseException:
             await self.down()
             raise
@@ -168,9 +188,8 @@ class RunningProject(_ComposeCluster):
 
     async def up(self) -> None:
         found = {each.service for each in await containers(self._docker, self._name) if each.is_running}
-        servers = sorted(name for name in found if name in SERVERS)
         try:
-            await self._open(servers)
+            await self._open(*([name for name in names if name in found] for names in (SERVERS, SCHEDULERS)))
         except BaseException:
             await self.down()
             raise

@@ -43,6 +43,7 @@ class Deployment:
         self._logs = folder.resolve() / "logs"
         self._services: dict[str, str] = {}
         self._nodes: dict[str, Replica] = {}
+        self._schedulers: list[str] = []
         self._followers: dict[str, Follower] = {}
         self._heals: list[Callable[[], Awaitable[None]]] = []
         self._stack = AsyncExitStack()
@@ -51,13 +52,17 @@ class Deployment:
         """Called by `close`, whether something was broken or not."""
         self._heals.append(heal)
 
-    async def open(self, servers: Sequence[str]) -> None:
-        """`servers` are services; the first is replica-0. Returns when the addresses are known. Raises ClusterError."""
+    async def open(self, servers: Sequence[str], schedulers: Sequence[str]) -> None:
+        """Both are services; the first ones are replica-0 and scheduler-0. Returns when the addresses are known. Raises
+        ClusterError.
+        """
         self._stack.push_async_callback(self._keep_logs)
         self.session = await self._stack.enter_async_context(aiohttp.ClientSession())
         found = {each.service: each for each in await containers(self.docker, self.project)}
-        for number, service in enumerate(servers):
-            name = f"replica-{number}"
+        named = {f"replica-{number}": service for number, service in enumerate(servers)}
+        self._schedulers = [f"scheduler-{number}" for number in range(len(schedulers))]
+        named |= dict(zip(self._schedulers, schedulers, strict=True))
+        for name, service in named.items():
             if service not in found:
                 raise ClusterError(f"project {self.project} has no container of {service}; start it")
             self._services[name] = service
@@ -67,7 +72,7 @@ class Deployment:
             next((found[service].env[each] for each in _NAMES if found[service].env.get(each)), service): name
             for name, service in self._services.items()
         }
-        self.replicas = list(self._nodes.values())
+        self.replicas = [self._nodes[name] for name in self.nodes]
         if self.behind_balancer:
             self.replicas = [_replica(SERVICE, await self.of_service(BALANCER))]
         for heal in self._heals:
@@ -81,9 +86,19 @@ class Deployment:
     @property
     def nodes(self) -> Sequence[str]:
         """The names of the servers as replicas, also where clients call through the balancer."""
-        return list(self._nodes)
+        return [name for name in self._nodes if name not in self._schedulers]
+
+    @property
+    def schedulers(self) -> Sequence[str]:
+        return list(self._schedulers)
+
+    @property
+    def engine_services(self) -> Sequence[str]:
+        """Of the servers and the schedulers."""
+        return list(self._services.values())
 
     def node(self, replica: str) -> Replica:
+        """Of a scheduler as well, at the address that it had when it was last looked for."""
         self.service(replica)
         return self._nodes[replica]
 
@@ -117,6 +132,9 @@ class Deployment:
     async def until_ready(self, *replicas: str, within_s: float = READY_WITHIN_S) -> None:
         """Raises ClusterError with the end of the log of one that is not ready in time."""
         for name in replicas:
+            if name in self._schedulers:
+                # It publishes no port, and its own address changes with its container.
+                self._nodes[name] = _replica(name, await self.container(name))
             replica = self._nodes[name] if name in self._nodes else self.replicas[0]
             await until_passes(
                 lambda replica=replica: unready(self.session, replica, within_s=_CALL_TIMEOUT_S),  # type: ignore[misc]
@@ -128,7 +146,7 @@ class Deployment:
     def service_log(self) -> Path:
         """The output of all servers so far, one after the other."""
         path = self._logs / f"{SERVICE}.log"
-        path.write_bytes(b"".join(each.path.read_bytes() for each in self._followers.values()))
+        path.write_bytes(b"".join(self.follower(name).path.read_bytes() for name in self.nodes))
         return path
 
     def _not_ready(self, name: str, cause: str, within_s: float) -> str:

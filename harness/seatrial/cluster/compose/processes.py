@@ -21,10 +21,14 @@ class ComposeKill(Kill):
         deployment.heal_with(self._start_all)
 
     async def kill(self, replica: str) -> None:
-        found = await self._deployment.container(replica)
         if self._restart:
-            await self._deployment.agent.kill(found.pid)
-            return
+            await self._deployment.agent.kill((await self._deployment.container(replica)).pid)
+        else:
+            await self.keep_down(replica)
+
+    async def keep_down(self, replica: str) -> None:
+        """Killed, and not started by its restart policy."""
+        found = await self._deployment.container(replica)
         self._down.add(replica)
         await self._deployment.docker.run("kill", found.id)
 

@@ -23,16 +23,23 @@ from seatrial.render import RenderError, default_chart
 
 FILE = "docker-compose.small-cluster.yml"
 SERVERS = ("server-a", "server-b", "server-c")
+SCHEDULERS = ("scheduler", "scheduler-b", "scheduler-c")
 BALANCER, DATABASE, WAKE_BUS, BOOTSTRAP = "balancer", "postgres", "redis", "bootstrap"
 REST_PORT, GRPC_PORT, METRICS_PORT = 8080, 9090, 9091
 UP_WITHIN_S = 180.0
 DOWN_WITHIN_S = 120.0
 #: at the end of a drill nobody waits for a graceful stop any longer than this
 _DOWN_GRACE_S = "2"
-_PROFILES = {3: ("three",)}
+_SERVER_PROFILES = {3: ("three",)}
 """By the number of servers."""
-#: options of docker compose
-ALL_SERVERS = tuple(word for profile in _PROFILES[len(SERVERS)] for word in ("--profile", profile))
+_SCHEDULER_PROFILES = {2: ("two-schedulers",), 3: ("three-schedulers",)}
+"""By the number of schedulers; one runs always."""
+#: options of docker compose, for every server and scheduler
+ALL_NODES = tuple(
+    word
+    for profile in (*_SERVER_PROFILES[len(SERVERS)], *_SCHEDULER_PROFILES[len(SCHEDULERS)])
+    for word in ("--profile", profile)
+)
 _PORT_VARIABLE = re.compile(r"\$\{(\w+_PORT)\b")
 _SECRETS_SCRIPT = Path("compose/secrets.sh")
 
@@ -49,14 +56,21 @@ class Project:
     """`prepare` ... `remove`. `variables` are those of the compose file: images."""
 
     def __init__(
-        self, docker: Docker, file: Path, folder: Path, *, servers: int, variables: Mapping[str, str]
+        self,
+        docker: Docker,
+        file: Path,
+        folder: Path,
+        *,
+        servers: int,
+        schedulers: int,
+        variables: Mapping[str, str],
     ) -> None:
         self.docker = docker
         self.file = file.resolve()
         self.name = f"seatrial-{secrets.token_hex(4)}"
         self._folder = folder.resolve() / "compose"
         self._override = self._folder / "override.json"
-        self._profiles = _PROFILES.get(servers, ())
+        self._profiles = (*_SERVER_PROFILES.get(servers, ()), *_SCHEDULER_PROFILES.get(schedulers, ()))
         self._left_out = SERVERS[servers:]
         self._ports = Ports()
         self._variables = {**variables, "WINDLASS_SECRETS": str(self._folder / "secrets")}
@@ -94,6 +108,10 @@ class Project:
         return [name for name in SERVERS if name in self.services]
 
     @property
+    def schedulers(self) -> Sequence[str]:
+        return [name for name in SCHEDULERS if name in self.services]
+
+    @property
     def engine_services(self) -> Sequence[str]:
         """Those that run the engine's image and serve."""
         image = self._services[SERVERS[0]]["image"]
@@ -125,6 +143,12 @@ class Project:
             *("run", "--detach", "--no-deps", "--name", name, "--publish", publish, service),
             laid_over=[path],
         )
+
+    async def migrate(self, settings: EngineSettings) -> None:
+        """Its own service does it, once with this image, as an operator lets it do before an upgrade."""
+        path = self._folder / "migrate.json"
+        self._write(path, {"services": {BOOTSTRAP: {"image": settings.image}}})
+        await self.compose("run", "--rm", "--no-deps", BOOTSTRAP, laid_over=[path])
 
     async def compose(
         self, *words: str, laid_over: Sequence[Path] = (), within_s: float = DOWN_WITHIN_S

@@ -41,7 +41,10 @@ class ComposeReconfigure(Reconfigure, RollingReconfigure):
                 await self._replace(service, values)
 
     async def _replace(self, service: str, values: Mapping[str, object]) -> None:
-        self._project.change([service], self._settle(merge(self._spec.values, values)))
+        settings = self._settle(merge(self._spec.values, values))
+        if settings.image is not None:
+            await self._project.migrate(settings)
+        self._project.change([service], settings)
         await self._project.up(service, alone=True)
 
 
@@ -52,6 +55,6 @@ class ComposeNextRelease(NextRelease):
         self._image = image
 
     def values(self) -> Mapping[str, Any]:
-        """A boot with them migrates; of servers that serve, another service of the file does it before."""
+        """A boot with them migrates itself."""
         repository, _, tag = self._image().rpartition(":")
         return {"image": {"repository": repository, "tag": tag + _NEXT_SUFFIX}}

@@ -16,7 +16,7 @@ from seatrial.cluster.compose.agent import Agent
 from seatrial.cluster.compose.cluster import OwnProject, RunningProject
 from seatrial.cluster.compose.docker import FILES_LABEL, PROJECT_LABEL, Docker, DockerFailed, containers
 from seatrial.cluster.compose.engine_settings import usual_image
-from seatrial.cluster.compose.project import ALL_SERVERS, DATABASE, SERVERS, default_file
+from seatrial.cluster.compose.project import ALL_NODES, DATABASE, SERVERS, default_file
 from seatrial.cluster.options import Options
 
 ENGINE_VARIABLE = images.VARIABLES["windlass"]
@@ -115,7 +115,7 @@ class ComposeServices(Services):
         if not file.is_file():
             raise ClusterError(f"there is no {file}; give --file")
         told = await self._docker.run(
-            *("compose", "--file", str(file), *ALL_SERVERS, "config", "--no-consistency", "--format", "json"),
+            *("compose", "--file", str(file), *ALL_NODES, "config", "--no-consistency", "--format", "json"),
             variables=self._variables(),
         )
         return {name: each["image"] for name, each in json.loads(told)["services"].items()}
