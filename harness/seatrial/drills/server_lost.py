@@ -12,19 +12,33 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from seatrial.cluster.ability import Balancer, Database, Kill
+from msgspec.structs import replace
+
+from seatrial.cluster.ability import Balancer, Database, Kill, Partition
 from seatrial.drill import Drill
 from seatrial.fault.balancer import LoseServer
 from seatrial.scenario import balanced
 from seatrial.scenario.context import ScenarioContext
+from seatrial.workload.linear import linear_starts
 
 LOSSES = 4
+#: all at once, so that the server has some in hand that are committed and not yet answered
+BURST_STARTS = 200
+INTO_BURST_S = 0.2
+DEAF_S = 0.1
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
     return {
         "starts": balanced.starts(rng),
         "servers": [f"replica-{rng.randrange(balanced.REPLICAS)}" for _ in range(LOSSES)],
+        "bursts": [
+            [
+                replace(start, key=f"burst-{number}-{start.key}")
+                for start in linear_starts(rng, 1, BURST_STARTS)
+            ]
+            for number in range(LOSSES)
+        ],
         "before_s": [round(rng.uniform(0.5, 1.5), 3) for _ in range(LOSSES)],
         "away_s": [round(rng.uniform(1.0, 2.0), 3) for _ in range(LOSSES)],
     }
@@ -33,11 +47,14 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 async def scenario(context: ScenarioContext) -> None:
     schedule = context.schedule
     async with balanced.through_balancer(context):
-        for server, before_s, away_s in zip(
-            schedule["servers"], schedule["before_s"], schedule["away_s"], strict=True
+        for server, burst, before_s, away_s in zip(
+            *(schedule[name] for name in ("servers", "bursts", "before_s", "away_s")), strict=True
         ):
             await asyncio.sleep(before_s)
-            await context.fault(LoseServer(server), hold_s=away_s)
+            starts = context.spawn(context.load(burst, in_flight_max=balanced.STARTS_IN_FLIGHT))
+            await asyncio.sleep(INTO_BURST_S)
+            await context.fault(LoseServer(server, DEAF_S), hold_s=away_s)
+            await starts
 
 
 DRILL = Drill(
@@ -50,7 +67,7 @@ DRILL = Drill(
     parameters=balanced.parameters(
         recovery_bound_s=balanced.BACK_WITHIN_S, never_failing=["get"], faults_min=LOSSES
     ),
-    needs=(Balancer, Kill, Database),
+    needs=(Balancer, Kill, Partition, Database),
     values=balanced.VALUES,
     replicas=balanced.REPLICAS,
     entrance="service",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -18,23 +19,32 @@ _NOTICED_WITHIN_S = 30.0
 
 @dataclass(frozen=True)
 class LoseServer(Bare):
-    """SIGKILL to one of the servers behind the balancer; healed by starting it again."""
+    """SIGKILL to one of the servers behind the balancer; healed by starting it again.
+
+    For `deaf_s` before, it hears nothing of the database: what is committed meanwhile it cannot answer any more.
+    """
 
     name: ClassVar[str] = "lose_server"
-    needs: ClassVar[tuple[type, ...]] = (Balancer, Kill)
+    needs: ClassVar[tuple[type, ...]] = (Balancer, Kill, Partition)
     server: str
+    deaf_s: float = 0.0
     target: str = ALL_REPLICAS
 
     def parameters(self) -> Mapping[str, Any]:
-        return {"server": self.server, "signal": "SIGKILL"}
+        return {"server": self.server, "signal": "SIGKILL", "deaf_s": self.deaf_s}
 
     async def inject(self, cluster: Cluster) -> None:
+        if self.deaf_s:
+            await cluster.ability(Partition).cut(self.server, "half-open")
+            await asyncio.sleep(self.deaf_s)
         await cluster.ability(Kill).kill(self.server)
 
     async def wait_until_effective(self, cluster: Cluster) -> Evidence:
         return {"silence": await silence_of(_server(cluster, self.server), self.name)}
 
     async def heal(self, cluster: Cluster) -> None:
+        """The cut went with the network of the process."""
+        await cluster.ability(Partition).mend(self.server)
         await cluster.ability(Kill).start(self.server, wait_ready=False)
 
     async def wait_until_healed(self, cluster: Cluster) -> None:
