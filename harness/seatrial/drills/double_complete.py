@@ -114,7 +114,6 @@ DRILL = Drill(
     },
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
-    on_compose=True,
     bound_s=90.0,
 )
 

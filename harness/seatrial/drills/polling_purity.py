@@ -78,7 +78,6 @@ DRILL = Drill(
     needs=(Database, Logs, Sockets),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=0.5),
     core=True,
-    on_compose=True,
     bound_s=90.0,
     log_patterns=(*LOG_PATTERNS, BROKER_NAMES),
 )

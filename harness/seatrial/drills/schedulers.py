@@ -147,6 +147,7 @@ THREE = replace(
     title="Three schedulers at once, and two of them are killed together",
     promise="However many schedulers run, each timer and each expired lease takes effect once, and one is enough.",
     scenario=killing(2),
+    on_compose=True,
     parameters={**DRILL.parameters, "faults_min": 2 + VICTIMS},
     values=merge(
         engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=OFTEN_S, WINDLASS_TIMER_SWEEP_SECONDS=OFTEN_S),

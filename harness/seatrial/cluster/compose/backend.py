@@ -13,7 +13,6 @@ from seatrial.cluster.ability import (
     Database,
     Kill,
     Logs,
-    NextRelease,
     Partition,
     Pause,
     Reconfigure,
@@ -33,7 +32,7 @@ _OF_CONTAINERS = frozenset(
     }
 )
 #: they change what the project is made of, which is its owner's business
-_OF_OWN_PROJECT = frozenset({Boots, NextRelease, Reconfigure, RollingReconfigure})
+_OF_OWN_PROJECT = frozenset({Boots, Reconfigure, RollingReconfigure})
 
 
 def _open(options: Options, values: Mapping[str, Any], say: Say) -> Services:

@@ -15,7 +15,6 @@ from seatrial.cluster.ability import (
     Database,
     Kill,
     Logs,
-    NextRelease,
     Partition,
     Pause,
     Reconfigure,
@@ -38,7 +37,7 @@ from seatrial.cluster.compose.logs import ComposeAliases, ComposeLogs
 from seatrial.cluster.compose.network import ComposePartition, ComposeSockets, Network
 from seatrial.cluster.compose.processes import ComposeKill, ComposePause, ComposeRestarts
 from seatrial.cluster.compose.project import DATABASE, SCHEDULERS, SERVERS, Project
-from seatrial.cluster.compose.reconfigure import ComposeNextRelease, ComposeReconfigure
+from seatrial.cluster.compose.reconfigure import ComposeReconfigure
 from seatrial.cluster.compose.schedulers import ComposeSchedulers
 from seatrial.cluster.compose.wake_bus import ComposeWakeBus
 from seatrial.cluster.values import schedulers_of
@@ -125,7 +124,6 @@ class OwnProject(_ComposeCluster):
         reconfigure = ComposeReconfigure(spec, self._deployment, self._project, settle)
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
-        self._offer(NextRelease, ComposeNextRelease(lambda: variables["WINDLASS_IMAGE"]))
         self._offer(Boots, ComposeBoots(spec, self._project, settle, self._lay))
 
     async def up(self) -> None:

@@ -144,12 +144,6 @@ class Project:
             laid_over=[path],
         )
 
-    async def migrate(self, settings: EngineSettings) -> None:
-        """Its own service does it, once with this image, as an operator lets it do before an upgrade."""
-        path = self._folder / "migrate.json"
-        self._write(path, {"services": {BOOTSTRAP: {"image": settings.image}}})
-        await self.compose("run", "--rm", "--no-deps", BOOTSTRAP, laid_over=[path])
-
     async def compose(
         self, *words: str, laid_over: Sequence[Path] = (), within_s: float = DOWN_WITHIN_S
     ) -> str:

@@ -1,4 +1,4 @@
-"""Reconfigure, RollingReconfigure, NextRelease: containers that are made anew with other settings, or another image."""
+"""Reconfigure, RollingReconfigure: containers that are made anew with other settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.ability import NextRelease, Reconfigure, RollingReconfigure
+from seatrial.cluster.ability import Reconfigure, RollingReconfigure
 from seatrial.cluster.compose.deployment import Deployment
 from seatrial.cluster.compose.engine_settings import EngineSettings
 from seatrial.cluster.compose.project import Project
@@ -14,7 +14,6 @@ from seatrial.cluster.values import merge
 
 Settle = Callable[[Mapping[str, Any]], EngineSettings]
 """From chart values to what is set."""
-_NEXT_SUFFIX = "-next"
 
 
 class ComposeReconfigure(Reconfigure, RollingReconfigure):
@@ -41,20 +40,5 @@ class ComposeReconfigure(Reconfigure, RollingReconfigure):
                 await self._replace(service, values)
 
     async def _replace(self, service: str, values: Mapping[str, object]) -> None:
-        settings = self._settle(merge(self._spec.values, values))
-        if settings.image is not None:
-            await self._project.migrate(settings)
-        self._project.change([service], settings)
+        self._project.change([service], self._settle(merge(self._spec.values, values)))
         await self._project.up(service, alone=True)
-
-
-class ComposeNextRelease(NextRelease):
-    """The image beside the one under test that `scripts/image --drills` builds."""
-
-    def __init__(self, image: Callable[[], str]) -> None:
-        self._image = image
-
-    def values(self) -> Mapping[str, Any]:
-        """A boot with them migrates itself."""
-        repository, _, tag = self._image().rpartition(":")
-        return {"image": {"repository": repository, "tag": tag + _NEXT_SUFFIX}}
