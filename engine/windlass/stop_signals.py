@@ -1,4 +1,6 @@
-"""The signals that end a process in order. SIGHUP is among them, since a terminal that closes sends it."""
+"""The signals that end a process in order. SIGHUP is among them, since a terminal that closes sends it, but not where
+whoever started the process has told it to ignore that, as `nohup` does.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +8,11 @@ import os
 import signal
 from types import FrameType
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
 
 def heeded() -> list[signal.Signals]:
-    """Those that whoever started the process has not told it to ignore, as `nohup` does with SIGHUP."""
-    return [number for number in _STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    """A shell makes its background jobs ignore SIGINT, which is no wish of anybody's."""
+    ignores_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if ignores_hangup else [signal.SIGHUP])]
 
 
 def end_at_once(exit_code: int) -> None:

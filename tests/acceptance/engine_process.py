@@ -93,6 +93,11 @@ class EngineProcess:
         await self._process.wait()
 
 
+def _hangup_counts() -> None:
+    """Also where these tests run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class RunWindlass:
     """Callable: starts `windlass WORDS` with these variables and nothing of this process's own environment.
 
@@ -123,7 +128,7 @@ class RunWindlass:
         with (folder / "stdout").open("wb") as out, (folder / "stderr").open("wb") as err:
             process = await asyncio.create_subprocess_exec(
                 *self._command, *words, env=env, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=err,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=_hangup_counts,
             )  # fmt: skip
         started = EngineProcess(process, folder, self._secret, _port(env) or rest_port)
         self._started.append(started)

@@ -204,12 +204,12 @@ async def test_a_right_that_is_missing_is_named_wherever_it_is_met(
             return answer.status == 503 and answer.json["reasons"] == [told]
 
         await eventually(is_unready)
-        (lost,) = process.log(msg="database: unreachable")
+        (lost,) = await eventually(lambda: process.log(msg="database: unreachable"))
         assert lost["err"] == told
         workflow = await engine.define(service("a"), END)
         refused = await engine.post("/v1/instances", {"definitionId": workflow.id})
         assert refused.status == 500
-        (broke,) = process.log(msg="rest: handler broke")
+        (broke,) = await eventually(lambda: process.log(msg="rest: handler broke"))
         assert broke["err"] == told
         await execute(server, dsn, f"GRANT INSERT ON step_execution TO {role.name}")
 

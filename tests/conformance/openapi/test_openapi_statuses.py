@@ -209,6 +209,9 @@ async def _reach(situations: Situations, name: str, status: int) -> Answer:
         case 413:
             large = form._replace(body=b" " * (BODY_BYTES_MAX + 1))
             return await _ask(await situations.well(), name, large)
+        case 415:
+            coded = form._replace(headers={"Content-Encoding": "gzip"})
+            return await _ask(await situations.well(), name, coded)
         case 431:
             long = form._replace(headers={"X-Long": "x" * HEAD_BYTES_MAX})
             return await _ask(await situations.well(), name, long)

@@ -142,7 +142,12 @@ async def test_a_read_that_is_cancelled_is_unavailable(one: Running, superuser: 
             )
         )
 
-    await eventually(cancelled)
+    async def ended() -> bool:
+        # One that comes while the statement is only being prepared has no effect.
+        await cancelled()
+        return read.done()
+
+    await eventually(ended, every_s=0.1)
     with pytest.raises(Unavailable, match=r"could not carry this out now \(QueryCanceledError"):
         await read
 
