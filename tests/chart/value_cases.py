@@ -467,7 +467,12 @@ OWN_VARIABLES = [
                 KAFKA,
                 {
                     "kafka": {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}},
-                    "engine": {"db": {"maxConns": 8, "minConns": 1}, "retentionDays": 90, "wakeBus": "redis"},
+                    "engine": {
+                        "db": {"maxConns": 8, "minConns": 1},
+                        "retentionDays": 90,
+                        "strictSettings": True,
+                        "wakeBus": "redis",
+                    },
                     "redis": {
                         "existingSecret": "windlass-redis",
                         "secretKeys": {"url": "url", "password": "password"},
@@ -486,5 +491,5 @@ OWN_VARIABLES = [
             )
         )
     )["env"]
-]
-"""Every variable that the chart ever sets on an engine."""
+] + ["WINDLASS_SERVER_ID"]
+"""Every variable that the chart ever sets on an engine, and the other name of the one for the pod's name."""
