@@ -21,8 +21,9 @@ GUARANTEE = (
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
     `never_failing` ([]: kinds of calls that may not fail, whatever is allowed to others), `errors_only_during_fault`
-    (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_only_at_target` (false: those calls
-    may have been made to any node).
+    (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_within_s` (any: that time ends so long
+    after the fault took effect, healed or not), `errors_only_at_target` (false: those calls may have been made to any
+    node).
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -103,13 +104,16 @@ def _windows(facts: Facts) -> list[Window]:
     """
     at_target = facts.flag("errors_only_at_target", default=False)
     bound_s = facts.number("recovery_bound_s")
+    within_s = facts.number("errors_within_s") if facts.has("errors_within_s") else float("inf")
     drain_s = next((t_s for t_s, name in facts.phases if name in {"drain", "observe", "end"}), float("inf"))
     windows = []
     for fault in facts.faults:
+        began_s = fault.effective_s or fault.invoked_s
         if fault.healed_s is not None:
             end_s = fault.healed_s + bound_s
         else:
-            end_s = max(drain_s, (fault.effective_s or fault.invoked_s) + bound_s)
+            end_s = max(drain_s, began_s + bound_s)
+        end_s = min(end_s, began_s + within_s)
         windows.append(Window(fault.invoked_s, end_s, frozenset(fault.targets) if at_target else None))
     return windows
 

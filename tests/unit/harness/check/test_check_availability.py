@@ -94,6 +94,13 @@ def test_errors_may_count_at_the_node_of_the_fault_alone(target: str, outcome: O
     assert (outcome is Outcome.PASS) == (not verdict.witnesses)
 
 
+@pytest.mark.parametrize(("at_s", "outcome"), [(114, Outcome.PASS), (117, Outcome.FAIL)])
+def test_a_fault_may_be_felt_for_a_while_only_although_it_lasts(at_s: float, outcome: Outcome) -> None:
+    trial = Trial("AV", **DURING, errors_within_s=5).at(100).start("i1").at(110).fault("cut_off", "replica-0")
+    trial.at(at_s).start("", outcome="info").at(125).heal("replica-0")
+    assert judged(trial.at(140).phase("drain")).outcome is outcome
+
+
 def test_a_fault_that_is_never_healed_is_felt_until_the_drain() -> None:
     assert judged(faulted(139, heals=False, **DURING)).outcome is Outcome.PASS
     assert judged(faulted(141, heals=False, **DURING)).outcome is Outcome.FAIL
