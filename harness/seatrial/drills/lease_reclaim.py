@@ -130,13 +130,13 @@ DRILL = Drill(
     needs=(Database,),
     values=engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=SWEEP_S, WINDLASS_TIMER_SWEEP_SECONDS=1),
     core=True,
-    on_compose=True,
     bound_s=90.0,
 )
 
 LONGER = replace(
     DRILL,
     id="L7",
+    on_compose=True,
     title="A worker dies while it holds leases of eight seconds",
     promise="A killed worker's job is with another 2 s after its lease of 8 s has run out.",
     parameters={
