@@ -21,9 +21,9 @@ GUARANTEE = (
 def availability(history: History) -> Verdict:
     """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
     `never_failing` ([]: kinds of calls that may not fail, whatever is allowed to others), `errors_only_during_fault`
-    (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_within_s` (any: that time ends so long
-    after the fault took effect, healed or not), `errors_only_at_target` (false: those calls may have been made to any
-    node).
+    (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_within_s` (any: that time ends so
+    long after the fault took effect, healed or not), `errors_only_at_target` (false: those calls may have been made to
+    any node).
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -109,11 +109,8 @@ def _windows(facts: Facts) -> list[Window]:
     windows = []
     for fault in facts.faults:
         began_s = fault.effective_s or fault.invoked_s
-        if fault.healed_s is not None:
-            end_s = fault.healed_s + bound_s
-        else:
-            end_s = max(drain_s, began_s + bound_s)
-        end_s = min(end_s, began_s + within_s)
+        until_s = max(drain_s, began_s + bound_s) if fault.healed_s is None else fault.healed_s + bound_s
+        end_s = min(until_s, began_s + within_s)
         windows.append(Window(fault.invoked_s, end_s, frozenset(fault.targets) if at_target else None))
     return windows
 
