@@ -20,6 +20,7 @@ import psutil
 
 from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.process import tail
 from seatrial.cluster.values import merge
 from seatrial.deadline import Deadline
 from seatrial.render import default_chart, render_chart
@@ -171,6 +172,8 @@ async def running(
         "WE_REST_PORT": str(rest),
         "WE_GRPC_PORT": str(grpc),
         "WE_METRICS_PORT": str(metrics),
+        # The chart has it from the pod; two processes of one name do not start.
+        "WINDLASS_NODE_NAME": f"engine-{rest}",
         "PATH": os.environ["PATH"],
     }
     with log_path.open("wb") as log:
@@ -178,7 +181,7 @@ async def running(
     url = f"http://127.0.0.1:{rest}"
     try:
         if role != "scheduler":
-            await until_ready(url)
+            await until_ready(url, process, log_path)
         yield Engine(url, process.pid)
     finally:
         process.terminate()
@@ -186,9 +189,12 @@ async def running(
         ports.close()
 
 
-async def until_ready(url: str) -> None:
+async def until_ready(url: str, process: subprocess.Popen[bytes], log_path: Path) -> None:
+    """Ends the program when the engine has ended, or is not ready in time."""
     async with aiohttp.ClientSession() as session:
         async for _ in Deadline(30).attempts(0.05):
+            if process.poll() is not None:
+                sys.exit(f"bench: the engine ended with {process.returncode}: {tail(log_path)}")
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{url}/ready") as answer:
                     if answer.status == 200:

@@ -57,7 +57,7 @@ class WorkerBody(_Body):
     id: str | None = None
     job_types: list[str] | None = None
     version: str | None = None
-    capacity: int | None = None
+    capacity: int | float | None = None
     heartbeat_seconds: int | float | None = None
 
 

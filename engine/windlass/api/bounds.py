@@ -72,15 +72,16 @@ def worker_job_types(asked: Sequence[str]) -> Sequence[str]:
     return list(dict.fromkeys(worker_text(job_type, "a text of jobTypes") for job_type in asked))
 
 
-def worker_capacity(asked: int | None) -> int:
-    """One if it is not told. BadRequest when it is out of range."""
+def worker_capacity(asked: float | None) -> int:
+    """One if it is not told. BadRequest when it is out of range, or no whole number; 4.0 is one."""
     if asked is None:
         return 1
-    if not 1 <= asked <= WORKER_CAPACITY_MAX:
+    if not 1 <= asked <= WORKER_CAPACITY_MAX or asked != int(asked):
         raise BadRequest(
-            f"capacity must be 1 to {WORKER_CAPACITY_MAX}, got {_shown(asked)}; it is how many jobs run at a time"
+            f"capacity must be a whole number from 1 to {WORKER_CAPACITY_MAX}, got {_shown(asked)}; it is how many "
+            "jobs run at a time"
         )
-    return asked
+    return int(asked)
 
 
 def worker_heartbeat_s(asked_s: float | None) -> float:

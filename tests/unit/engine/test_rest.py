@@ -391,9 +391,11 @@ async def test_workers_register_and_are_listed() -> None:
         assert door.asked() == ("register", asked)
         assert await door.call("POST", "/v1/workers", REGISTRATION) == (200, known)
         await door.call(
-            "POST", "/v1/workers", {"id": "w-2", "jobTypes": ["a"], "version": None, "unknown": 1}
+            "POST",
+            "/v1/workers",
+            {"id": "w-2", "jobTypes": ["a"], "version": None, "capacity": 4.0, "unknown": 1},
         )
-        asked = {"id": "w-2", "job_types": ["a"], "version": "", "capacity": 1, "heartbeat_s": 15.0}
+        asked = {"id": "w-2", "job_types": ["a"], "version": "", "capacity": 4, "heartbeat_s": 15.0}
         assert door.asked() == ("register", asked)
         status, page = await door.call("GET", "/v1/workers?page=0&pageSize=7")
         assert (status, page["items"][0], page["total"], page["pageSize"]) == (200, known, 2, 7)
@@ -419,12 +421,13 @@ async def test_workers_register_and_are_listed() -> None:
         ({"jobTypes": [str(n) for n in range(201)]}, "a worker may name 200 job types, got 201"),
         ({"jobTypes": "a"}, "Expected `array"),
         ({"version": "v" * 256}, "version has 256 characters"),
-        ({"capacity": 0}, "capacity must be 1 to 100000, got 0"),
-        ({"capacity": 100_001}, "capacity must be 1 to 100000, got 100001"),
+        ({"capacity": 0}, "capacity must be a whole number from 1 to 100000, got 0"),
+        ({"capacity": 100_001}, "capacity must be a whole number from 1 to 100000, got 100001"),
         ({"capacity": "9"}, "Expected `int"),
+        ({"capacity": 1.5}, "capacity must be a whole number from 1 to 100000, got 1.5"),
         ({"heartbeatSeconds": 0.5}, "heartbeatSeconds must be 1 to 3600, got 0.5"),
         ({"heartbeatSeconds": 10**400}, "heartbeatSeconds must be 1 to 3600, got one far beyond"),
-        ({"capacity": -(10**19)}, "capacity must be 1 to 100000, got one far beyond"),
+        ({"capacity": -(10**19)}, "capacity must be a whole number from 1 to 100000, got one far beyond"),
     ],
 )
 async def test_what_a_worker_may_not_say(change: dict[str, Any], gist: str) -> None:
