@@ -55,6 +55,7 @@ OPTIONS_IN = {
     "scripts/mutants": "tests/mutants/run.py",
     "scripts/fuzz": "tests/fuzz/fuzz.py",
     "scripts/publish": "scripts/release/publish.py",
+    "scripts/smoke-small-cluster.sh": "scripts/smoke-small-cluster.sh",
 }
 
 
