@@ -58,6 +58,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Scale,
+    ScaleOut,
     Schedulers,
     Siblings,
     Sockets,
@@ -72,6 +73,8 @@ from seatrial.history import Recorder
 from seatrial.workload.linear import linear
 
 REPLICAS = 2
+#: more than a file that names its servers has
+MANY = 4
 WORK = linear(1, name="exercise")
 UNUSED = "exercise-unused"
 
@@ -306,6 +309,12 @@ async def scale(ability: Scale, _cluster: Cluster, _folder: Path) -> None:
     assert set(fewer.pods_after) < set(more.pods_after)
 
 
+async def scale_out(ability: ScaleOut, _cluster: Cluster, _folder: Path) -> None:
+    more = await ability.scale(MANY)
+    assert len(more.pods_after) == MANY
+    await ability.scale(REPLICAS)
+
+
 async def nodes(ability: Nodes, cluster: Cluster, _folder: Path) -> None:
     placed = ability.placement()
     assert sum(placed.values()) == REPLICAS
@@ -429,6 +438,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Restarts: restarts,
     RollingReconfigure: rolling_reconfigure,
     Scale: scale,
+    ScaleOut: scale_out,
     Schedulers: schedulers,
     Siblings: siblings,
     Sockets: sockets,

@@ -393,8 +393,14 @@ class Scaled:
 
 class Scale(Protocol):
     async def scale(self, replicas: int) -> Scaled:
-        """As `kubectl scale`: returns when so many take calls; others may still be shutting down."""
+        """As `kubectl scale`: returns when so many take calls; others may still be shutting down. Raises ClusterError
+        for more than there can be.
+        """
         ...
+
+
+class ScaleOut(Scale, Protocol):
+    """To any number."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ have ended, so each wave begins when those of the last one are gone.
 
 from __future__ import annotations
 
-from seatrial.cluster.ability import Database, Scale
+from seatrial.cluster.ability import Database, ScaleOut
 from seatrial.cluster.values import merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import ScaleRelease
@@ -57,7 +57,7 @@ DRILL = Drill(
         "connections_of_a_node_min": POOL_CONNECTIONS,
         "nodes_connected_min": MOST,
     },
-    needs=(Scale, Database),
+    needs=(ScaleOut, Database),
     values=merge(VALUES, {"engine": {"db": {"maxConns": POOL_CONNECTIONS, "minConns": POOL_CONNECTIONS}}}),
     replicas=FEWEST,
     entrance="service",

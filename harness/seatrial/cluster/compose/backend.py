@@ -18,6 +18,7 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Scale,
     Schedulers,
     Sockets,
     WakeBus,
@@ -32,7 +33,7 @@ _OF_CONTAINERS = frozenset(
     }
 )
 #: they change what the project is made of, which is its owner's business
-_OF_OWN_PROJECT = frozenset({Boots, Reconfigure, RollingReconfigure})
+_OF_OWN_PROJECT = frozenset({Boots, Reconfigure, RollingReconfigure, Scale})
 
 
 def _open(options: Options, values: Mapping[str, Any], say: Say) -> Services:

@@ -20,6 +20,7 @@ from seatrial.cluster.ability import (
     Reconfigure,
     Restarts,
     RollingReconfigure,
+    Scale,
     Schedulers,
     Sockets,
     WakeBus,
@@ -38,6 +39,7 @@ from seatrial.cluster.compose.network import ComposePartition, ComposeSockets, N
 from seatrial.cluster.compose.processes import ComposeKill, ComposePause, ComposeRestarts
 from seatrial.cluster.compose.project import DATABASE, SCHEDULERS, SERVERS, Project
 from seatrial.cluster.compose.reconfigure import ComposeReconfigure
+from seatrial.cluster.compose.scale import ComposeScale
 from seatrial.cluster.compose.schedulers import ComposeSchedulers
 from seatrial.cluster.compose.wake_bus import ComposeWakeBus
 from seatrial.cluster.values import schedulers_of
@@ -124,6 +126,7 @@ class OwnProject(_ComposeCluster):
         reconfigure = ComposeReconfigure(spec, self._deployment, self._project, settle)
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
+        self._offer(Scale, ComposeScale(dict(spec.values), self._deployment, self._project, settle))
         self._offer(Boots, ComposeBoots(spec, self._project, settle, self._lay))
 
     async def up(self) -> None:

@@ -143,6 +143,16 @@ class Deployment:
                 otherwise=lambda cause, name=name: ClusterError(self._not_ready(name, cause, within_s)),  # type: ignore[misc]
             )
 
+    async def until_serves(self, service: str, within_s: float = READY_WITHIN_S) -> None:
+        """For a server that is no replica from the start. Raises ClusterError."""
+        replica = _replica(service, await self.of_service(service))
+        await until_passes(
+            lambda: unready(self.session, replica, within_s=_CALL_TIMEOUT_S),
+            within_s=within_s,
+            every_s=_LOOK_INTERVAL_S,
+            otherwise=lambda cause: ClusterError(f"{service} is not ready after {within_s:g} s: {cause}"),
+        )
+
     def service_log(self) -> Path:
         """The output of all servers so far, one after the other."""
         path = self._logs / f"{SERVICE}.log"

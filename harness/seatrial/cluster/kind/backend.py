@@ -18,6 +18,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Scale,
+    ScaleOut,
     Siblings,
     Sockets,
     Upgrade,
@@ -29,7 +30,7 @@ from seatrial.cluster.options import Misuse, Options
 _ABILITIES = frozenset(
     {
         *(Aliases, Boots, Broker, BrokerNetwork, Commands, Credentials, Database, Kill, Logs, Nodes, Pause),
-        *(Restarts, RollingReconfigure, Scale, Siblings, Sockets, Upgrade),
+        *(Restarts, RollingReconfigure, Scale, ScaleOut, Siblings, Sockets, Upgrade),
     }
 )
 

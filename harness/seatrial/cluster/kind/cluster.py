@@ -21,6 +21,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Scale,
+    ScaleOut,
     Siblings,
     Sockets,
     Upgrade,
@@ -108,6 +109,8 @@ class KindCluster(Cluster):
         self._offer(Commands, KindCommands(installation))
         self._offer(Upgrade, upgrade)
         self._offer(RollingReconfigure, KindReconfigure(installation, upgrade, processes))
-        self._offer(Scale, KindScale(installation))
+        scale = KindScale(installation)
+        self._offer(Scale, scale)
+        self._offer(ScaleOut, scale)
         self._offer(Credentials, KindCredentials(installation))
         self._offer(Nodes, KindNodes(installation))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from seatrial.cluster.ability import Scale, Scaled
+from seatrial.cluster.ability import Scaled, ScaleOut
 from seatrial.cluster.kind.installation import Installation
 from seatrial.cluster.kind.release import RELEASE
 
 SCALE_WITHIN_S = 120.0
 
 
-class KindScale(Scale):
+class KindScale(ScaleOut):
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
 
