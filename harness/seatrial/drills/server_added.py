@@ -1,9 +1,9 @@
 """C4: a server is added behind the balancer, and one is taken away, again and again, under load that knows only the
 balancer.
 
-A server that comes gets calls only when it is ready, and one that leaves answers what it has taken. A connection that the
-system has accepted for it in its last moment is reset, and nobody knows what became of the call: the balancer repeats
-reads and completions, and tells the caller of a start. So no read may fail.
+A server that comes gets calls only when it is ready, and one that leaves answers what it has taken. A connection that
+the system has accepted for it in its last moment is reset, and nobody knows what became of the call: the balancer
+repeats reads and completions, and tells the caller of a start. So no read may fail.
 """
 
 from __future__ import annotations
