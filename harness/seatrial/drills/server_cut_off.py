@@ -18,7 +18,10 @@ from seatrial.scenario.context import ScenarioContext
 
 #: until the server notices that its database is silent; calls that it has taken wait as long
 NOTICED_WITHIN_S = 5.0
-HOLD_S = 8.0
+#: a call that gets to this server although it was noticed has the time to fail before the heal saves it
+HOLD_S = NOTICED_WITHIN_S + balanced.CALL_TIMEOUT_S + 5.0
+#: starts that this server has taken hold their places until they time out; enough are left for the other server
+STARTS_IN_FLIGHT = int(balanced.STARTS_PER_S * balanced.CALL_TIMEOUT_S)
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -29,7 +32,7 @@ def plan(rng: random.Random) -> Mapping[str, Any]:
 
 
 async def scenario(context: ScenarioContext) -> None:
-    async with balanced.through_balancer(context):
+    async with balanced.through_balancer(context, in_flight_max=STARTS_IN_FLIGHT):
         await context.fault(CutOffServer(context.schedule["server"]), hold_s=HOLD_S)
 
 

@@ -51,7 +51,9 @@ def parameters(**more: Any) -> Mapping[str, Any]:
 
 
 @asynccontextmanager
-async def through_balancer(context: ScenarioContext) -> AsyncIterator[None]:
+async def through_balancer(
+    context: ScenarioContext, *, in_flight_max: int = STARTS_IN_FLIGHT
+) -> AsyncIterator[None]:
     """Starts, workers and readers from the start to the end of the block; then all that was started is completed."""
     await context.upload(LINEAR)
     worker = LINEAR.worker(slots=SLOTS, lease_s=LEASE_S, call_timeout_s=CALL_TIMEOUT_S)
@@ -59,7 +61,7 @@ async def through_balancer(context: ScenarioContext) -> AsyncIterator[None]:
     done = asyncio.Event()
     context.phase("load")
     tasks = [
-        context.spawn(context.load(until(done, context.schedule["starts"]), in_flight_max=STARTS_IN_FLIGHT)),
+        context.spawn(context.load(until(done, context.schedule["starts"]), in_flight_max=in_flight_max)),
         *(context.spawn(_read(context, done)) for _ in range(READERS)),
     ]
     await context.eventually(lambda: _flows(context), FLOWS_WITHIN_S, "jobs are completed")
