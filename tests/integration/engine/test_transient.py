@@ -179,6 +179,20 @@ async def test_a_batch_that_stays_refused_is_answered_as_one(
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.slow
+async def test_rows_that_a_node_holds_which_is_cut_off_in_a_transaction_are_free_in_time(boot: Boot) -> None:
+    """Calls at another node wait for them, and every call that joins the same batch does."""
+    cut_off, other = await boot(), await boot(WINDLASS_NODE_NAME="node-2")
+    await other.define(service("a", "end"), END)
+    instance = await other.start()
+    async with cut_off.database.connection() as connection:
+        await connection.execute("BEGIN")
+        await connection.execute("SELECT FROM workflow_instance WHERE id = $1 FOR UPDATE", instance.id)
+        began = time.monotonic()
+        await other.engine.cancel_instance(instance.id, reason="now")
+        assert time.monotonic() - began < 7
+
+
 # -- no writes
 
 
