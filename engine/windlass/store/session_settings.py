@@ -22,8 +22,8 @@ SESSION_SETTINGS = {
     "enable_mergejoin": "off",
     "jit": "off",
     "timezone": "UTC",
-    # A node that is cut off in a transaction holds rows that calls at the other nodes need; the server ends it. Between two
-    # statements of a transaction a node never computes for longer than a second.
+    # A node that is cut off in a transaction holds rows that calls at the other nodes need; the server ends it. Between
+    # two statements of a transaction a node never computes for longer than a second.
     "idle_in_transaction_session_timeout": "5000",
     "idle_session_timeout": "0",
     # Row locks and their order are made for it (contract 5.3).
