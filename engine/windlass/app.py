@@ -27,6 +27,7 @@ from windlass.dispatch.wake import WakeUps
 from windlass.engine import Engine
 from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
+from windlass.memory import Budget
 from windlass.prune import Account, Order
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
@@ -174,6 +175,7 @@ class Node:
         self.metrics = Metrics(settings.dispatch_mode)
         log.count_dropped = self.metrics.log_lines_dropped.inc
         self.telemetry = NodeTelemetry(self.metrics, log)
+        self.memory = Budget(settings.memory_bytes_max)
         self.hints = Hints()
         self.database = Database(settings, self._database_linked)
         self.is_draining = False

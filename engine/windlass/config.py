@@ -17,6 +17,8 @@ from windlass import consistency
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
+from windlass.memory import LIMIT_BYTES_MIN
+from windlass.memory_limit import allowed_bytes
 from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
 from windlass.unknown_variables import unknown
@@ -250,6 +252,14 @@ class Settings:
         default=256 * 1024 * 1024,
         minimum=1024,
         maximum=64 * 1024 * 1024 * 1024,
+    )
+    memory_bytes_max: int = declare(
+        "WINDLASS_MEMORY_BYTES_MAX",
+        "memory of the process, by which calls in progress are bounded; the default is the memory limit of the "
+        "container, else half of the machine's memory",
+        default=lambda: max(LIMIT_BYTES_MIN, allowed_bytes()),
+        minimum=LIMIT_BYTES_MIN,
+        maximum=1024 * 1024 * 1024 * 1024,
     )
     head_bytes_max: int = declare(
         "WINDLASS_HEAD_BYTES_MAX",

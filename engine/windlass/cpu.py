@@ -8,19 +8,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
 
-Read = Callable[[str], str | None]
-"""The text of a file, None if it cannot be read."""
-
-_CGROUP = "/sys/fs/cgroup"
+from windlass.control_groups import Read, groups, read_file
 
 
 def cpu_count() -> int:
     """Rounded up, at least 1."""
     mask = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return usable(mask, quota(_read))
+    return usable(mask, quota(read_file))
 
 
 def usable(mask: int, quota_cpus: float | None) -> int:
@@ -30,26 +25,11 @@ def usable(mask: int, quota_cpus: float | None) -> int:
 
 def quota(read: Read) -> float | None:
     """CPUs that the tightest control group around this process allows; None if none has a quota."""
-    found = [cpus for groups, limit in _hierarchies(read) for group in groups if (cpus := limit(read, group))]
-    return min(found, default=None)
-
-
-def _hierarchies(read: Read) -> Iterator[tuple[Iterator[str], Callable[[Read, str], float | None]]]:
-    for line in (read("/proc/self/cgroup") or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if not controllers:
-            yield _up(_CGROUP, path), _limit_v2
-        elif "cpu" in controllers.split(","):
-            yield _up(f"{_CGROUP}/cpu", path), _limit_v1
-            yield _up(f"{_CGROUP}/{controllers}", path), _limit_v1
-
-
-def _up(mount: str, path: str) -> Iterator[str]:
-    """A group and those around it. Where the container's own group is mounted as the root, only that one is there."""
-    group = PurePosixPath("/") / path
-    for each in (group, *group.parents):
-        yield f"{mount}{each}".rstrip("/")
+    limits = (
+        _limit_v2(read, folder) if version == 2 else _limit_v1(read, folder)
+        for version, folder in groups(read, "cpu")
+    )
+    return min((cpus for cpus in limits if cpus), default=None)
 
 
 def _limit_v2(read: Read, group: str) -> float | None:
@@ -68,10 +48,3 @@ def _ratio(quota_us: str, period_us: str) -> float | None:
     except ValueError:
         return None
     return quota_number / period_number if quota_number > 0 and period_number > 0 else None
-
-
-def _read(path: str) -> str | None:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None

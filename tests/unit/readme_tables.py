@@ -59,6 +59,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
 
 COMPUTED_DEFAULTS = {
     "DB_MAX_CONNS": "4 per CPU, at least 4",
+    "WINDLASS_MEMORY_BYTES_MAX": "of the container",
     "WINDLASS_NODE_NAME": "the host's name and 6 digits",
 }
 """Defaults that differ from machine to machine, in words."""
