@@ -183,9 +183,15 @@ class Node:
         serves_api = role in {"serve", "api"}
         self.polls = WaitingPolls(
             Jobs(self.database),
-            PollingSettings(settings.empty_poll_memory_s, settings.fallback_poll_interval_s, self._rechecks),
+            PollingSettings(
+                settings.empty_poll_memory_s,
+                settings.fallback_poll_interval_s,
+                self._rechecks,
+                settings.answer_bytes_max,
+            ),
             claimed=self.telemetry.jobs_claimed,
             refused=self.telemetry.database_lost,
+            passed_over=self.telemetry.job_passed_over,
         )
         self.wake_ups = WakeUps(
             bus_of(settings, self.database),

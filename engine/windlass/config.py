@@ -261,6 +261,14 @@ class Settings:
         minimum=LIMIT_BYTES_MIN,
         maximum=1024 * 1024 * 1024 * 1024,
     )
+    answer_bytes_max: int = declare(
+        "WINDLASS_ANSWER_BYTES_MAX",
+        "largest answer of a poll: it ends before, and the next poll has the rest; over gRPC the largest job too, so "
+        "keep it below what the clients receive (4 MiB unless they say otherwise)",
+        default=4_000_000,
+        minimum=16 * 1024,
+        maximum=1024 * 1024 * 1024,
+    )
     head_bytes_max: int = declare(
         "WINDLASS_HEAD_BYTES_MAX",
         "largest head of a REST call, or metadata of a gRPC call; larger ones get 431 or RESOURCE_EXHAUSTED",

@@ -157,10 +157,22 @@ class Engine:
     # -- jobs
 
     async def poll_jobs(
-        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
+        self,
+        *,
+        worker_id: str,
+        job_types: Sequence[str],
+        max_jobs: int,
+        lease_s: float,
+        wait_s: float,
+        job_bytes_max: int | None = None,
     ) -> Sequence[wire.JobView]:
         jobs = await self._polls.poll(
-            worker_id=worker_id, job_types=job_types, jobs_max=max_jobs, lease_s=lease_s, wait_s=wait_s
+            worker_id=worker_id,
+            job_types=job_types,
+            jobs_max=max_jobs,
+            lease_s=lease_s,
+            wait_s=wait_s,
+            job_bytes_max=job_bytes_max,
         )
         if not jobs:
             self._telemetry.poll_was_empty()

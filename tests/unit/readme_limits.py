@@ -19,6 +19,10 @@ BAD, CLAMPED, FAILED = (
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
     "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls in progress", "503, try again"),
+    "WINDLASS_ANSWER_BYTES_MAX": (
+        "answer of a poll; a job over gRPC",
+        "the rest stays unleased, one job is always given; a larger job is left to REST polls and named in the log",
+    ),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
     "WINDLASS_READ_TIMEOUT_SECONDS": (
         "time for a call to arrive; for a gRPC connection to be set up", "408; connection closed"

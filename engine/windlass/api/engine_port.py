@@ -50,9 +50,17 @@ class EnginePort(Protocol):
     async def cancel_instance(self, instance_id: str, *, reason: str) -> InstanceView: ...
 
     async def poll_jobs(
-        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
+        self,
+        *,
+        worker_id: str,
+        job_types: Sequence[str],
+        max_jobs: int,
+        lease_s: float,
+        wait_s: float,
+        job_bytes_max: int | None = None,
     ) -> Sequence[JobView]:
-        """Claims up to `max_jobs`; holds the call up to `wait_s` when nothing waits (0 = answer at once).
+        """Claims up to `max_jobs`, as many as one answer holds; holds the call up to `wait_s` when nothing waits (0 =
+        answer at once). Jobs above `job_bytes_max`, which the caller could not receive, are left to others.
 
         Cancelling the call (the client went away) returns what it was about to get.
         """

@@ -161,6 +161,7 @@ class Rpcs:
             max_jobs=bounds.jobs_wanted(request.max_jobs, bounds.GRPC_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,
+            job_bytes_max=self._settings.answer_bytes_max,
         )
         answer = pb.PollJobsResponse()
         for job in jobs:

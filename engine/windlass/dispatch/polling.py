@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from windlass.errors import EngineError
-from windlass.store.jobs import ClaimedJob, Jobs
+from windlass.store.jobs import ClaimedJob, Jobs, PassedOver
 from windlass.store.reservation import LeaseReservation
 from windlass.wire import JobView
 
 CLAIM_JOBS_MAX = 256
 """Jobs one claim statement may lease, over all the polls it answers."""
+PASSED_OVER_INTERVAL_S = 60.0
+"""Between two looks for jobs of one type that are too large for some polls."""
 TYPES_KEPT_MAX = 10_000
 """Job types remembered before those that nobody waits for are forgotten."""
+
+
+GroupKey: TypeAlias = tuple[tuple[str, ...], int | None]
+"""What polls have in common that are claimed for together: job types, and the size of a job that they can receive."""
 
 
 @dataclass(slots=True, eq=False)
@@ -35,10 +43,14 @@ class Poll:
     lease_s: float
     waits: bool
     answer: asyncio.Future[list[JobView]]
+    job_bytes_max: int | None = None
+    """Of a job that its caller can receive; None: any."""
     parked: bool = False
     """Whether it waits in the queues of its types; if not, a claim in progress will answer it."""
     reserved: int = 0
     """Jobs being written for it right now."""
+    reserved_bytes: int = 0
+    """What they take in its answer at most."""
     delivered: list[JobView] = field(default_factory=list)
 
 
@@ -50,13 +62,26 @@ class TypeMemory:
     """Grows whenever a job of this type may have become claimable."""
     empty_until_s: float = 0.0
     """Monotonic time until which a poll of this type is answered without asking the database."""
+    none_fits_until_s: float = 0.0
+    """The same for polls that cannot take a job of any size: there may be some that are too large for them."""
     parked: dict[Poll, None] = field(default_factory=dict)
     """Polls that wait, longest first."""
+    passed_over_s: float = -math.inf
+    """Monotonic time at which it was last asked which jobs are too large for some polls."""
+
+    def known_empty_until_s(self, job_bytes_max: int | None) -> float:
+        """For polls that can receive a job of that size; 0 if a job may have appeared since the last claim."""
+        if job_bytes_max is None:
+            return self.empty_until_s
+        return max(self.empty_until_s, self.none_fits_until_s)
+
+    def may_have_jobs(self) -> None:
+        self.empty_until_s = self.none_fits_until_s = 0.0
 
 
 @dataclass(slots=True)
 class ClaimGroup:
-    """Polls of one set of types: at most one claim is in progress, further polls join the next one."""
+    """Polls of one `GroupKey`: at most one claim is in progress, further polls join the next one."""
 
     gathering: deque[Poll] = field(default_factory=deque)
     task: asyncio.Task[None] | None = None
@@ -69,6 +94,8 @@ class PollingSettings:
     """How often a waiting poll asks the database although nothing woke it."""
     rechecks: Callable[[], bool]
     """Whether it does: not in wake mode event_driven, while there can be notifications."""
+    answer_bytes_max: int
+    """Of the jobs of one claim, and of those that are inserted already leased to one poll."""
 
 
 class WaitingPolls:
@@ -81,14 +108,16 @@ class WaitingPolls:
         *,
         claimed: Callable[[Sequence[JobView], float, Sequence[float]], None],
         refused: Callable[[Exception], None],
+        passed_over: Callable[[PassedOver, int], None],
     ) -> None:
         self._jobs = jobs
         self._settings = settings
         self._claimed = claimed
         self._refused = refused
+        self._passed_over = passed_over
         self._types: dict[str, TypeMemory] = {}
         self._forget_at = TYPES_KEPT_MAX
-        self._groups: dict[tuple[str, ...], ClaimGroup] = {}
+        self._groups: dict[GroupKey, ClaimGroup] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._recheck: asyncio.Task[None] | None = None
         self._draining = False
@@ -101,20 +130,27 @@ class WaitingPolls:
     # -- polls
 
     async def poll(
-        self, *, worker_id: str, job_types: Sequence[str], jobs_max: int, lease_s: float, wait_s: float
+        self,
+        *,
+        worker_id: str,
+        job_types: Sequence[str],
+        jobs_max: int,
+        lease_s: float,
+        wait_s: float,
+        job_bytes_max: int | None = None,
     ) -> list[JobView]:
-        """Up to `jobs_max` leased jobs, oldest first; waits up to `wait_s` when there are none.
+        """Up to `jobs_max` leased jobs, oldest first, and no more than one answer holds; waits up to `wait_s` when
+        there are none. Those above `job_bytes_max`, which the caller could not receive, are passed over.
 
         When the caller cancels it, jobs that were already claimed for it are given back.
         """
         types = tuple(sorted(set(job_types)))
-        if self._draining or (wait_s <= 0 and self._known_empty(types)):
+        if self._draining or (wait_s <= 0 and self._known_empty(types, job_bytes_max)):
             return []
-        poll = Poll(
-            worker_id, types, jobs_max, lease_s, wait_s > 0, asyncio.get_running_loop().create_future()
-        )
+        answer: asyncio.Future[list[JobView]] = asyncio.get_running_loop().create_future()
+        poll = Poll(worker_id, types, jobs_max, lease_s, wait_s > 0, answer, job_bytes_max)
         patience = asyncio.get_running_loop().call_later(wait_s, self._give_up, poll) if wait_s > 0 else None
-        if wait_s > 0 and self._known_empty(types):
+        if wait_s > 0 and self._known_empty(types, job_bytes_max):
             self._park(poll)
         else:
             self._gather(poll)
@@ -138,7 +174,7 @@ class WaitingPolls:
             if memory is None:
                 continue
             memory.generation += 1
-            memory.empty_until_s = 0.0
+            memory.may_have_jobs()
             for poll in tuple(memory.parked):
                 if not poll.reserved:
                     self._unpark(poll)
@@ -166,13 +202,14 @@ class WaitingPolls:
 
     # -- jobs that are inserted already leased
 
-    def reserve(self, job_type: str) -> LeaseReservation | None:
+    def reserve(self, job_type: str, size_bytes: int) -> LeaseReservation | None:
         memory = self._types.get(job_type)
         if memory is None or self._draining:
             return None
         for poll in memory.parked:
-            if poll.reserved < poll.jobs_max and not poll.answer.done():
+            if poll.reserved < poll.jobs_max and not poll.answer.done() and self._takes(poll, size_bytes):
                 poll.reserved += 1
+                poll.reserved_bytes += size_bytes
                 # To the end of the queue: the next job of this batch goes to another poll.
                 for name in poll.job_types:
                     line = self._memory(name).parked
@@ -180,6 +217,12 @@ class WaitingPolls:
                     line[poll] = None
                 return LeaseReservation(poll.worker_id, poll.lease_s, poll)
         return None
+
+    def _takes(self, poll: Poll, size_bytes: int) -> bool:
+        """One job always, unless its caller cannot receive it; more while its answer has room."""
+        if poll.job_bytes_max is not None and size_bytes > poll.job_bytes_max:
+            return False
+        return not poll.reserved or poll.reserved_bytes + size_bytes <= self._settings.answer_bytes_max
 
     def deliver(self, reservations: Sequence[tuple[LeaseReservation, JobView]]) -> None:
         """After the commit: answers each poll with all it was given in this batch."""
@@ -193,7 +236,7 @@ class WaitingPolls:
         for poll in polls:
             if poll.reserved:
                 continue
-            jobs, poll.delivered = poll.delivered, []
+            jobs, poll.delivered, poll.reserved_bytes = poll.delivered, [], 0
             self._unpark(poll)
             if poll.answer.done():
                 self._release(jobs)
@@ -207,20 +250,21 @@ class WaitingPolls:
             poll = reservation.holder
             assert isinstance(poll, Poll)
             poll.reserved -= 1
-            if not poll.reserved and (self._draining or not poll.waits):
-                self._give_up(poll)
+            if not poll.reserved:
+                poll.reserved_bytes = 0
+                if self._draining or not poll.waits:
+                    self._give_up(poll)
 
     # -- claims
 
     def _gather(self, poll: Poll) -> None:
-        group = self._groups.setdefault(poll.job_types, ClaimGroup())
+        key = (poll.job_types, poll.job_bytes_max)
+        group = self._groups.setdefault(key, ClaimGroup())
         group.gathering.append(poll)
         if group.task is None:
-            group.task = asyncio.create_task(
-                self._claim_until_none_gather(poll.job_types, group), name="claim"
-            )
+            group.task = asyncio.create_task(self._claim_until_none_gather(key, group), name="claim")
 
-    async def _claim_until_none_gather(self, types: tuple[str, ...], group: ClaimGroup) -> None:
+    async def _claim_until_none_gather(self, key: GroupKey, group: ClaimGroup) -> None:
         try:
             while group.gathering:
                 polls: list[Poll] = []
@@ -231,19 +275,25 @@ class WaitingPolls:
                         polls.append(poll)
                         room -= poll.jobs_max
                 if polls:
-                    await self._claim(types, polls)
+                    await self._claim(key, polls)
         finally:
             group.task = None
             if not group.gathering:
-                self._groups.pop(types, None)
+                self._groups.pop(key, None)
 
-    async def _claim(self, types: tuple[str, ...], polls: list[Poll]) -> None:
+    async def _claim(self, key: GroupKey, polls: list[Poll]) -> None:
+        types, job_bytes_max = key
         generations = [self._memory(name).generation for name in types]
         slots = _deal(polls, CLAIM_JOBS_MAX)
         began = time.monotonic()
         try:
-            claimed = await self._jobs.claim(
-                types, slots, [p.worker_id for p in polls], [p.lease_s for p in polls]
+            claim = await self._jobs.claim(
+                types,
+                slots,
+                [p.worker_id for p in polls],
+                [p.lease_s for p in polls],
+                bytes_max=self._settings.answer_bytes_max,
+                job_bytes_max=job_bytes_max,
             )
         except EngineError as err:
             self._refused(err)
@@ -252,13 +302,36 @@ class WaitingPolls:
                     poll.answer.set_exception(err)
             return
         elapsed_s = time.monotonic() - began
-        if len(claimed) < len(slots):
-            self._remember_empty(types, generations)
+        found_all = len(claim.jobs) < len(slots) and not claim.is_cut
+        if found_all:
+            self._remember_empty(key, generations)
         given: list[list[ClaimedJob]] = [[] for _ in polls]
-        for job in claimed:
+        for job in claim.jobs:
             given[job.slot - 1].append(job)
         for poll, share in zip(polls, given, strict=True):
-            self._settle(poll, share, elapsed_s)
+            if claim.is_cut and not share and not poll.answer.done():
+                # There are more: the next claim takes them.
+                self._gather(poll)
+            else:
+                self._settle(poll, share, elapsed_s)
+        if found_all and job_bytes_max is not None:
+            await self._tell_passed_over(types, job_bytes_max)
+
+    async def _tell_passed_over(self, types: Sequence[str], job_bytes_max: int) -> None:
+        """If there are jobs left that these polls cannot receive, one of them is named, now and then."""
+        due_s = time.monotonic() - PASSED_OVER_INTERVAL_S
+        due = [name for name in types if self._memory(name).passed_over_s < due_s]
+        if not due:
+            return
+        for name in due:
+            self._memory(name).passed_over_s = time.monotonic()
+        try:
+            job = await self._jobs.passed_over(due, job_bytes_max)
+        except EngineError as err:
+            self._refused(err)
+            return
+        if job is not None:
+            self._passed_over(job, job_bytes_max)
 
     def _settle(self, poll: Poll, share: list[ClaimedJob], elapsed_s: float) -> None:
         if not share and poll.waits and not poll.answer.done() and not self._draining:
@@ -283,28 +356,36 @@ class WaitingPolls:
 
     def _forget(self) -> None:
         """Callers may name any type; types without a poll or a claim in progress are forgotten."""
-        claimed = {name for types in self._groups for name in types}
+        claimed = {name for types, _ in self._groups for name in types}
         for name in [n for n, m in self._types.items() if not m.parked and n not in claimed]:
             del self._types[name]
         self._forget_at = max(TYPES_KEPT_MAX, 2 * len(self._types))
 
-    def _known_empty(self, types: Iterable[str]) -> bool:
+    def _known_empty(self, types: Iterable[str], job_bytes_max: int | None) -> bool:
         now_s = time.monotonic()
-        return all((m := self._types.get(t)) is not None and m.empty_until_s > now_s for t in types)
+        return all(
+            (m := self._types.get(t)) is not None and m.known_empty_until_s(job_bytes_max) > now_s
+            for t in types
+        )
 
-    def _remember_empty(self, types: Sequence[str], generations: Sequence[int]) -> None:
+    def _remember_empty(self, key: GroupKey, generations: Sequence[int]) -> None:
         """Not when a job may have appeared while the claim was under way."""
+        types, job_bytes_max = key
         until_s = time.monotonic() + self._settings.empty_memory_s
         for name, generation in zip(types, generations, strict=True):
             memory = self._memory(name)
-            if memory.generation == generation:
+            if memory.generation != generation:
+                continue
+            if job_bytes_max is None:
                 memory.empty_until_s = until_s
+            else:
+                memory.none_fits_until_s = until_s
 
     def _park(self, poll: Poll) -> None:
         poll.parked = True
         for name in poll.job_types:
             self._memory(name).parked[poll] = None
-        if any(self._memory(name).empty_until_s == 0.0 for name in poll.job_types):
+        if any(self._memory(name).known_empty_until_s(poll.job_bytes_max) == 0.0 for name in poll.job_types):
             # Something appeared between the claim's snapshot and now.
             self._unpark(poll)
             self._gather(poll)
@@ -347,7 +428,12 @@ class WaitingPolls:
             if not self._settings.rechecks():
                 continue
             self.wake_all()
-            for name in [n for n, m in self._types.items() if not m.parked and m.empty_until_s == 0.0]:
+            due_s = time.monotonic() - PASSED_OVER_INTERVAL_S
+            for name in [
+                n
+                for n, m in self._types.items()
+                if not m.parked and m.known_empty_until_s(0) == 0.0 and m.passed_over_s < due_s
+            ]:
                 del self._types[name]
 
 

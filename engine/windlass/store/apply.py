@@ -36,7 +36,7 @@ from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 from windlass.store.reservation import LeaseReservation, LeaseReservations
 from windlass.store.rows import NewJob, WriteSet
-from windlass.wire import InstanceView, JobView, RawJson, format_time
+from windlass.wire import InstanceView, JobView, RawJson, answer_bytes, format_time
 
 CHAINED_STARTS_MAX = 25
 """Definitions that chain into each other without ever waiting for work would never end."""
@@ -341,7 +341,7 @@ class Transactor:
     def _lease_at_insert(self, batch: Batch) -> None:
         for job in batch.writes.new_jobs.values():
             if job.status is JobStatus.UNLOCKED:
-                held = self._reservations.reserve(job.created.job_type)
+                held = self._reservations.reserve(job.created.job_type, answer_bytes(job.created.payload))
                 if held is not None:
                     job.status, job.worker_id, job.lease_s = JobStatus.LOCKED, held.worker_id, held.lease_s
                     batch.reservations.append((held, job))

@@ -22,6 +22,22 @@ class ClaimedJob(NamedTuple):
     view: JobView
 
 
+class Claim(NamedTuple):
+    jobs: Sequence[ClaimedJob]
+    """Oldest first."""
+    is_cut: bool
+    """Whether jobs were left because these are as much as one answer may hold."""
+
+
+class PassedOver(NamedTuple):
+    """A waiting job that is too large for polls of one door."""
+
+    job_id: str
+    instance_id: str
+    job_type: str
+    size_bytes: int
+
+
 class LapsedLeases(NamedTuple):
     """What one search for expired leases found."""
 
@@ -47,16 +63,32 @@ class Jobs:
         slots: Sequence[int],
         worker_ids: Sequence[str],
         leases_s: Sequence[float],
-    ) -> list[ClaimedJob]:
-        """Leases the oldest claimable jobs of these types, at most one for each slot, and returns them oldest first.
+        *,
+        bytes_max: int,
+        job_bytes_max: int | None = None,
+    ) -> Claim:
+        """Leases the oldest claimable jobs of these types, at most one for each slot.
 
-        A slot is a place, counted from 1, in `worker_ids` and `leases_s`; the first slots get the oldest jobs.
+        A slot is a place, counted from 1, in `worker_ids` and `leases_s`; the first slots get the oldest jobs. The jobs
+        have `bytes_max` together, as `answer_bytes` counts them, or there is one only; those above `job_bytes_max` are
+        passed over.
         """
         rows = await self._database.fetch(
-            sql("job_claim"), list(job_types), json_array(slots), worker_ids, leases_s
+            sql("job_claim"),
+            list(job_types),
+            json_array(slots),
+            worker_ids,
+            leases_s,
+            bytes_max,
+            job_bytes_max,
         )
         rows.sort(key=lambda row: (row["created_at"], row["id"]))
-        return [_claimed(row) for row in rows]
+        return Claim([_claimed(row) for row in rows], bool(rows) and len(rows) < rows[0]["found"])
+
+    async def passed_over(self, job_types: Sequence[str], job_bytes_max: int) -> PassedOver | None:
+        """One waiting job of these types that is above `job_bytes_max`."""
+        rows = await self._database.fetch(sql("job_passed_over"), list(job_types), job_bytes_max)
+        return PassedOver(*rows[0]) if rows else None
 
     async def release(self, jobs: Sequence[JobView]) -> set[str]:
         """Gives back leases that are still the ones of `jobs`; returns the types of the jobs that are free now."""

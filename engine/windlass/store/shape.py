@@ -169,6 +169,7 @@ OWN: Mapping[int, Shape] = {
             )
         }
     ),
+    7: Shape(columns={"job": _columns("answer_bytes bigint")}),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}

@@ -33,6 +33,7 @@ class Event:
     # step_execution_id, attempt, job_id, worker_id.
     ENGINE_TX: Final = "engine tx"
     STEP_DISPATCHED: Final = "step dispatched"
+    JOB_PASSED_OVER: Final = "job: too large for gRPC polls"  # job_id, instance_id, job_type, err
     STALE_FAIL: Final = "job: stale fail ignored"
     LEASES_RECLAIMED: Final = "lease sweeper: reclaimed expired jobs"  # count
     TIMER_FIRED: Final = "timer sweeper: fired boundary event"  # event_id, target_step_id, interrupting

@@ -19,6 +19,7 @@ from windlass.commands import (
     StartInstance,
 )
 from windlass.store.apply import Batch
+from windlass.store.jobs import PassedOver
 from windlass.store.migrate import Blocker
 from windlass.store.nodes import Holder
 from windlass.store.pooler import Way
@@ -65,6 +66,16 @@ class NodeTelemetry:
             self._metrics.job_pickup_latency.observe(age_s)
             if job.lease_token == FIRST_LEASE_TOKEN:
                 self._metrics.job_poll_latency.observe(age_s)
+
+    def job_passed_over(self, job: PassedOver, job_bytes_max: int) -> None:
+        self._log.warning(
+            Event.JOB_PASSED_OVER,
+            job_id=job.job_id,
+            instance_id=job.instance_id,
+            job_type=job.job_type,
+            err=f"it takes up to {job.size_bytes} bytes in an answer, and gRPC polls get at most {job_bytes_max}; poll "
+            "for it over REST, or raise WINDLASS_ANSWER_BYTES_MAX and what the clients receive at most",
+        )
 
     # -- lanes
 

@@ -68,7 +68,11 @@ async def explain(connection: Any, name: str, types: str, arguments: str) -> dic
     return plan
 
 
-CLAIM = ("job_claim", "text[], int[], text[], float8[]", "'{busy,idle}', '{1,1,1,1,1}', '{w}', '{30}'")
+CLAIM = (
+    "job_claim",
+    "text[], int[], text[], float8[], bigint, bigint",
+    "'{busy,idle}', '{1,1,1,1,1}', '{w}', '{30}', 4000000, 4000000",
+)
 
 
 async def seed_jobs(connection: Any, count: int) -> None:
@@ -116,7 +120,9 @@ async def test_a_claim_never_takes_more_than_its_slots_whatever_the_planner_does
     for off in ("enable_nestloop", "enable_hashjoin", "enable_mergejoin", "enable_indexscan", "enable_sort"):
         connection = await asyncpg.connect(dsn, server_settings={"plan_cache_mode": "force_generic_plan"})
         await connection.execute(f"SET {off} = off")
-        rows = await connection.fetch(load()["job_claim"].text, ["busy", "idle"], "{1,1,1}", ["w"], [30.0])
+        rows = await connection.fetch(
+            load()["job_claim"].text, ["busy", "idle"], "{1,1,1}", ["w"], [30.0], 4_000_000, None
+        )
         await connection.close()
         assert len(rows) == 3, off
 

@@ -119,7 +119,11 @@ async def test_a_claim_deals_its_slots_oldest_first_and_tells_each_jobs_age(one:
     await one.define(service("a", "end"), END)
     instances = [(await one.start(n=n)).id for n in range(3)]
     await one.rows("UPDATE job SET created_at = created_at - interval '1 minute'")
-    claimed = await Jobs(one.database).claim(["do-a"], [1, 2, 1, 2], ["w1", "w2"], [5.0, 60.0])
+    claim = await Jobs(one.database).claim(
+        ["do-a"], [1, 2, 1, 2], ["w1", "w2"], [5.0, 60.0], bytes_max=4_000_000
+    )
+    claimed = claim.jobs
+    assert not claim.is_cut
     assert [(job.slot, job.view.worker_id) for job in claimed] == [(1, "w1"), (2, "w2"), (1, "w1")]
     assert [job.view.instance_id for job in claimed] == instances
     assert all(60 <= job.age_s < 90 for job in claimed)

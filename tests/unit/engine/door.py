@@ -104,7 +104,14 @@ class Memory:
         return _instance(status="CANCELLED", failure_reason=reason, completed_at=NOW)
 
     async def poll_jobs(
-        self, *, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
+        self,
+        *,
+        worker_id: str,
+        job_types: Sequence[str],
+        max_jobs: int,
+        lease_s: float,
+        wait_s: float,
+        job_bytes_max: int | None = None,  # noqa: ARG002 - the port's
     ) -> Sequence[wire.JobView]:
         self._note(
             "poll", worker=worker_id, types=list(job_types), max_jobs=max_jobs, lease_s=lease_s, wait_s=wait_s

@@ -25,6 +25,7 @@ from windlass.dispatch import polling
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.errors import InvalidDefinition
 from windlass.store import definitions
+from windlass.store.jobs import Claim
 
 CHUNKED = b"POST /t HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -236,11 +237,17 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
     """Also in wake mode event_driven, where no look at the waiting polls comes round."""
 
     class Nothing:
-        async def claim(self, *_: object) -> list[Any]:
-            return []
+        async def claim(self, *_: object, **__: object) -> Claim:
+            return Claim([], is_cut=False)
 
     monkeypatch.setattr(polling, "TYPES_KEPT_MAX", 50)
-    polls = WaitingPolls(Nothing(), PollingSettings(0.25, 1.0, lambda: False), claimed=print, refused=print)  # type: ignore[arg-type]
+    polls = WaitingPolls(
+        Nothing(),  # type: ignore[arg-type]
+        PollingSettings(0.25, 1.0, lambda: False, 1_000_000),
+        claimed=print,
+        refused=print,
+        passed_over=print,
+    )
     poll = {"worker_id": "w", "jobs_max": 1, "lease_s": 1.0}
     waiting = asyncio.ensure_future(polls.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]
     await eventually(lambda: polls.parked == 1)

@@ -2,36 +2,56 @@
 -- Leases the oldest claimable jobs of some types to waiting polls; no other claim gets the same ones. The inner query is
 -- a materialised list, so the planner cannot run it twice and overshoot; idx_job_claimable keeps it flat. $2 is the
 -- slots in the order they are to be filled (indexes into $3, $4 from 1); its length is the most that may be claimed.
+-- Together the jobs stay below $5 bytes, but one is leased whatever its size; one above $6 is passed over. Each row
+-- tells how many jobs were found, so that the caller knows whether some were left. Without answer_bytes a payload is
+-- unpacked and counted at the most that it can take.
 -- The update compares the state with what was picked, not with a constant: with a constant the planner may scan the
 -- whole partial index instead of looking up ids.
 WITH picked AS MATERIALIZED (
-    SELECT c.id, c.status, c.queued_at
+    SELECT c.id, c.status, c.queued_at, c.bytes
     FROM unnest($1::text[]) AS w (job_type)
     CROSS JOIN LATERAL (
-        SELECT j.id, j.status, coalesce(j.requeued_at, j.created_at) AS queued_at
+        SELECT j.id, j.status, coalesce(j.requeued_at, j.created_at) AS queued_at,
+               coalesce(j.answer_bytes, 1000 + 4::bigint * octet_length(j.payload::text)) AS bytes
         FROM job AS j
         WHERE j.status = 'UNLOCKED' AND j.job_type = w.job_type
+          AND ($6::bigint IS NULL OR coalesce(j.answer_bytes, 1000 + 4::bigint * octet_length(j.payload::text)) <= $6)
         ORDER BY coalesce(j.requeued_at, j.created_at), j.id
         LIMIT cardinality($2::text::integer[])
         FOR UPDATE SKIP LOCKED
     ) AS c
-), chosen AS MATERIALIZED (
-    SELECT id, status, row_number() OVER (ORDER BY queued_at, id) AS place
-    FROM picked
-    ORDER BY queued_at, id
-    LIMIT cardinality($2::text::integer[])
+), found AS MATERIALIZED (
+    SELECT id, status, slot, place, count(*) OVER () AS jobs,
+           sum(bytes + octet_length(($3::text[])[slot])) OVER (ORDER BY place) AS upto
+    FROM (SELECT *, ($2::text::integer[])[place] AS slot
+          FROM (SELECT *, row_number() OVER (ORDER BY queued_at, id) AS place FROM picked) AS ordered
+          ORDER BY place
+          LIMIT cardinality($2::text::integer[])) AS dealt
 ), t AS MATERIALIZED (
     SELECT clock_timestamp() AS now
 )
 UPDATE job AS j
-SET status = 'LOCKED', worker_id = ($3::text[])[($2::text::integer[])[c.place]], locked_at = t.now,
-    lock_expires_at = t.now + ($4::float8[])[($2::text::integer[])[c.place]] * interval '1 second',
+SET status = 'LOCKED', worker_id = ($3::text[])[c.slot], locked_at = t.now,
+    lock_expires_at = t.now + ($4::float8[])[c.slot] * interval '1 second',
     lease_token = coalesce(j.lease_token, 0) + 1
-FROM chosen AS c, t
-WHERE j.id = c.id AND j.status = c.status
-RETURNING ($2::text::integer[])[c.place] AS slot, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
+FROM found AS c, t
+WHERE j.id = c.id AND j.status = c.status AND (c.place = 1 OR c.upto <= $5::bigint)
+RETURNING c.slot, c.jobs AS found, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
           j.worker_id, j.locked_at, j.lock_expires_at, j.retries_remaining, j.payload::text AS payload,
           j.created_at, j.lease_token;
+
+-- name: job_passed_over
+-- One of the waiting jobs that are too large for some polls ($2), asked for when those polls have found no other.
+SELECT j.id, j.instance_id, j.job_type, coalesce(j.answer_bytes, 1000 + 4::bigint * octet_length(j.payload::text)) AS bytes
+FROM unnest($1::text[]) AS w (job_type)
+CROSS JOIN LATERAL (
+    SELECT * FROM job
+    WHERE status = 'UNLOCKED' AND job_type = w.job_type
+      AND coalesce(answer_bytes, 1000 + 4::bigint * octet_length(payload::text)) > $2::bigint
+    ORDER BY coalesce(requeued_at, created_at), id
+    LIMIT 1
+) AS j
+LIMIT 1;
 
 -- name: job_release
 -- Gives leases back unharmed: their poll went away before it was answered. Guarded by the token; the state is no
