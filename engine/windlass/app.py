@@ -7,7 +7,6 @@ import contextlib
 import gc
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -29,6 +28,7 @@ from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
 from windlass.memory import Budget
 from windlass.prune import Account, Order
+from windlass.shutdown import FORCED_AFTER_S, Closing, end_by_force
 from windlass.store import migrate as schema
 from windlass.store.apply import Batch, Transactor
 from windlass.store.database import Database
@@ -416,32 +416,39 @@ class Node:
         await rights.check()
 
     async def _shut_down(self) -> None:
+        """Within the grace, whatever hangs: the database, a broker, a caller."""
         self.is_draining = True
-        until_s = time.monotonic() + self.settings.shutdown_grace_s
-        await self.polls.stop()
-        grace_s = self.settings.shutdown_grace_s
+        closing = Closing(self.settings.shutdown_grace_s, self.telemetry.stop_step_undone)
+        self.polls.stop()
+        # No door stays open meanwhile: polls are answered empty from now on, and would come back at once.
         async with asyncio.TaskGroup() as doors:
-            doors.create_task(self.rest.drain(grace_s))
+            doors.create_task(self.rest.drain(closing.callers_s))
             if self.grpc is not None:
-                doors.create_task(self.grpc.drain(grace_s))
-        for sweep in self.sweeps:
-            await sweep.stop()
-        with contextlib.suppress(TimeoutError):
-            # The lanes get what is left of the grace period, and at least a moment to commit.
-            await asyncio.wait_for(self.lanes.drain(), max(1.0, until_s - time.monotonic()))
-        await self.lanes.stop()
+                doors.create_task(self.grpc.drain(closing.callers_s))
+        await closing.step("sweeps", self._stop_sweeps())
+        await closing.step("commits", self.lanes.drain())
+        await closing.step("lanes", self.lanes.stop())
+        await closing.step("leases to give back", self.polls.drain())
         if self.outbox_mode:
-            await self.outbox_mode.stop()
-        await self.wake_ups.stop()
-        with contextlib.suppress(EngineError, TimeoutError):
-            await asyncio.wait_for(self.heartbeat.leave(), 2.0)
-        await self.metrics_app.drain(1.0)
-        await self.database.close()
+            await closing.step("relay", self.outbox_mode.stop())
+        await closing.step("wake-ups", self.wake_ups.stop())
+        await closing.step("heartbeat", self.heartbeat.leave())
+        await closing.step("metrics", self.metrics_app.drain(min(1.0, closing.left_s / 4)))
+        await self.database.close(closing.left_s)
+
+    async def _stop_sweeps(self) -> None:
+        await asyncio.gather(*(sweep.stop() for sweep in self.sweeps))
 
     def _signalled(self, number: signal.Signals) -> None:
         self.log.info(Event.SHUTDOWN_SIGNAL, signal=number.name)
+        if not self.stop.is_set():
+            end_by_force(self.settings.shutdown_grace_s + FORCED_AFTER_S, self._stop_forced)
         self.is_draining = True
         self.stop.set()
+
+    def _stop_forced(self) -> None:
+        self.telemetry.stop_forced()
+        self.log.flush()
 
     # -- where a report goes to more than one part
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -20,10 +22,14 @@ from engine_process import WINDLASS, EngineProcess, RunWindlass
 from workflow import END, Json, Workflow, service, wait
 
 from patience import eventually
+from seatrial.cluster.broker import CutMode
+from seatrial.cluster.port import Ports
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.proxy import Proxy
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+GRACE_S = 4.0
 
 _IGNORING = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -169,16 +175,7 @@ async def test_calls_in_flight_are_answered(windlass: RunWindlass, superuser_dsn
         await eventually(gathered_behind_it)
         process.send(signal.SIGTERM)
         await process.until_logged("engine: shutdown signal received")
-
-        async def refuses() -> bool:
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", process.rest_port)
-            except OSError:
-                return True
-            writer.close()
-            return False
-
-        await eventually(refuses)
+        await eventually(lambda: is_closed(process.rest_port))
         assert process.running
         assert not signalling.done()
         await blocker.rollback()
@@ -222,6 +219,49 @@ async def test_a_call_that_outlives_the_grace_is_cut(
     cut = process.log(msg="rest: calls outlived the grace and were cut")
     assert [line["connections"] for line in cut] == [1]
     assert process.log()[-1]["msg"] == "engine: stopped"
+
+
+@pytest.mark.parametrize("stuck", ["blackhole", "half-open"])
+async def test_the_grace_is_the_whole_time_of_the_stop_also_with_a_stuck_database(
+    windlass: RunWindlass, server: PostgresServer, dsn: str, stuck: CutMode
+) -> None:
+    """Calls, a lane's batch, claims, sweeps and the notifications' session all hang at once."""
+    with contextlib.closing(Ports()) as ports:
+        proxy = Proxy(ports.take(), server.port)
+        await proxy.open()
+        try:
+            process, engine = await windlass.serving(
+                WE_POSTGRES_DSN=dsn.replace(f":{server.port}/", f":{proxy.port}/"),
+                WINDLASS_SHUTDOWN_GRACE_SECONDS=f"{GRACE_S}",
+                WINDLASS_FALLBACK_POLL_SECONDS="0.1",
+            )
+            workflow = await engine.define(service("a"), END)
+            await proxy.cut(stuck)
+            calls: list[asyncio.Task[Any]] = [
+                asyncio.create_task(workflow.lease("a", waitMs=25_000)) for _ in range(3)
+            ]
+            calls += [asyncio.create_task(workflow.start()) for _ in range(3)]
+            await asyncio.sleep(0.5)
+            began_s = time.monotonic()
+            process.send(signal.SIGTERM)
+            await eventually(lambda: is_closed(process.rest_port), within_s=1.5)
+            assert process.running
+            assert await process.ended() == 0
+            assert time.monotonic() - began_s < GRACE_S + 1.0
+            await asyncio.gather(*calls, return_exceptions=True)
+        finally:
+            await proxy.close()
+    assert process.log()[-1]["msg"] == "engine: stopped"
+    assert process.log(level="ERROR") == []
+
+
+async def is_closed(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return True
+    writer.close()
+    return False
 
 
 async def test_nothing_that_was_acknowledged_is_lost(

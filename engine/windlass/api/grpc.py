@@ -100,16 +100,16 @@ class GrpcApp:
             return
         self.draining = True
         await self._health.enter_graceful_shutdown()
-        # From now on connections are told to go elsewhere and new calls are refused.
+        # From now on connections are told to go elsewhere and new calls are refused. The second stop comes first: when
+        # both graces end together the library dereferences what the other has freed.
+        until_s = time.monotonic() + grace_s
         stopping = asyncio.create_task(self._server.stop(grace_s + LAST_MOMENT_S), name="stop gRPC")
-        left_s = LAST_MOMENT_S
         try:
             await asyncio.wait_for(self._idle.wait(), grace_s)
         except TimeoutError:
-            left_s = 0
             if self._under_way:
                 self._log.warning(Event.GRPC_CUT, calls=self._under_way)
-        await self._server.stop(left_s)
+        await self._server.stop(max(0.0, min(LAST_MOMENT_S, until_s - time.monotonic())))
         await stopping
 
     # -- a call

@@ -184,8 +184,8 @@ class WaitingPolls:
         """Hints may have been missed."""
         self.wake(tuple(self._types))
 
-    async def stop(self) -> None:
-        """Answers every waiting poll with nothing, and lets claims in flight end."""
+    def stop(self) -> None:
+        """Answers every waiting poll with nothing, now and from now on; those with a claim in progress get its jobs."""
         self._draining = True
         if self._recheck is not None:
             self._recheck.cancel()
@@ -193,8 +193,11 @@ class WaitingPolls:
             for poll in tuple(memory.parked):
                 if not poll.reserved:
                     self._give_up(poll)
-        tasks = [g.task for g in self._groups.values() if g.task is not None]
-        await asyncio.gather(*tasks, *self._background, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Returns when no claim is in progress and every lease that nobody took is given back."""
+        while tasks := [*self._background, *(g.task for g in self._groups.values() if g.task is not None)]:
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @property
     def parked(self) -> int:

@@ -43,6 +43,7 @@ from windlass.store.trust import system_trust
 CONNECT_SHARE = 0.9
 """Of the time that a caller waits for a session, so that there is an error which says what was tried."""
 SESSION_CLOSE_S = 1.0
+CLOSE_S = 5.0
 NO_SESSIONS = (
     "a pooler in transaction mode is between engine and database, which gives no session of its own; set "
     "WINDLASS_POSTGRES_SESSION_DSN to a way without it"
@@ -294,10 +295,11 @@ class Database:
             "max": self._pool.get_max_size(),
         }
 
-    async def close(self) -> None:
+    async def close(self, within_s: float = CLOSE_S) -> None:
+        """Sessions that are still in use after `within_s` are cut."""
         if self._pool is not None:
             try:
-                await asyncio.wait_for(self._pool.close(), 5.0)
+                await asyncio.wait_for(self._pool.close(), within_s)
             except TimeoutError:
                 self._pool.terminate()
             self._pool = None

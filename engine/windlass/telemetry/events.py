@@ -15,6 +15,8 @@ class Event:
     METRICS_LISTENING: Final = "engine: metrics listening"
     GRPC_LISTENING: Final = "engine: gRPC listening"
     SHUTDOWN_SIGNAL: Final = "engine: shutdown signal received"  # signal
+    STOP_UNDONE: Final = "engine: part of the stop was left undone"  # step, err
+    STOP_FORCED: Final = "engine: stop outlived its grace, ending by force"
     STOPPED: Final = "engine: stopped"
     FATAL: Final = "engine: fatal"
     CONFIG_WARNING: Final = "config: warning"  # warning

@@ -152,6 +152,14 @@ class NodeTelemetry:
     def sweep_failed(self, name: str, err: Exception) -> None:
         self._log.warning(Event.SWEEP_FAILED, sweep=name, err=err)
 
+    # -- the end of the process
+
+    def stop_step_undone(self, step: str, err: BaseException | None) -> None:
+        self._log.warning(Event.STOP_UNDONE, step=step, err=err or "it took too long")
+
+    def stop_forced(self) -> None:
+        self._log.error(Event.STOP_FORCED)
+
     # -- the database and the other nodes
 
     def migrated(self, applied: Sequence[str], version: int) -> None:

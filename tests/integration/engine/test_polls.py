@@ -195,5 +195,6 @@ async def test_leases_of_a_node_that_stops_are_not_left_to_lapse(boot: Boot) -> 
     await one.define(service("a", "end"), END)
     waiting = [asyncio.create_task(one.poll("do-a", wait_s=20)) for _ in range(3)]
     await eventually(lambda: parked(one, 3))
-    await one.node.polls.stop()
+    one.node.polls.stop()
+    await one.node.polls.drain()
     assert [list(jobs) for jobs in await asyncio.gather(*waiting)] == [[], [], []]

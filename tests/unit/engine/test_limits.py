@@ -257,7 +257,7 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
     assert polls._types["kept"].parked
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    await polls.stop()
+    polls.stop()
 
 
 # -- time
