@@ -11,6 +11,8 @@ from typing import Any, Self
 from zlib import crc32
 
 import grpc
+import pressure
+import pressure_cases
 from case import Case, Surface
 from oracle import ACCEPTED, ANSWER_WITHIN_S, Broken, GrpcAnswer, judge_call, judge_exchange
 from rest_cases import request
@@ -34,6 +36,7 @@ class Attempts:
             "grpc": self._grpc,
             "definition": self._definition,
             "expression": self._expression,
+            **dict.fromkeys(pressure_cases.STRATEGIES, self._pressure),
         }
 
     def __enter__(self) -> Self:
@@ -76,6 +79,11 @@ class Attempts:
                 while connection.recv(65536):
                     pass
         return False
+
+    def _pressure(self, case: Case) -> bool:
+        """Whatever became of its calls, its rows are gone."""
+        pressure.carry_out(case, self._subject)
+        return True
 
     def _definition(self, case: Case) -> bool:
         """A document that is stored can be read again and started."""

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import definition_cases
 import expression_cases
 import grpc_cases
 import hypothesis
+import pressure_cases
 import rest_cases
 from attempt import Attempts
 from case import Case, Finding, Surface
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
-from oracle import Broken, growth_per_1000, judge_log, judge_memory, judge_rows, judge_service
+from oracle import (
+    Broken,
+    growth_per_1000,
+    judge_ending,
+    judge_log,
+    judge_memory,
+    judge_peak,
+    judge_rows,
+    judge_service,
+)
 from socket_caller import call
-from subject import Rows, Subject
+from subject import MEMORY_BYTES_MAX, Rows, Subject
 from targets import Targets
 
 STRATEGIES: Mapping[Surface, st.SearchStrategy[Case]] = {
@@ -25,9 +35,25 @@ STRATEGIES: Mapping[Surface, st.SearchStrategy[Case]] = {
     "grpc": grpc_cases.cases,
     "definition": definition_cases.cases,
     "expression": expression_cases.cases,
+    **pressure_cases.STRATEGIES,
 }
-SHARES: Mapping[Surface, float] = {"rest": 0.4, "grpc": 0.25, "definition": 0.2, "expression": 0.15}
+SHARES: Mapping[Surface, float] = {
+    "rest": 0.39,
+    "grpc": 0.245,
+    "definition": 0.195,
+    "expression": 0.145,
+    "numbers": 0.0184,
+    # These take seconds.
+    "hollow-bodies": 0.0012,
+    "body-floods": 0.0008,
+    "pipelined-upgrades": 0.0016,
+    "slow-bodies": 0.0008,
+    "cancelled-polls": 0.0008,
+    "large-answers": 0.0014,
+}
 """Of all cases, how many go where."""
+WIRE: Sequence[Surface] = ("rest", "grpc", "definition", "expression")
+"""Surfaces whose engine has small limits; the others get one with the default limits."""
 
 ROWS_EVERY = 25
 """Cases that must be refused, between two looks at the rows."""
@@ -44,6 +70,7 @@ class Result:
     refused: int = 0
     worst_s: float = 0.0
     worst_kind: str = ""
+    peak_bytes: int = 0
     memory: list[tuple[int, int]] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
@@ -89,7 +116,7 @@ class Campaign:
     def _judge_whole(self, result: Result) -> None:
         """What is judged of the engine rather than of an answer."""
         judgements: list[Callable[[], None]] = [
-            lambda: judge_log(self._subject.complaints()),
+            lambda: judge_log(self._complaints(result.surface)),
             lambda: judge_memory(result.memory),
             lambda: judge_service(self._before_s, [self._targets.run_probe() for _ in range(PROBES)]),
             self._judge_readiness,
@@ -101,6 +128,13 @@ class Campaign:
                 result.findings.append(Finding(broken.oracle, broken.text))
             except (AssertionError, OSError) as error:
                 result.findings.append(Finding("still serving", f"the valid workflow fails: {error}"))
+
+    def _complaints(self, surface: str) -> list[str]:
+        complaints = self._subject.complaints()
+        if surface in WIRE:
+            return complaints
+        # A node that is pressed says so of each call that it turns away.
+        return [line for line in complaints if '"status":503' not in line]
 
     def _judge_readiness(self) -> None:
         answer = call(self._subject.rest_port, "GET", "/ready")
@@ -183,7 +217,9 @@ class _Run:
             raise
 
     def _recover(self) -> None:
-        """The next case finds rows to aim at, whatever the last one left."""
+        """The next case finds an engine and rows to aim at, whatever the last one left."""
+        if self._subject.ending() is not None or self._subject.forget_peak() > MEMORY_BYTES_MAX:
+            self._subject.restart()
         self._targets.renew()
         self._rows, self._unwatched = self._subject.rows(), 0
 
@@ -191,12 +227,25 @@ class _Run:
         aimed = self._targets.aimed(case)
         if not case.must_refuse:
             self._look_at_rows()
+        resident_bytes = self._subject.forget_peak()
         began_s = time.monotonic()
-        accepted = self._attempts.make(aimed)
+        try:
+            accepted = self._attempts.make(aimed)
+        except Broken:
+            # An engine that is gone, or swollen, answers late or never: the cause comes first.
+            self._judge_process(resident_bytes)
+            raise
         took_s = time.monotonic() - began_s
+        self._judge_process(resident_bytes)
         self._judge_rows_of(case, accepted=accepted)
         if self._smallest is None:
             self._note(case, took_s, accepted=accepted)
+
+    def _judge_process(self, resident_before_bytes: int) -> None:
+        judge_ending(self._subject.ending(), MEMORY_BYTES_MAX)
+        peak_bytes = self._subject.peak_bytes()
+        self._result.peak_bytes = max(self._result.peak_bytes, peak_bytes)
+        judge_peak(peak_bytes, resident_before_bytes, MEMORY_BYTES_MAX)
 
     def _judge_rows_of(self, case: Case, *, accepted: bool) -> None:
         if accepted:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-Surface = Literal["rest", "grpc", "definition", "expression"]
+Surface = Literal[
+    "rest", "grpc", "definition", "expression",
+    "numbers", "hollow-bodies", "body-floods", "pipelined-upgrades", "slow-bodies", "cancelled-polls", "large-answers",
+]  # fmt: skip
 
 #: Stand for ids that only a running engine has. As long as what they stand for, so that lengths in a case stay true.
 INSTANCE_ID = "0PLACEHOLDER0INSTANCE00000"
@@ -24,7 +27,7 @@ USER_TASK_STEP, WAIT_STEP = "ask", "pause"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """`sent` is what goes over the socket, over gRPC the message, in the other surfaces the document or text."""
+    """`sent` is what goes over the socket, over gRPC the message, a document or text, or a recipe as JSON."""
 
     surface: Surface
     #: what is wrong with it, for people

@@ -8,13 +8,14 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import guided_run
+import pressure
 import slow_clients
-from campaign import SHARES, Campaign, Result
-from case import Case, Finding
+from campaign import SHARES, WIRE, Campaign, Result
+from case import Case, Finding, Surface
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -108,21 +109,19 @@ class Whole:
         self._seed = seed
         self._wanted = cases
         self._engine_command = engine_command
+        self._total = 1.0
         self._results: list[Result] = []
         self._guided: list[guided_run.Guided] = []
         self._connections: slow_clients.Outcome | None = None
 
     def run(self, chosen: Sequence[str], progress: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-            if wire := [name for name in SHARES if name in chosen]:
-                total = sum(SHARES[name] for name in wire)
-                with Subject(Path(scratch) / "wire", engine_command=self._engine_command) as subject:
-                    campaign = Campaign(subject, self._seed)
-                    for name in wire:
-                        count = max(1, round(self._wanted * SHARES[name] / total))
-                        task = progress.add_task(name, total=count)
-                        campaign.told = _stepper(progress, task)
-                        self._results.append(campaign.run(name, count))
+            surfaces = [name for name in SHARES if name in chosen]
+            self._total = sum(SHARES[name] for name in surfaces)
+            wire = [name for name in surfaces if name in WIRE]
+            self._run_surfaces(wire, Path(scratch) / "wire", progress, {})
+            pressing = [name for name in surfaces if name not in WIRE]
+            self._run_surfaces(pressing, Path(scratch) / "pressure", progress, pressure.VARIABLES)
             if "guided" in chosen:
                 task = progress.add_task("guided", total=len(guided_run.TARGETS))
                 for target in guided_run.TARGETS:
@@ -130,6 +129,19 @@ class Whole:
                     progress.advance(task)
             if "connections" in chosen:
                 self._run_connections(Path(scratch) / "connections", progress)
+
+    def _run_surfaces(
+        self, names: Sequence[Surface], folder: Path, progress: Progress, variables: Mapping[str, str]
+    ) -> None:
+        if not names:
+            return
+        with Subject(folder, engine_command=self._engine_command, **variables) as subject:
+            campaign = Campaign(subject, self._seed)
+            for name in names:
+                count = max(1, round(self._wanted * SHARES[name] / self._total))
+                task = progress.add_task(name, total=count)
+                campaign.told = _stepper(progress, task)
+                self._results.append(campaign.run(name, count))
 
     def _run_connections(self, folder: Path, progress: Progress) -> None:
         task = progress.add_task("connections", total=len(slow_clients.SCENARIOS))
@@ -152,7 +164,9 @@ class Whole:
         return found
 
     def table(self) -> Table:
-        table = Table("surface", "cases", "accepted", "refused", "worst ms", "RSS / 1,000 cases", "broken")
+        table = Table(
+            "surface", "cases", "accepted", "refused", "worst ms", "peak", "RSS / 1,000 cases", "broken"
+        )
         for column in table.columns[1:]:
             column.justify = "right"
         for result in self._results:
@@ -162,6 +176,7 @@ class Whole:
                 f"{result.accepted:,}",
                 f"{result.refused:,}",
                 f"{result.worst_s * 1000:.0f} ({result.worst_kind[:40]})",
+                f"{result.peak_bytes / 2**20:.0f} MiB",
                 f"{result.growth_per_1000 / 2**20:+.1f} MiB",
                 str(len(result.findings)),
             )
@@ -174,12 +189,13 @@ class Whole:
                 "",
                 told,
                 "",
+                "",
                 str(int(each.finding is not None)),
             )
         if (connections := self._connections) is not None:
             growth = f"{connections.growth_bytes / 2**20:+.0f} MiB in all"
             count = f"{connections.connections:,}"
-            table.add_row("connections", count, "", "", "", growth, str(len(connections.findings)))
+            table.add_row("connections", count, "", "", "", "", growth, str(len(connections.findings)))
         return table
 
 
@@ -208,7 +224,11 @@ def _replay(path: Path, engine_command: str | None) -> int:
     else:
         with (
             tempfile.TemporaryDirectory(prefix="fuzz-") as scratch,
-            Subject(Path(scratch), engine_command=engine_command) as subject,
+            Subject(
+                Path(scratch),
+                engine_command=engine_command,
+                **({} if case.surface in WIRE else pressure.VARIABLES),
+            ) as subject,
         ):
             findings = Campaign(subject, told["seed"]).replay(case).findings
     for finding in findings:

@@ -38,6 +38,10 @@ GRPC_REFUSED = frozenset(
 )
 
 
+#: Of calls that a log tells about, refused ones among them; and of what a node says of its own state meanwhile.
+LOG_BYTES_PER_CALL_MAX, LOG_BYTES_ALLOWED = 2_048, 64 * 1024
+
+
 class Broken(Exception):
     """An oracle says no. `oracle` is its name."""
 
@@ -145,6 +149,38 @@ def judge_memory(samples: Sequence[tuple[int, int]]) -> None:
         raise Broken(
             "no growing process",
             f"{rate / 2**20:.1f} MiB per 1,000 cases, {total / 2**20:.0f} MiB since the warm-up",
+        )
+
+
+def judge_peak(peak_bytes: int, resident_before_bytes: int, bytes_max: int) -> None:
+    """The most that was resident during a case. Raises Broken past the limit, unless it was passed before the case."""
+    if peak_bytes > max(bytes_max, resident_before_bytes):
+        raise Broken(
+            "within memory",
+            f"{peak_bytes / 2**20:.0f} MiB at its peak, {bytes_max / 2**20:.0f} allowed; "
+            f"{resident_before_bytes / 2**20:.0f} before the case",
+        )
+
+
+def judge_ending(ending: str | None, bytes_max: int) -> None:
+    """`ending`: how the process ended; None while it runs. Raises Broken."""
+    if ending is not None:
+        raise Broken(
+            "still running", f"{ending}; a signal 9 is how its limit of {bytes_max / 2**20:.0f} MiB ends it"
+        )
+
+
+def judge_log_bytes(written_bytes: int, calls: int) -> None:
+    """Raises Broken when so many calls made the log grow out of proportion."""
+    if written_bytes > LOG_BYTES_ALLOWED + calls * LOG_BYTES_PER_CALL_MAX:
+        raise Broken("short log", f"{calls} calls wrote {written_bytes:,} bytes into the log")
+
+
+def judge_leases(*, held: int, heard: int, polls: int, lost_max: int) -> None:
+    """`held`: leases in the database; `heard`: jobs that a caller was told of. Raises Broken when some are nobody's."""
+    if held - heard > lost_max:
+        raise Broken(
+            "no lease without a holder", f"{held} leases after {polls} polls, whose callers heard of {heard}"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import resource
@@ -17,9 +18,10 @@ import psycopg
 from psycopg import sql
 
 from seatrial.cluster import ClusterSpec
-from seatrial.cluster.ability import Database, Logs
+from seatrial.cluster.ability import Database, Kill, Logs
 from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.process import Process
 from seatrial.cluster.values import engine_variables
 
 T = TypeVar("T")
@@ -38,10 +40,17 @@ QUIET = {
 }
 SETTLED_WITHIN_S = 60.0
 FILES = 8_192
+MEMORY_BYTES_MAX = 512 * 1024 * 1024
+"""What the chart allows a pod by default."""
+LOG_LINE_BYTES_MAX = 32 * 1024
+"""Longer lines are cut or dropped by what collects them."""
+REPLICA = "replica-0"
 
 #: The engine's own sign of life; a row that no call causes.
 _HEARTBEAT_TABLE = "windlass_node"
 _RSS = re.compile(r"^process_resident_memory_bytes ([0-9.e+]+)$", re.MULTILINE)
+_PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
+_RESET_PEAK = "5"
 
 Rows = dict[str, tuple[int, int]]
 """For each table how many rows there are, and the newest transaction that wrote one."""
@@ -128,8 +137,47 @@ class Subject:
         assert found is not None
         return int(float(found[1]))
 
+    def peak_bytes(self) -> int:
+        """The most that was resident since `forget_peak`, by the kernel; 0 when the process has ended."""
+        with contextlib.suppress(OSError):
+            found = _PEAK.search(Path(f"/proc/{self._process.pid}/status").read_text())
+            return int(found[1]) * 1024 if found else 0
+        return 0
+
+    def forget_peak(self) -> int:
+        """The peak begins again at what is resident now, which is returned. Elsewhere than on Linux it goes on."""
+        with contextlib.suppress(OSError):
+            Path(f"/proc/{self._process.pid}/clear_refs").write_text(_RESET_PEAK)
+        return self.peak_bytes()
+
+    def ending(self) -> str | None:
+        """How the process ended although nobody asked it to; None while it runs."""
+        code = self._process.exit_code
+        if code is None:
+            return None
+        return f"signal {-code} ended the engine" if code < 0 else f"the engine ended with exit code {code}"
+
+    def restart(self) -> None:
+        """Another process in the place of this one, which may have ended already."""
+        self._do(self._cluster.ability(Kill).kill(REPLICA))
+        self._do(self._cluster.ability(Kill).start(REPLICA))
+
+    @property
+    def _process(self) -> Process:
+        return self._cluster.replica(REPLICA).process
+
+    def instance_ids(self) -> list[str]:
+        return [id for (id,) in self._database.execute("SELECT id FROM workflow_instance").fetchall()]
+
+    def log_bytes(self) -> int:
+        return self._cluster.ability(Logs).log_path(REPLICA).stat().st_size
+
+    def clear(self) -> None:
+        """No instance is left, nor what belongs to one; definitions stay."""
+        self._database.execute("TRUNCATE workflow_instance CASCADE")
+
     def complaints(self) -> list[str]:
-        """Log lines since the last look that are errors, or no log lines (a traceback is none)."""
+        """Log lines since the last look that are errors, too long, or no log lines (a traceback is none)."""
         complaints = []
         # A line may hold characters that Python too takes for ends of lines.
         for line in self._new_log().split("\n")[:-1]:
@@ -138,13 +186,13 @@ class Subject:
             except ValueError:
                 complaints.append(line)
                 continue
-            if told.get("level") == "ERROR" or "Traceback" in line:
+            if told.get("level") == "ERROR" or "Traceback" in line or len(line) > LOG_LINE_BYTES_MAX:
                 complaints.append(line)
         return complaints
 
     def _new_log(self) -> str:
         """Whole lines only."""
-        with self._cluster.ability(Logs).log_path("replica-0").open("rb") as log:
+        with self._cluster.ability(Logs).log_path(REPLICA).open("rb") as log:
             log.seek(self._log_read_bytes)
             data = log.read()
         data = data[: data.rfind(b"\n") + 1]
@@ -154,7 +202,7 @@ class Subject:
     def _log_lines(self) -> list[dict[str, Any]]:
         return [
             json.loads(line)
-            for line in self._cluster.ability(Logs).log_path("replica-0").read_text().split("\n")[:-1]
+            for line in self._cluster.ability(Logs).log_path(REPLICA).read_text().split("\n")[:-1]
         ]
 
 

@@ -7,19 +7,20 @@ from pathlib import Path
 import guided_run
 import pytest
 import slow_clients
-from campaign import SHARES, Campaign
+from campaign import SHARES, WIRE, Campaign
 from case import Surface
 from guided_run import Target
 from subject import Subject
 
 CASES = 600
+NUMBERS = 20
 GUIDED_INPUTS = 500
 SCALE = 0.04
 
 pytestmark = pytest.mark.xdist_group("fuzz")
 
 
-@pytest.mark.parametrize("surface", SHARES)
+@pytest.mark.parametrize("surface", WIRE)
 def test_bad_input_is_refused_and_changes_nothing(campaign: Campaign, surface: Surface) -> None:
     count = round(CASES * SHARES[surface])
     result = campaign.run(surface, count)
@@ -28,6 +29,12 @@ def test_bad_input_is_refused_and_changes_nothing(campaign: Campaign, surface: S
     # Both happen: an engine that refused or accepted everything would show nothing.
     assert result.refused > count / 4
     assert result.accepted > 0
+
+
+def test_a_number_that_one_door_takes_is_told_by_all(campaign: Campaign) -> None:
+    result = campaign.run("numbers", NUMBERS)
+    assert [f"{finding.oracle}: {finding.text} {finding.case}" for finding in result.findings] == []
+    assert result.cases == NUMBERS
 
 
 @pytest.mark.parametrize("target", guided_run.TARGETS)

@@ -10,11 +10,15 @@ from pathlib import Path
 import grpc
 import guided_run
 import oracle
+import pressure
+import pressure_bodies
+import pressure_cases
 import pytest
 from campaign import Campaign, Result
 from case import Case, Surface
 from faulty_door import FaultyDoor
 from oracle import Broken, GrpcAnswer
+from pressure_calls import Reply
 from slow_clients import SlowClients
 from socket_caller import exchange
 from subject import Subject
@@ -101,6 +105,51 @@ def test_steady_growth_is_a_leak_and_a_warm_up_is_none() -> None:
         oracle.judge_memory([(case, 60 * mib + case * mib // 64) for case in range(0, 4_000, 50)])
 
 
+def test_a_peak_past_the_limit_is_seen_and_one_from_before_the_case_is_none() -> None:
+    mib = 2**20
+    oracle.judge_peak(511 * mib, 60 * mib, 512 * mib)
+    oracle.judge_peak(600 * mib, 600 * mib, 512 * mib)
+    oracle.judge_peak(0, 60 * mib, 512 * mib)
+    with pytest.raises(Broken, match="513 MiB at its peak, 512 allowed; 60 before"):
+        oracle.judge_peak(513 * mib, 60 * mib, 512 * mib)
+
+
+def test_a_process_that_has_ended_is_seen() -> None:
+    oracle.judge_ending(None, 2**29)
+    with pytest.raises(Broken, match=r"still running.*512 MiB"):
+        oracle.judge_ending("signal 9 ended the engine", 2**29)
+
+
+def test_a_lease_that_nobody_heard_of_is_seen() -> None:
+    oracle.judge_leases(held=7, heard=7, polls=200, lost_max=0)
+    oracle.judge_leases(held=5, heard=7, polls=200, lost_max=0)
+    oracle.judge_leases(held=8, heard=6, polls=200, lost_max=2)
+    with pytest.raises(Broken, match="no lease without a holder: 8 leases after 200 polls"):
+        oracle.judge_leases(held=8, heard=7, polls=200, lost_max=0)
+
+
+def test_a_log_out_of_proportion_is_seen() -> None:
+    oracle.judge_log_bytes(60_000, 1)
+    oracle.judge_log_bytes(800_000, 500)
+    with pytest.raises(Broken, match="short log: 1 calls wrote 80,000"):
+        oracle.judge_log_bytes(80_000, 1)
+
+
+def test_an_answer_that_leaves_its_caller_in_doubt_is_seen() -> None:
+    known = pressure_bodies.TOO_MUCH
+    pressure_bodies.judge_reply(Reply(503, GOOD_BODY, 0), known)
+    pressure_bodies.judge_reply(Reply("OK", b"", 0), known)
+    for reply, wanted in (
+        (Reply(503, GOOD_BODY.replace(b"r", b"it may have happened"), 0), "in doubt"),
+        (Reply(500, GOOD_BODY, 0), "status"),
+        (Reply(0, b"", 0), "status"),
+        (Reply(429, b"slower", 0), "error body"),
+        (Reply("RESOURCE_EXHAUSTED", b"", 0), "error body"),
+    ):
+        with pytest.raises(Broken, match=wanted):
+            pressure_bodies.judge_reply(reply, known)
+
+
 def run_on(folder: Path, fault: str, surface: Surface, count: int) -> Result:
     command = shlex.join([sys.executable, str(HERE / "mutants/planted.py"), fault, "serve"])
     with Subject(folder, engine_command=command) as subject:
@@ -134,6 +183,37 @@ def test_an_error_in_the_log_is_seen(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_engine_that_becomes_slow_is_seen(tmp_path: Path) -> None:
     assert "still serving" in [finding.oracle for finding in run_on(tmp_path, "tires", "rest", 150).findings]
+
+
+PLANTED_UNDER_PRESSURE: Mapping[str, tuple[pressure_cases.Recipe, str]] = {
+    "hoards": (pressure_cases.LargeAnswers("rest", "list", 1, 1, 1), "within memory"),
+    "rambles": (pressure_cases.PipelinedUpgrades(2, "h2c", 0, 600), "quiet log"),
+    "keeps": (pressure_cases.LargeAnswers("rest", "poll", 3, 1, 1), "no lease without a holder"),
+    "overflows": (pressure_cases.Numbers("rest", "start", "9" * 309, ["array"]), "the range of a double"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", PLANTED_UNDER_PRESSURE)
+def test_a_fault_under_pressure_is_seen(fault: str, tmp_path: Path) -> None:
+    recipe, wanted = PLANTED_UNDER_PRESSURE[fault]
+    command = shlex.join([sys.executable, str(HERE / "mutants/planted.py"), fault, "serve"])
+    with Subject(tmp_path, engine_command=command, **pressure.VARIABLES) as subject:
+        case = pressure_cases.case_of(surface_of(recipe), fault, recipe)
+        found = Campaign(subject, 1).replay(case).findings
+    # A limit that the machine enforces ends the process before its peak can be read.
+    seen = {"still running": "within memory"}
+    assert wanted in [seen.get(finding.oracle, finding.oracle) for finding in found]
+
+
+def surface_of(recipe: pressure_cases.Recipe) -> Surface:
+    match recipe:
+        case pressure_cases.LargeAnswers():
+            return "large-answers"
+        case pressure_cases.PipelinedUpgrades():
+            return "pipelined-upgrades"
+        case _:
+            return "numbers"
 
 
 async def test_a_caller_left_waiting_among_slow_ones_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,18 +8,20 @@ from typing import Any
 
 from windlass import __main__ as command
 from windlass import errors
-from windlass.api import bodies
+from windlass.api import bodies, payload
 from windlass.api.rest import RestApp
 from windlass.engine import Engine
 from windlass.telemetry.events import Event
 from windlass.wire import DefinitionSummary
 
 LEAK_BYTES = 512 * 1024
+HOARD_BYTES = 560 * 2**20
 PATIENCE_CALLS = 10
 
 genuine_text = bodies.text
 genuine_upload = Engine.upload_definition
 genuine_handle = RestApp.handle
+genuine_poll = Engine.poll_jobs
 genuine_complete = Engine.complete_job
 leaked: list[bytearray] = []
 calls = 0
@@ -49,6 +51,26 @@ def leaks(self: RestApp, request: Any) -> Any:
     return genuine_handle(self, request)
 
 
+def hoards(self: RestApp, request: Any) -> Any:
+    """A call that lists takes more memory than a pod has, for a moment."""
+    if request.path.startswith(b"/v1/instances") and request.method == "GET":
+        bytearray(b"x") * HOARD_BYTES
+    return genuine_handle(self, request)
+
+
+def rambles(self: RestApp, request: Any) -> Any:
+    """An upgrade that is offered is told in full."""
+    if b"kkk" in request.query:
+        self._log.warning(Event.REST_HANDLER_BROKE, err="mutant" + "!" * 40_000)
+    return genuine_handle(self, request)
+
+
+async def keeps(self: Engine, **arguments: Any) -> Any:
+    """A poll takes jobs that it then does not tell."""
+    jobs = await genuine_poll(self, **arguments)
+    return jobs[:-1] if len(jobs) > 1 else jobs
+
+
 def complains(self: RestApp, request: Any) -> Any:
     """Every call that is none is an error in the log."""
     if request.path.startswith(b"//"):
@@ -70,6 +92,10 @@ FAULTS = {
     "writes": lambda: setattr(Engine, "upload_definition", writes),
     "leaks": lambda: setattr(RestApp, "handle", leaks),
     "complains": lambda: setattr(RestApp, "handle", complains),
+    "hoards": lambda: setattr(RestApp, "handle", hoards),
+    "rambles": lambda: setattr(RestApp, "handle", rambles),
+    "overflows": lambda: setattr(payload, "_holds_huge", lambda _value: False),
+    "keeps": lambda: setattr(Engine, "poll_jobs", keeps),
     "tires": lambda: setattr(Engine, "complete_job", tires),
 }
 
