@@ -17,10 +17,11 @@ from windlass import consistency
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
+from windlass.kafka_settings import KafkaSettings, read_kafka
 from windlass.memory import LIMIT_BYTES_MIN
 from windlass.memory_limit import allowed_bytes
 from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
-from windlass.secret_values import judge_authorities, judge_secret, read_brokers, read_dsn, read_schema
+from windlass.secret_values import read_dsn, read_schema
 from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -45,58 +46,9 @@ BROKER_MODES: Mapping[str, str] = {
 }
 DISPATCH_MODES = ("polling", *BROKER_MODES)
 
-_KAFKA_MODE = "WE_DISPATCH_MODE=kafka_outbox"
-_SASL_MODE = "WE_KAFKA_TRANSPORT=sasl_scram_tls"
 _PORT: dict[str, Any] = {"minimum": 0, "maximum": 65535}
 _COUNT: dict[str, Any] = {"minimum": 1, "maximum": 1_000_000}
 _TIME: dict[str, Any] = {"minimum": 0.1, "maximum": 3600}
-
-
-# In polling mode the broker's variables are neither checked nor warned about: no log line may mention it (contract
-# 6.5).
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KafkaSettings:
-    """Read and checked only in mode kafka_outbox; the order is that of contract 7.2."""
-
-    seed_brokers: tuple[str, ...] = declare(
-        "WE_KAFKA_SEED_BROKERS",
-        "brokers to contact first, host:port, separated by commas",
-        yaml="kafka.seedBrokers",
-        required_when=_KAFKA_MODE,
-    )
-    transport: str = declare(
-        "WE_KAFKA_TRANSPORT",
-        "how to connect to the brokers; there is no fallback",
-        yaml="kafka.transport",
-        choices=("plaintext", "sasl_scram_tls"),
-        required_when=_KAFKA_MODE,
-    )
-    sasl_username: str | None = declare("WE_KAFKA_SASL_USERNAME", f"required with {_SASL_MODE}")
-    sasl_password: str | None = declare(
-        "WE_KAFKA_SASL_PASSWORD", f"required with {_SASL_MODE}; never logged", secret=True
-    )
-    sasl_mechanism: str = declare(
-        "WE_KAFKA_SASL_MECHANISM",
-        "SASL mechanism of the user",
-        default="SCRAM-SHA-512",
-        yaml="kafka.saslMechanism",
-        choices=("SCRAM-SHA-256", "SCRAM-SHA-512"),
-    )
-    tls_ca_path: str | None = declare(
-        "WE_KAFKA_TLS_CA_PATH", "PEM file of trusted CAs; unset = the system's", yaml="kafka.tlsCAPath"
-    )
-    tls_server_name: str | None = declare(
-        "WE_KAFKA_TLS_SERVER_NAME",
-        "name that each broker's certificate must contain, whatever host it is reached at; unset = that host",
-        yaml="kafka.tlsServerName",
-    )
-    outbox_batch_size: int = declare(
-        "WE_OUTBOX_BATCH_SIZE",
-        "outbox rows published at a time",
-        default=200,
-        yaml="kafka.outboxBatchSize",
-        **_COUNT,
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,7 +371,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
     database = DatabaseUrl("")
     for field in dataclasses.fields(Settings):
         if field.name == "kafka":
-            values["kafka"] = _kafka(reader) if values["dispatch_mode"] == "kafka_outbox" else None
+            values["kafka"] = read_kafka(reader) if values["dispatch_mode"] == "kafka_outbox" else None
         elif "variable" in field.metadata:
             values[field.name] = reader.read(field.metadata["variable"])
         if field.name == "postgres_dsn" and values["postgres_dsn"] is not None:
@@ -464,7 +416,7 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
 def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> KafkaSettings:
     """Only the broker's settings, whatever the mode; for commands that need no database."""
     reader = Reader(env, yaml_path)
-    settings = _kafka(reader)
+    settings = read_kafka(reader)
     if reader.problems:
         raise ConfigError(reader.problems)
     return settings
@@ -483,23 +435,3 @@ def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
         if variable.secret and text:
             text = redact(text) if "://" in text else MASK
         yield variable, text
-
-
-def _kafka(reader: Reader) -> KafkaSettings:
-    values: dict[str, Any] = {}
-    for field, variable in _declared(KafkaSettings):
-        found = values[field] = reader.read(variable)
-        if field in {"sasl_username", "sasl_password"}:
-            if (
-                found is None
-                and variable.name not in reader.unusable
-                and values["transport"] == "sasl_scram_tls"
-            ):
-                reader.problem(variable, f"is required when {_SASL_MODE}", "set it from a Secret")
-            else:
-                judge_secret(reader, variable, found or "")
-        elif field == "tls_ca_path" and found is not None:
-            judge_authorities(reader, variable, found)
-        elif field == "seed_brokers" and found is not None:
-            values[field] = read_brokers(reader, variable, found)
-    return KafkaSettings(**values)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from windlass.config import KafkaSettings, Settings
+from windlass.config import Settings
 from windlass.descriptors import BEING_ACCEPTED, FOR_BROKER, OWN, shared_out
 from windlass.errors import BootRefused
+from windlass.kafka_settings import KafkaSettings
 
 KAFKA = KafkaSettings(seed_brokers=("k:9092",), transport="plaintext")
 

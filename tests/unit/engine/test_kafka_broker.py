@@ -11,13 +11,14 @@ import pytest
 
 from windlass import errors
 from windlass.api import faults
-from windlass.config import BROKER_MODES, DISPATCH_MODES, KafkaSettings
+from windlass.config import BROKER_MODES, DISPATCH_MODES
 from windlass.dispatch import brokers
 from windlass.dispatch.broker import Message, Refusal, Scope
 from windlass.dispatch.kafka import broker
 from windlass.dispatch.kafka.broker import KafkaBroker
 from windlass.dispatch.kafka.publisher import Record
 from windlass.dispatch.kafka.topics import topic_of
+from windlass.kafka_settings import KafkaSettings
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.kafka.publisher import KafkaPublisher
 from windlass.errors import BootRefused, Unavailable
+from windlass.kafka_settings import KafkaSettings
 from windlass.telemetry.log import Log
 
 

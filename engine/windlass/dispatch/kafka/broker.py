@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.broker import Message, Probe, Refusal
 from windlass.dispatch.kafka import boot, event, lag
 from windlass.dispatch.kafka.boot import KafkaEvent
@@ -17,6 +16,7 @@ from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.dispatch.kafka.publisher import Record
 from windlass.dispatch.kafka.topics import topic_of
 from windlass.job_event import JobEvent
+from windlass.kafka_settings import KafkaSettings
 from windlass.telemetry.log import Log
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.kafka.publisher import KafkaPublisher
+from windlass.kafka_settings import KafkaSettings
 
 
 def kafka_publisher(settings: KafkaSettings, errors: Callable[[str], None]) -> KafkaPublisher:

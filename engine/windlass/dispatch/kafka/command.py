@@ -12,11 +12,12 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from windlass.config import ConfigError, KafkaSettings, kafka_settings_from_env
+from windlass.config import ConfigError, kafka_settings_from_env
 from windlass.definition.document import compile_definition, parse_upload
 from windlass.dispatch.kafka.choice import kafka_publisher
 from windlass.dispatch.kafka.topics import LEGAL_NAME, topic_of
 from windlass.errors import EngineError
+from windlass.kafka_settings import KafkaSettings
 
 PARTITIONS, REPLICATION_FACTOR = 8, 3
 """The values that contract 12.1 recommends."""

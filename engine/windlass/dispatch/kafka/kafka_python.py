@@ -17,7 +17,6 @@ from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka import errors as client
 from kafka.admin import OffsetSpec
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.broker import Refusal, Scope
 from windlass.dispatch.kafka import publisher as kafka
 from windlass.dispatch.kafka.kafka_python_network import Network, loss_of, text_of
@@ -33,6 +32,7 @@ from windlass.dispatch.kafka.publisher import (
     Record,
 )
 from windlass.errors import BootRefused, Unavailable
+from windlass.kafka_settings import KafkaSettings
 
 METADATA_WITHIN_S = 1.0
 """Of a topic that was found usable a moment ago."""

@@ -29,7 +29,6 @@ from confluent_kafka.admin import (
     OffsetSpec,
 )
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.broker import Refusal, Scope
 from windlass.dispatch.kafka import publisher as kafka
 from windlass.dispatch.kafka.publisher import (
@@ -41,6 +40,7 @@ from windlass.dispatch.kafka.publisher import (
     Record,
 )
 from windlass.errors import BootRefused, Unavailable
+from windlass.kafka_settings import KafkaSettings
 
 SERVE_INTERVAL_S = 0.05
 

@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from typing import NamedTuple, TypeVar
 
-from windlass.config import KafkaSettings
 from windlass.dispatch.broker import Refusal, Scope
 from windlass.errors import Unavailable
+from windlass.kafka_settings import KafkaSettings
 
 HANDSHAKE_WITHIN_S = 8.0
 ADMIN_WITHIN_S = 5.0
