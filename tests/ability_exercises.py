@@ -47,6 +47,7 @@ from seatrial.cluster.ability import (
     Exits,
     Failover,
     Kill,
+    LogReader,
     Logs,
     ManagedFailover,
     NextRelease,
@@ -67,6 +68,8 @@ from seatrial.cluster.ability import (
 )
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess, Consumer, CutMode, Record
 from seatrial.cluster.brokers import new_consumer
+from seatrial.cluster.log_pipe import CAPACITY_BYTES
+from seatrial.cluster.resources import Resources
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.history import Recorder
@@ -222,6 +225,43 @@ async def logs(ability: Logs, cluster: Cluster, _folder: Path) -> None:
         return False
 
     await eventually(is_of_the_new_run, "the log tells where the new run begins")
+
+
+async def log_reader(ability: LogReader, cluster: Cluster, _folder: Path) -> None:
+    await ability.attach(REPLICA)
+    path = cluster.ability(Logs).log_path(REPLICA)
+    with pytest.raises(ClusterError, match="already"):
+        await ability.attach(REPLICA)
+    ability.stop(REPLICA)
+    stopped_at = path.stat().st_size
+
+    async def is_full() -> bool:
+        """Each call is a line."""
+        await answers(cluster, REPLICA, "/v1/definitions")
+        return ability.unread_bytes(REPLICA) > CAPACITY_BYTES // 2
+
+    try:
+        await eventually(is_full, "what nobody reads fills the pipe")
+        assert path.stat().st_size == stopped_at
+    finally:
+        ability.resume(REPLICA)
+    await eventually(lambda: path.stat().st_size > stopped_at, "the log goes on")
+    assert ability.unread_bytes(REPLICA) < CAPACITY_BYTES
+
+
+async def resources(ability: Resources, cluster: Cluster, _folder: Path) -> None:
+    assert {REPLICA, OTHER} <= set(ability.nodes())
+    use, bound = ability.use(REPLICA), ability.memory_bound(REPLICA)
+    assert use is not None
+    assert 0 < use.rss_bytes <= use.rss_peak_bytes
+    assert use.descriptors > 3
+    assert use.log_bytes > 0
+    assert bound is not None
+    assert bound.limit_bytes == 512 * 1024 * 1024, "the chart's"
+    assert bound.kills == 0
+    await cluster.ability(Kill).stop(REPLICA)
+    assert ability.use(REPLICA) is None
+    await cluster.ability(Kill).start(REPLICA)
 
 
 async def aliases(ability: Aliases, cluster: Cluster, _folder: Path) -> None:
@@ -428,6 +468,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Exits: exits,
     Failover: failover,
     Kill: kill,
+    LogReader: log_reader,
     Logs: logs,
     NextRelease: next_release,
     Nodes: nodes,
@@ -435,6 +476,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Pause: pause,
     Pooler: pooler,
     Reconfigure: reconfigure,
+    Resources: resources,
     Restarts: restarts,
     RollingReconfigure: rolling_reconfigure,
     Scale: scale,

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from seatrial.check import judge
+from seatrial.check.memory import OUT_OF_MEMORY
 from seatrial.client import TRANSPORTS, RecordingClient
 from seatrial.cluster import Cluster, Entrance
 from seatrial.cluster.ability import Database
@@ -38,7 +39,7 @@ _OF_LEASES = frozenset({"LX", "FN"})
 _OF_DISPATCH = ("OC", "PO")
 #: what no log line of an engine in polling mode matches
 BROKER_NAMES = f"(?i){'|'.join(BROKERS)}"
-LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"')
+LOG_PATTERNS = ("Traceback \\(most recent call last\\)", '"level": ?"ERROR"', OUT_OF_MEMORY)
 
 
 def _nothing_drawn(_rng: random.Random) -> Mapping[str, Any]:

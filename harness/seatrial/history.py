@@ -60,6 +60,10 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `claim_cost`   | info only: waiting, jobs, buffers, rows, polls_ms: what polls cost with so many waiting | |
 | observer   | `retention_window` | info only: prunes: a part of the load begins, with retention beside it or without; null: it ends | |
 | observer   | `retention`  | info only: kind, instances, goes, rows: {table: of each instance}, left: {table: rows}: what was left of instances that had to go, or to stay | |
+| observer   | `pressure`     | info only: on: a part of the load begins, with what presses on the engine (true) or without it (false); null: it ends | |
+| pressure-* | `pressed`      | info only: kind, bytes, statuses: {status: count}, at_once: what one source of pressure sent and was told, and at most had in hand at one time | |
+| observer   | `resources`    | info only: node, rss_bytes, rss_peak_bytes, descriptors, log_bytes: of its process at this time | |
+| observer   | `memory`       | info only: node, limit_bytes, enforced_by, kills, rss_peak_bytes: null where its last process has ended | |
 | observer   | `exit`         | info only: node, exit_code: a run of it that exited by itself; minus the signal's number | |
 | observer   | `restarts`     | info only: node, count: how often its kubelet started it again | |
 | observer   | `sockets`      | info only: node, peers: [host:port, ...]: what it is connected to besides the database | |

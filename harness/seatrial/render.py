@@ -19,6 +19,12 @@ ProbeKind = Literal["startup", "liveness", "readiness"]
 _PROBE_KINDS: tuple[ProbeKind, ...] = ("startup", "liveness", "readiness")
 _TERMINATION_GRACE_DEFAULT_S = 30
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
+_UNITS = {
+    "": 1,
+    **{unit: 1000 ** (power + 1) for power, unit in enumerate(("k", "M", "G", "T"))},
+    **{unit: 1024 ** (power + 1) for power, unit in enumerate(("Ki", "Mi", "Gi", "Ti"))},
+}
+_QUANTITY = re.compile(r"([0-9.]+(?:[eE][0-9]+)?)([kMGT]|[KMGT]i|)")
 _HELM_PREFIXES = (
     re.compile(r"^execution error at \([^)]*\): "),
     re.compile(
@@ -54,6 +60,8 @@ class ContainerSpec:
     ports: dict[str, int]
     probes: dict[ProbeKind, Probe]
     termination_grace_s: int
+    memory_bytes_max: int | None
+    """Its limit of memory; None where the chart gives none."""
     env: dict[str, str] = field(repr=False)
 
 
@@ -170,7 +178,21 @@ def _container(container: Object, pod: Object, environment: _Environment) -> Con
             if f"{kind}Probe" in container
         },
         termination_grace_s=int(pod.get("terminationGracePeriodSeconds", _TERMINATION_GRACE_DEFAULT_S)),
+        memory_bytes_max=_memory(container),
     )
+
+
+def _memory(container: Object) -> int | None:
+    limit = container.get("resources", {}).get("limits", {}).get("memory")
+    return None if limit is None else bytes_of(str(limit))
+
+
+def bytes_of(quantity: str) -> int:
+    """Of a quantity of Kubernetes, as 512Mi, 1G or 1e9. Raises RenderError."""
+    found = _QUANTITY.fullmatch(quantity)
+    if found is None:
+        raise RenderError(f"{quantity!r} is no amount of memory; give one as 512Mi")
+    return int(float(found[1]) * _UNITS[found[2]])
 
 
 def _probe(name: str, probe: Object, ports: Mapping[str, int]) -> Probe:

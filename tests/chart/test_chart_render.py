@@ -92,6 +92,28 @@ def test_command_and_args_are_one_and_see_the_variables(chart: Path) -> None:
     assert found.termination_grace_s == 30
 
 
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ("512Mi", 512 * 1024 * 1024),
+        ("1.5Gi", 1536 * 1024 * 1024),
+        ("2G", 2_000_000_000),
+        ("300k", 300_000),
+        ("1e9", 1_000_000_000),
+        (4096, 4096),
+    ],
+)
+def test_the_limit_of_memory_is_in_bytes(chart: Path, limit: object, expected: int) -> None:
+    values = container(resources={"limits": {"memory": limit}})
+    assert render_chart(chart, values).containers()[0].memory_bytes_max == expected
+
+
+def test_without_a_limit_of_memory_there_is_none(chart: Path) -> None:
+    assert render_chart(chart, container()).containers()[0].memory_bytes_max is None
+    with pytest.raises(RenderError, match="'much' is no amount of memory; give one as 512Mi"):
+        render_chart(chart, container(resources={"limits": {"memory": "much"}})).containers()
+
+
 def test_a_probe_has_kubernetes_defaults_and_numbers(chart: Path) -> None:
     ports = [{"name": "http", "containerPort": 80}]
     probe = {"httpGet": {"path": "/x", "port": "http"}, "initialDelaySeconds": 4}

@@ -157,5 +157,6 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is busy with it"),
     Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
+    Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

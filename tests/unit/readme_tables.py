@@ -53,6 +53,8 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "RY": ("store/database.py", "store/schema.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
+    "MEM": ("api/connection.py", "api/bodies.py"),
+    "LAT": ("store/lanes.py", "api/connection.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""

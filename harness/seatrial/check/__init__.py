@@ -18,9 +18,11 @@ from seatrial.check.facts import facts_of
 from seatrial.check.failover_loss import failover_loss
 from seatrial.check.fencing import fencing
 from seatrial.check.held import surviving
+from seatrial.check.latency import latency
 from seatrial.check.leadership import leadership
 from seatrial.check.lease_exclusive import lease_exclusive
 from seatrial.check.liveness import liveness
+from seatrial.check.memory import memory
 from seatrial.check.mode_purity import mode_purity
 from seatrial.check.no_loss import no_loss
 from seatrial.check.no_phantom import no_phantom
@@ -66,6 +68,8 @@ CHECKS: Mapping[str, Check] = {
     "FL": failover_loss,
     "RY": read_truth,
     "RN": retention,
+    "MEM": memory,
+    "LAT": latency,
 }
 
 

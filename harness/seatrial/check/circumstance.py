@@ -193,6 +193,16 @@ def _calls_refused(facts: Facts) -> int:
     return sum(error_status(call) == 503 for f in ("start", "complete", "poll") for call in facts.calls_of(f))
 
 
+def _bytes_pressed(facts: Facts) -> int:
+    """What those sent, or had sent to them, who pressed on the engine."""
+    return sum(int(op.value["bytes"]) for op in facts.ops if op.f == "pressed")
+
+
+def _callers_pressed(facts: Facts) -> int:
+    """The most of one kind that pressed on one node at one time."""
+    return max((int(op.value["at_once"]) for op in facts.ops if op.f == "pressed"), default=0)
+
+
 CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "leases_lapsed": _leases_lapsed,
     "completes_raced": _completes_raced,
@@ -211,4 +221,6 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "calls_refused": _calls_refused,
     "reads_refused": _reads_refused,
     "timers_late": _timers_late,
+    "bytes_pressed": _bytes_pressed,
+    "callers_pressed": _callers_pressed,
 }

@@ -44,7 +44,8 @@ class Window(msgspec.Struct, frozen=True):
 def probe_truth(history: History) -> Verdict:
     """Parameters: `unready_reasons` {fault's name: word that the reason must hold}; `probe_notice_bound_s`: how soon
     readiness must say no after a fault had its effect; `recovery_bound_s`: how soon yes after it was healed;
-    `restarts_max` (0).
+    `restarts_max` (0); `probes_min`: in a drill in which nodes can serve all the time, how many probes of each kind
+    there must be.
     """
     facts = facts_of(history)
     findings = Findings(facts)
@@ -65,12 +66,16 @@ def probe_truth(history: History) -> Verdict:
         "restarts": restarts,
     }
     summary = f"{len(liveness)} liveness and {len(readiness)} readiness probes, {sum(told.values())} said no and why"
-    return findings.verdict("PT", GUARANTEE, summary, figures, vacuous=_vacuous(windows, liveness, told))
+    return findings.verdict(
+        "PT", GUARANTEE, summary, figures, vacuous=_vacuous(facts, windows, liveness, readiness, told)
+    )
 
 
 def _windows(facts: Facts) -> Sequence[Window]:
     """The fault is over when its heal is asked for: from then on a yes may be true."""
     reasons: Mapping[str, Any] = facts.header.parameters.get("unready_reasons") or {}
+    if not reasons:
+        return []
     notice_s = facts.number("probe_notice_bound_s")
     recovery_s = facts.number("recovery_bound_s")
     windows = []
@@ -132,7 +137,16 @@ def _judge_restarts(facts: Facts, findings: Findings) -> int:
     return total
 
 
-def _vacuous(windows: Sequence[Window], liveness: Sequence[Call], told: Mapping[str, int]) -> str | None:
+def _vacuous(
+    facts: Facts,
+    windows: Sequence[Window],
+    liveness: Sequence[Call],
+    readiness: Sequence[Call],
+    told: Mapping[str, int],
+) -> str | None:
+    if facts.has("probes_min"):
+        wanted, asked = int(facts.number("probes_min")), min(len(liveness), len(readiness))
+        return f"{asked} probes of a kind were asked, {wanted} were expected" if asked < wanted else None
     if not windows:
         return "nothing was wrong with any node"
     for window in windows:

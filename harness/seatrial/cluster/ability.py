@@ -1,8 +1,9 @@
 """What may be done to a cluster, one small type for each kind of thing.
 
 A cluster hands out an object of a type by `cluster.ability(Kill)`. Those about the broker are in
-`seatrial.cluster.broker`. What a new type needs: an entry in `tests/ability_exercises.py`, which uses each of its
-methods for real on every backend that offers it.
+`seatrial.cluster.broker`, the one about memory and descriptors is in `seatrial.cluster.resources`. What a new type
+needs: an entry in `tests/ability_exercises.py`, which uses each of its methods for real on every backend that offers
+it.
 """
 
 from __future__ import annotations
@@ -261,6 +262,26 @@ class Logs(Protocol):
 
     def run_began_at(self, replica: str) -> int:
         """At which byte of it the output of the replica's current run begins."""
+        ...
+
+
+class LogReader(Protocol):
+    """Whoever reads what a replica writes to its standard output."""
+
+    async def attach(self, replica: str) -> None:
+        """Restarts it; from now on its output goes through a small pipe to this reader, which writes the log. Once in a
+        cluster's life for each replica.
+        """
+        ...
+
+    def stop(self, replica: str) -> None:
+        """Nothing is read any more; the pipe stays open."""
+        ...
+
+    def resume(self, replica: str) -> None: ...
+
+    def unread_bytes(self, replica: str) -> int:
+        """What is in the pipe now."""
         ...
 
 

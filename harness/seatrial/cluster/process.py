@@ -9,10 +9,13 @@ import signal
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import psutil
 
 from seatrial.cluster import ClusterError
+from seatrial.cluster.log_pipe import LogPipe
+from seatrial.cluster.memory_limit import MemoryLimit
 from seatrial.cluster.reaper import Reaper
 from seatrial.deadline import until
 
@@ -66,6 +69,7 @@ class Process:
         reaper: Reaper,
         user: tuple[int, int] | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
+        memory: MemoryLimit | None = None,
     ) -> None:
         self.name = name
         self.command = tuple(command)
@@ -74,6 +78,9 @@ class Process:
         self._reaper = reaper
         self._user = user
         self._death_signal = death_signal
+        self._memory = memory
+        self.pipe: LogPipe | None = None
+        """What the output of later runs goes through, instead of into the log itself."""
         self._popen: subprocess.Popen[bytes] | None = None
         self._exited: asyncio.Future[int] | None = None
         self._is_asked_to_end = False
@@ -93,13 +100,12 @@ class Process:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         uid, gid = self._user or (None, None)
         try:
-            with self.log_path.open("ab") as log:
-                self.run_began_at = log.tell()
+            with self._output() as output:
                 self._popen = subprocess.Popen(
                     self.command,
                     env=self._env,
                     stdin=subprocess.DEVNULL,
-                    stdout=log,
+                    stdout=output,
                     stderr=subprocess.STDOUT,
                     start_new_session=True,
                     user=uid,
@@ -109,6 +115,8 @@ class Process:
                 )
         except OSError as err:
             raise ClusterError(f"{self.name} cannot be started: {self.command[0]}: {err.strerror}") from err
+        if self._memory is not None:
+            self._memory.contain(self._popen.pid)
         self._is_asked_to_end = False
         self._reaper.watch_group(self._popen.pid)
         self._watch_exit(self._popen)
@@ -180,6 +188,15 @@ class Process:
                 f"{SIGNAL_WITHIN_S:g} s after {number.name}"
             ),
         )
+
+    def _output(self) -> BinaryIO:
+        """What the process is to write to; notes where in the log it begins."""
+        log = self.log_path.open("ab")
+        self.run_began_at = log.tell()
+        if self.pipe is None:
+            return log
+        log.close()
+        return os.fdopen(self.pipe.open(), "wb")
 
     def _watch_exit(self, popen: subprocess.Popen[bytes]) -> None:
         """A pidfd reports the exit without threads, and before the process id can be used again."""

@@ -46,6 +46,13 @@ class Reaper:
         """Nothing is done for one that is no longer mounted."""
         self._say("+mount", folder)
 
+    def watch_cgroup(self, folder: Path) -> None:
+        """It is removed when it is empty, which it is once its groups are gone."""
+        self._say("+cgroup", folder)
+
+    def forget_cgroup(self, folder: Path) -> None:
+        self._say("-cgroup", folder)
+
     def close(self) -> None:
         """Kills and removes what was not released; returns when that is done."""
         if self._popen.stdin is not None:
@@ -62,7 +69,7 @@ class Reaper:
             pipe.flush()
 
 
-def _reap(groups: set[int], mounts: set[str], folders: set[str]) -> None:
+def _reap(groups: set[int], mounts: set[str], folders: set[str], cgroups: set[str]) -> None:
     give_up_at_s = time.monotonic() + GRACE_S
     while any(map(_alive, groups)) and time.monotonic() < give_up_at_s:
         time.sleep(0.01)
@@ -72,6 +79,11 @@ def _reap(groups: set[int], mounts: set[str], folders: set[str]) -> None:
         subprocess.run(["umount", "--lazy", mount], check=False, stderr=subprocess.DEVNULL)
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
+    give_up_at_s = time.monotonic() + GRACE_S
+    while cgroups := set(filter(_stays, cgroups)):
+        if time.monotonic() > give_up_at_s:
+            return
+        time.sleep(0.01)
 
 
 def _alive(group: int) -> bool:
@@ -82,17 +94,24 @@ def _alive(group: int) -> bool:
     return True
 
 
+def _stays(cgroup: str) -> bool:
+    """Removes it; a process that was just killed may keep it for a moment."""
+    with contextlib.suppress(OSError):
+        Path(cgroup).rmdir()
+    return Path(cgroup).is_dir()
+
+
 def _main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    things: dict[str, set[str]] = {"group": set(), "mount": set(), "folder": set()}
+    things: dict[str, set[str]] = {"group": set(), "mount": set(), "folder": set(), "cgroup": set()}
     for line in sys.stdin:
         verb, _, thing = line.rstrip("\n").partition(" ")
         if verb.startswith("+"):
             things[verb[1:]].add(thing)
         else:
             things[verb[1:]].discard(thing)
-    _reap({int(group) for group in things["group"]}, things["mount"], things["folder"])
+    _reap({int(group) for group in things["group"]}, things["mount"], things["folder"], things["cgroup"])
 
 
 if __name__ == "__main__":

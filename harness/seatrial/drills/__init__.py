@@ -55,6 +55,7 @@ from seatrial.drills import (
     small_cluster,
     small_pool,
     smoke,
+    start_flood,
     stop_the_world,
     switchover,
     timers,
@@ -144,6 +145,7 @@ CATALOGUE: Mapping[str, Drill] = {
         retention.SCHEDULERS,
         claim_flatness.DRILL,
         small_pool.DRILL,
+        start_flood.DRILL,
     )
 }
 

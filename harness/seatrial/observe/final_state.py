@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, LiteralString
@@ -19,6 +20,7 @@ from seatrial.client import RecordingClient
 from seatrial.cluster import Cluster, Replica
 from seatrial.cluster.ability import Aliases, Database, Exits, Logs
 from seatrial.cluster.broker import Broker
+from seatrial.cluster.resources import Resources
 from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
 from seatrial.observe.nodes import nodes
@@ -73,6 +75,8 @@ async def observe(
         await observe_rest(client, recorder, key_prefix)
     all_nodes = nodes(cluster)
     await observe_metrics(all_nodes, recorder)
+    if cluster.has(Resources):
+        observe_memory(cluster.ability(Resources), recorder)
     if cluster.has(Exits):
         exits = cluster.ability(Exits)
         for node in all_nodes:
@@ -212,6 +216,15 @@ async def observe_metrics(replicas: Iterable[Replica], recorder: Recorder) -> No
             series = await scrape(session, replica, within_s=_SCRAPE_TIMEOUT_S)
             if series is not None:
                 recorder.info(OBSERVER, "metrics", {"node": replica.name, "series": series})
+
+
+def observe_memory(resources: Resources, recorder: Recorder) -> None:
+    """A row for each node whose memory is limited."""
+    for node in resources.nodes():
+        bound, use = resources.memory_bound(node), resources.use(node)
+        if bound is not None:
+            peak = {"rss_peak_bytes": use.rss_peak_bytes if use else None}
+            recorder.info(OBSERVER, "memory", {"node": node, **asdict(bound), **peak})
 
 
 def scan_log(logs: Logs, node: str, patterns: Sequence[str], recorder: Recorder) -> None:

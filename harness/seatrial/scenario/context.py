@@ -19,11 +19,13 @@ from seatrial.cluster import Cluster, ClusterError, Replica
 from seatrial.cluster.ability import Boots, Credentials, Database
 from seatrial.cluster.broker import Broker, BrokerKind, BrokerProcess
 from seatrial.cluster.brokers import BROKERS, WITH_BROKER, kind_of_mode
+from seatrial.cluster.resources import Resources
 from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.fault import Evidence, Fault, inflicted
 from seatrial.history import Recorder, TransportName
 from seatrial.observe.nodes import nodes
+from seatrial.observe.resources import watch_resources
 from seatrial.observe.sampler import Sampler
 from seatrial.workload import Start, Workload
 from seatrial.workload.actor import Actor
@@ -375,15 +377,20 @@ class ScenarioContext:
     async def probe(self, replica: str, path: str, *, timeout_s: float = _PROBE_TIMEOUT_S) -> Answer:
         """Calls one replica as `probe-<replica>`: its errors do not count as errors of clients."""
         if replica not in self._probes:
-            self._probes[replica] = self._client(f"probe-{replica}", send_token=True, timeout_s=timeout_s)
+            # As a kubelet does, each probe opens a connection of its own.
+            self._probes[replica] = self._client(
+                f"probe-{replica}", send_token=True, timeout_s=timeout_s, keeps_connections=False
+            )
         return await self._probes[replica].probe(replica, path, timeout_s=timeout_s)
 
-    def watch(self, replica: str, path: str, *, every_s: float = 0.5) -> asyncio.Task[None]:
+    def watch(
+        self, replica: str, path: str, *, every_s: float = 0.5, timeout_s: float = _PROBE_TIMEOUT_S
+    ) -> asyncio.Task[None]:
         """Probes again and again, until cancelled or until the scenario's end."""
 
         async def look() -> None:
             while True:
-                await self.probe(replica, path)
+                await self.probe(replica, path, timeout_s=timeout_s)
                 await asyncio.sleep(every_s)
 
         return self.spawn(look())
@@ -392,6 +399,10 @@ class ScenarioContext:
         """Records, for SK to judge, whether a password appears anywhere."""
         for exposure in await self.ability(Credentials).exposures():
             self.recorder.info("observer", "exposure", asdict(exposure))
+
+    def watch_resources(self, *, every_s: float = 0.5) -> asyncio.Task[None]:
+        """Records what the nodes take of the machine, from now until the scenario's end; needs Resources."""
+        return self.spawn(watch_resources(self.ability(Resources), self.recorder, every_s))
 
     def watch_sessions(self) -> asyncio.Task[None]:
         """Counts the engines' connections to the database, from now until the scenario's end; needs Database."""

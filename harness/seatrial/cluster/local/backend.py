@@ -13,6 +13,7 @@ from seatrial.cluster.ability import (
     Exits,
     Failover,
     Kill,
+    LogReader,
     Logs,
     ManagedFailover,
     NextRelease,
@@ -32,13 +33,14 @@ from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.options import Options
 from seatrial.cluster.pgbouncer import find_pgbouncer
 from seatrial.cluster.redis import find_redis
+from seatrial.cluster.resources import Resources
 from seatrial.cluster.small_disk import can_mount
 
 _ALWAYS = frozenset(
     {
         *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
         *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Schedulers, Siblings, Sockets),
-        WakeBus,
+        *(LogReader, Resources, WakeBus),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})

@@ -16,6 +16,7 @@ from seatrial.cluster.ability import (
     Exits,
     Failover,
     Kill,
+    LogReader,
     Logs,
     ManagedFailover,
     NextRelease,
@@ -38,6 +39,7 @@ from seatrial.cluster.local.disk import LocalDisk
 from seatrial.cluster.local.failover import LocalFailover
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.launch import Launcher
+from seatrial.cluster.local.log_reader import LocalLogReader
 from seatrial.cluster.local.logs import LocalLogs
 from seatrial.cluster.local.managed import LocalManagedFailover
 from seatrial.cluster.local.network import LocalPartition, LocalSockets
@@ -46,10 +48,12 @@ from seatrial.cluster.local.processes import LocalExits, LocalKill, LocalPause, 
 from seatrial.cluster.local.reconfigure import LocalReconfigure
 from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
+from seatrial.cluster.local.resources import LocalResources
 from seatrial.cluster.local.schedulers import LocalSchedulers
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.local.wake_bus import LocalWakeBus
 from seatrial.cluster.postgres import PostgresServer
+from seatrial.cluster.resources import Resources
 from seatrial.cluster.values import schedulers_of
 
 #: at the end of a drill nobody waits for a graceful stop any longer than this
@@ -145,6 +149,8 @@ class LocalCluster(Cluster):
         self._offer(Disk, LocalDisk(foundation))
         self._offer(Failover, LocalFailover(foundation, replicas))
         self._offer(Logs, LocalLogs(replicas))
+        self._offer(LogReader, LocalLogReader(replicas, foundation, self._processes))
+        self._offer(Resources, LocalResources(replicas))
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
         self._offer(Pooler, LocalPooler(foundation, replicas))
         self._offer(WakeBus, LocalWakeBus(foundation))

@@ -17,6 +17,7 @@ from seatrial.cluster.brokers import WITH_BROKER, kind_of
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.kubelet import Kubelet
 from seatrial.cluster.local.replicas import LocalReplica
+from seatrial.cluster.memory_limit import MemoryLimit, limited
 from seatrial.cluster.process import Process
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.values import merge
@@ -36,6 +37,7 @@ class Launcher:
         self._foundation = foundation
         self._broker = broker
         self._chart = chart
+        self._limits: dict[str, MemoryLimit] = {}
 
     async def new(self, name: str, values: Mapping[str, Any], *, takes_calls: bool = True) -> LocalReplica:
         """With ports and a proxy of its own, which the foundation's removal closes; one that takes no calls is a
@@ -55,7 +57,9 @@ class Launcher:
             grpc_address=f"127.0.0.1:{container.ports['grpc']}" if takes_calls else None,
         )
         kubelet = self._kubelet(process, container)
-        return LocalReplica(address, container, process, kubelet, proxy, takes_calls)
+        return LocalReplica(
+            address, container, process, kubelet, proxy, self._limits.get(name), takes_calls=takes_calls
+        )
 
     def changed(self, replica: LocalReplica, values: Mapping[str, Any]) -> LocalReplica:
         """The same replica on the same ports, with other values."""
@@ -68,7 +72,8 @@ class Launcher:
         process = self._process(replica.name, container)
         process.unasked_exits += replica.process.unasked_exits
         kubelet = self._kubelet(process, container)
-        return replace(replica, container=container, process=process, kubelet=kubelet)
+        memory = self._limits.get(replica.name)
+        return replace(replica, container=container, process=process, kubelet=kubelet, memory=memory)
 
     def base_env(self) -> dict[str, str]:
         """The variables that a process gets beside the chart's; none of the harness's own environment."""
@@ -94,7 +99,22 @@ class Launcher:
             env={**self.base_env(), **container.env},
             log_path=self._foundation.folder / "logs" / f"{name}.log",
             reaper=self._foundation.reaper,
+            memory=self._limit(name, container.memory_bytes_max),
         )
+
+    def _limit(self, name: str, limit_bytes: int | None) -> MemoryLimit | None:
+        """One for all the processes of a node, so that it counts over restarts."""
+        if limit_bytes is None:
+            return None
+        if name in self._limits:
+            self._limits[name].change(limit_bytes)
+        else:
+            self._limits[name] = limited(limit_bytes, self._foundation.reaper)
+            self._foundation.before_removal(self._give_back_limit, name)
+        return self._limits[name]
+
+    async def _give_back_limit(self, name: str) -> None:
+        await self._limits.pop(name).remove()
 
     def _render(
         self,

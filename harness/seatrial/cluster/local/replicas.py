@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.local.kubelet import Kubelet
+from seatrial.cluster.memory_limit import MemoryLimit
 from seatrial.cluster.process import Process
 from seatrial.cluster.proxy import Proxy
 from seatrial.render import ContainerSpec
@@ -21,6 +22,7 @@ class LocalReplica:
     process: Process
     kubelet: Kubelet
     proxy: Proxy
+    memory: MemoryLimit | None
     takes_calls: bool = True
     """A scheduler does not."""
 

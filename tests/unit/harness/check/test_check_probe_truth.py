@@ -121,6 +121,17 @@ def test_nobody_asked_in_the_right_moment() -> None:
     assert judged(outage(reasons={})).outcome is not Outcome.PASS
 
 
+def test_where_nothing_is_wrong_all_probes_must_say_yes() -> None:
+    trial = Trial("PT", probes_min=2)
+    for at_s in (110, 111):
+        probe(probe(trial, at_s, "/healthz", 200), at_s + 0.5, "/ready", 200)
+    assert judged(trial).outcome is Outcome.PASS
+    assert judged(Trial("PT", probes_min=2)).outcome is Outcome.VACUOUS
+    verdict = judged(probe(trial, 112, "/ready", 0))
+    assert verdict.outcome is Outcome.FAIL
+    assert "/ready did not answer although nothing was wrong" in verdict.summary
+
+
 def test_a_fault_that_did_not_bite_is_invalid() -> None:
     trial = outage()
     trial.fault("crash_database", "database", "fail", process="fault-2")

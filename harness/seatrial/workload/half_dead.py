@@ -1,0 +1,131 @@
+"""Clients that are slow or half dead. No HTTP library is that rude, so these write bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from abc import abstractmethod
+from collections.abc import Awaitable, Sequence
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from seatrial.cluster import Replica
+from seatrial.workload.pressure import Pressure
+
+_STEP_S = 1.0
+#: so small that an answer of a list does not fit
+_RECEIVE_BYTES = 4096
+_HOLD_S = 25.0
+
+
+class HalfDead(Pressure):
+    """Each caller has one connection at a time."""
+
+    async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002
+        address = urlsplit(self.replica.rest_url)
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
+        try:
+            await asyncio.get_running_loop().sock_connect(
+                sock, (str(address.hostname), int(address.port or 0))
+            )
+            reader, writer = await asyncio.open_connection(sock=sock, limit=_RECEIVE_BYTES)
+        except BaseException:
+            sock.close()
+            raise
+        try:
+            return await self.converse(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    @abstractmethod
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        """Returns the status that it was told, or 0."""
+
+    async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(data)
+        await writer.drain()
+        self.bytes += len(data)
+
+
+class SlowBody(HalfDead):
+    """Nearly all of a body at once, then a byte a second."""
+
+    kind = "slow bodies"
+
+    def __init__(self, replica: Replica, at_once: int, body: bytes, *, missing_bytes: int) -> None:
+        super().__init__(replica, at_once)
+        self._head = _post("/v1/instances", len(body))
+        self._now, self._later = body[:-missing_bytes], body[-missing_bytes:]
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        answer = asyncio.ensure_future(_status(reader))
+        try:
+            if await _first(self._send(writer, self._head + self._now), answer):
+                return answer.result()
+            for byte in self._later:
+                if await _first(asyncio.sleep(_STEP_S), answer):
+                    break
+                await self._send(writer, bytes([byte]))
+            return await answer
+        finally:
+            answer.cancel()
+
+
+class UnreadAnswer(HalfDead):
+    """Asks for lists, and reads nothing of the answers."""
+
+    kind = "unread answers"
+    ASKED_TIMES: ClassVar[int] = 4
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:  # noqa: ARG002
+        # A stream takes what fits its limit, and then stops reading.
+        await self._send(writer, _get("/v1/instances?pageSize=100") * self.ASKED_TIMES)
+        await asyncio.wait([asyncio.ensure_future(writer.wait_closed())], timeout=_HOLD_S)
+        return 0
+
+
+class HalfClosed(HalfDead):
+    """Half of a body, and then the end of what it will ever send; the connection stays open."""
+
+    kind = "half-closed"
+
+    def __init__(self, replica: Replica, at_once: int, body: bytes) -> None:
+        super().__init__(replica, at_once)
+        self._data = _post("/v1/instances", len(body)) + body[: len(body) // 2]
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+        await self._send(writer, self._data)
+        writer.write_eof()
+        async with asyncio.timeout(_HOLD_S):
+            return await _status(reader)
+
+
+def _post(path: str, length: int) -> bytes:
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: engine\r\n\r\n".encode()
+
+
+async def _status(reader: asyncio.StreamReader) -> int:
+    """Of the answer; 0 for a connection that was closed without one."""
+    words: Sequence[bytes] = (await reader.readline()).split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+async def _first(work: Awaitable[Any], answer: asyncio.Future[int]) -> bool:
+    """Whether the answer came before the work was done; an answer that broke off is raised."""
+    task = asyncio.ensure_future(work)
+    await asyncio.wait([task, answer], return_when=asyncio.FIRST_COMPLETED)
+    if answer.done():
+        task.cancel()
+        return True
+    task.result()
+    return False
