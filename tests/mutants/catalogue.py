@@ -158,5 +158,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is busy with it"),
     Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
     Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
+    Mutant(
+        "log_writes_block", "N5", ("PT", "AV"), "a line of the log is written by whoever has it", fast=True
+    ),
+    Mutant("open_steps_unbounded", "N6", ("NL", "LV"), "any number of an instance's steps may wait"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

@@ -193,6 +193,15 @@ def _calls_refused(facts: Facts) -> int:
     return sum(error_status(call) == 503 for f in ("start", "complete", "poll") for call in facts.calls_of(f))
 
 
+def _instances_doomed(facts: Facts) -> int:
+    """Instances that were started to fail, and failed."""
+    variable = facts.word("doomed_variable")
+    return sum(
+        op.value["status"] == "FAILED" and bool((op.value.get("variables") or {}).get(variable))
+        for op in facts.instances.values()
+    )
+
+
 def _bytes_pressed(facts: Facts) -> int:
     """What those sent, or had sent to them, who pressed on the engine."""
     return sum(int(op.value["bytes"]) for op in facts.ops if op.f == "pressed")
@@ -221,6 +230,7 @@ CIRCUMSTANCES: Mapping[str, Callable[[Facts], int]] = {
     "calls_refused": _calls_refused,
     "reads_refused": _reads_refused,
     "timers_late": _timers_late,
+    "instances_doomed": _instances_doomed,
     "bytes_pressed": _bytes_pressed,
     "callers_pressed": _callers_pressed,
 }

@@ -28,9 +28,8 @@ async def scenario(context: ScenarioContext) -> None:
     bodies = pressure.large_bodies(context.random("bodies"), BODY_BYTES)
     ordered = [bodies[number] for number in context.schedule["order"]]
     await context.upload(pressure.SMALL, pressure.LARGE)
-    await pressure.through_pressure(
-        context, [Flood(replica, AT_ONCE, ordered) for replica in context.replicas]
-    )
+    floods = [Flood(replica, AT_ONCE, ordered) for replica in context.replicas]
+    await pressure.through_pressure(context, *floods)
 
 
 DRILL = Drill(

@@ -7,15 +7,19 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from http import HTTPStatus
 from typing import Any
+
+import aiohttp
 
 from seatrial.check.probe_truth import LIVENESS, READINESS
 from seatrial.cluster.ability import Database, Restarts
 from seatrial.cluster.resources import Resources
 from seatrial.cluster.values import engine_variables
+from seatrial.fault import Fault
 from seatrial.history import OBSERVER
-from seatrial.scenario.context import ScenarioContext
+from seatrial.scenario.context import NotReached, ScenarioContext
 from seatrial.workload import Handler, Start, Workload
 from seatrial.workload.linear import linear, linear_starts
 from seatrial.workload.pressure import Pressure
@@ -72,9 +76,14 @@ def parameters(**more: Any) -> Mapping[str, Any]:
 
 
 async def through_pressure(
-    context: ScenarioContext, sources: Sequence[Pressure], *, pressed_s: float = PRESSED_S
+    context: ScenarioContext,
+    *sources: Pressure,
+    fault: Fault | None = None,
+    pressed_s: float = PRESSED_S,
 ) -> None:
-    """The definitions must be there. Ends with what `LARGE` left behind made small, and everything drained."""
+    """The definitions must be there. The fault, if any, holds as long as the sources press. Ends when everything is
+    drained, and what is in large instances forgotten.
+    """
     context.workers.start(SMALL.worker(lease_s=LEASE_S), 1)
     context.watch_resources()
     for name in context.names:
@@ -85,7 +94,10 @@ async def through_pressure(
     context.recorder.info(OBSERVER, "pressure", {"on": False})
     await context.at(QUIET_S)
     context.phase("fault")
-    async with pressed(context, sources):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(pressed(context, sources))
+        if fault is not None:
+            await stack.enter_async_context(context.inflicted(fault))
         await context.at(QUIET_S + pressed_s)
     context.phase("heal")
     await load
@@ -109,9 +121,24 @@ async def pressed(context: ScenarioContext, sources: Sequence[Pressure]) -> Asyn
         context.recorder.info(OBSERVER, "pressure", {"on": None})
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
         for number, source in enumerate(sources):
             context.recorder.info(f"pressure-{number}", "pressed", source.told(), source.replica.name)
+
+
+async def started_large(context: ScenarioContext, count: int, size_bytes: int) -> Sequence[str]:
+    """The ids of so many instances of `LARGE` that have ended; their starts are not recorded. Raises NotReached."""
+    body, *_ = large_bodies(context.random("large"), size_bytes)
+    ids: list[str] = []
+    async with aiohttp.ClientSession() as session:
+        for number in range(count):
+            replica = context.replicas[number % len(context.replicas)]
+            url, headers = f"{replica.rest_url}/v1/instances", {"Content-Type": "application/json"}
+            async with session.post(url, data=body, headers=headers) as response:
+                if response.status != HTTPStatus.CREATED:
+                    raise NotReached(f"a start of {size_bytes} bytes was answered {response.status}")
+                ids.append((await response.json())["id"])
+    return ids
 
 
 async def forget_large(context: ScenarioContext) -> None:

@@ -18,12 +18,23 @@ _STEP_S = 1.0
 #: so small that an answer of a list does not fit
 _RECEIVE_BYTES = 4096
 _HOLD_S = 25.0
+#: they come one after the other: what they do from then on is what this is about
+_FIRST_WITHIN_S = 4.0
 
 
 class HalfDead(Pressure):
     """Each caller has one connection at a time."""
 
+    again_after_s = 2.0
+
+    def __init__(self, replica: Replica, at_once: int) -> None:
+        super().__init__(replica, at_once)
+        self._come = set[int]()
+
     async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002
+        if number not in self._come:
+            self._come.add(number)
+            await asyncio.sleep(_FIRST_WITHIN_S * number / self.callers)
         address = urlsplit(self.replica.rest_url)
         sock = socket.socket()
         sock.setblocking(False)
@@ -37,12 +48,12 @@ class HalfDead(Pressure):
             sock.close()
             raise
         try:
-            return await self.converse(reader, writer)
+            return await self.converse(reader, writer, number)
         finally:
             writer.transport.abort()
 
     @abstractmethod
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:
         """Returns the status that it was told, or 0."""
 
     async def _send(self, writer: asyncio.StreamWriter, data: bytes) -> None:
@@ -52,21 +63,25 @@ class HalfDead(Pressure):
 
 
 class SlowBody(HalfDead):
-    """Nearly all of a body at once, then a byte a second."""
+    """Nearly all of a body at once, then a byte a second. Each caller has a body of its own, the largest first: those
+    that come last take what room the others have left.
+    """
 
     kind = "slow bodies"
 
-    def __init__(self, replica: Replica, at_once: int, body: bytes, *, missing_bytes: int) -> None:
-        super().__init__(replica, at_once)
-        self._head = _post("/v1/instances", len(body))
-        self._now, self._later = body[:-missing_bytes], body[-missing_bytes:]
+    def __init__(self, replica: Replica, bodies: Sequence[bytes], *, missing_bytes: int) -> None:
+        super().__init__(replica, len(bodies))
+        self._bodies = sorted(bodies, key=len, reverse=True)
+        self._missing_bytes = missing_bytes
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:
+        body = self._bodies[number]
+        now, later = body[: -self._missing_bytes], body[-self._missing_bytes :]
         answer = asyncio.ensure_future(_status(reader))
         try:
-            if await _first(self._send(writer, self._head + self._now), answer):
+            if await _first(self._send(writer, _post("/v1/instances", len(body)) + now), answer):
                 return answer.result()
-            for byte in self._later:
+            for byte in later:
                 if await _first(asyncio.sleep(_STEP_S), answer):
                     break
                 await self._send(writer, bytes([byte]))
@@ -81,7 +96,7 @@ class UnreadAnswer(HalfDead):
     kind = "unread answers"
     ASKED_TIMES: ClassVar[int] = 4
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:  # noqa: ARG002
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:  # noqa: ARG002
         # A stream takes what fits its limit, and then stops reading.
         await self._send(writer, _get("/v1/instances?pageSize=100") * self.ASKED_TIMES)
         await asyncio.wait([asyncio.ensure_future(writer.wait_closed())], timeout=_HOLD_S)
@@ -97,7 +112,7 @@ class HalfClosed(HalfDead):
         super().__init__(replica, at_once)
         self._data = _post("/v1/instances", len(body)) + body[: len(body) // 2]
 
-    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> int:
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:  # noqa: ARG002
         await self._send(writer, self._data)
         writer.write_eof()
         async with asyncio.timeout(_HOLD_S):

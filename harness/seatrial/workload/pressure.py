@@ -18,7 +18,6 @@ import msgspec
 from seatrial.cluster import Replica
 
 _JSON = {"Content-Type": "application/json"}
-_AGAIN_AFTER_S = 0.1
 _GIVE_UP_S = 30.0
 _PART_BYTES = 262_144
 
@@ -27,6 +26,8 @@ class Pressure(ABC):
     """One kind of it at one replica; `at_once` is how many callers it has. `run` until cancelled."""
 
     kind: str
+    again_after_s: float = 0.1
+    """How long a caller waits that was refused."""
 
     def __init__(self, replica: Replica, at_once: int) -> None:
         self.replica = replica
@@ -69,7 +70,7 @@ class Pressure(ABC):
                 status = 0
             self.statuses[str(status or "none")] += 1
             if not 200 <= status < 300:
-                await asyncio.sleep(_AGAIN_AFTER_S)
+                await asyncio.sleep(self.again_after_s)
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,8 +17,8 @@ def judged(trial: Trial) -> Verdict:
     return CHECKS["LAT"](trial.history())
 
 
-def trial_of(quiet_ms: list[int], pressed_ms: list[int], **parameters: object) -> Trial:
-    bounds = {
+def trial_of(quiet_ms: list[int], pressed_ms: list[int], **parameters: Any) -> Trial:
+    bounds: dict[str, Any] = {
         "latency_calls": ["start"],
         "latency_factor_max": FACTOR,
         "latency_calls_min": 1,
