@@ -57,6 +57,7 @@ def rows() -> Iterator[tuple[str, str, str]]:
     yield "business key", f"{bounds.BUSINESS_KEY_BYTES_MAX:,} bytes", BAD
     yield "variables: nested objects and arrays", str(payload.NESTING_MAX), BAD
     yield "the same, read over gRPC", str(protobuf.NESTING_MAX), "[see gRPC](#grpc)"
+    yield "variables: members", f"{payload.VARIABLES_MAX:,}", BAD
     yield "variables: numbers", "range of a double", BAD
     yield (
         "any text",

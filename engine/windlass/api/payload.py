@@ -1,12 +1,13 @@
 """Variables fit for storing: a JSON object that PostgreSQL and every SDK can represent, or an error with the cause.
-The bytes pass through unchanged unless they may contain a number with a fraction or an exponent: those are doubles,
-and an integral double is written as an integer (contract 1.4).
+The bytes pass through unchanged unless they contain an integral double, which is written as an integer (contract 1.4).
+
+The text is scanned and never made into objects, which would take many times its size.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
-from typing import Any
 
 import msgspec
 
@@ -14,16 +15,34 @@ from windlass.errors import BadRequest
 from windlass.wire import EMPTY_OBJECT, RawJson
 
 NESTING_MAX = 100
+VARIABLES_MAX = 100_000
+"""Of one object; the engine keeps each by itself."""
 #: From here on a double is written with an exponent, as JSON encoders commonly do.
 _INTEGRAL_BELOW = 1e21
+_SLICE_BYTES = 64 * 1024
 
 #: No shorter integer is outside the range of a double.
-_MAYBE_HUGE = re.compile(rb"[0-9]{309}")
+_MAYBE_HUGE = re.compile(rb"(?<![0-9])[0-9]{309}")
 _MAYBE_DOUBLE = re.compile(rb"[0-9][.eE]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+#: The next run of these characters outside strings. Both patterns match everywhere, so no search starts over.
+_NEXT_STRUCTURE = re.compile(rb'(?:[^"\[\]{}:]++|' + _STRING + rb")*+([\[\]{}:]++)?")
+#: The next number outside strings that is a double, or an integer that may be outside the range of one.
+_NEXT_NUMBER = re.compile(
+    rb'(?:[^"0-9-]++|'
+    + _STRING
+    + rb"|-?[0-9]{1,308}+(?![.eE0-9]))*+(-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)?"
+)
 _OUT_OF_RANGE = "contains a number outside the range of a double"
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_skim = msgspec.json.Decoder(msgspec.Raw).decode
+_KINDS = {
+    ord("["): "an array",
+    ord('"'): "a string",
+    ord("t"): "a boolean",
+    ord("f"): "a boolean",
+}
 
 
 def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
@@ -31,93 +50,81 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
     data = bytes(raw)
     if data in {b"{}", b"null"}:
         return EMPTY_OBJECT
-    value = _value_of(data, name)
-    if value is None:
+    _check_text(data, name)
+    first = data.lstrip()[:1] if data[:1].isspace() else data[:1]
+    if first == b"n":
         return EMPTY_OBJECT
-    if not isinstance(value, dict):
-        raise _bad(name, f"must be a JSON object or null, got {_kind_of(value)}")
-    if data.count(b"{") + data.count(b"[") > NESTING_MAX and _nesting(value) > NESTING_MAX:
-        raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
-    if b"\\u0000" in data and _holds_nul(value):
+    if first != b"{":
+        raise _bad(name, f"must be a JSON object or null, got {_KINDS.get(first[0], 'a number')}")
+    _check_shape(data, name)
+    if b"\\u0000" in data and _NUL.search(data):
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
-    if _MAYBE_HUGE.search(data) and _holds_huge(value):
-        raise _bad(name, _OUT_OF_RANGE)
-    if _MAYBE_DOUBLE.search(data):
-        return msgspec.Raw(_encode(_with_integers(value)))
+    if _MAYBE_DOUBLE.search(data) or (len(data) > 308 and _MAYBE_HUGE.search(data)):
+        stored = _with_integers(data, name)
+        if stored is not data:
+            return msgspec.Raw(stored)
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
 
 
-def _value_of(data: bytes, name: str) -> Any:
+def _check_text(data: bytes, name: str) -> None:
     try:
-        return _decode(data)
+        _skim(data)
+        if not data.isascii():
+            decode = codecs.getincrementaldecoder("utf-8")().decode
+            for start in range(0, len(data), _SLICE_BYTES):
+                decode(data[start : start + _SLICE_BYTES], start + _SLICE_BYTES >= len(data))
     except RecursionError:
         raise _bad(name, f"is nested deeper than {NESTING_MAX} levels") from None
     except UnicodeDecodeError:
         raise _bad(name, "is not valid UTF-8") from None
-    except msgspec.ValidationError:
-        raise _bad(name, _OUT_OF_RANGE) from None
     except msgspec.DecodeError as error:
         if _SURROGATE.search(data):
             raise _bad(name, f"is not valid JSON, perhaps because of a lone surrogate: {error}") from None
         raise _bad(name, f"is not valid JSON: {error}") from None
 
 
+def _check_shape(data: bytes, name: str) -> None:
+    if data.count(b"{") + data.count(b"[") <= NESTING_MAX and data.count(b":") <= VARIABLES_MAX:
+        return
+    depth = deepest = variables = 0
+    for found in _NEXT_STRUCTURE.finditer(data):
+        for character in found[1] or b"":
+            if character in b"[{":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif character in b"]}":
+                depth -= 1
+            elif depth == 1:
+                variables += 1
+    if deepest > NESTING_MAX:
+        raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
+    if variables > VARIABLES_MAX:
+        raise _bad(
+            name, f"has {variables} members, at most {VARIABLES_MAX}; put them into one that holds them"
+        )
+
+
+def _with_integers(data: bytes, name: str) -> bytes:
+    """The same object when there is nothing to change."""
+    changed = bytearray()
+    done = 0
+    for found in _NEXT_NUMBER.finditer(data):
+        text = found[1]
+        if text is None:
+            continue
+        number = float(text)
+        if number in {float("inf"), float("-inf")}:
+            raise _bad(name, _OUT_OF_RANGE)
+        if number.is_integer() and abs(number) < _INTEGRAL_BELOW:
+            start, end = found.span(1)
+            changed += data[done:start]
+            changed += b"%d" % int(number)
+            done = end
+    if not done:
+        return data
+    changed += data[done:]
+    return bytes(changed)
+
+
 def _bad(name: str, fault: str) -> BadRequest:
     return BadRequest(f"invalid request body: {name} {fault}")
-
-
-def _kind_of(value: object) -> str:
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, list):
-        return "an array"
-    return "a string" if isinstance(value, str) else "a number"
-
-
-def _children(value: object) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _nesting(value: object) -> int:
-    depth = 0
-    level = [value]
-    while level:
-        containers = [item for item in level if isinstance(item, dict | list)]
-        depth += bool(containers)
-        level = [child for item in containers for child in _children(item)]
-    return depth
-
-
-def _holds_nul(value: object) -> bool:
-    if isinstance(value, str):
-        return "\x00" in value
-    if isinstance(value, dict) and any("\x00" in key for key in value):
-        return True
-    return any(_holds_nul(child) for child in _children(value))
-
-
-def _holds_huge(value: object) -> bool:
-    if isinstance(value, int):
-        return _is_huge(value)
-    return any(_holds_huge(child) for child in _children(value))
-
-
-def _is_huge(number: int) -> bool:
-    try:
-        float(number)
-    except OverflowError:
-        return True
-    return False
-
-
-def _with_integers(value: Any) -> Any:
-    kind = type(value)
-    if kind is float:
-        return int(value) if value.is_integer() and abs(value) < _INTEGRAL_BELOW else value
-    if kind is dict:
-        return {key: _with_integers(child) for key, child in value.items()}
-    if kind is list:
-        return [_with_integers(child) for child in value]
-    return value

@@ -308,7 +308,7 @@ async def test_complete_and_fail() -> None:
     async with opened() as door:
         full: dict[str, Any] = {"workerId": "w", "leaseToken": "7", "variables": {"r": 1.0}}
         assert await door.call("POST", "/v1/jobs/j/complete", full) == (204, None)
-        assert door.asked() == ("complete", {"id": "j", "worker": "w", "token": "7", "variables": '{"r":1}'})
+        assert door.asked() == ("complete", {"id": "j", "worker": "w", "token": "7", "variables": '{"r": 1}'})
         assert await door.call("POST", "/v1/jobs/j/complete", {"variables": None}) == (204, None)
         assert door.asked() == ("complete", {"id": "j", "worker": "", "token": None, "variables": "{}"})
         full = {"workerId": "w", "leaseToken": "7", "errorMessage": "no", "retryable": True}
