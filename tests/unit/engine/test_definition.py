@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from documents import END, FORK, JOIN, TIMER, doc, parse_error, step, task, upload
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from windlass import errors
@@ -298,5 +298,7 @@ def test_any_document_runs_or_is_rejected(value: Any) -> None:
 
 
 @given(st.binary(max_size=40))
+@example(b"{}")
 def test_any_bytes_are_rejected(body: bytes) -> None:
-    assert parse_error(body)
+    with pytest.raises(errors.Rejected):
+        parse_upload(body)
