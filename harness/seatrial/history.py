@@ -62,6 +62,8 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `retention`  | info only: kind, instances, goes, rows: {table: of each instance}, left: {table: rows}: what was left of instances that had to go, or to stay | |
 | observer   | `pressure`     | info only: on: a part of the load begins, with what presses on the engine (true) or without it (false); null: it ends | |
 | pressure-* | `pressed`      | info only: kind, bytes, statuses: {status: count}, at_once: what one source of pressure sent and was told, and at most had in hand at one time | |
+| observer   | `soak`         | info only: over_s, started, completed, refused, p99_ms: of the load since the row before; live_rows, dead_rows: what the database counts in all tables | |
+| observer   | `soak_end`     | info only: acknowledged, completed, unfinished: instances, after the drain | |
 | observer   | `resources`    | info only: node, rss_bytes, rss_peak_bytes, descriptors, log_bytes: of its process at this time | |
 | observer   | `memory`       | info only: node, limit_bytes, enforced_by, kills, rss_peak_bytes: null where its last process has ended | |
 | observer   | `exit`         | info only: node, exit_code: a run of it that exited by itself; minus the signal's number | |

@@ -162,5 +162,6 @@ MUTANTS: tuple[Mutant, ...] = (
         "log_writes_block", "N5", ("PT", "AV"), "a line of the log is written by whoever has it", fast=True
     ),
     Mutant("open_steps_unbounded", "N6", ("NL", "LV"), "any number of an instance's steps may wait"),
+    Mutant("leaks_on_each_call", "N7", ("FLAT",), "a kilobyte of each call stays in memory"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

@@ -55,6 +55,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "MEM": ("api/connection.py", "api/bodies.py"),
     "LAT": ("store/lanes.py", "api/connection.py"),
+    "FLAT": ("store/lanes.py", "telemetry/output.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }
 """Where the engine or the chart keeps what a check asks for, by hand: files from engine/windlass on."""

@@ -37,6 +37,7 @@ from seatrial.check.recovery_time import recovery_time
 from seatrial.check.retention import retention
 from seatrial.check.rollout import rollout
 from seatrial.check.secret_keeping import secret_keeping
+from seatrial.check.steadiness import steadiness
 from seatrial.check.step_once import step_once
 from seatrial.history import History
 from seatrial.verdict import Check, Outcome, Verdict
@@ -70,6 +71,7 @@ CHECKS: Mapping[str, Check] = {
     "RN": retention,
     "MEM": memory,
     "LAT": latency,
+    "FLAT": steadiness,
 }
 
 

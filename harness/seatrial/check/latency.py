@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -74,10 +74,14 @@ def latency(history: History) -> Verdict:
     return findings.verdict("LAT", GUARANTEE, summary, figures, vacuous=vacuous)
 
 
-def p99_s(calls: Sequence[Taken]) -> float:
-    """By the nearest rank; 0 of none."""
-    ordered = sorted(each.took_s for each in calls)
-    return ordered[math.ceil(0.99 * len(ordered)) - 1] if ordered else 0.0
+def nearest_rank(values: Iterable[float], share: float) -> float:
+    """The percentile of that share; 0 of none."""
+    ordered = sorted(values)
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else 0.0
+
+
+def p99_s(calls: Iterable[Taken]) -> float:
+    return nearest_rank((each.took_s for each in calls), 0.99)
 
 
 def _taken(facts: Facts, *, under_pressure: bool) -> Sequence[Taken]:

@@ -60,6 +60,7 @@ from seatrial.drills import (
     small_cluster,
     small_pool,
     smoke,
+    soak,
     start_flood,
     stop_the_world,
     switchover,
@@ -156,6 +157,7 @@ CATALOGUE: Mapping[str, Drill] = {
         dashboard_load.DRILL,
         blocked_log.DRILL,
         doubling_timers.DRILL,
+        soak.DRILL,
     )
 }
 
