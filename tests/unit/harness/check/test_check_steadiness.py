@@ -32,7 +32,12 @@ def trial_of(
         trial.at(101.0 + number)
         load: dict[str, Any] = {"over_s": 1.0, "started": 100, "completed": 100, "refused": 0, "p99_ms": 20.0}
         load |= {"live_rows": 1000 * (number + 1), "dead_rows": 250 * (number + 1)}
-        use: dict[str, Any] = {"node": "a", "rss_bytes": 100 * MIB, "rss_peak_bytes": 100 * MIB, "descriptors": 50}
+        use: dict[str, Any] = {
+            "node": "a",
+            "rss_bytes": 100 * MIB,
+            "rss_peak_bytes": 100 * MIB,
+            "descriptors": 50,
+        }
         use["log_bytes"] = 30_000 * number
         if change is not None:
             change(number, load, use)
