@@ -238,7 +238,7 @@ class Node:
             is_draining=lambda: self.is_draining,
             outbox_mode=self.outbox_mode,
         )
-        self.rest = RestApp(self.engine, settings, self.metrics, log, serves_api=serves_api)
+        self.rest = RestApp(self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api)
         self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
 

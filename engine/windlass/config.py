@@ -198,13 +198,6 @@ class Settings:
         minimum=1024,
         maximum=1024 * 1024 * 1024,
     )
-    held_bytes_max: int = declare(
-        "WINDLASS_HELD_BYTES_MAX",
-        "bytes of all request bodies that REST calls hold at one time; a call beyond that gets 503",
-        default=256 * 1024 * 1024,
-        minimum=1024,
-        maximum=64 * 1024 * 1024 * 1024,
-    )
     memory_bytes_max: int = declare(
         "WINDLASS_MEMORY_BYTES_MAX",
         "memory of the process, by which calls in progress are bounded; the default is the memory limit of the "

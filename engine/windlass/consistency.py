@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
+from windlass.memory import Budget, Use
 from windlass.variable import Reader, as_text
 
 
@@ -58,10 +59,11 @@ def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:
 
 
 def _judge_bodies(reader: Reader, values: Mapping[str, Any]) -> None:
-    if values["held_bytes_max"] < values["body_bytes_max"]:
-        reader.problems.append(
-            f"config: WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX ({values['body_bytes_max']}), "
-            f"got {values['held_bytes_max']}; the largest body could never be taken: raise the one or lower the other"
+    most = Budget(values["memory_bytes_max"]).most(Use.BODY)
+    if values["body_bytes_max"] > most:
+        reader.warnings.append(
+            f"WINDLASS_BODY_BYTES_MAX is {values['body_bytes_max']}, but WINDLASS_MEMORY_BYTES_MAX "
+            f"({values['memory_bytes_max']}) leaves {most} bytes for a request body; larger ones get 413"
         )
 
 

@@ -160,6 +160,11 @@ class Budget:
             kept.append((use, count, asked))
         self._waiting_uses, self._common_is_wanted = frozenset(blocked), common_is_wanted
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for room."""
+        return len(self._waiting)
+
     def waits(self, use: Use) -> bool:
         """Somebody waits for room of this use."""
         return use in self._waiting_uses

@@ -310,7 +310,8 @@ def variables(scale: float = 1.0) -> dict[str, str]:
         "WINDLASS_CONNECTIONS_MAX": str(_connections_max(scale)),
         "WINDLASS_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_S),
         "WINDLASS_IDLE_TIMEOUT_SECONDS": "3600",
-        "WINDLASS_HELD_BYTES_MAX": str(24 * BODY_BYTES_MAX),
+        # Room for ten of the largest bodies.
+        "WINDLASS_MEMORY_BYTES_MAX": str(160 * BODY_BYTES_MAX),
     }
 
 

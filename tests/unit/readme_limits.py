@@ -18,10 +18,13 @@ BAD, CLAMPED, FAILED = (
 
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
-    "WINDLASS_HELD_BYTES_MAX": ("bodies of all REST calls in progress", "503, try again"),
     "WINDLASS_ANSWER_BYTES_MAX": (
         "answer of a poll; a job over gRPC",
         "the rest stays unleased, one job is always given; a larger job is left to REST polls and named in the log",
+    ),
+    "WINDLASS_MEMORY_BYTES_MAX": (
+        "memory of the process, for all calls in progress",
+        "large calls wait up to 5 s, in order; then 503, RESOURCE_EXHAUSTED; what never fits: 413, RESOURCE_EXHAUSTED",
     ),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
     "WINDLASS_READ_TIMEOUT_SECONDS": (
@@ -43,6 +46,7 @@ SET_BY = {
 def rows() -> Iterator[tuple[str, str, str]]:
     """(what, how much, what happens beyond it)."""
     defaults = {variable.name: variable.default_text for variable in config.variables()}
+    defaults["WINDLASS_MEMORY_BYTES_MAX"] = "of the container"
     for name, (what, more) in SET_BY.items():
         yield what, f"`{name}` (`{defaults[name]}`)", more
     yield (

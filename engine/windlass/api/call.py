@@ -21,12 +21,16 @@ class Limits:
     read_s: float = 30.0
     write_s: float = 60.0
     idle_s: float = 120.0
+    #: how long a body may wait until there is room for it
+    room_s: float = 5.0
+    #: for how long one may arrive slowly while others wait for room
+    slow_body_s: float = 2.0
+    #: the time in which what its room is for has to arrive while others wait
+    whole_body_s: float = 10.0
     #: how long data from a refused caller is still read and discarded, so that it can read the refusal
     discard_s: float = 2.0
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
-    #: of all requests being read, waiting or served
-    held_bytes_max: int = 256 * 1024 * 1024
     connections_max: int = 2000
     #: calls of one connection read ahead of the one being answered
     pipeline_max: int = 16
@@ -34,14 +38,34 @@ class Limits:
     @property
     def look_interval_s(self) -> float:
         """How often deadlines are checked; each may be up to this much late."""
-        shortest = min(self.request_s, self.read_s, self.write_s, self.idle_s, self.discard_s)
+        shortest = min(
+            self.room_s,
+            self.slow_body_s,
+            self.request_s,
+            self.read_s,
+            self.write_s,
+            self.idle_s,
+            self.discard_s,
+        )
         return min(1.0, max(0.02, shortest / 4))
 
 
 class Request:
     """One call. Header names are lower case; of a repeated header the first value counts."""
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "peer", "query", "route", "started_ns")
+    __slots__ = (
+        "body",
+        "drawn_bytes",
+        "headers",
+        "held_bytes",
+        "keep_alive",
+        "method",
+        "path",
+        "peer",
+        "query",
+        "route",
+        "started_ns",
+    )
 
     def __init__(
         self,
@@ -59,6 +83,8 @@ class Request:
         self.body = body
         self.peer = peer
         self.keep_alive = keep_alive
+        #: what was drawn on the memory budget, for the body and for serving it
+        self.held_bytes = self.drawn_bytes = 0
         #: time.perf_counter_ns() when its turn came
         self.started_ns = 0
         #: the handler's own: which route it found
@@ -90,6 +116,10 @@ class Handler(Protocol):
     """The application behind the server. Nothing here may block."""
 
     def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]: ...
+
+    def weigh(self, request: Request) -> int:
+        """Bytes of memory that serving a call with this body takes beside the body."""
+        ...
 
     def refuse(self, status: int, reason: str) -> Response:
         """Answer a request that could not be read: malformed, too large, too slow."""

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response
+from windlass.api.room import NO_ROOM, BodyRoom
+from windlass.memory import SMALL_BYTES
 from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 #: Hop-by-hop words of an upgrade that is declined (some clients offer h2c with every first call).
 _UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings", b"expect"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+Outcome = Response | Coroutine[Any, Any, Response]
 _TRACEPARENT_CHARS_MAX = 256
 _SHOWN_BYTES_MAX = 40
 #: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
@@ -44,8 +47,8 @@ class Connection(asyncio.Protocol):
         self._headers: dict[bytes, bytes] = {}
         self._chunks: list[bytes] = []
         self._body_bytes = 0
-        #: of all bodies this connection holds; part of the server's sum
-        self._held_bytes = 0
+        self.room = BodyRoom(server.memory, server.limits, self._room_found)
+        self._expects = False
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
@@ -90,11 +93,13 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._parser = None
         self._deaf = True
-        self._waiting.clear()
-        self._hold(-self._held_bytes)
+        self._drop_waiting()
+        self._chunks = []
+        self.room.drop()
         self._server.forget(self)
         if self._current is not None:
             self._note(self._current, Response(STATUS_GONE))
+            self.room.release(self._current)
             self._current = None
         self._let_go()
 
@@ -142,6 +147,7 @@ class Connection(asyncio.Protocol):
         self._headers = {}
         self._chunks = []
         self._body_bytes = 0
+        self.room.begin()
         self._head_bytes = 0
         self._line_bytes = 0
         self._hosts = 0
@@ -190,9 +196,14 @@ class Connection(asyncio.Protocol):
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
-        expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
-        if expects and self._transport is not None:
+        self._expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
+        if length is None or self._draw(int(length)):
+            self._continue()
+
+    def _continue(self) -> None:
+        if self._expects and self._transport is not None:
             self._transport.write(_CONTINUE)
+        self._expects = False
 
     def on_chunk_header(self) -> None:
         self._made_progress = True
@@ -206,9 +217,10 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         self._chunks.append(chunk)
-        self._hold(len(chunk))
-        if self._server.held_bytes > self._limits.held_bytes_max:
-            self._refuse(503, "this node has no room for another request body; try again")
+        if self._body_bytes > self.room.drawn_bytes and not self.room.waits:
+            # Its size was not told: room for twice of what has come, so that it is not asked for often.
+            wanted = min(max(2 * self._body_bytes, SMALL_BYTES), self._limits.body_bytes_max)
+            self._draw(wanted - self.room.drawn_bytes)
 
     def on_message_complete(self) -> None:
         self._made_progress = True
@@ -225,6 +237,7 @@ class Connection(asyncio.Protocol):
             keep_alive=keep_alive,
         )
         self._chunks = []
+        self.room.hand_over(request)
         self._message_since_s = 0.0
         self._is_first = False
         self._deaf = not keep_alive
@@ -246,9 +259,41 @@ class Connection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         return b"\r\n".join(lines) + b"\r\n\r\n" + rest
 
-    def _hold(self, count: int) -> None:
-        self._held_bytes += count
-        self._server.held_bytes += count
+    def _draw(self, count: int) -> bool:
+        """True: there is room now. Otherwise nothing more is read until there is, or the call is refused."""
+        refusal = self.room.draw(count, self._server.loop.time())
+        if refusal is not None:
+            self._server.is_full = True
+            self._refuse(*refusal)
+            return False
+        if self.room.waits:
+            self._server.is_full = True
+            self._steer_reading()
+        return not self.room.waits
+
+    def _room_found(self) -> None:
+        if self._message_since_s:
+            # The time in which it was not read does not count.
+            self._message_since_s = self._server.loop.time()
+            self._continue()
+        self._steer_reading()
+        self._pump()
+
+    def _drop_waiting(self) -> None:
+        for request, _ in self._waiting:
+            self.room.release(request)
+        self._waiting.clear()
+
+    def is_slow(self, now_s: float) -> bool:
+        """It holds room for a body that arrives too slowly to be waited for."""
+        reading_s = now_s - self._message_since_s if self._message_since_s else 0.0
+        return self.room.is_slow(self._body_bytes, reading_s) and not self._deaf
+
+    def give_way(self) -> None:
+        self._refuse(
+            408, "the request body arrives too slowly while others wait for room; send it faster, or later"
+        )
+        self._pump()
 
     def _count_lines(self, count: int) -> None:
         self._line_bytes += count
@@ -267,8 +312,8 @@ class Connection(asyncio.Protocol):
             return
         self._deaf = self._refused = True
         self._message_since_s = 0.0
-        self._hold(-sum(map(len, self._chunks)))
         self._chunks = []
+        self.room.drop()
         method = self._parser.get_method().decode("ascii")
         if not self._url and not (self._is_first and method == "HEAD"):
             # The parser did not reach the target, and may still have the method of the previous call.
@@ -281,6 +326,8 @@ class Connection(asyncio.Protocol):
     def _pump(self) -> None:
         """Serve the waiting calls in order, as far as possible without waiting."""
         while self._waiting and self._current is None and not self._write_paused and not self._ending:
+            if self._waiting[0][0] is self.room.asked_for:
+                break
             request, response = self._waiting.popleft()
             self._current = request
             self._current_since_s = self._server.now_s
@@ -301,14 +348,29 @@ class Connection(asyncio.Protocol):
             self._steer_reading()
 
     def _serve(self, request: Request) -> None:
-        try:
-            outcome = self._server.handler.handle(request)
-        except Exception as error:
-            outcome = self._server.broke(request, error)
+        weight = self._server.handler.weigh(request) if request.body else 0
+        outcome: Outcome
+        if self.room.draw_to_serve(request, weight):
+            outcome = self._handled(request)
+        else:
+            outcome = self._when_there_is_room(request, weight)
         if isinstance(outcome, Response):
             self._finish(request, outcome)
             return
         self._task = asyncio.Task(self._wait(request, outcome), loop=self._server.loop, name="call")
+
+    def _handled(self, request: Request) -> Outcome:
+        try:
+            return self._server.handler.handle(request)
+        except Exception as error:
+            return self._server.broke(request, error)
+
+    async def _when_there_is_room(self, request: Request, weight: int) -> Response:
+        refusal = await self.room.wait_to_serve(request, weight)
+        if refusal is not None:
+            return self._server.handler.refuse(*refusal)
+        outcome = self._handled(request)
+        return outcome if isinstance(outcome, Response) else await outcome
 
     async def _wait(self, request: Request, work: Coroutine[Any, Any, Response]) -> None:
         try:
@@ -325,8 +387,7 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
-        if request.body and self._transport is not None:
-            self._hold(-len(request.body))
+        self.room.release(request)
         self.idle_since_s = self._server.now_s
         self._server.rested(self)
         if self._message_since_s:
@@ -349,8 +410,8 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Close when the answer is sent; wait for a caller that is still sending, or it would not see the answer."""
         self._ending = self._deaf = True
-        self._hold(-sum(len(request.body) for request, _ in self._waiting))
-        self._waiting.clear()
+        self._drop_waiting()
+        self.room.drop()
         self._stuck_since_s = self._server.now_s
         if self._transport is None:
             return
@@ -373,7 +434,7 @@ class Connection(asyncio.Protocol):
     def _steer_reading(self) -> None:
         """Read only while there is room: the caller reads its answers, and few calls wait."""
         want_pause = not self._ending and (
-            self._write_paused or len(self._waiting) >= self._limits.pipeline_max
+            self._write_paused or self.room.waits or len(self._waiting) >= self._limits.pipeline_max
         )
         if want_pause == self._read_paused or self._transport is None or self._transport.is_closing():
             return
@@ -408,12 +469,28 @@ class Connection(asyncio.Protocol):
         elif self._current is not None:
             if now_s - self._current_since_s > limits.request_s:
                 self._give_up(self._current)
+        elif self.room.waits:
+            if self.room.is_overdue(now_s):
+                self._give_up_asking()
         elif self._message_since_s:
             if now_s - self._message_since_s > limits.read_s:
                 self._refuse(408, f"the request did not arrive within {limits.read_s:g} s")
                 self._pump()
         elif self.idle and now_s > self._server.idle_deadline_s(self.idle_since_s):
             self.close()
+
+    def _give_up_asking(self) -> None:
+        request = self.room.asked_for
+        if request is None:
+            self._refuse(503, NO_ROOM)
+        else:
+            self.room.release(request)
+            refusal = self._server.handler.refuse(503, NO_ROOM)
+            self._waiting = deque(
+                (each, refusal if each is request else given) for each, given in self._waiting
+            )
+        self._steer_reading()
+        self._pump()
 
     def _give_up(self, request: Request) -> None:
         """Answer 504 with an empty body (contract 1.2) whatever the unfinished work does."""

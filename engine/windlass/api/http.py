@@ -15,6 +15,7 @@ from http import HTTPStatus
 from windlass.api.call import Handler, Limits, Request, Response
 from windlass.api.connection import Connection
 from windlass.errors import BootRefused
+from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 
@@ -48,6 +49,7 @@ class HttpServer:
         handler: Handler,
         log: Log,
         limits: Limits,
+        memory: Budget,
         *,
         name: str,
         variable: str,
@@ -55,11 +57,12 @@ class HttpServer:
     ) -> None:
         self.handler = handler
         self.limits = limits
+        self.memory = memory
         #: those idle for longest come first: `now_s` is too coarse to order connections by it
         self.connections: dict[Connection, None] = {}
         self.draining = False
-        #: bodies of requests being read, waiting or served, over all connections
-        self.held_bytes = 0
+        #: since the last check of the deadlines a body found no room
+        self.is_full = False
         #: loop time at the last check of the deadlines; cheap to read for every call
         self.now_s = 0.0
         #: calls already answered 504 whose work has not ended yet
@@ -130,6 +133,15 @@ class HttpServer:
         self.connections[connection] = None
         return admitted
 
+    def _make_room(self) -> None:
+        """Refuse bodies that hold room and do not arrive, those that arrive most slowly first: not the newcomers."""
+        self.is_full = False
+        slow = [connection for connection in self.connections if connection.is_slow(self.now_s)]
+        slow.sort(key=lambda connection: connection.room.arrived_share)
+        for connection in slow:
+            connection.give_way()
+        self.is_full = self.memory.waits(Use.BODY)
+
     def rested(self, connection: Connection) -> None:
         """The connection has answered a call; it is now the last one to be closed for another."""
         if connection in self.connections:
@@ -185,5 +197,7 @@ class HttpServer:
         self._date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
         for connection in tuple(self.connections):
             connection.meet_deadlines(self.now_s)
+        if self.is_full:
+            self._make_room()
         interval_s = DRAIN_LOOK_INTERVAL_S if self.draining else self.limits.look_interval_s
         self._look_handle = self.loop.call_later(interval_s, self._look)

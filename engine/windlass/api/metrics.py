@@ -13,6 +13,7 @@ from windlass.api.call import TEXT, Limits, Request, Response
 from windlass.api.http import HttpServer
 from windlass.config import Settings
 from windlass.errors import BadRequest, EngineError
+from windlass.memory import LIMIT_BYTES_MIN, Budget
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import CONTENT_TYPE, Metrics
 
@@ -37,7 +38,9 @@ class MetricsApp:
             body_bytes_max=_BODY_BYTES_MAX,
             connections_max=settings.metrics_connections_max,
         )
-        self._server = HttpServer(self, log, limits, name="metrics", variable="WE_METRICS_PORT")
+        # Of its own: metrics are answered whatever room the APIs have left.
+        memory = Budget(LIMIT_BYTES_MIN)
+        self._server = HttpServer(self, log, limits, memory, name="metrics", variable="WE_METRICS_PORT")
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -56,6 +59,9 @@ class MetricsApp:
         if queue:
             return self._queue(queue)
         return Response(200, self._metrics.exposition(), CONTENT_TYPE.encode())
+
+    def weigh(self, request: Request) -> int:  # noqa: ARG002 - a body means nothing here
+        return 0
 
     async def _queue(self, written: bytes) -> Response:
         """Answer as KEDA's metrics-api scaler reads it, with `valueLocation: queue_length`."""

@@ -13,6 +13,7 @@ import msgspec
 
 from windlass import wire
 from windlass.api import bodies, bounds, faults, history
+from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.call import STATUS_GONE, Limits, Request, Response
 from windlass.api.engine_port import EnginePort
 from windlass.api.health import Health
@@ -30,6 +31,7 @@ from windlass.errors import (
     Unavailable,
     UnsupportedFormat,
 )
+from windlass.memory import Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.telemetry.metrics import Metrics
@@ -45,6 +47,8 @@ NO_CONTENT = Response(204)
 NO_JOBS = Response(200, b'{"jobs":[]}\n')
 
 _ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
+#: Calls whose bodies are made into objects; of the others the large part stays text.
+_PARSED_WHOLE = (b"/v1/definitions", b"/v1/jobs/poll", b"/v1/workers")
 _ADDRESS_CHARS_MAX = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _encode = msgspec.json.Encoder().encode
@@ -62,6 +66,7 @@ class RestApp:
         settings: Settings,
         metrics: Metrics,
         log: Log,
+        memory: Budget,
         *,
         serves_api: bool = True,
     ) -> None:
@@ -76,10 +81,12 @@ class RestApp:
             idle_s=settings.idle_timeout_s,
             head_bytes_max=settings.head_bytes_max,
             body_bytes_max=settings.body_bytes_max,
-            held_bytes_max=settings.held_bytes_max,
             connections_max=settings.connections_max,
         )
-        self._server = HttpServer(self, log, limits, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY)
+        self._server = HttpServer(
+            self, log, limits, memory, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY
+        )
+        self._aside = Aside("REST bodies")
         self._router = Router()
         self._serves_api = serves_api
         self._add_routes()
@@ -153,9 +160,21 @@ class RestApp:
                 )
             if request.method == "POST" and request.path.startswith(b"/v1/definitions"):
                 _refuse_xml(request)
+            if len(request.body) > IN_LOOP_BYTES_MAX:
+                return self._read_aside(request, ids)
             return route.endpoint(request, ids)
         except EngineError as error:
             return self._fault(request, error)
+
+    async def _read_aside(self, request: Request, ids: list[str]) -> Response:
+        try:
+            outcome = await self._aside.run(request.route.endpoint, request, ids)
+        except Exception as error:
+            return self._fault(request, error)
+        return outcome if isinstance(outcome, Response) else await outcome
+
+    def weigh(self, request: Request) -> int:
+        return bodies.weight_of(request.body, is_raw=not request.path.startswith(_PARSED_WHOLE))
 
     def refuse(self, status: int, reason: str) -> Response:
         return faults.early(status, reason)

@@ -16,6 +16,7 @@ from caller import Caller, get, post
 from windlass import errors, wire
 from windlass.api.rest import RestApp
 from windlass.config import Settings
+from windlass.memory import Budget
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
 
@@ -200,13 +201,14 @@ def _instance(**changes: Any) -> wire.InstanceView:
 
 
 class Door:
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, memory_bytes: int = 0, **settings: Any) -> None:
         self.service = Memory()
         self.stream = io.BytesIO()
         self.log = Log("info", self.stream)
         self.settings = replace(Settings(postgres_dsn="postgresql:///none", node_name="n1"), **settings)
         self.metrics = Metrics(self.settings.dispatch_mode)
-        self.rest = RestApp(self.service, self.settings, self.metrics, self.log)
+        self.memory = Budget(memory_bytes or self.settings.memory_bytes_max)
+        self.rest = RestApp(self.service, self.settings, self.metrics, self.log, self.memory)
         self.caller: Caller
 
     async def call(self, method: str, path: str, body: Any = None, *headers: str) -> tuple[int, Any]:

@@ -15,6 +15,7 @@ from caller import Caller
 
 from windlass.api.call import Limits, Request, Response
 from windlass.api.http import HttpServer
+from windlass.memory import MIB, Budget
 from windlass.telemetry.log import Log
 
 
@@ -84,6 +85,9 @@ class Echo:
         self.log.info("said later")
         return Response(204)
 
+    def weigh(self, request: Request) -> int:
+        return len(request.body)
+
     def refuse(self, status: int, reason: str) -> Response:
         return Response(status, json.dumps({"error": "refused", "reason": reason}).encode() + b"\n")
 
@@ -108,12 +112,18 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving(**limits: Any) -> AsyncIterator[Site]:
+async def serving(*, memory: Budget | None = None, **limits: Any) -> AsyncIterator[Site]:
     stream = io.BytesIO()
     log = Log("debug", stream)
     echo = Echo(log)
     server = HttpServer(
-        echo, log, Limits(**limits), name="TEST", variable="TEST_PORT", headers=b"X-Site: 1\r\n"
+        echo,
+        log,
+        Limits(**limits),
+        memory or Budget(1024 * MIB),
+        name="TEST",
+        variable="TEST_PORT",
+        headers=b"X-Site: 1\r\n",
     )
     port = await server.start("127.0.0.1", 0)
     site = Site(server, echo, log, stream, port)

@@ -77,7 +77,6 @@ def test_defaults() -> None:
         "migrate_on_start": True,
         "node_heartbeat_interval_s": 5.0,
         "connections_max": 2000,
-        "held_bytes_max": 256 * 1024 * 1024,
         "head_bytes_max": 32 * 1024,
         "grpc_streams_max": 1000,
         "read_timeout_s": 30.0,

@@ -426,7 +426,9 @@ async def test_a_caller_that_does_not_read_is_not_served_ahead_and_is_cut_in_the
 @on_both_loops
 async def test_a_port_in_use_is_named_with_its_remedy() -> None:
     async with serving() as site:
-        other = HttpServer(site.echo, site.log, Limits(), name="REST", variable="WE_REST_PORT")
+        other = HttpServer(
+            site.echo, site.log, Limits(), site.server.memory, name="REST", variable="WE_REST_PORT"
+        )
         with pytest.raises(BootRefused, match=f"127.0.0.1:{site.port}.*in use.*WE_REST_PORT"):
             await other.start("127.0.0.1", site.port)
 

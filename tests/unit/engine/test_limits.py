@@ -17,13 +17,14 @@ from http_site import on_both_loops, serving
 from patience import eventually
 from windlass import advance
 from windlass.api import bounds
-from windlass.config import ConfigError, settings_from_env
+from windlass.config import settings_from_env
 from windlass.definition import expression
 from windlass.definition.document import compile_definition, parse_upload
 from windlass.definition.validation import JOB_TYPE_BYTES_MAX
 from windlass.dispatch import polling
 from windlass.dispatch.polling import PollingSettings, WaitingPolls
 from windlass.errors import InvalidDefinition
+from windlass.memory import MIB, Budget, Use
 from windlass.store import definitions
 from windlass.store.jobs import Claim
 
@@ -89,39 +90,85 @@ async def test_an_upgrade_behind_a_refused_call_does_not_take_its_answer() -> No
 
 
 @on_both_loops
-async def test_a_server_that_holds_all_it_has_room_for_takes_no_more() -> None:
-    async with serving(held_bytes_max=1000) as site:
-        busy = await site.connect()
-        await busy.send(post("/wait", b"x" * 600))
+async def test_what_bodies_hold_is_given_back_whatever_becomes_of_them() -> None:
+    memory = Budget(160 * MIB, idle_bytes=0)
+    async with serving(memory=memory, room_s=0.2) as site:
+        waits = await site.connect()
+        await waits.send(post("/wait", b"x" * 600))
         await eventually(lambda: site.echo.served)
-        refused = await site.connect()
-        status, headers, _ = await refused.call(post("/more", b"x" * 600))
-        assert (status, headers["connection"]) == (503, "close")
+        assert (memory.used(Use.BODY), memory.used(Use.PARSED)) == (600, 600)
         half = await site.connect()
         await half.send(post("/half", b"x" * 300)[:-1])
-        await eventually(lambda: site.server.held_bytes == 899)
+        await eventually(lambda: memory.used(Use.BODY) == 900)
         await half.close()
-        await eventually(lambda: site.server.held_bytes == 600)
+        await eventually(lambda: memory.used(Use.BODY) == 600)
+        malformed = await site.connect()
+        assert (await malformed.call(CHUNKED + b"5\r\nxxxxx\r\nnonsense"))[0] == 400
+        assert memory.used(Use.BODY) == 600
         site.echo.gate.set()
-        assert (await busy.answer())[0] == 200
-        assert site.server.held_bytes == 0
+        assert (await waits.answer())[0] == 200
         again = await site.connect()
         await again.send(post("/a", b"x" * 300) + post("/b", b"y" * 300))
         assert [(await again.answer())[0] for _ in range(2)] == [200, 200]
-        assert site.server.held_bytes == 0
+        assert (await again.call(CHUNKED + b"5\r\nxxxxx\r\n0\r\n\r\n"))[0] == 200
+        assert all(memory.used(use) == 0 for use in Use)
+
+
+@on_both_loops
+async def test_a_large_body_waits_for_room_and_is_refused_in_the_end() -> None:
+    memory = Budget(20 * MIB, idle_bytes=0)
+    large = memory.most(Use.BODY) - MIB
+    async with serving(memory=memory, room_s=0.4, slow_body_s=60) as site:
+        first = await site.connect()
+        await first.send(post("/wait", b"x" * large))
+        await eventually(lambda: site.echo.served)
+        second, third = await site.connect(), await site.connect()
+        small = await site.connect()
+        head = post("/second", b"x" * large, "Expect: 100-continue")[:-large]
+        await second.send(head)
+        assert (await small.call(post("/small", b"x")))[0] == 200, "small ones do not wait"
+        assert not site.echo.served.count("/second")
+        site.echo.gate.set()
+        assert (await first.answer())[0] == 200
+        assert (await second.answer())[0] == 100, "it was not told to send before"
+        await third.send(post("/third", b"x" * large))
+        status, headers, _ = await third.answer()
+        assert (status, headers["connection"]) == (503, "close")
+        await second.close()
+        await eventually(lambda: memory.used(Use.BODY) == 0)
+        huge = await site.connect()
+        status, _, body = await huge.call(post("/huge", b"x" * (large + 2 * MIB)))
+        assert status == 413
+        assert b"WINDLASS_MEMORY_BYTES_MAX" in body
+
+
+@on_both_loops
+async def test_who_holds_room_and_sends_too_little_gives_way_to_newcomers() -> None:
+    memory = Budget(20 * MIB, idle_bytes=0)
+    size = memory.most(Use.BODY) // 3
+    async with serving(memory=memory, room_s=10, slow_body_s=0.2) as site:
+        slow = [await site.connect() for _ in range(3)]
+        for caller in slow:
+            await caller.send(post("/slow", b"x" * size)[:-1])
+        await eventually(lambda: memory.used(Use.BODY) == 3 * size)
+        newcomer = await site.connect()
+        assert (await newcomer.call(post("/new", b"x" * size)))[0] == 200
+        assert {(await caller.answer())[0] for caller in slow} == {408}
+        assert memory.used(Use.BODY) == 0
 
 
 async def test_the_settings_reach_the_door() -> None:
-    async with opened(read_timeout_s=0.1, head_bytes_max=4096, held_bytes_max=2000) as door:
+    async with opened(read_timeout_s=0.1, head_bytes_max=4096, memory_bytes=160 * MIB) as door:
         slow = await Caller.connect(door.rest.port)
         await slow.send(b"GET /healthz HTTP/1.1\r\n")
         assert (await slow.answer())[0] == 408
         assert (await door.whole("GET", "/healthz", None, "X: " + "y" * 5000))[0] == 431
         held = await Caller.connect(door.rest.port)
-        status, _, body = await held.call(post("/v1/jobs/poll", b" " * 3000))
+        status, _, body = await held.call(post("/v1/jobs/poll", b"," * 3 * MIB))
         await slow.close()
         await held.close()
-        assert (status, json.loads(body)["error"]) == (503, "unavailable")
+        assert (status, json.loads(body)["error"]) == (413, "too-large")
+        assert all(door.memory.used(use) == 0 for use in Use)
 
 
 async def test_a_grpc_connection_that_is_not_set_up_is_ended_and_past_the_cap_turned_away() -> None:
@@ -142,14 +189,16 @@ async def test_grpc_metadata_past_the_cap_is_refused() -> None:
         await door.dial.call("GetInstance", id="i", metadata=(("x", "y" * 3000),))
 
 
-def test_bodies_that_could_never_get_in_are_refused_at_boot() -> None:
+def test_bodies_that_could_never_get_in_are_told_at_boot() -> None:
     env = {
         "WE_POSTGRES_DSN": "postgresql://u@db/w",
-        "WINDLASS_BODY_BYTES_MAX": "4096",
-        "WINDLASS_HELD_BYTES_MAX": "2048",
+        "WINDLASS_BODY_BYTES_MAX": str(64 * MIB),
+        "WINDLASS_MEMORY_BYTES_MAX": str(160 * MIB),
     }
-    with pytest.raises(ConfigError, match="WINDLASS_HELD_BYTES_MAX must be >= WINDLASS_BODY_BYTES_MAX"):
-        settings_from_env(env)
+    (warning,) = settings_from_env(env).warnings
+    assert warning.startswith(
+        "WINDLASS_BODY_BYTES_MAX is 67108864, but WINDLASS_MEMORY_BYTES_MAX (167772160) leaves"
+    )
 
 
 # -- fields

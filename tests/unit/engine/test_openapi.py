@@ -26,6 +26,7 @@ from windlass.api.router import Router
 from windlass.config import Settings
 from windlass.definition.document import _Form, _Problems, parse_upload
 from windlass.definition.model import StepType
+from windlass.memory import LIMIT_BYTES_MIN, Budget
 from windlass.states import InstanceStatus
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
@@ -74,7 +75,14 @@ def routes(monkeypatch: pytest.MonkeyPatch, *, serves_api: bool = True) -> set[t
 
     monkeypatch.setattr(Router, "add", noted)
     service: Any = None
-    RestApp(service, SETTINGS, Metrics("polling"), Log("error", None), serves_api=serves_api)  # type: ignore[arg-type]
+    RestApp(
+        service,
+        SETTINGS,
+        Metrics("polling"),
+        Log("error", None),
+        Budget(LIMIT_BYTES_MIN),
+        serves_api=serves_api,
+    )  # type: ignore[arg-type]
     return added
 
 

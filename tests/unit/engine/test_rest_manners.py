@@ -249,7 +249,7 @@ async def test_calls_that_outlive_the_grace_are_told_to_the_log() -> None:
 
 async def test_a_scheduler_answers_health_only() -> None:
     door = Door()
-    door.rest = RestApp(door.service, door.settings, door.metrics, door.log, serves_api=False)
+    door.rest = RestApp(door.service, door.settings, door.metrics, door.log, door.memory, serves_api=False)
     await door.rest.start("127.0.0.1", 0)
     door.caller = await Caller.connect(door.rest.port)
     for path in ("/ready", "/api/ready", "/api/health", "/api/cluster/info"):

@@ -63,8 +63,8 @@ def shared(limits: Limits) -> dict[int, dict[str, Any]]:
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "An error inside the engine; its log has the cause. Nothing was changed.",
         503: "Not available now: the database is unreachable, the node is shutting down or runs as scheduler, all its "
-        f"{limits.connections_max} connections are busy, or it already holds {limits.held_bytes_max} bytes of request "
-        "bodies. Try again, here or elsewhere; the text says so if a change may have happened nevertheless.",
+        f"{limits.connections_max} connections are busy, or it has no memory left for another request of this "
+        "size. Try again, here or elsewhere; the text says so if a change may have happened nevertheless.",
         504: f"The call took longer than {limits.request_s:g} s. No body. It is not known whether a change "
         "happened.",
     }
