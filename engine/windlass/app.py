@@ -239,7 +239,7 @@ class Node:
             outbox_mode=self.outbox_mode,
         )
         self.rest = RestApp(self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api)
-        self.grpc = GrpcApp(self.engine, settings, self.metrics, log) if serves_api else None
+        self.grpc = GrpcApp(self.engine, settings, self.metrics, log, self.memory) if serves_api else None
         self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
 
     def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:

@@ -16,12 +16,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from windlass.api import faults
+from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
 from windlass.api.http import cannot_listen
+from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
 from windlass.config import Settings
 from windlass.errors import BadRequest, Defect, EngineError
+from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
 from windlass.telemetry.metrics import Metrics
@@ -31,6 +34,9 @@ LAST_MOMENT_S = 1.0
 #: A vanished caller is noticed this soon, and its waiting poll gives back what it was about to get.
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
 _TRACEPARENT_CHARS_MAX = 256
+COPIES = 10
+VALUE_BYTES = 200
+"""Of one value: the library's object, ours, and the place in its array."""
 
 
 class _Overdue(Exception):
@@ -40,12 +46,16 @@ class _Overdue(Exception):
 class GrpcApp:
     """Serves `engine` on one port, as `RestApp` does."""
 
-    def __init__(self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log) -> None:
+    def __init__(
+        self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log, memory: Budget
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._log = log
         self._rpcs = Rpcs(engine, settings, log, draining=lambda: self.draining)
         self._server: Any = None
+        self._rooms = MessageRooms(memory, settings.body_bytes_max)
+        self._aside = Aside("gRPC messages")
         self._health = health.aio.HealthServicer()
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -65,6 +75,9 @@ class GrpcApp:
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", self._settings.body_bytes_max),
                 ("grpc.max_send_message_length", -1),
+                # Without reading, a call may send no more than this; otherwise fast callers are let send megabytes.
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", SMALL_BYTES),
                 # Both, or the library refuses only some of the calls whose size is between the two.
                 ("grpc.max_metadata_size", self._settings.head_bytes_max),
                 ("grpc.absolute_max_metadata_size", self._settings.head_bytes_max),
@@ -79,7 +92,8 @@ class GrpcApp:
             ]
         )
         handlers: dict[str, Any] = {
-            rpc.method.rpartition("/")[2]: grpc.unary_unary_rpc_method_handler(self._handler(rpc))
+            # As a stream of one message: the handler runs before the message is read, and reads it when there is room.
+            rpc.method.rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(self._handler(rpc))
             for rpc in self._rpcs.all()
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -115,22 +129,27 @@ class GrpcApp:
     # -- a call
 
     def _handler(self, rpc: Rpc) -> Any:
-        async def handle(data: bytes, context: Any) -> bytes:
-            return await self._handle(rpc, data, context)
+        async def handle(_: Any, context: Any) -> bytes:
+            return await self._handle(rpc, context)
 
         return handle
 
-    async def _handle(self, rpc: Rpc, data: bytes, context: Any) -> bytes:
+    async def _handle(self, rpc: Rpc, context: Any) -> bytes:
         started_ns = time.perf_counter_ns()
         self._under_way += 1
         self._idle.clear()
         status, text, answer = "CANCELLED", "the caller cancelled the call", b""
+        room = MessageRoom(self._rooms)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
                     # The call is a task of its own: this context and all its lines carry the header.
                     TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
-            answer = await self._answer(rpc, data)
+            message = await room.read(context)
+            if not isinstance(message, bytes):
+                raise BadRequest(f"the call of {rpc.method} has no message; send one")
+            await room.draw_to_serve(_weight_of(message))
+            answer = await self._answer(rpc, message)
             status, text = "OK", ""
         except _Overdue:
             _, status = faults.OVERDUE
@@ -138,6 +157,7 @@ class GrpcApp:
         except Exception as error:
             status, text = self._fault(rpc, error)
         finally:
+            room.close()
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
@@ -148,7 +168,10 @@ class GrpcApp:
 
     async def _answer(self, rpc: Rpc, data: bytes) -> bytes:
         try:
-            request = rpc.read(data)
+            if len(data) > IN_LOOP_BYTES_MAX:
+                request = await self._aside.run(rpc.read, data)
+            else:
+                request = rpc.read(data)
         except DecodeError as error:
             raise BadRequest(f"the message is not a readable request of {rpc.method}: {error}") from None
         task = asyncio.ensure_future(rpc.serve(request))
@@ -196,6 +219,11 @@ class GrpcApp:
             self._log.warning(
                 Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns, err=text
             )
+
+
+def _weight_of(message: bytes) -> int:
+    """Bytes that parsing and serving it takes at most; each value in it begins with the byte of a line end."""
+    return COPIES * len(message) + VALUE_BYTES * message.count(b"\n")
 
 
 def _probe(host: str, port: int) -> None:

@@ -338,7 +338,7 @@ async def poll_in_mode_kafka_outbox(line: Line) -> tuple[str, str]:
     # This release refuses to boot in that mode; the door is told of it all the same.
     node = line.one.node
     settings = dataclasses.replace(node.settings, dispatch_mode="kafka_outbox")
-    app = GrpcApp(node.engine, settings, node.metrics, node.log)
+    app = GrpcApp(node.engine, settings, node.metrics, node.log, node.memory)
     await app.start("127.0.0.1", 0)
     other = line_to(line.one, app.port)
     try:

@@ -17,7 +17,7 @@ from windlass.api.grpc import GrpcApp
 class GrpcDoor(Door):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.app = GrpcApp(self.service, self.settings, self.metrics, self.log)
+        self.app = GrpcApp(self.service, self.settings, self.metrics, self.log, self.memory)
         self.dial: Dial
 
 
