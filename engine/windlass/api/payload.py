@@ -27,8 +27,20 @@ _MAYBE_DOUBLE = re.compile(rb"[0-9][.eE]")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-#: The next run of these characters outside strings. Both patterns match everywhere, so no search starts over.
-_NEXT_STRUCTURE = re.compile(rb'(?:[^"\[\]{}:]++|' + _STRING + rb")*+([\[\]{}:]++)?")
+#: What is next outside strings. All patterns match everywhere, so no search starts over.
+_STRUCTURE = rb")*+(?:([\[{]++)|([\]}]++)|(:))?"
+_OPENED, _CLOSED = 1, 2
+_NEXT_STRUCTURE = re.compile(rb'(?:[^"\[\]{}:]++|' + _STRING + _STRUCTURE)
+_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
+_NEXT_STRUCTURE_BUT_FLAT = re.compile(
+    rb'(?:[^"\[\]{}:]++|'
+    + _STRING
+    + rb"|\["
+    + _FLAT
+    + rb"\]|\{"
+    + _FLAT
+    + rb"\})*+(?:([\[{])|([\]}]++)|(:))?"
+)
 #: The next number outside strings that is a double, or an integer that may be outside the range of one.
 _NEXT_NUMBER = re.compile(
     rb'(?:[^"0-9-]++|'
@@ -86,22 +98,32 @@ def _check_text(data: bytes, name: str) -> None:
 def _check_shape(data: bytes, name: str) -> None:
     if data.count(b"{") + data.count(b"[") <= NESTING_MAX and data.count(b":") <= VARIABLES_MAX:
         return
-    depth = deepest = variables = 0
-    for found in _NEXT_STRUCTURE.finditer(data):
-        for character in found[1] or b"":
-            if character in b"[{":
-                depth += 1
-                deepest = max(deepest, depth)
-            elif character in b"]}":
-                depth -= 1
-            elif depth == 1:
-                variables += 1
+    deepest, variables = _shape(data, _NEXT_STRUCTURE_BUT_FLAT)
+    if deepest >= NESTING_MAX:
+        # Those that hold no other one, of which there may be very many, are a level as well.
+        deepest, variables = _shape(data, _NEXT_STRUCTURE)
     if deepest > NESTING_MAX:
         raise _bad(name, f"is nested deeper than {NESTING_MAX} levels")
     if variables > VARIABLES_MAX:
         raise _bad(
             name, f"has {variables} members, at most {VARIABLES_MAX}; put them into one that holds them"
         )
+
+
+def _shape(data: bytes, next_structure: re.Pattern[bytes]) -> tuple[int, int]:
+    """How deep the object is nested, and how many members it has itself."""
+    depth = deepest = 1
+    variables = 0
+    for found in next_structure.finditer(data, data.index(b"{") + 1):
+        kind = found.lastindex
+        if kind == _OPENED:
+            depth += len(found[_OPENED])
+            deepest = max(deepest, depth)
+        elif kind == _CLOSED:
+            depth -= len(found[_CLOSED])
+        elif kind is not None and depth == 1:
+            variables += 1
+    return deepest, variables
 
 
 def _with_integers(data: bytes, name: str) -> bytes:
