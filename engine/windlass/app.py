@@ -45,6 +45,8 @@ from windlass.store.timers import Timers
 from windlass.store.workers import Workers
 from windlass.sweep.leases import LeaseSweep
 from windlass.sweep.loop import Sweep
+from windlass.sweep.memory import INTERVAL_S as MEMORY_INTERVAL_S
+from windlass.sweep.memory import MemoryWatch
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.sweep.retention import RetentionPass, RetentionSweep, interval_s
 from windlass.sweep.timers import TimerSweep
@@ -176,6 +178,7 @@ class Node:
         log.count_dropped = self.metrics.log_lines_dropped.inc
         self.telemetry = NodeTelemetry(self.metrics, log)
         self.memory = Budget(settings.memory_bytes_max)
+        self.memory.refused = self.telemetry.memory_refused
         self.hints = Hints()
         self.database = Database(settings, self._database_linked)
         self.is_draining = False
@@ -215,10 +218,12 @@ class Node:
         if self.outbox_mode:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
+        memory_watch = MemoryWatch(self.memory, self.telemetry.memory_drawn)
         self.sweeps = [
             Sweep(
                 "nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self.telemetry.sweep_failed
-            )
+            ),
+            Sweep("memory", MEMORY_INTERVAL_S, memory_watch.look, self.telemetry.sweep_failed),
         ]
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
         if role in {"serve", "scheduler"}:

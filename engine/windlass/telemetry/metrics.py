@@ -16,6 +16,8 @@ from prometheus_client import (
     generate_latest,
 )
 
+from windlass.memory import Use
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -199,6 +201,22 @@ class Metrics:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
         )
+        self.memory_limit: Shows = self._gauge(
+            "windlass_memory_limit_bytes", "Memory that the process may have"
+        )
+        #: use: body, parsed, batch, answer
+        self.memory_drawn: Children[Shows] = Children(
+            self._gauge(
+                "windlass_memory_drawn_bytes", "Memory drawn on the budget by calls in progress", "use"
+            ).labels
+        )
+        self.memory_refused: Children[Counts] = Children(
+            self._counter(
+                "windlass_memory_refused_total", "Calls refused because the memory budget had no room", "use"
+            ).labels
+        )
+        for use in Use:
+            self.memory_refused(use.value)
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )

@@ -18,6 +18,7 @@ from windlass.commands import (
     SignalWait,
     StartInstance,
 )
+from windlass.memory import Budget, Use
 from windlass.store.apply import Batch
 from windlass.store.jobs import PassedOver
 from windlass.store.migrate import Blocker
@@ -125,6 +126,16 @@ class NodeTelemetry:
             self._log.warning(
                 Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
             )
+
+    # -- memory
+
+    def memory_refused(self, use: Use) -> None:
+        self._metrics.memory_refused(use.value).inc()
+
+    def memory_drawn(self, budget: Budget) -> None:
+        self._metrics.memory_limit.set(budget.limit_bytes)
+        for use in Use:
+            self._metrics.memory_drawn(use.value).set(budget.used(use))
 
     # -- sweeps
 

@@ -10,6 +10,7 @@ import pytest
 from windlass.config import ConfigError, Settings, settings_from_env, variables
 from windlass.memory import LIMIT_BYTES_MIN, MIB, SMALL_BYTES, Budget, Use
 from windlass.memory_limit import group_limit_bytes, usable_bytes
+from windlass.sweep.memory import MemoryWatch, resident_bytes
 
 GIB = 1024 * MIB
 V2 = {"/proc/self/cgroup": "0::/\n"}
@@ -179,3 +180,18 @@ async def test_a_process_that_is_nearly_full_takes_nothing_large() -> None:
     memory.is_pressed = False
     memory.serve()
     assert asked.done()
+
+
+async def test_the_watch_sees_what_nobody_counted() -> None:
+    memory = budget()
+    resident, shown = [950 * MIB], list[int]()
+    watch = MemoryWatch(memory, lambda seen: shown.append(seen.used(Use.BODY)), lambda: resident[0])
+    assert memory.draw(Use.BODY, MIB)
+    await watch.look()
+    asked = memory.ask(Use.BODY, MIB)
+    assert not asked.done()
+    resident[0] = 800 * MIB
+    await watch.look()
+    assert asked.done()
+    assert shown == [MIB, 2 * MIB]
+    assert resident_bytes() > MIB
