@@ -77,12 +77,6 @@ class Unavailable(EngineError):
     code = "unavailable"
 
 
-class NoRoom(EngineError):
-    """The memory budget has nothing left for a call of this size; it may be tried again."""
-
-    code = "unavailable"
-
-
 class Defect(EngineError):
     """Our bug; the command changed nothing."""
 

@@ -24,7 +24,7 @@ SET_BY = {
     ),
     "WINDLASS_MEMORY_BYTES_MAX": (
         "memory of the process, for all calls in progress",
-        "large calls wait up to 5 s, in order; then 503, RESOURCE_EXHAUSTED; what never fits: 413, RESOURCE_EXHAUSTED",
+        "large calls wait up to 5 s, in order; then 503, UNAVAILABLE; what never fits: 413, RESOURCE_EXHAUSTED",
     ),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
     "WINDLASS_READ_TIMEOUT_SECONDS": (

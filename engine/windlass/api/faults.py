@@ -17,7 +17,6 @@ STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),
     errors.Unavailable: (503, "UNAVAILABLE"),
-    errors.NoRoom: (503, "RESOURCE_EXHAUSTED"),
     errors.EngineError: (500, "INTERNAL"),
 }
 """A class that is not here is answered as its parent."""

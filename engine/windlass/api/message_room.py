@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from windlass.errors import NoRoom, TooLarge
+from windlass.errors import TooLarge, Unavailable
 from windlass.memory import SMALL_BYTES, Budget, Use
 
 MOMENT_S = 0.05
@@ -50,12 +50,12 @@ class MessageRoom:
         self._cut_because = ""
 
     async def read(self, context: Any) -> Any:
-        """The message, or the library's EOF. NoRoom when there is none, or it took too long for others."""
+        """The message, or the library's EOF. Unavailable when there is none, or it took too long for others."""
         memory, loop = self._memory, asyncio.get_running_loop()
         first = min(SMALL_BYTES, self._rooms.most_bytes)
         if not memory.draw(Use.BODY, first):
             memory.refused(Use.BODY)
-            raise NoRoom(NO_ROOM)
+            raise Unavailable(NO_ROOM)
         self._held_bytes = first
         self._reader = asyncio.current_task()
         late = loop.call_later(MOMENT_S, self._is_late)
@@ -63,7 +63,7 @@ class MessageRoom:
             message = await context.read()
         except asyncio.CancelledError:
             if self._cut_because:
-                raise NoRoom(self._cut_because) from None
+                raise Unavailable(self._cut_because) from None
             raise
         finally:
             late.cancel()
@@ -73,7 +73,7 @@ class MessageRoom:
         more = size - self._held_bytes
         if more > 0 and not memory.draw(Use.BODY, more):
             memory.refused(Use.BODY)
-            raise NoRoom(NO_ROOM)
+            raise Unavailable(NO_ROOM)
         if more < 0:
             memory.give_back(Use.BODY, -more)
         self._held_bytes = size
@@ -95,13 +95,13 @@ class MessageRoom:
             self._reader.cancel()
 
     async def draw_to_serve(self, weight: int) -> None:
-        """NoRoom when there is none in time, TooLarge when there never is."""
+        """Unavailable when there is none in time, TooLarge when there never is."""
         memory = self._memory
         if not memory.draw(Use.PARSED, weight) and not await memory.wait(
             Use.PARSED, weight, within_s=ROOM_S if weight > SMALL_BYTES else 0.0
         ):
             if weight <= memory.most(Use.PARSED):
-                raise NoRoom(NO_ROOM)
+                raise Unavailable(NO_ROOM)
             raise TooLarge(
                 f"serving this message takes {weight} bytes of memory, more than this node has for one call; "
                 f"send less, or set WINDLASS_MEMORY_BYTES_MAX above {memory.limit_bytes}"

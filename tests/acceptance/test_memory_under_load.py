@@ -107,5 +107,5 @@ async def test_many_large_grpc_messages_at_once_stay_within_the_budget(
     assert peak_bytes(process) < LIMIT_BYTES
     assert statuses == [201] * SMALL_CALLS
     assert told["OK"] >= 1
-    assert set(told) <= {"OK", "RESOURCE_EXHAUSTED"}
+    assert set(told) <= {"OK", "UNAVAILABLE"}
     assert f"windlass_memory_limit_bytes {LIMIT_BYTES:.8e}" in await engine.metrics()
