@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 from caller import Caller, get, post
@@ -16,7 +18,7 @@ from http_site import on_both_loops, serving
 
 from patience import eventually
 from windlass import advance
-from windlass.api import bounds
+from windlass.api import bounds, message_room
 from windlass.config import settings_from_env
 from windlass.definition import expression
 from windlass.definition.document import compile_definition, parse_upload
@@ -377,3 +379,43 @@ def start(steps: list[dict[str, Any]], a: bytes) -> Any:
     numbers = itertools.count()
     around = advance.Surroundings(lambda: f"id-{next(numbers)}", lambda: "2026-01-02T03:04:05Z")
     return advance.start(definition, "i", {"a": msgspec.Raw(a)}, None, around).instance
+
+
+# -- gRPC messages
+
+
+async def test_small_grpc_calls_pass_beside_callers_that_hold_all_room() -> None:
+    """Callers that begin a call and never send its message hold the room that a large one might need."""
+    never = asyncio.Event()
+
+    async def nothing() -> AsyncIterator[bytes]:
+        await never.wait()
+        yield b""
+
+    async with grpc_opened(memory_bytes=160 * MIB, body_bytes_max=4 * MIB) as door:
+        begin = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")
+        silent = [begin(nothing()) for _ in range(6)]
+        await eventually(lambda: sum(call.done() for call in silent) == 4)
+        assert {(await call.code()).name for call in silent if call.done()} == {"UNAVAILABLE"}
+        for _ in range(20):
+            await door.dial.call("GetInstance", id="i")
+        assert door.memory.used(Use.BODY) == 2 * 4 * MIB, "those that fit are waited for"
+        await asyncio.sleep(message_room.SLOW_S)
+        assert sum(call.done() for call in silent) == 4, "for as long as nobody else needs it"
+        late = begin(nothing())
+        await eventually(lambda: sum(call.done() for call in silent) == 5)
+        for call in (*silent, late):
+            call.cancel()
+        await eventually(lambda: door.memory.used(Use.BODY) == 0)
+
+
+async def test_a_grpc_call_without_a_message_is_refused_and_one_that_never_fits_names_the_remedy() -> None:
+    async with grpc_opened(memory_bytes=160 * MIB, body_bytes_max=16 * MIB) as door:
+        call = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")([])
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        status, text = await door.dial.refusal("CancelInstance", id="i", reason="x" * 4 * MIB)
+        assert status == "RESOURCE_EXHAUSTED"
+        assert "WINDLASS_MEMORY_BYTES_MAX" in text
+        assert all(door.memory.used(use) == 0 for use in Use)
