@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import string
 from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 import pytest_asyncio
-from nodes import END, Boot, Running, service
+from nodes import END, Boot, Running, raw, service
 from test_grpc_engine import Line, line_to
 
 from patience import eventually
@@ -315,3 +317,15 @@ async def test_the_client_reads_a_history_to_its_end(boot: Boot) -> None:
         async with Client(url) as client:
             history = await client.history(instance.id)
         assert [each.step_id for each in history] == [f"t{n}" for n in range(61)]
+
+
+async def test_the_longest_names_fit_the_indexes(one: Running) -> None:
+    """A start's key and its definition's id are in one entry."""
+    letters = random.Random(1).choices(string.ascii_letters + string.digits, k=2048)
+    id_, key = "".join(letters[:256]), "".join(letters[::-1])
+    await one.define(service("a", "end"), END, id_=id_)
+    instance = await one.engine.start_instance(
+        definition_id=id_, version=None, variables=raw(), business_key=key
+    )
+    _, body, _ = await ask(one, f"/v1/instances?businessKey={key}&definitionId={id_}")
+    assert [item["id"] for item in body["items"]] == [instance.id]

@@ -79,13 +79,42 @@ SELECT ARRAY(
        (SELECT count(*) FROM (SELECT FROM workflow_instance WHERE definition_id = $6 AND status = $7 LIMIT $5) AS counted) AS total;
 
 -- name: instance_page_of_key
--- As instance_page, with one business key and perhaps of one definition or in one status: by idx_windlass_instance_key.
+-- As instance_page, with one business key and perhaps of one definition or in one status: by idx_windlass_instance_key, the
+-- newest of each definition and status that the key has.
+WITH RECURSIVE kind (definition_id, status) AS (
+    (SELECT definition_id, status FROM workflow_instance WHERE business_key = $6
+     ORDER BY definition_id, status LIMIT 1)
+    UNION ALL
+    SELECT next.definition_id, next.status
+    FROM kind
+    CROSS JOIN LATERAL (
+        SELECT definition_id, status FROM workflow_instance
+        WHERE business_key = $6 AND (definition_id, status) > (kind.definition_id, kind.status)
+        ORDER BY definition_id, status LIMIT 1
+    ) AS next
+)
 SELECT ARRAY(
-           SELECT id FROM workflow_instance
-           WHERE (started_at, id) < ($1, $2::text) AND business_key = $6 AND ($7::text IS NULL OR definition_id = $7) AND ($8::text IS NULL OR status = $8)
-           ORDER BY started_at DESC, id DESC LIMIT $3 OFFSET $4
+           SELECT i.id
+           FROM kind AS k
+           CROSS JOIN LATERAL (
+               SELECT id, started_at FROM workflow_instance
+               WHERE (started_at, id) < ($1, $2::text) AND business_key = $6 AND definition_id = k.definition_id
+                 AND status = k.status
+               ORDER BY started_at DESC, id DESC LIMIT $3::bigint + $4::bigint
+           ) AS i
+           WHERE ($7::text IS NULL OR k.definition_id = $7) AND ($8::text IS NULL OR k.status = $8)
+           ORDER BY i.started_at DESC, i.id DESC LIMIT $3 OFFSET $4
        ) AS ids,
-       (SELECT count(*) FROM (SELECT FROM workflow_instance WHERE business_key = $6 AND ($7::text IS NULL OR definition_id = $7) AND ($8::text IS NULL OR status = $8) LIMIT $5) AS counted) AS total;
+       (SELECT count(*)
+        FROM (SELECT
+              FROM kind AS k
+              CROSS JOIN LATERAL (
+                  SELECT FROM workflow_instance
+                  WHERE business_key = $6 AND definition_id = k.definition_id AND status = k.status
+                  LIMIT $5::bigint
+              ) AS i
+              WHERE ($7::text IS NULL OR k.definition_id = $7) AND ($8::text IS NULL OR k.status = $8)
+              LIMIT $5::bigint) AS counted) AS total;
 
 -- name: instance_page_in_status
 -- As instance_page, in one status: by idx_windlass_instance_status, the newest of each definition. An index by status alone

@@ -3,7 +3,7 @@
 CREATE INDEX IF NOT EXISTS idx_windlass_instance_status
     ON workflow_instance (definition_id, status, started_at DESC, id DESC);
 CREATE INDEX IF NOT EXISTS idx_windlass_instance_key
-    ON workflow_instance (business_key, started_at DESC, id DESC) WHERE business_key IS NOT NULL;
+    ON workflow_instance (business_key, definition_id, status, started_at DESC, id DESC) WHERE business_key IS NOT NULL;
 
 -- The one of 0008 by the key alone does no more than that one, and has an entry for each instance without a key. It is
 -- found by its column: in a database that another engine made its name may differ.
