@@ -11,6 +11,7 @@ import pytest
 from nodes import Running
 from test_queries import plan_nodes
 
+from windlass.page_token import Place
 from windlass.store import views
 from windlass.wire import INSTANCES_COUNTED_MAX
 
@@ -56,7 +57,7 @@ async def test_lists_go_by_index_whatever_they_are_filtered_by(one: Running, sup
     told = {}
     async with one.database.connection() as connection:
         for definition, status, key, place in itertools.product(
-            (None, *DEFINITIONS), (None, *STATUSES), (None, *KEYS), (views.NEWEST, views.Place(middle, "x"))
+            (None, *DEFINITIONS), (None, *STATUSES), (None, *KEYS), (views.NEWEST, Place(middle, "x"))
         ):
             statement, filters = views._way(definition, status, key)
             asked = [quoted(each) for each in (place.started_at.isoformat(), place.id)]
