@@ -79,7 +79,11 @@ class GrpcTransport:
 
     async def history(self, instance_id: str) -> Sequence[StepExecution]:
         answer = await self._call("GetInstanceHistory", id=instance_id)
-        return [execution_of(each) for each in answer.executions]
+        items = [execution_of(each) for each in answer.executions]
+        while answer.next_page_token:
+            answer = await self._call("GetInstanceHistory", id=instance_id, page_token=answer.next_page_token)
+            items += [execution_of(each) for each in answer.executions]
+        return items
 
     async def cancel(self, instance_id: str, reason: str) -> Instance:
         return instance_of((await self._call("CancelInstance", id=instance_id, reason=reason)).instance)

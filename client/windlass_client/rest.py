@@ -32,8 +32,9 @@ class _Jobs(msgspec.Struct):
     jobs: list[Job]
 
 
-class _History(msgspec.Struct):
+class _History(msgspec.Struct, rename="camel"):
     items: list[StepExecution]
+    next_page_token: str | None = None
 
 
 class RestTransport:
@@ -67,7 +68,13 @@ class RestTransport:
         return await self._ask(Instance, "GET", f"/v1/instances/{_quoted(instance_id)}")
 
     async def history(self, instance_id: str) -> Sequence[StepExecution]:
-        return (await self._ask(_History, "GET", f"/v1/instances/{_quoted(instance_id)}/history")).items
+        path = f"/v1/instances/{_quoted(instance_id)}/history"
+        page = await self._ask(_History, "GET", path)
+        items = page.items
+        while page.next_page_token:
+            page = await self._ask(_History, "GET", f"{path}?pageToken={_quoted(page.next_page_token)}")
+            items += page.items
+        return items
 
     async def cancel(self, instance_id: str, reason: str) -> Instance:
         path = f"/v1/instances/{_quoted(instance_id)}/cancel"

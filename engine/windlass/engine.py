@@ -80,7 +80,7 @@ class Engine:
         self._is_draining = is_draining
         self._outbox_mode = outbox_mode
         self._catalog = Catalog(database)
-        self._views = Views(database)
+        self._views = Views(database, settings.answer_bytes_max)
         self._workers = Workers(database)
         self._schema = Schema(database)
         self._rights = Rights(database, removes=settings.retention_days > 0)
@@ -139,6 +139,7 @@ class Engine:
         business_key: str | None,
         page: int,
         page_size: int,
+        page_token: str | None = None,
     ) -> wire.InstancePage:
         return await self._views.instances(
             definition_id=definition_id,
@@ -146,10 +147,13 @@ class Engine:
             business_key=business_key,
             page=page,
             page_size=page_size,
+            page_token=page_token,
         )
 
-    async def instance_history(self, instance_id: str) -> Sequence[wire.StepExecutionView]:
-        return await self._views.history(instance_id)
+    async def instance_history(
+        self, instance_id: str, *, page_token: str | None = None, with_snapshots: bool = True
+    ) -> wire.HistoryPage:
+        return await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
         return await self._changed(commands.CancelInstance(instance_id, reason, TRACEPARENT.get()))

@@ -68,11 +68,18 @@ class InstanceView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=Tr
     business_key: str | None = None
 
 
-class InstancePage(msgspec.Struct, frozen=True, rename="camel"):
+INSTANCES_COUNTED_MAX = 10_000
+"""Past the end of a page: to count them all would read millions of rows."""
+
+
+class InstancePage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`next_page_token` is omitted on the last page."""
+
     items: Sequence[InstanceView]
     total: int
     page: int
     page_size: int
+    next_page_token: str | None = None
 
 
 class StepExecutionView(msgspec.Struct, frozen=True, rename="camel"):
@@ -89,6 +96,11 @@ class StepExecutionView(msgspec.Struct, frozen=True, rename="camel"):
     failure_reason: str | None
     input_snapshot: RawJson | None
     output_snapshot: RawJson | None
+
+
+class HistoryPage(msgspec.Struct, frozen=True):
+    items: Sequence[StepExecutionView]
+    next_page_token: str | None = None
 
 
 class JobView(msgspec.Struct, frozen=True, rename="camel"):

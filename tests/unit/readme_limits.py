@@ -19,8 +19,11 @@ BAD, CLAMPED, FAILED = (
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
     "WINDLASS_ANSWER_BYTES_MAX": (
-        "answer of a poll; a job over gRPC",
-        "the rest stays unleased, one job is always given; a larger job is left to REST polls and named in the log",
+        "answer of a poll, a list of instances or a history; over gRPC a job or an instance",
+        (
+            "jobs stay unleased, pages have a cursor, one item is always given; over gRPC a larger job is left to REST "
+            "polls and named in the log, a larger instance is RESOURCE_EXHAUSTED, and in lists it is without variables"
+        ),
     ),
     "WINDLASS_MEMORY_BYTES_MAX": (
         "memory of the process, for all calls in progress",

@@ -8,12 +8,12 @@ from typing import Protocol
 from windlass.wire import (
     DefinitionPage,
     DefinitionSummary,
+    HistoryPage,
     InstancePage,
     InstanceView,
     JobView,
     RawJson,
     Readiness,
-    StepExecutionView,
     WorkerPage,
     WorkerRegistration,
     WorkerView,
@@ -45,8 +45,17 @@ class EnginePort(Protocol):
         business_key: str | None,
         page: int,
         page_size: int,
-    ) -> InstancePage: ...
-    async def instance_history(self, instance_id: str) -> Sequence[StepExecutionView]: ...
+        page_token: str | None = None,
+    ) -> InstancePage:
+        """As much of the page as one answer holds; with a token, the page after the one that gave it."""
+        ...
+
+    async def instance_history(
+        self, instance_id: str, *, page_token: str | None = None, with_snapshots: bool = True
+    ) -> HistoryPage:
+        """As much as one answer holds, as in `list_instances`."""
+        ...
+
     async def cancel_instance(self, instance_id: str, *, reason: str) -> InstanceView: ...
 
     async def poll_jobs(

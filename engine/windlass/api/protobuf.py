@@ -31,6 +31,10 @@ class Unreadable(Exception):
     """JSON that no protobuf client could read, stored over REST or by another engine: the text says why."""
 
 
+class TooLarge(Unreadable):
+    """More than an answer may have."""
+
+
 TOO_DEEP = f"nested deeper than {NESTING_MAX} levels"
 
 
@@ -181,8 +185,12 @@ def number_of(enum: EnumTypeWrapper, word: str) -> Any:
     return known.number if known else 0
 
 
-def instance_message(view: wire.InstanceView, *, unreadable_is_left_out: bool = False) -> pb.WorkflowInstance:
-    """With `unreadable_is_left_out` variables that no client could read are left out, else Unreadable is raised."""
+def instance_message(
+    view: wire.InstanceView, bytes_max: int, *, unreadable_is_left_out: bool = False
+) -> pb.WorkflowInstance:
+    """With `unreadable_is_left_out` variables that no client could read, or that make the message larger than
+    `bytes_max`, are left out; else Unreadable or TooLarge is raised.
+    """
     message = pb.WorkflowInstance(
         id=view.id,
         definition_id=view.definition_id,
@@ -196,12 +204,19 @@ def instance_message(view: wire.InstanceView, *, unreadable_is_left_out: bool = 
     if view.completed_at is not None:
         message.completed_at.FromJsonString(view.completed_at)
     try:
+        _refuse_larger(len(bytes(view.variables)), bytes_max)
         fill(message.variables, view.variables)
+        _refuse_larger(message.ByteSize(), bytes_max)
     except Unreadable:
         if not unreadable_is_left_out:
             raise
         message.ClearField("variables")
     return message
+
+
+def _refuse_larger(size_bytes: int, bytes_max: int) -> None:
+    if size_bytes > bytes_max:
+        raise TooLarge(f"{size_bytes} bytes, and an answer has at most {bytes_max}")
 
 
 def execution_message(view: wire.StepExecutionView) -> pb.StepExecution:

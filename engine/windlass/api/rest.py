@@ -293,10 +293,12 @@ class RestApp:
             business_key=query.get("businessKey") or None,
             page=page,
             page_size=page_size,
+            page_token=query.get("pageToken") or None,
         )
 
     def _history(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _history_items, self._engine.instance_history, ids[0])
+        token = _query(request).get("pageToken") or None
+        return self._ask(request, _history_page, self._engine.instance_history, ids[0], page_token=token)
 
     def _cancel(self, request: Request, ids: list[str]) -> Outcome:
         reason = bodies.note(_read_cancel(request.body).reason) if request.body.strip() else ""
@@ -477,5 +479,6 @@ def _jobs(jobs: Sequence[wire.JobView]) -> Response:
     return Response(200, b'{"jobs":%b}\n' % _encode(jobs)) if jobs else NO_JOBS
 
 
-def _history_items(rows: Sequence[wire.StepExecutionView]) -> Response:
-    return _ok({"items": [history.item(row) for row in rows]})
+def _history_page(page: wire.HistoryPage) -> Response:
+    items = {"items": [history.item(row) for row in page.items]}
+    return _ok(items if page.next_page_token is None else {**items, "nextPageToken": page.next_page_token})

@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol, Self
 
+from windlass import wire
 from windlass.api import bodies, bounds, protobuf
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
-from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled
+from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled, TooLarge
+from windlass.page_token import token_after
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
 
 SERVICE = "workflow.v1.WorkflowEngine"
+_FIELD_BYTES_MAX = 6
+"""Around a message in another one."""
 
 
 class Message(Protocol):
@@ -52,6 +56,7 @@ class Rpcs:
     ) -> None:
         self._engine = engine
         self._settings = settings
+        self._answer_bytes_max = settings.answer_bytes_max
         self._log = log
         self._draining = draining
 
@@ -111,26 +116,39 @@ class Rpcs:
             business_key=bounds.business_key_of(bodies.text(request.business_key, "business_key")),
         )
         # The instance has been started: an error now would make the caller start another.
-        return pb.StartInstanceResponse(instance=protobuf.instance_message(view, unreadable_is_left_out=True))
+        return pb.StartInstanceResponse(instance=self._readable(view))
 
     async def _instance(self, request: pb.GetInstanceRequest) -> pb.GetInstanceResponse:
         view = await self._engine.get_instance(bodies.text(request.id, "id"))
         try:
-            return pb.GetInstanceResponse(instance=protobuf.instance_message(view))
+            return pb.GetInstanceResponse(instance=protobuf.instance_message(view, self._answer_bytes_max))
+        except protobuf.TooLarge as error:
+            raise TooLarge(
+                f"the variables of instance {request.id}: {error}; ask over REST, or raise WINDLASS_ANSWER_BYTES_MAX "
+                "and what the client receives at most"
+            ) from None
         except protobuf.Unreadable as error:
             raise _unreadable(f"the variables of instance {request.id}", error) from None
 
     async def _history(self, request: pb.GetInstanceHistoryRequest) -> pb.GetInstanceHistoryResponse:
-        rows = await self._engine.instance_history(bodies.text(request.id, "id"))
-        return pb.GetInstanceHistoryResponse(executions=[protobuf.execution_message(row) for row in rows])
+        page = await self._engine.instance_history(
+            bodies.text(request.id, "id"),
+            page_token=bodies.text(request.page_token, "page_token") or None,
+            with_snapshots=False,
+        )
+        return pb.GetInstanceHistoryResponse(
+            executions=[protobuf.execution_message(row) for row in page.items],
+            next_page_token=page.next_page_token or "",
+        )
 
     async def _cancel(self, request: pb.CancelInstanceRequest) -> pb.CancelInstanceResponse:
         view = await self._engine.cancel_instance(
             bodies.text(request.id, "id"), reason=bodies.note(request.reason)
         )
-        return pb.CancelInstanceResponse(
-            instance=protobuf.instance_message(view, unreadable_is_left_out=True)
-        )
+        return pb.CancelInstanceResponse(instance=self._readable(view))
+
+    def _readable(self, view: wire.InstanceView) -> pb.WorkflowInstance:
+        return protobuf.instance_message(view, self._answer_bytes_max, unreadable_is_left_out=True)
 
     async def _instances(self, request: pb.ListInstancesRequest) -> pb.ListInstancesResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
@@ -140,9 +158,19 @@ class Rpcs:
             business_key=bodies.text(request.business_key, "business_key") or None,
             page=page,
             page_size=page_size,
+            page_token=bodies.text(request.page_token, "page_token") or None,
         )
-        views = [protobuf.instance_message(item, unreadable_is_left_out=True) for item in found.items]
-        return pb.ListInstancesResponse(instances=views, total=found.total)
+        answer = pb.ListInstancesResponse(total=found.total, next_page_token=found.next_page_token or "")
+        size = 0
+        for number, view in enumerate(found.items):
+            message = self._readable(view)
+            size += message.ByteSize() + _FIELD_BYTES_MAX
+            if number and size > self._answer_bytes_max:
+                # Numbers take more here than in the text that the page was measured by.
+                answer.next_page_token = token_after(found.items[number - 1])
+                break
+            answer.instances.append(message)
+        return answer
 
     # -- jobs
 

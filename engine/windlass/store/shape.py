@@ -170,6 +170,12 @@ OWN: Mapping[int, Shape] = {
         }
     ),
     7: Shape(columns={"job": _columns("answer_bytes bigint")}),
+    8: Shape(
+        indexes={
+            "idx_windlass_instance_status": "workflow_instance",
+            "idx_windlass_instance_key": "workflow_instance",
+        }
+    ),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}

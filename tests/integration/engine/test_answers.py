@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
+import string
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
-from nodes import END, Boot, Running, service
+from nodes import END, Boot, Running, raw, service
 from test_grpc_engine import Line, line_to
 
 from patience import eventually
@@ -17,6 +20,7 @@ from windlass.api import protobuf
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.store.queries import sql
 from windlass.wire import answer_bytes
+from windlass_client import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -179,3 +183,149 @@ async def test_a_claim_unpacks_no_more_than_it_leases(one: Running, superuser: A
     plan = json.loads(text)[0]["Plan"]
     assert plan["Actual Rows"] == 2
     assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 10 * 125
+
+
+# -- lists and histories
+
+
+async def ask(one: Running, path: str) -> tuple[int, dict[str, Any], int]:
+    """Status, body and size of the answer."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{one.node.rest.port}{path}") as answer,
+    ):
+        body = await answer.read()
+        return answer.status, json.loads(body), len(body)
+
+
+async def pages(one: Running, path: str, bytes_max: int) -> list[list[dict[str, Any]]]:
+    found, token = [], ""
+    while True:
+        status, body, size = await ask(
+            one, path + (f"{'&' if '?' in path else '?'}pageToken={token}" if token else "")
+        )
+        assert status == 200, body
+        assert size <= bytes_max or len(body["items"]) == 1
+        found.append(body["items"])
+        if "nextPageToken" not in body:
+            return found
+        token = body["nextPageToken"]
+
+
+async def test_a_list_ends_before_the_bound_and_its_cursor_goes_on(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="100000")
+    await one.define(service("a", "end"), END)
+    ids = [(await one.start(text="x" * 30_000)).id for _ in range(7)]
+    ids.append((await one.start(text="x" * 200_000)).id)
+    ids += [(await one.start(text="small")).id for _ in range(3)]
+    found = await pages(one, "/v1/instances?definitionId=d", 100_000)
+    assert [item["id"] for page in found for item in page] == ids[::-1]
+    assert [len(page) for page in found] == [3, 1, 3, 3, 1]
+    found = await pages(one, "/v1/instances?pageSize=2", 100_000)
+    assert [item["id"] for page in found for item in page] == ids[::-1]
+
+
+async def test_instances_of_one_moment_are_each_on_one_page(one: Running) -> None:
+    await one.define(service("a", "end"), END)
+    ids = {view.id for view in await asyncio.gather(*(one.start() for _ in range(20)))}
+    await one.rows(
+        "UPDATE workflow_instance SET started_at = (SELECT min(started_at) FROM workflow_instance)"
+    )
+    for path in ("/v1/instances?pageSize=3", "/v1/instances?status=ACTIVE&pageSize=3"):
+        found = await pages(one, path, 4_000_000)
+        assert [item["id"] for page in found for item in page] == sorted(ids, reverse=True)
+
+
+async def test_a_list_by_pages_is_as_it_was(one: Running) -> None:
+    await one.define(service("a", "end"), END)
+    ids = [(await one.start(n=n)).id for n in range(5)]
+    _, body, _ = await ask(one, "/v1/instances?page=1&pageSize=2")
+    assert [item["id"] for item in body["items"]] == [ids[2], ids[1]]
+    assert (body["total"], body["page"], body["pageSize"]) == (5, 1, 2)
+    _, body, _ = await ask(one, "/v1/instances")
+    assert set(body) == {"items", "total", "page", "pageSize"}
+    _, body, _ = await ask(one, "/v1/instances?page=9")
+    assert (body["items"], body["total"]) == ([], 5)
+
+
+@pytest.mark.parametrize("token", ["x", "%00", "////", "MjAyNg", "9" * 1000])
+@pytest.mark.parametrize("path", ["/v1/instances", "/v1/instances/i/history"])
+async def test_a_token_of_nobody_is_refused(one: Running, path: str, token: str) -> None:
+    status, body, _ = await ask(one, f"{path}?pageToken={token}")
+    assert (status, body["error"]) == (400, "bad-request")
+    assert "pageToken" in body["reason"]
+
+
+async def test_a_history_ends_before_the_bound_and_its_cursor_goes_on(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="1000000")
+    steps = [
+        {"id": f"t{n}", "type": "TRANSFORMATION", "transformations": {"n": n}, "nextStep": f"t{n + 1}"}
+        for n in range(100)
+    ]
+    await one.define(*steps, {"id": "t100", "type": "END"})
+    instance = await one.start(text="x" * 20_000)
+    found = await pages(one, f"/v1/instances/{instance.id}/history", 1_000_000)
+    assert [item["stepId"] for page in found for item in page] == [f"t{n}" for n in range(101)]
+    assert len(found) > 5
+    line = line_to(one)
+    answer = await line.call("GetInstanceHistory", id=instance.id)
+    assert (len(answer.executions), answer.next_page_token) == (101, ""), "it has no snapshots"
+    await line.channel.close()
+
+
+async def test_lists_over_grpc_are_received(line: Line) -> None:
+    await line.one.define(service("a", "end"), END)
+    ids = [(await line.one.start(numbers=[1] * 300_000)).id for _ in range(4)]
+    ids += [(await line.one.start(text="x" * 900_000)).id for _ in range(6)]
+    ids.append((await line.one.start(text="x" * 6_000_000)).id)
+    found: list[Any] = []
+    token, calls = "", 0
+    while not found or token:
+        answer = await line.call("ListInstances", definition_id="d", page_token=token)
+        assert (answer.total, answer.ByteSize() <= 4_000_000) == (11, True)
+        found += answer.instances
+        token, calls = answer.next_page_token, calls + 1
+    assert [each.id for each in found] == ids[::-1]
+    assert calls > 4
+    assert [each.id for each in found if not each.HasField("variables")] == [ids[-1]], (
+        "too large for any client"
+    )
+
+
+async def test_an_instance_that_no_grpc_client_can_receive_is_named(line: Line) -> None:
+    await line.one.define(service("a", "end"), END)
+    for variables in ({"text": "x" * 5_000_000}, {"numbers": [1] * 600_000}):
+        instance = await line.one.start(**variables)
+        status, told = await line.status("GetInstance", id=instance.id)
+        assert status == "RESOURCE_EXHAUSTED"
+        assert all(text in told for text in (instance.id, "WINDLASS_ANSWER_BYTES_MAX", "REST"))
+        assert (await ask(line.one, f"/v1/instances/{instance.id}"))[0] == 200
+        answer = await line.call("CancelInstance", id=instance.id)
+        assert (answer.instance.status, answer.instance.HasField("variables")) == (5, False)
+
+
+async def test_the_client_reads_a_history_to_its_end(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="16384")
+    steps = [
+        {"id": f"t{n}", "type": "TRANSFORMATION", "transformations": {"n": n}, "nextStep": f"t{n + 1}"}
+        for n in range(60)
+    ]
+    await one.define(*steps, {"id": "t60", "type": "END"})
+    instance = await one.start()
+    assert one.node.grpc is not None
+    for url in (f"http://127.0.0.1:{one.node.rest.port}", f"grpc://127.0.0.1:{one.node.grpc.port}"):
+        async with Client(url) as client:
+            history = await client.history(instance.id)
+        assert [each.step_id for each in history] == [f"t{n}" for n in range(61)]
+
+
+async def test_the_longest_names_fit_the_indexes(one: Running) -> None:
+    """A start's key and its definition's id are in one entry."""
+    letters = random.Random(1).choices(string.ascii_letters + string.digits, k=2048)
+    id_, key = "".join(letters[:256]), "".join(letters[::-1])
+    await one.define(service("a", "end"), END, id_=id_)
+    instance = await one.engine.start_instance(
+        definition_id=id_, version=None, variables=raw(), business_key=key
+    )
+    _, body, _ = await ask(one, f"/v1/instances?businessKey={key}&definitionId={id_}")
+    assert [item["id"] for item in body["items"]] == [instance.id]

@@ -130,7 +130,7 @@ async def half_done(one: Running) -> None:
     forked = await one.start()
     (job,) = await one.poll("do-a")
     await one.complete(job)
-    assert [row["id"] for row in await one.rows(FORKED)][-1:] == [forked.id]
+    assert forked.id in [row["id"] for row in await one.rows(FORKED)]
 
 
 @pytest.mark.parametrize("number", [9, 10, 11])

@@ -81,6 +81,7 @@ class Memory:
         business_key: str | None,
         page: int,
         page_size: int,
+        page_token: str | None = None,
     ) -> wire.InstancePage:
         self._note(
             "instances",
@@ -89,16 +90,23 @@ class Memory:
             business_key=business_key,
             page=page,
             page_size=page_size,
+            **({"page_token": page_token} if page_token else {}),
         )
         return wire.InstancePage([], 0, page, page_size)
 
-    async def instance_history(self, instance_id: str) -> Sequence[wire.StepExecutionView]:
-        self._note("history", id=instance_id)
+    async def instance_history(
+        self,
+        instance_id: str,
+        *,
+        page_token: str | None = None,
+        with_snapshots: bool = True,  # noqa: ARG002
+    ) -> wire.HistoryPage:
+        self._note("history", id=instance_id, **({"page_token": page_token} if page_token else {}))
         raw = msgspec.Raw(b'{"a":1}')
         row = wire.StepExecutionView(
             "e", instance_id, "s", "SERVICE_TASK", 2, "FAILED", NOW, None, "why", raw, None
         )
-        return [row]
+        return wire.HistoryPage([row])
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
         self._note("cancel", id=instance_id, reason=reason)

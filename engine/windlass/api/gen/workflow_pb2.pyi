@@ -314,16 +314,20 @@ class GetInstanceResponse(_message.Message):
     def __init__(self, instance: _Optional[_Union[WorkflowInstance, _Mapping]] = ...) -> None: ...
 
 class GetInstanceHistoryRequest(_message.Message):
-    __slots__ = ("id",)
+    __slots__ = ("id", "page_token")
     ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     id: str
-    def __init__(self, id: _Optional[str] = ...) -> None: ...
+    page_token: str
+    def __init__(self, id: _Optional[str] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class GetInstanceHistoryResponse(_message.Message):
-    __slots__ = ("executions",)
+    __slots__ = ("executions", "next_page_token")
     EXECUTIONS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     executions: _containers.RepeatedCompositeFieldContainer[StepExecution]
-    def __init__(self, executions: _Optional[_Iterable[_Union[StepExecution, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, executions: _Optional[_Iterable[_Union[StepExecution, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class CancelInstanceRequest(_message.Message):
     __slots__ = ("id", "reason")
@@ -340,26 +344,30 @@ class CancelInstanceResponse(_message.Message):
     def __init__(self, instance: _Optional[_Union[WorkflowInstance, _Mapping]] = ...) -> None: ...
 
 class ListInstancesRequest(_message.Message):
-    __slots__ = ("definition_id", "status", "business_key", "page", "page_size")
+    __slots__ = ("definition_id", "status", "business_key", "page", "page_size", "page_token")
     DEFINITION_ID_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     BUSINESS_KEY_FIELD_NUMBER: _ClassVar[int]
     PAGE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     definition_id: str
     status: InstanceStatus
     business_key: str
     page: int
     page_size: int
-    def __init__(self, definition_id: _Optional[str] = ..., status: _Optional[_Union[InstanceStatus, str]] = ..., business_key: _Optional[str] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ...) -> None: ...
+    page_token: str
+    def __init__(self, definition_id: _Optional[str] = ..., status: _Optional[_Union[InstanceStatus, str]] = ..., business_key: _Optional[str] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListInstancesResponse(_message.Message):
-    __slots__ = ("instances", "total")
+    __slots__ = ("instances", "total", "next_page_token")
     INSTANCES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     instances: _containers.RepeatedCompositeFieldContainer[WorkflowInstance]
     total: int
-    def __init__(self, instances: _Optional[_Iterable[_Union[WorkflowInstance, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, instances: _Optional[_Iterable[_Union[WorkflowInstance, _Mapping]]] = ..., total: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class PollJobsRequest(_message.Message):
     __slots__ = ("worker_id", "job_types", "max_jobs", "lease_seconds", "wait_ms")

@@ -9,10 +9,11 @@ from windlass.api.history import pascal
 from windlass.api.openapi.definitions import NO_DEFINITION
 from windlass.api.openapi.operation import PAGING, Link, Operation, path_id
 from windlass.api.openapi.shape import (
+    NEXT_PAGE_TOKEN,
     Schema,
+    cursor_page_of,
     integer,
     or_null,
-    page_of,
     record,
     ref,
     text,
@@ -24,6 +25,7 @@ from windlass.api.openapi.shape import (
 )
 from windlass.definition.model import StepType
 from windlass.states import InstanceStatus, StepStatus
+from windlass.wire import INSTANCES_COUNTED_MAX
 
 INSTANCE_ID = path_id("The instance's id.")
 NO_INSTANCE = "There is no such instance."
@@ -67,12 +69,14 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/instances",
         tag="instances",
         summary="List instances",
-        description="Newest first.",
+        description="Newest first. A page may have fewer instances than were asked for if they are large; "
+        "nextPageToken leads to the next one.",
         query={
             "definitionId": text("Only instances of this definition, of all versions."),
             "status": text("Only instances with this status; an unknown status finds nothing."),
             "businessKey": text("Only instances with exactly this business key."),
             **PAGING,
+            "pageToken": text("The nextPageToken of the page before; page is not looked at then."),
         },
         answer="InstancePage",
         answer_description="A page.",
@@ -97,8 +101,9 @@ OPERATIONS: Sequence[Operation] = (
         tag="instances",
         summary="Get the steps an instance has been through",
         path_schemas={"id": INSTANCE_ID},
+        query={"pageToken": text("The nextPageToken of the page before.")},
         answer="History",
-        answer_description="Oldest first.",
+        answer_description="Oldest first: all of it, or a page.",
         refused={404: NO_INSTANCE},
     ),
     Operation(
@@ -188,7 +193,14 @@ SCHEMAS: Mapping[str, Schema] = {
             "businessKey": word("As given at its start; absent if none was given."),
         },
     ),
-    "InstancePage": page_of("Instance"),
-    "History": whole({"items": {"type": "array", "items": ref("StepExecution")}}),
+    "InstancePage": cursor_page_of(
+        "Instance",
+        "How many match on all pages together, as far as they are counted: "
+        f"up to {INSTANCES_COUNTED_MAX} past this page.",
+    ),
+    "History": record(
+        ("items",),
+        {"items": {"type": "array", "items": ref("StepExecution")}, "nextPageToken": NEXT_PAGE_TOKEN},
+    ),
     "StepExecution": _step_execution(),
 }

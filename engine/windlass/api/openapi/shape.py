@@ -61,12 +61,26 @@ def variables(description: str) -> Schema:
     }
 
 
+NEXT_PAGE_TOKEN: Schema = text(
+    "If there is more: the pageToken that the next page is had by. A page ends early where the answer would get larger "
+    "than WINDLASS_ANSWER_BYTES_MAX."
+)
+
+
 def page_of(of: str) -> Schema:
-    return whole(
-        {
-            "items": {"type": "array", "items": ref(of), "description": "This page."},
-            "total": integer("How many match on all pages together.", minimum=0),
-            "page": integer("This page's number, from 0.", minimum=0),
-            "pageSize": integer("The page size in use.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
-        },
-    )
+    return whole(_page(of, "How many match on all pages together."))
+
+
+def cursor_page_of(of: str, total: str) -> Schema:
+    """A page that may end early, and says where the next one begins."""
+    page = _page(of, total)
+    return record(tuple(page), {**page, "nextPageToken": NEXT_PAGE_TOKEN})
+
+
+def _page(of: str, total: str) -> dict[str, Schema]:
+    return {
+        "items": {"type": "array", "items": ref(of), "description": "This page."},
+        "total": integer(total, minimum=0),
+        "page": integer("This page's number, from 0.", minimum=0),
+        "pageSize": integer("The page size in use.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
+    }

@@ -21,7 +21,8 @@ WITH t AS MATERIALIZED (
         failure_reason = u.failure_reason, progress = u.progress
     FROM t, unnest($10::text::text[], $11::text::text[], $12::text::text[], $13::text::text[], $14::text::text[], $15::text::text[])
          AS u (id, status, current, variables, failure_reason, progress)
-    WHERE i.id = u.id AND i.status IN ('ACTIVE', 'WAITING')
+    -- IS TRUE keeps the planner from an index by status, which it may scan for all of them.
+    WHERE i.id = u.id AND (i.status IN ('ACTIVE', 'WAITING')) IS TRUE
     RETURNING 1
 ), new_step AS (
     INSERT INTO step_execution (id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at,

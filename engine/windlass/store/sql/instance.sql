@@ -49,33 +49,157 @@ SELECT id, definition_id, definition_version, status, current_step_ids, variable
 FROM workflow_instance
 WHERE id = $1;
 
--- name: instance_list
--- A page, newest first, ties by id (contract 1.5); null filters match all.
-SELECT id, definition_id, definition_version, status, current_step_ids, variables::text AS variables,
-       started_at, completed_at, failure_reason, business_key
-FROM workflow_instance
-WHERE ($1::text IS NULL OR definition_id = $1)
-  AND ($2::text IS NULL OR status = $2)
-  AND ($3::text IS NULL OR business_key = $3)
-ORDER BY started_at DESC, id DESC
-LIMIT $4 OFFSET $5;
+-- name: instance_page
+-- The ids of a page, newest first, ties by id (contract 1.5): $3 after $4 of those that come after ($1, $2); and how many
+-- match in all, counted up to $5 and no further. All instances: by idx_instance_started_at. There is one statement for
+-- each way to find them, since the plan of one for all would suit only some.
+SELECT ARRAY(
+           SELECT id FROM workflow_instance
+           WHERE (started_at, id) < ($1, $2::text)
+           ORDER BY started_at DESC, id DESC LIMIT $3 OFFSET $4
+       ) AS ids,
+       (SELECT count(*) FROM (SELECT FROM workflow_instance LIMIT $5) AS counted) AS total;
 
--- name: instance_count
--- The total of instance_list.
-SELECT count(*)
-FROM workflow_instance
-WHERE ($1::text IS NULL OR definition_id = $1)
-  AND ($2::text IS NULL OR status = $2)
-  AND ($3::text IS NULL OR business_key = $3);
+-- name: instance_page_of_definition
+-- As instance_page, of one definition: by idx_instance_definition_started.
+SELECT ARRAY(
+           SELECT id FROM workflow_instance
+           WHERE (started_at, id) < ($1, $2::text) AND definition_id = $6
+           ORDER BY started_at DESC, id DESC LIMIT $3 OFFSET $4
+       ) AS ids,
+       (SELECT count(*) FROM (SELECT FROM workflow_instance WHERE definition_id = $6 LIMIT $5) AS counted) AS total;
+
+-- name: instance_page_of_definition_in_status
+-- As instance_page, of one definition in one status: by idx_windlass_instance_status.
+SELECT ARRAY(
+           SELECT id FROM workflow_instance
+           WHERE (started_at, id) < ($1, $2::text) AND definition_id = $6 AND status = $7
+           ORDER BY started_at DESC, id DESC LIMIT $3 OFFSET $4
+       ) AS ids,
+       (SELECT count(*) FROM (SELECT FROM workflow_instance WHERE definition_id = $6 AND status = $7 LIMIT $5) AS counted) AS total;
+
+-- name: instance_page_of_key
+-- As instance_page, with one business key and perhaps of one definition or in one status: by idx_windlass_instance_key, the
+-- newest of each definition and status that the key has.
+WITH RECURSIVE kind (definition_id, status) AS (
+    (SELECT definition_id, status FROM workflow_instance WHERE business_key = $6
+     ORDER BY definition_id, status LIMIT 1)
+    UNION ALL
+    SELECT next.definition_id, next.status
+    FROM kind
+    CROSS JOIN LATERAL (
+        SELECT definition_id, status FROM workflow_instance
+        WHERE business_key = $6 AND (definition_id, status) > (kind.definition_id, kind.status)
+        ORDER BY definition_id, status LIMIT 1
+    ) AS next
+)
+SELECT ARRAY(
+           SELECT i.id
+           FROM kind AS k
+           CROSS JOIN LATERAL (
+               SELECT id, started_at FROM workflow_instance
+               WHERE (started_at, id) < ($1, $2::text) AND business_key = $6 AND definition_id = k.definition_id
+                 AND status = k.status
+               ORDER BY started_at DESC, id DESC LIMIT $3::bigint + $4::bigint
+           ) AS i
+           WHERE ($7::text IS NULL OR k.definition_id = $7) AND ($8::text IS NULL OR k.status = $8)
+           ORDER BY i.started_at DESC, i.id DESC LIMIT $3 OFFSET $4
+       ) AS ids,
+       (SELECT count(*)
+        FROM (SELECT
+              FROM kind AS k
+              CROSS JOIN LATERAL (
+                  SELECT FROM workflow_instance
+                  WHERE business_key = $6 AND definition_id = k.definition_id AND status = k.status
+                  LIMIT $5::bigint
+              ) AS i
+              WHERE ($7::text IS NULL OR k.definition_id = $7) AND ($8::text IS NULL OR k.status = $8)
+              LIMIT $5::bigint) AS counted) AS total;
+
+-- name: instance_page_in_status
+-- As instance_page, in one status: by idx_windlass_instance_status, the newest of each definition. An index by status alone
+-- would cost every instance one more entry when it ends.
+WITH RECURSIVE definition (id) AS (
+    (SELECT id FROM workflow_definition ORDER BY id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.id FROM workflow_definition AS d WHERE d.id > definition.id ORDER BY d.id LIMIT 1)
+    FROM definition WHERE definition.id IS NOT NULL
+)
+SELECT ARRAY(
+           SELECT i.id
+           FROM definition AS d
+           CROSS JOIN LATERAL (
+               SELECT id, started_at FROM workflow_instance
+               WHERE (started_at, id) < ($1, $2::text) AND definition_id = d.id AND status = $6
+               ORDER BY started_at DESC, id DESC LIMIT $3::bigint + $4::bigint
+           ) AS i
+           ORDER BY i.started_at DESC, i.id DESC LIMIT $3 OFFSET $4
+       ) AS ids,
+       (SELECT count(*)
+        FROM (SELECT
+              FROM definition AS d
+              CROSS JOIN LATERAL (
+                  SELECT FROM workflow_instance WHERE definition_id = d.id AND status = $6 LIMIT $5::bigint
+              ) AS i
+              LIMIT $5::bigint) AS counted) AS total;
+
+-- name: instance_rows
+-- The instances of a page ($1, in its order) as the wire shows them, as many as have $2 bytes, but one at least. They are
+-- read one by one, so that no more is unpacked than is answered, and one.
+WITH RECURSIVE taken (place, upto, id, variables) AS (
+    SELECT 0, 0::bigint, NULL::text, NULL::text
+    UNION ALL
+    SELECT t.place + 1,
+           t.upto + coalesce(500 + i.around + octet_length(i.variables), 0), i.id, i.variables
+    FROM taken AS t
+    LEFT JOIN LATERAL (
+        SELECT id, variables::text AS variables,
+               octet_length(concat(definition_id, failure_reason, business_key)) + octet_length(current_step_ids::text) AS around
+        FROM workflow_instance WHERE id = ($1::text[])[t.place + 1] OFFSET 0
+    ) AS i ON true
+    WHERE t.place < cardinality($1::text[]) AND t.upto <= $2::bigint
+)
+SELECT i.id, i.definition_id, i.definition_version, i.status, i.current_step_ids, t.variables,
+       i.started_at, i.completed_at, i.failure_reason, i.business_key
+FROM taken AS t
+CROSS JOIN LATERAL (SELECT * FROM workflow_instance WHERE id = t.id OFFSET 0) AS i
+WHERE t.upto <= $2::bigint OR t.place = (SELECT min(place) FROM taken WHERE id IS NOT NULL)
+ORDER BY t.place;
 
 -- name: instance_exists
 -- Tells an instance without steps from one that is unknown.
 SELECT 1 FROM workflow_instance WHERE id = $1;
 
--- name: step_history
--- All executions of an instance in the order they began (contract 5.10).
-SELECT id, instance_id, step_id, step_type, attempt_number, status, started_at, ended_at, failure_reason,
-       input_snapshot::text AS input_snapshot, output_snapshot::text AS output_snapshot
+-- name: step_page
+-- The ids of executions of an instance in the order they began (contract 5.10): the next $4 after ($2, $3).
+SELECT id
 FROM step_execution
-WHERE instance_id = $1
-ORDER BY started_at, id;
+WHERE instance_id = $1 AND (started_at, id) > ($2, $3::text)
+ORDER BY started_at, id
+LIMIT $4;
+
+-- name: step_rows
+-- Executions as the wire shows them ($1, in its order), read as in instance_rows; REST writes everything twice. Without
+-- snapshots ($3) these are not even unpacked.
+WITH RECURSIVE taken (place, upto, id, input, output) AS (
+    SELECT 0, 0::bigint, NULL::text, NULL::text, NULL::text
+    UNION ALL
+    SELECT t.place + 1,
+           t.upto + coalesce(900 + 2::bigint * (s.around + coalesce(octet_length(s.input), 0)
+                                                + coalesce(octet_length(s.output), 0)), 0),
+           s.id, s.input, s.output
+    FROM taken AS t
+    LEFT JOIN LATERAL (
+        SELECT id, octet_length(concat(step_id, failure_reason)) AS around,
+               CASE WHEN $3::boolean THEN input_snapshot::text END AS input,
+               CASE WHEN $3::boolean THEN output_snapshot::text END AS output
+        FROM step_execution WHERE id = ($1::text[])[t.place + 1] OFFSET 0
+    ) AS s ON true
+    WHERE t.place < cardinality($1::text[]) AND t.upto <= $2::bigint
+)
+SELECT s.id, s.instance_id, s.step_id, s.step_type, s.attempt_number, s.status, s.started_at, s.ended_at,
+       s.failure_reason, t.input AS input_snapshot, t.output AS output_snapshot
+FROM taken AS t
+CROSS JOIN LATERAL (SELECT * FROM step_execution WHERE id = t.id OFFSET 0) AS s
+WHERE t.upto <= $2::bigint OR t.place = (SELECT min(place) FROM taken WHERE id IS NOT NULL)
+ORDER BY t.place;

@@ -1,0 +1,41 @@
+"""Where a page ends and the next one begins: a place in a list that is ordered by time, ties by id."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import NamedTuple
+
+from windlass.errors import BadRequest
+from windlass.wire import InstanceView, StepExecutionView
+
+
+class Place(NamedTuple):
+    started_at: datetime
+    id: str
+
+
+def token_after(view: InstanceView | StepExecutionView) -> str:
+    """For callers it has no parts."""
+    return base64.urlsafe_b64encode(f"{view.started_at} {view.id}".encode()).decode().rstrip("=")
+
+
+def place_of(token: str) -> Place:
+    """BadRequest for what is no token of `token_after`."""
+    try:
+        text = base64.b64decode(
+            token.encode("ascii") + b"=" * (-len(token) % 4), altchars=b"-_", validate=True
+        ).decode()
+        started_at, _, id_ = text.partition(" ")
+        second, _, fraction = started_at.removesuffix("Z").partition(".")
+        instant = datetime.strptime(f"{second}+0000", "%Y-%m-%dT%H:%M:%S%z")
+        if not id_ or "\x00" in id_:
+            raise ValueError(token)
+        instant = instant.replace(microsecond=int(fraction.ljust(6, "0")))
+    except (ValueError, binascii.Error, OverflowError):
+        raise BadRequest(
+            "pageToken is none that this engine gave; send the nextPageToken of the page before as it is, or none for "
+            "the first page"
+        ) from None
+    return Place(instant, id_)
