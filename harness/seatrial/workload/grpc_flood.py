@@ -19,6 +19,7 @@ _OPTIONS = (
     ("grpc.max_send_message_length", -1),
 )
 _CALL_TIMEOUT_S = 30.0
+_REFUSED = 429
 
 
 class GrpcFlood(Pressure):
@@ -42,15 +43,15 @@ class GrpcFlood(Pressure):
                 status = 200
             except grpc.aio.AioRpcError as err:
                 status = _STATUSES.get(err.code(), 500)
-        # Of a lost connection, nobody knows how much it took.
-        self.bytes += len(message) if status else 0
+        # Of a lost connection nobody knows how much it took, and a message can be refused before it is read.
+        self.bytes += len(message) if status not in {0, _REFUSED} else 0
         return status
 
 
 _STATUSES = {
     grpc.StatusCode.UNAVAILABLE: 0,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: _REFUSED,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
 }
 
