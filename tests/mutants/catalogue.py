@@ -157,7 +157,10 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is busy with it"),
     Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
+    Mutant("budget_draws_nothing", "N1", ("MEM",), "the memory budget gives to everybody"),
     Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
+    Mutant("slow_bodies_keep", "N3", ("AV",), "whoever holds room for a body keeps it, however slow"),
+    Mutant("lists_unbounded", "N4", ("MEM", "LAT"), "lists are of as many bytes as their rows have"),
     Mutant(
         "log_writes_block", "N5", ("PT", "AV"), "a line of the log is written by whoever has it", fast=True
     ),

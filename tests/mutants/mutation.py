@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from windlass import __main__ as command
 from windlass.store import queries
@@ -19,6 +19,15 @@ def replace_sql(name: str, old: str, new: str) -> None:
         )
     known[name] = known[name]._replace(text=text.replace(old, new))
     queries.load = lambda: known
+
+
+def replace(owner: type, name: str, by: object) -> Any:
+    """Gives the class another attribute, and returns what it had; dies when it has none of that name."""
+    if not hasattr(owner, name):
+        sys.exit(f"mutant: {owner.__name__} has no {name}; mend the mutant")
+    genuine = getattr(owner, name)
+    setattr(owner, name, by)
+    return genuine
 
 
 def serve() -> NoReturn:

@@ -53,7 +53,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "RY": ("store/database.py", "store/schema.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
-    "MEM": ("api/connection.py", "api/bodies.py"),
+    "MEM": ("memory.py", "api/connection.py"),
     "LAT": ("store/lanes.py", "api/connection.py"),
     "FLAT": ("store/lanes.py", "telemetry/output.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),

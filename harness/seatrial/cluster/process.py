@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -149,14 +150,17 @@ class Process:
         """SIGKILL to the whole group; returns when the process is gone. Nothing happens when it does not run."""
         if self.running:
             self._is_asked_to_end = True
-            os.killpg(self.pid, signal.SIGKILL)
+            # The group may be gone already while the last of its children is still to be waited for.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
             await self.wait()
 
     async def stop(self, grace_s: float, *, with_signal: signal.Signals = signal.SIGTERM) -> int:
         """The signal to the process alone, as a container's runtime does; SIGKILL when grace_s is over."""
         if self.running:
             self._is_asked_to_end = True
-            os.kill(self.pid, with_signal)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, with_signal)
             try:
                 await asyncio.wait_for(self.wait(), grace_s)
             except TimeoutError:

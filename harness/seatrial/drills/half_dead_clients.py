@@ -9,6 +9,8 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from seatrial.drill import Drill
 from seatrial.scenario import pressure
 from seatrial.scenario.context import ScenarioContext
@@ -22,6 +24,10 @@ SMALLER_BODIES = [BODY_BYTES >> halvings for halvings in range(1, 17)]
 MISSING_BYTES = 64
 HALF_CLOSED = 4
 UNREAD = 8
+#: honest starts that need room of the kind that the slow ones hold; so few that no percentile is of them
+MEDIUM = 5
+MEDIUM_BYTES = 150_000
+MEDIUM_FROM_S = pressure.QUIET_S + 5.0
 #: of two hundred and more megabytes that come in, the node's loop reads some milliseconds' worth at a time
 LATENCY_FLOOR_S = 1.0
 #: what the lists are of that nobody reads
@@ -30,8 +36,12 @@ LISTED_BYTES = 100_000
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
+    starts = list(pressure.small_starts(rng))
+    late = [number for number, start in enumerate(starts) if start.at_s > MEDIUM_FROM_S]
+    for number in rng.sample(late, MEDIUM):
+        starts[number] = replace(starts[number], variables={"note": "x" * MEDIUM_BYTES})
     return {
-        "starts": pressure.small_starts(rng),
+        "starts": starts,
         "replica": rng.randrange(pressure.REPLICAS),
         "body_bytes": BODY_BYTES,
     }

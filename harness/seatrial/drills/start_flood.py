@@ -12,11 +12,13 @@ from typing import Any
 from seatrial.drill import Drill
 from seatrial.scenario import pressure
 from seatrial.scenario.context import ScenarioContext
+from seatrial.workload.grpc_flood import GrpcFlood, large_messages
 from seatrial.workload.pressure import Flood
 
 #: within WINDLASS_BODY_BYTES_MAX
 BODY_BYTES = 15_000_000
 AT_ONCE = 8
+GRPC_AT_ONCE = 4
 SENT_BYTES_MIN = 8 * BODY_BYTES
 
 
@@ -28,8 +30,10 @@ async def scenario(context: ScenarioContext) -> None:
     bodies = pressure.large_bodies(context.random("bodies"), BODY_BYTES)
     ordered = [bodies[number] for number in context.schedule["order"]]
     await context.upload(pressure.SMALL, pressure.LARGE)
+    messages = large_messages(pressure.LARGE_ID, BODY_BYTES)
     floods = [Flood(replica, AT_ONCE, ordered) for replica in context.replicas]
-    await pressure.through_pressure(context, *floods)
+    over_grpc = [GrpcFlood(replica, GRPC_AT_ONCE, messages) for replica in context.replicas]
+    await pressure.through_pressure(context, *floods, *over_grpc)
 
 
 DRILL = Drill(

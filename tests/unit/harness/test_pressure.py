@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from google.protobuf import json_format
 
 from seatrial.cluster import Replica
+from seatrial.gen import workflow_pb2 as pb
+from seatrial.workload.grpc_flood import large_messages
 from seatrial.workload.half_dead import HalfClosed, SlowBody, UnreadAnswer
 from seatrial.workload.pressure import Dashboard, Flood, ParkedPolls, Pressure
 
@@ -126,3 +129,10 @@ async def test_answers_are_asked_for_and_left_unread() -> None:
         told = await pressing(UnreadAnswer(replica, 2), 3.0)
     assert told["statuses"] == {}
     assert [each.count(b"GET ") for each in read] == [1, 1], "the second answer is never written"
+
+
+def test_messages_of_a_flood_are_starts() -> None:
+    text, hollow = (pb.StartInstanceRequest.FromString(each) for each in large_messages("large", 3000))
+    assert text.definition_id == hollow.definition_id == "large"
+    assert text.variables["large"] == "x" * 3000
+    assert json_format.MessageToDict(hollow.variables) == {"large": [[]] * 750}
