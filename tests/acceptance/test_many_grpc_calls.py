@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import grpc
 import pytest
@@ -30,7 +31,8 @@ async def test_calls_beyond_the_cap_of_a_connection_wait_and_none_is_refused(
 
         async def poll() -> str:
             try:
-                await channel.unary_unary(POLL)(request, timeout=60)
+                call: Any = channel.unary_unary(POLL)
+                await call(request, timeout=60)
             except grpc.aio.AioRpcError as error:
                 return f"{error.code().name}: {error.details()}"
             return "OK"
