@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import grpc
@@ -96,7 +97,8 @@ async def test_many_large_grpc_messages_at_once_stay_within_the_budget(
         options = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1), ("number", number)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
             try:
-                await channel.unary_unary(START)(message, timeout=90)
+                call: Any = channel.unary_unary(START)
+                await call(message, timeout=90)
             except grpc.aio.AioRpcError as error:
                 return error.code().name
         return "OK"

@@ -52,10 +52,10 @@ class GrpcApp:
         self._settings = settings
         self._metrics = metrics
         self._log = log
-        self._rpcs = Rpcs(engine, settings, log, draining=lambda: self.draining)
+        self._aside = Aside("gRPC messages")
+        self._rpcs = Rpcs(engine, settings, log, self._aside, draining=lambda: self.draining)
         self._server: Any = None
         self._rooms = MessageRooms(memory, settings.body_bytes_max)
-        self._aside = Aside("gRPC messages")
         self._health = health.aio.HealthServicer()
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -83,6 +83,9 @@ class GrpcApp:
                 ("grpc.absolute_max_metadata_size", self._settings.head_bytes_max),
                 ("grpc.max_allowed_incoming_connections", self._settings.connections_max),
                 ("grpc.max_concurrent_streams", self._settings.grpc_streams_max),
+                # It refuses calls at random while the objects of ended ones are not freed yet, which is no overload:
+                # clients keep to the limit by themselves, and wait.
+                ("grpc.http.overload_protection", 0),
                 ("grpc.server_handshake_timeout_ms", round(self._settings.read_timeout_s * 1000)),
                 ("grpc.max_connection_idle_ms", round(self._settings.idle_timeout_s * 1000)),
                 ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 
 from windlass import wire
 from windlass.api import bodies, bounds, protobuf
+from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
@@ -52,12 +53,19 @@ class Rpcs:
     """Calls `engine`, as REST does; `draining` tells whether the node is shutting down."""
 
     def __init__(
-        self, engine: EnginePort, settings: Settings, log: Log, *, draining: Callable[[], bool]
+        self,
+        engine: EnginePort,
+        settings: Settings,
+        log: Log,
+        aside: Aside,
+        *,
+        draining: Callable[[], bool],
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._answer_bytes_max = settings.answer_bytes_max
         self._log = log
+        self._aside = aside
         self._draining = draining
 
     def all(self) -> Sequence[Rpc]:
@@ -76,6 +84,11 @@ class Rpcs:
             Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
             Rpc("SignalWait", pb.SignalWaitRequest, self._signal),
         )
+
+    async def _variables(self, request: Any, field: str) -> wire.RawJson:
+        if request.ByteSize() > IN_LOOP_BYTES_MAX:
+            return await self._aside.run(protobuf.variables_in, request, field)
+        return protobuf.variables_in(request, field)
 
     # -- definitions
 
@@ -112,7 +125,7 @@ class Rpcs:
         view = await self._engine.start_instance(
             definition_id=definition_id,
             version=request.definition_version if request.definition_version > 0 else None,
-            variables=protobuf.variables_in(request, "variables"),
+            variables=await self._variables(request, "variables"),
             business_key=bounds.business_key_of(bodies.text(request.business_key, "business_key")),
         )
         # The instance has been started: an error now would make the caller start another.
@@ -208,7 +221,7 @@ class Rpcs:
             bodies.text(request.job_id, "job_id"),
             worker_id=bodies.text(request.worker_id, "worker_id"),
             lease_token=request.lease_token or None,
-            variables=protobuf.variables_in(request, "variables_to_set"),
+            variables=await self._variables(request, "variables_to_set"),
         )
         return pb.CompleteJobResponse()
 
@@ -229,7 +242,7 @@ class Rpcs:
             _required(request.instance_id, "instance_id"),
             _required(request.user_task_step_id, "user_task_step_id"),
             worker_id=bodies.text(request.completed_by, "completed_by") or None,
-            variables=protobuf.variables_in(request, "result"),
+            variables=await self._variables(request, "result"),
         )
         return pb.CompleteUserTaskResponse()
 
@@ -237,7 +250,7 @@ class Rpcs:
         await self._engine.signal_wait(
             _required(request.instance_id, "instance_id"),
             _required(request.wait_step_id, "wait_step_id"),
-            variables=protobuf.variables_in(request, "variables"),
+            variables=await self._variables(request, "variables"),
         )
         return pb.SignalWaitResponse()
 

@@ -393,7 +393,7 @@ async def test_small_grpc_calls_pass_beside_callers_that_hold_all_room() -> None
         yield b""
 
     async with grpc_opened(memory_bytes=160 * MIB, body_bytes_max=4 * MIB) as door:
-        begin = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")
+        begin: Any = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")
         silent = [begin(nothing()) for _ in range(6)]
         await eventually(lambda: sum(call.done() for call in silent) == 4)
         assert {(await call.code()).name for call in silent if call.done()} == {"UNAVAILABLE"}
@@ -411,7 +411,8 @@ async def test_small_grpc_calls_pass_beside_callers_that_hold_all_room() -> None
 
 async def test_a_grpc_call_without_a_message_is_refused_and_one_that_never_fits_names_the_remedy() -> None:
     async with grpc_opened(memory_bytes=160 * MIB, body_bytes_max=16 * MIB) as door:
-        call = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")([])
+        begin: Any = door.dial.channel.stream_unary("/workflow.v1.WorkflowEngine/GetInstance")
+        call = begin([])
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT

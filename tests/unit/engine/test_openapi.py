@@ -75,14 +75,8 @@ def routes(monkeypatch: pytest.MonkeyPatch, *, serves_api: bool = True) -> set[t
 
     monkeypatch.setattr(Router, "add", noted)
     service: Any = None
-    RestApp(
-        service,
-        SETTINGS,
-        Metrics("polling"),
-        Log("error", None),
-        Budget(LIMIT_BYTES_MIN),
-        serves_api=serves_api,
-    )  # type: ignore[arg-type]
+    log: Any = Log("error", None)  # type: ignore[arg-type]
+    RestApp(service, SETTINGS, Metrics("polling"), log, Budget(LIMIT_BYTES_MIN), serves_api=serves_api)
     return added
 
 
