@@ -31,7 +31,7 @@ STREAMS = 2
 CONNECTIONS = 6
 #: a busy machine takes longer, and must not take much shorter
 SOONER_S = 0.2
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "WINDLASS_BODY_BYTES_MAX": str(BODY_BYTES),
     "WINDLASS_HEAD_BYTES_MAX": str(HEAD_BYTES),
     "WINDLASS_READ_TIMEOUT_SECONDS": str(LIMIT_S),
@@ -133,6 +133,56 @@ async def test_a_body(small: EngineOnTrial, dial: GrpcClient) -> None:
     assert await dial.refusal("StartInstance", **fitting) == "NOT_FOUND"
     beyond = {"definition_id": "no-such", "variables": struct(x="y" * BODY_BYTES)}
     assert await dial.refusal("StartInstance", **beyond) == "RESOURCE_EXHAUSTED"
+
+
+@pytest.mark.limit("bodies of all REST calls in progress")
+async def test_bodies_at_once(start_engine: StartEngine) -> None:
+    settings: dict[str, Any] = SETTINGS | {
+        "WINDLASS_HELD_BYTES_MAX": str(2 * BODY_BYTES),
+        "WINDLASS_READ_TIMEOUT_SECONDS": "10",
+    }
+    engine = await start_engine(**settings)
+    call = head("POST", "/v1/jobs/poll", f"Content-Length: {BODY_BYTES}") + b" " * (BODY_BYTES - 1)
+    fit = [await Line.to(rest(engine)) for _ in range(2)]
+    for line in fit:
+        await line.send(call)
+    await asyncio.sleep(0.2)
+    assert all([await line.is_open() for line in fit])
+    over = await Line.to(rest(engine))
+    answers = [asyncio.ensure_future(line.status()) for line in (*fit, over)]
+    await over.send(call)
+    done, waiting = await asyncio.wait(answers, timeout=WITHIN_S / 3, return_when=asyncio.FIRST_COMPLETED)
+    assert [each.result() for each in done] == [503]
+    for each in waiting:
+        each.cancel()
+    for line in (*fit, over):
+        line.close()
+
+
+@pytest.mark.limit("answer of a poll; a job over gRPC")
+async def test_an_answer(start_engine: StartEngine) -> None:
+    most, size = 100_000, 40_000
+    engine = await start_engine(WINDLASS_ANSWER_BYTES_MAX=str(most))
+    workflow = await engine.client.define(service("a"), END)
+    job_type = workflow.job_type("a")
+
+    async def leased() -> int:
+        (row,) = await engine.rows("SELECT count(*) AS n FROM job WHERE status = 'LOCKED'")
+        return int(row["n"])
+
+    for _ in range(5):
+        await workflow.start(x="y" * size)
+    assert len(await workflow.lease("a")) == 2
+    assert await leased() == 2
+    async with dialled(engine) as dial:
+        poll = {"worker_id": "w", "job_types": [job_type], "max_jobs": 10}
+        assert len((await dial.call("PollJobs", **poll)).jobs) == 2
+        assert await leased() == 4
+        assert len(await workflow.lease("a")) == 1
+        await workflow.start(x="y" * (2 * most))
+        assert len((await dial.call("PollJobs", **poll)).jobs) == 0
+        assert await leased() == 5
+    assert len(await workflow.lease("a")) == 1
 
 
 @pytest.mark.limit("head of a call with its trailers; gRPC metadata")

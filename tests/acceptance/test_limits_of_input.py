@@ -176,6 +176,19 @@ async def test_nesting_that_protobuf_reads(engine: EngineClient, dial: GrpcClien
     assert (await engine.get(f"/v1/instances/{deep}")).status == 200
 
 
+@pytest.mark.limit("variables: members")
+async def test_members_of_variables(engine: EngineClient, dial: GrpcClient) -> None:
+    workflow = await engine.define(END)
+
+    def members(count: int) -> dict[str, int]:
+        return {f"v{number}": 0 for number in range(count)}
+
+    assert await started(workflow, json.dumps(members(payload.VARIABLES_MAX))) == 201
+    assert await started(workflow, json.dumps(members(payload.VARIABLES_MAX + 1))) == 400
+    told = {"definition_id": workflow.id, "variables": struct(**members(payload.VARIABLES_MAX + 1))}
+    assert await dial.refusal("StartInstance", **told) == "INVALID_ARGUMENT"
+
+
 @pytest.mark.limit("variables: numbers")
 async def test_range_of_numbers(engine: EngineClient, dial: GrpcClient) -> None:
     workflow = await engine.define(END)
@@ -188,8 +201,8 @@ async def test_range_of_numbers(engine: EngineClient, dial: GrpcClient) -> None:
     listed = await dial.call("ListInstances", definition_id=workflow.id)
     assert listed.total == 4
     await dial.call("StartInstance", definition_id=workflow.id, variables=struct(x=1.7976931348623157e308))
-    for number in (float("inf"), float("-inf"), float("nan")):
-        told = {"definition_id": workflow.id, "variables": struct(x=number)}
+    for beyond in (float("inf"), float("-inf"), float("nan")):
+        told = {"definition_id": workflow.id, "variables": struct(x=beyond)}
         assert await dial.refusal("StartInstance", **told) == "INVALID_ARGUMENT"
 
 

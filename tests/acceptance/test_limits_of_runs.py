@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from engine_client import EngineClient
 from engine_on_trial import StartEngine
@@ -16,7 +18,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 MIB = 1024 * 1024
 
 
-async def outcome(workflow: Workflow, **variables: object) -> str:
+async def outcome(workflow: Workflow, **variables: Any) -> str:
     """Empty when the instance completed, else the reason why it failed."""
     instance = await workflow.start(**variables)
     found = await workflow.engine.instance(instance)
@@ -24,7 +26,7 @@ async def outcome(workflow: Workflow, **variables: object) -> str:
     return "" if found["status"] == "COMPLETED" else str(found["failureReason"])
 
 
-async def of_expression(engine: EngineClient, text: str, **variables: object) -> str:
+async def of_expression(engine: EngineClient, text: str, **variables: Any) -> str:
     return await outcome(await engine.define(transformation("t", {"r": "${" + text + "}"}), END), **variables)
 
 

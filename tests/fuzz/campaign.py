@@ -198,6 +198,7 @@ class _Run:
             self._carry_out(case)
         except Broken as broken:
             self._result.findings.append(Finding(broken.oracle, broken.text, case))
+            self._recover()
 
     def _row_fault(self) -> bool:
         return self.wants_each_row_watched and not self._each_row

@@ -136,6 +136,7 @@ class Whole:
         if not names:
             return
         with Subject(folder, engine_command=self._engine_command, **variables) as subject:
+            progress.console.print(f"memory of the engine: {subject.memory_bound()}")
             campaign = Campaign(subject, self._seed)
             for name in names:
                 count = max(1, round(self._wanted * SHARES[name] / self._total))

@@ -22,14 +22,18 @@ from seatrial.cluster.ability import Database, Kill, Logs
 from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.postgres import PostgresServer
 from seatrial.cluster.process import Process
+from seatrial.cluster.resources import Resources
 from seatrial.cluster.values import engine_variables
 
 T = TypeVar("T")
 
 BODY_BYTES_MAX = 1024 * 1024
 """A smaller cap than the default: many cases go past it, and the machine is not the thing on trial."""
+MEMORY_BYTES_MAX = 512 * 1024 * 1024
+"""What the chart allows a pod by default."""
 READ_TIMEOUT_S = 0.5
 QUIET = {
+    "WINDLASS_MEMORY_BYTES_MAX": str(MEMORY_BYTES_MAX),
     "WINDLASS_BODY_BYTES_MAX": str(BODY_BYTES_MAX),
     "WINDLASS_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_S),
     "WINDLASS_LONG_POLL_SECONDS_MAX": "0.05",
@@ -40,8 +44,6 @@ QUIET = {
 }
 SETTLED_WITHIN_S = 60.0
 FILES = 8_192
-MEMORY_BYTES_MAX = 512 * 1024 * 1024
-"""What the chart allows a pod by default."""
 LOG_LINE_BYTES_MAX = 32 * 1024
 """Longer lines are cut or dropped by what collects them."""
 REPLICA = "replica-0"
@@ -67,7 +69,7 @@ class Subject:
         self._cluster = LocalCluster(spec, postgres=self._postgres)
         self._database: psycopg.Connection[tuple[Any, ...]]
         self._fingerprint: sql.Composed
-        self._log_read_bytes = 0
+        self._log_read_bytes = self._kills_known = 0
         self.host, self.rest_port, self.grpc_port = "127.0.0.1", 0, 0
 
     def __enter__(self) -> Self:
@@ -155,7 +157,16 @@ class Subject:
         code = self._process.exit_code
         if code is None:
             return None
+        bound = self._cluster.ability(Resources).memory_bound(REPLICA)
+        if bound is not None and bound.kills > self._kills_known:
+            self._kills_known = bound.kills
+            return "the kernel ended the engine for its memory"
         return f"signal {-code} ended the engine" if code < 0 else f"the engine ended with exit code {code}"
+
+    def memory_bound(self) -> str:
+        """By what the memory of the engine is limited."""
+        bound = self._cluster.ability(Resources).memory_bound(REPLICA)
+        return "no limit" if bound is None else f"{bound.limit_bytes / 2**20:.0f} MiB by {bound.enforced_by}"
 
     def restart(self) -> None:
         """Another process in the place of this one, which may have ended already."""

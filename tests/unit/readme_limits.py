@@ -8,6 +8,7 @@ from windlass import advance, config
 from windlass.api import bounds, payload, protobuf
 from windlass.api.call import Limits
 from windlass.definition import document, duration, expression, operators, parser, validation
+from windlass.dispatch import polling
 
 MIB = 1024 * 1024
 BAD, CLAMPED, FAILED = (
@@ -45,8 +46,56 @@ SET_BY = {
 }  # fmt: skip
 """Limits that a variable sets: what is limited, and what happens beyond it."""
 
+PROTECTS = {
+    "body of a call": "memory",
+    "bodies of all REST calls in progress": "memory, when many large calls arrive at once",
+    "answer of a poll; a job over gRPC": "memory; gRPC clients, which take no message above 4 MiB",
+    "head of a call with its trailers; gRPC metadata": "memory of calls that are not yet known",
+    "time for a call to arrive; for a gRPC connection to be set up": "memory and connections that slow callers hold",
+    "time for a call to be served": "callers, who would wait for a database that does not answer",
+    "time for the caller to read an answer": "memory of answers that nobody reads",
+    "time without a call": "connections",
+    "connections, REST and gRPC each": "file descriptors and memory",
+    "concurrent calls on a gRPC connection": "memory",
+    "`waitMs` of a poll": "calls, from proxies that end what is silent for long",
+    "calls read ahead on a REST connection": "memory; the turn of other connections",
+    "`maxJobs` of a poll": "memory, and other workers' share of the jobs",
+    "job types of a poll": "the time of a claim",
+    "`leaseSeconds` of a poll": "jobs, from workers that died with a long lease",
+    "`pageSize` of a list": "memory, the database's time",
+    "business key": "its index, whose entries PostgreSQL limits",
+    "variables: nested objects and arrays": "readers that recurse",
+    "the same, read over gRPC": "clients: Protobuf libraries read so deep",
+    "variables: members": "memory: each is kept by itself",
+    "variables: numbers": "readers: gRPC and most JSON libraries have doubles only",
+    "any text": "the database, which stores no other text",
+    "definition: nesting": "readers that recurse",
+    "definition id": "URLs and log lines",
+    "job type": "its index, whose entries PostgreSQL limits",
+    "retry count": "the database's integer",
+    "duration of a timer": "the database's timestamps",
+    "errors of a definition that are listed": "the size of the answer",
+    "expression": "the time of other calls",
+    "value of an expression": "memory",
+    "what the expressions of one event compute": "the time of other calls",
+    "steps in a row without waiting": "the time of other calls: a loop without work would not end",
+    "steps of an instance that wait at the same time": "the database, from timers that multiply their own step",
+    "variables that such steps write": "memory, and the size of the write",
+}
+"""What would suffer without the limit, for each row."""
 
-def rows() -> Iterator[tuple[str, str, str]]:
+
+def rows() -> Iterator[tuple[str, str, str, str]]:
+    """(what, how much, what it protects, what a caller gets beyond it). LookupError when PROTECTS lacks a row."""
+    for what, limit, beyond in _limits():
+        if what not in PROTECTS:
+            raise LookupError(
+                f"PROTECTS in {__file__} lacks {what!r}; say what would suffer without this limit"
+            )
+        yield what, limit, PROTECTS[what], beyond
+
+
+def _limits() -> Iterator[tuple[str, str, str]]:
     """(what, how much, what happens beyond it)."""
     defaults = {variable.name: variable.default_text for variable in config.variables()}
     defaults["WINDLASS_MEMORY_BYTES_MAX"] = "of the container"
@@ -57,7 +106,8 @@ def rows() -> Iterator[tuple[str, str, str]]:
         str(Limits().pipeline_max),
         "not read until the others are answered",
     )
-    yield "`maxJobs` of a poll", f"{bounds.JOBS_MAX:,}", CLAMPED
+    most, told = bounds.JOBS_MAX, polling.CLAIM_JOBS_MAX
+    yield "`maxJobs` of a poll", f"{most:,}, of which one answer holds {told}", CLAMPED
     yield "job types of a poll", f"{bounds.JOB_TYPES_MAX:,}", BAD
     yield "`leaseSeconds` of a poll", f"{bounds.LEASE_S_MIN:g} to {bounds.LEASE_S_MAX:g}", CLAMPED
     yield "`pageSize` of a list", str(bounds.PAGE_SIZE_MAX), CLAMPED

@@ -208,7 +208,7 @@ def variables() -> str:
 
 
 def limits() -> str:
-    rows = ["| what | limit | beyond it |", "| --- | --- | --- |"]
+    rows = ["| what | limit | what it protects | beyond it |", "| --- | --- | --- | --- |"]
     rows += [f"| {' | '.join(row)} |" for row in readme_limits.rows()]
     return _lines(rows)
 

@@ -53,7 +53,7 @@ def leaks(self: RestApp, request: Any) -> Any:
 
 def hoards(self: RestApp, request: Any) -> Any:
     """A call that lists takes more memory than a pod has, for a moment."""
-    if request.path.startswith(b"/v1/instances") and request.method == "GET":
+    if request.path == b"/v1/instances" and request.method == "GET":
         bytearray(b"x") * HOARD_BYTES
     return genuine_handle(self, request)
 
