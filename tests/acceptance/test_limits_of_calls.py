@@ -20,6 +20,7 @@ from workflow import END, service
 from patience import WITHIN_S
 from seatrial.cluster.ability import Database
 from windlass.api.call import Limits
+from windlass.memory import LIMIT_BYTES_MIN, WAIT_S
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -135,31 +136,30 @@ async def test_a_body(small: EngineOnTrial, dial: GrpcClient) -> None:
     assert await dial.refusal("StartInstance", **beyond) == "RESOURCE_EXHAUSTED"
 
 
-@pytest.mark.limit("bodies of all REST calls in progress")
-async def test_bodies_at_once(start_engine: StartEngine) -> None:
-    settings: dict[str, Any] = SETTINGS | {
-        "WINDLASS_HELD_BYTES_MAX": str(2 * BODY_BYTES),
-        "WINDLASS_READ_TIMEOUT_SECONDS": "10",
-    }
+@pytest.mark.limit("memory of the process, for all calls in progress")
+async def test_memory(start_engine: StartEngine) -> None:
+    """With the least that can be set, of which bodies may have a quarter of what an idle process leaves."""
+    settings: dict[str, Any] = {"WINDLASS_MEMORY_BYTES_MAX": str(LIMIT_BYTES_MIN)}
     engine = await start_engine(**settings)
-    call = head("POST", "/v1/jobs/poll", f"Content-Length: {BODY_BYTES}") + b" " * (BODY_BYTES - 1)
-    fit = [await Line.to(rest(engine)) for _ in range(2)]
-    for line in fit:
-        await line.send(call)
-    await asyncio.sleep(0.2)
-    assert all([await line.is_open() for line in fit])
-    over = await Line.to(rest(engine))
-    answers = [asyncio.ensure_future(line.status()) for line in (*fit, over)]
-    await over.send(call)
-    done, waiting = await asyncio.wait(answers, timeout=WITHIN_S / 3, return_when=asyncio.FIRST_COMPLETED)
-    assert [each.result() for each in done] == [503]
+    never, often = 15_000_000, 5_000_000
+    (await engine.client.call("POST", "/v1/instances", b" " * never)).refused(413, "too-large")
+    async with dialled(engine) as dial:
+        beyond = {"definition_id": "no-such", "variables": struct(x="y" * never)}
+        assert await dial.refusal("StartInstance", **beyond) == "RESOURCE_EXHAUSTED"
+    call = head("POST", "/v1/instances", f"Content-Length: {often}") + b" " * (often - 1)
+    lines = [await Line.to(rest(engine)) for _ in range(4)]
+    sent = [asyncio.ensure_future(line.call(call)) for line in lines]
+    done, waiting = await asyncio.wait(sent, timeout=3 * WAIT_S, return_when=asyncio.FIRST_COMPLETED)
+    assert {each.result() for each in done} <= {408, 503}
+    assert done
+    assert (await engine.client.call("POST", "/v1/jobs/poll", json.dumps(POLL).encode())).status == 200
     for each in waiting:
         each.cancel()
-    for line in (*fit, over):
+    for line in lines:
         line.close()
 
 
-@pytest.mark.limit("answer of a poll; a job over gRPC")
+@pytest.mark.limit("answer of a poll, a list of instances or a history; over gRPC a job or an instance")
 async def test_an_answer(start_engine: StartEngine) -> None:
     most, size = 100_000, 40_000
     engine = await start_engine(WINDLASS_ANSWER_BYTES_MAX=str(most))

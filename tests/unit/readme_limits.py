@@ -48,8 +48,10 @@ SET_BY = {
 
 PROTECTS = {
     "body of a call": "memory",
-    "bodies of all REST calls in progress": "memory, when many large calls arrive at once",
-    "answer of a poll; a job over gRPC": "memory; gRPC clients, which take no message above 4 MiB",
+    "memory of the process, for all calls in progress": "the process, which is killed at its container's limit",
+    "answer of a poll, a list of instances or a history; over gRPC a job or an instance": (
+        "memory; gRPC clients, which take no message above 4 MiB"
+    ),
     "head of a call with its trailers; gRPC metadata": "memory of calls that are not yet known",
     "time for a call to arrive; for a gRPC connection to be set up": "memory and connections that slow callers hold",
     "time for a call to be served": "callers, who would wait for a database that does not answer",
