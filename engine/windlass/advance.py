@@ -48,7 +48,7 @@ OPEN_STEPS_MAX = 1_000
 """Jobs, user tasks and waits that are open at the same time: a non-interrupting timer that leads back to its own step
 doubles them whenever it fires."""
 
-EVENT_BYTES_MAX = 128 * 1024 * 1024
+EVENT_BYTES_MAX = 64 * 1024 * 1024
 """Bytes of variables that the steps of one event may write: each step entered keeps a copy, and all are in memory at
 the same time."""
 

@@ -50,7 +50,9 @@ class MessageRoom:
         self._cut_because = ""
 
     async def read(self, context: Any) -> Any:
-        """The message, or the library's EOF. Unavailable when there is none, or it took too long for others."""
+        """The message, or the library's EOF. Unavailable when there is no room for it now, or it took too long for
+        others, TooLarge when there never is.
+        """
         memory, loop = self._memory, asyncio.get_running_loop()
         first = min(SMALL_BYTES, self._rooms.most_bytes)
         if not memory.draw(Use.BODY, first):
@@ -73,7 +75,12 @@ class MessageRoom:
         more = size - self._held_bytes
         if more > 0 and not memory.draw(Use.BODY, more):
             memory.refused(Use.BODY)
-            raise Unavailable(NO_ROOM)
+            if size <= memory.most(Use.BODY):
+                raise Unavailable(NO_ROOM)
+            raise TooLarge(
+                f"this node has no memory for a message of {size} bytes; send less, or set WINDLASS_MEMORY_BYTES_MAX "
+                f"above {memory.limit_bytes}"
+            )
         if more < 0:
             memory.give_back(Use.BODY, -more)
         self._held_bytes = size
