@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,9 +66,13 @@ class Request:
 
 
 class Response:
-    """An answer. `headers` are ready lines, each ended by CRLF; no body means no content type."""
+    """An answer. `headers` are ready lines, each ended by CRLF; no body means no content type.
 
-    __slots__ = ("body", "close", "content_type", "headers", "status")
+    `untaken` is called instead of writing it if the caller has gone, and when the connection is lost while a part of it
+    is still unsent.
+    """
+
+    __slots__ = ("body", "close", "content_type", "headers", "status", "untaken")
 
     def __init__(
         self,
@@ -78,12 +82,14 @@ class Response:
         headers: bytes = b"",
         *,
         close: bool = False,
+        untaken: Callable[[], None] | None = None,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type if body else b""
         self.headers = headers
         self.close = close
+        self.untaken = untaken
 
 
 class Handler(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import re
+import select
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -72,6 +73,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         #: loop time since which the caller has not read our bytes, or our close; 0 = it has
         self._stuck_since_s = 0.0
+        #: the last answer, while a part of it may be unsent
+        self._unsent: Response | None = None
         self._ending = False
         self._discard_until_s = 0.0
 
@@ -89,6 +92,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         self._parser = None
+        if self._write_paused and self._unsent is not None and self._unsent.untaken is not None:
+            self._unsent.untaken()
         self._deaf = True
         self._waiting.clear()
         self._hold(-self._held_bytes)
@@ -322,6 +327,9 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._finish(request, response)
             self._pump()
+        elif response.untaken is not None:
+            # Its caller left, or was answered 504, at the moment when it was ready.
+            response.untaken()
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
@@ -332,14 +340,26 @@ class Connection(asyncio.Protocol):
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        if self._transport is None or self._transport.is_closing():
+        if self._transport is None or self._transport.is_closing() or (response.untaken and self._hung_up()):
+            if response.untaken is not None:
+                response.untaken()
             self._note(request, Response(STATUS_GONE))
             return
         keep = request.keep_alive and not response.close and not self._server.draining
         self._transport.write(self._server.render(request, response, keep=keep))
+        self._unsent = response if self._write_paused else None
         self._note(request, response)
         if not keep:
             self._end()
+
+    def _hung_up(self) -> bool:
+        """Whether the caller's end of the connection, or its reset, has arrived although the loop has not told yet."""
+        fd = self._transport.get_extra_info("socket").fileno() if self._transport is not None else -1
+        if fd < 0:
+            return True
+        look = select.poll()
+        look.register(fd, select.POLLRDHUP)
+        return bool(look.poll(0))
 
     def _note(self, request: Request, response: Response) -> None:
         self._server.handler.observe(request, response, time.perf_counter_ns() - request.started_ns)

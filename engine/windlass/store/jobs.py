@@ -58,10 +58,12 @@ class Jobs:
         rows.sort(key=lambda row: (row["created_at"], row["id"]))
         return [_claimed(row) for row in rows]
 
-    async def release(self, jobs: Sequence[JobView]) -> set[str]:
-        """Gives back leases that are still the ones of `jobs`; returns the types of the jobs that are free now."""
+    async def release(self, leases: Sequence[tuple[str, str]]) -> set[str]:
+        """Gives back leases, each by job id and token, that are still in force; returns the types of the jobs that are
+        free now.
+        """
         rows = await self._database.fetch(
-            sql("job_release"), [job.id for job in jobs], [int(job.lease_token) for job in jobs]
+            sql("job_release"), [job_id for job_id, _ in leases], [int(token) for _, token in leases]
         )
         return {row["job_type"] for row in rows}
 
