@@ -182,6 +182,9 @@ class Engine:
             self._telemetry.poll_was_empty()
         return jobs
 
+    def give_back(self, leases: Sequence[tuple[str, str]]) -> None:
+        self._polls.give_back(leases)
+
     async def complete_job(
         self, job_id: str, *, worker_id: str, lease_token: str | None, variables: wire.RawJson
     ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import re
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -91,10 +92,23 @@ class Request:
         self.route: Any = None
 
 
-class Response:
-    """An answer. `headers` are ready lines, each ended by CRLF; no body means no content type."""
+#: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
+_ABSOLUTE = re.compile(rb"^https?://[^/?#]*(/?)", re.IGNORECASE)
 
-    __slots__ = ("body", "close", "content_type", "headers", "status")
+
+def origin_form(url: bytes) -> bytes:
+    """A request's target as path and query."""
+    return url if url.startswith(b"/") else _ABSOLUTE.sub(b"/", url)
+
+
+class Response:
+    """An answer. `headers` are ready lines, each ended by CRLF; no body means no content type.
+
+    `untaken` is called instead of writing it if the caller has gone, and when the connection is lost while a part of it
+    is still unsent.
+    """
+
+    __slots__ = ("body", "close", "content_type", "headers", "status", "untaken")
 
     def __init__(
         self,
@@ -104,12 +118,14 @@ class Response:
         headers: bytes = b"",
         *,
         close: bool = False,
+        untaken: Callable[[], None] | None = None,
     ) -> None:
         self.status = status
         self.body = body
         self.content_type = content_type if body else b""
         self.headers = headers
         self.close = close
+        self.untaken = untaken
 
 
 class Handler(Protocol):

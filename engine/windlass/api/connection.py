@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import re
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -12,22 +11,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
-from windlass.api.call import STATUS_GONE, Request, Response
+from windlass.api.call import STATUS_GONE, Request, Response, origin_form
+from windlass.api.caller import address_of, hung_up
 from windlass.api.room import NO_ROOM, BodyRoom
+from windlass.api.router import Outcome
+from windlass.api.upgrade import without_upgrade
 from windlass.memory import SMALL_BYTES
 from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
     from windlass.api.http import HttpServer
 
-#: Hop-by-hop words of an upgrade that is declined (some clients offer h2c with every first call).
-_UPGRADE_HEADERS = frozenset({b"connection", b"upgrade", b"http2-settings", b"expect"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-Outcome = Response | Coroutine[Any, Any, Response]
 _TRACEPARENT_CHARS_MAX = 256
 _SHOWN_BYTES_MAX = 40
-#: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
-_ABSOLUTE = re.compile(rb"^https?://[^/?#]*(/?)", re.IGNORECASE)
 #: What a header line holds besides name and value.
 _LINE_BYTES = len(b": \r\n")
 
@@ -75,6 +72,8 @@ class Connection(asyncio.Protocol):
         self._write_paused = False
         #: loop time since which the caller has not read our bytes, or our close; 0 = it has
         self._stuck_since_s = 0.0
+        #: the last answer, while a part of it may be unsent
+        self._unsent: Response | None = None
         self._ending = False
         self._discard_until_s = 0.0
 
@@ -82,9 +81,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        peer = transport.get_extra_info("peername")
-        if isinstance(peer, tuple):
-            self._peer = f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+        self._peer = address_of(transport)
         if not self._server.admit(self):
             self._refuse(503, f"all {self._limits.connections_max} connections are busy; try again")
             self._pump()
@@ -92,6 +89,8 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         self._parser = None
+        if self._write_paused and self._unsent is not None and self._unsent.untaken is not None:
+            self._unsent.untaken()
         self._deaf = True
         self._drop_waiting()
         self._chunks = []
@@ -191,8 +190,7 @@ class Connection(asyncio.Protocol):
             shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
             self._refuse(415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one")
             return
-        if not self._url.startswith(b"/"):
-            self._url = _ABSOLUTE.sub(b"/", self._url)
+        self._url = origin_form(self._url)
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
@@ -250,14 +248,8 @@ class Connection(asyncio.Protocol):
         if request.method == "CONNECT":
             self._refuse(400, "this is not a proxy: CONNECT is not supported")
             return None
-        lines = [f"{request.method} ".encode() + self._url + b" HTTP/1.1"]
-        lines += [
-            name + b": " + value for name, value in request.headers.items() if name not in _UPGRADE_HEADERS
-        ]
-        if not request.keep_alive:
-            lines.append(b"connection: close")
         self._parser = httptools.HttpRequestParser(self)
-        return b"\r\n".join(lines) + b"\r\n\r\n" + rest
+        return without_upgrade(request, self._url) + rest
 
     def _draw(self, count: int) -> bool:
         """True: there is room now. Otherwise nothing more is read until there is, or the call is refused."""
@@ -349,11 +341,8 @@ class Connection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         weight = self._server.handler.weigh(request) if request.body else 0
-        outcome: Outcome
-        if self.room.draw_to_serve(request, weight):
-            outcome = self._handled(request)
-        else:
-            outcome = self._when_there_is_room(request, weight)
+        is_drawn = self.room.draw_to_serve(request, weight)
+        outcome = self._handled(request) if is_drawn else self._when_there_is_room(request, weight)
         if isinstance(outcome, Response):
             self._finish(request, outcome)
             return
@@ -384,6 +373,9 @@ class Connection(asyncio.Protocol):
             self._task = None
             self._finish(request, response)
             self._pump()
+        elif response.untaken is not None:
+            # Its caller left, or was answered 504, at the moment when it was ready.
+            response.untaken()
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
@@ -393,11 +385,18 @@ class Connection(asyncio.Protocol):
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        if self._transport is None or self._transport.is_closing():
+        if (
+            self._transport is None
+            or self._transport.is_closing()
+            or (response.untaken and hung_up(self._transport))
+        ):
+            if response.untaken is not None:
+                response.untaken()
             self._note(request, Response(STATUS_GONE))
             return
         keep = request.keep_alive and not response.close and not self._server.draining
         self._transport.write(self._server.render(request, response, keep=keep))
+        self._unsent = response if self._write_paused else None
         self._note(request, response)
         if not keep:
             self._end()

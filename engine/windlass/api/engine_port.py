@@ -75,6 +75,10 @@ class EnginePort(Protocol):
         """
         ...
 
+    def give_back(self, leases: Sequence[tuple[str, str]]) -> None:
+        """Job ids and lease tokens of a poll's answer that its caller cannot have; returns at once."""
+        ...
+
     async def complete_job(
         self, job_id: str, *, worker_id: str, lease_token: str | None, variables: RawJson
     ) -> None: ...

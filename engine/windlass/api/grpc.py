@@ -181,15 +181,28 @@ class GrpcApp:
         try:
             done, _ = await asyncio.wait((task,), timeout=self._settings.request_timeout_s)
         except asyncio.CancelledError:
-            self._let_go(task)
+            self._let_go(rpc, task)
             raise
         if not done:
-            self._let_go(task)
+            self._let_go(rpc, task)
             raise _Overdue
-        return task.result().SerializeToString()
+        answer = task.result()
+        if rpc.untaken is not None:
+            try:
+                # A cancellation that has arrived is heard before the answer goes out. One that comes later is not told
+                # apart from a caller that has its answer.
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                rpc.untaken(answer)
+                raise
+        return answer.SerializeToString()
 
-    def _let_go(self, task: asyncio.Task[Message]) -> None:
+    def _let_go(self, rpc: Rpc, task: asyncio.Task[Message]) -> None:
         """Cancel the work without waiting: giving jobs back may need the database, and the caller has no time."""
+        if task.done():
+            if rpc.untaken is not None and not task.cancelled() and task.exception() is None:
+                rpc.untaken(task.result())
+            return
         task.cancel()
         self._overdue.add(task)
         task.add_done_callback(self._wound_up)

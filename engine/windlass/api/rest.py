@@ -4,6 +4,7 @@ decodes and checks its call at once; only calls of the engine become tasks.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
@@ -318,13 +319,21 @@ class RestApp:
         wait_s = bounds.wait_s_of(body.wait_ms, self._settings.long_poll_s_max)
         return self._ask(
             request,
-            _jobs,
+            self._jobs,
             self._engine.poll_jobs,
             worker_id=worker_id,
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self.draining else wait_s,
+        )
+
+    def _jobs(self, jobs: Sequence[wire.JobView]) -> Response:
+        if not jobs:
+            return NO_JOBS
+        leases = [(job.id, job.lease_token) for job in jobs]
+        return Response(
+            200, b'{"jobs":%b}\n' % _encode(jobs), untaken=functools.partial(self._engine.give_back, leases)
         )
 
     def _complete(self, request: Request, ids: list[str]) -> Outcome:
@@ -473,10 +482,6 @@ def _no_content(_: None) -> Response:
 
 def _document(text: bytes) -> Response:
     return Response(200, text if text.endswith(b"\n") else text + b"\n")
-
-
-def _jobs(jobs: Sequence[wire.JobView]) -> Response:
-    return Response(200, b'{"jobs":%b}\n' % _encode(jobs)) if jobs else NO_JOBS
 
 
 def _history_page(page: wire.HistoryPage) -> Response:

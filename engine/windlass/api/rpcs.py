@@ -29,9 +29,12 @@ class Message(Protocol):
 
 
 class Rpc:
-    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log."""
+    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log.
 
-    __slots__ = ("method", "observers", "quiet", "read", "serve")
+    `untaken` is told of an answer that was made and that the caller, who has gone, will not have.
+    """
+
+    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken")
 
     def __init__(
         self,
@@ -40,11 +43,13 @@ class Rpc:
         serve: Callable[[Any], Coroutine[Any, Any, Message]],
         *,
         quiet: bool = False,
+        untaken: Callable[[Any], None] | None = None,
     ) -> None:
         self.method = f"/{SERVICE}/{name}"
         self.read = request.FromString
         self.serve = serve
         self.quiet = quiet
+        self.untaken = untaken
         #: status name -> the function that observes its durations
         self.observers: dict[str, Callable[[float], None]] = {}
 
@@ -78,7 +83,7 @@ class Rpcs:
             Rpc("GetInstanceHistory", pb.GetInstanceHistoryRequest, self._history),
             Rpc("CancelInstance", pb.CancelInstanceRequest, self._cancel),
             Rpc("ListInstances", pb.ListInstancesRequest, self._instances),
-            Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True),
+            Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True, untaken=self._poll_untaken),
             Rpc("CompleteJob", pb.CompleteJobRequest, self._complete),
             Rpc("FailJob", pb.FailJobRequest, self._fail),
             Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
@@ -215,6 +220,9 @@ class Rpcs:
                     Event.GRPC_JOB_UNREADABLE, job_id=job.id, instance_id=job.instance_id, err=str(error)
                 )
         return answer
+
+    def _poll_untaken(self, answer: pb.PollJobsResponse) -> None:
+        self._engine.give_back([(job.id, job.lease_token) for job in answer.jobs])
 
     async def _complete(self, request: pb.CompleteJobRequest) -> pb.CompleteJobResponse:
         await self._engine.complete_job(

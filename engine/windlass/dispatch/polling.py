@@ -408,16 +408,19 @@ class WaitingPolls:
             if not poll.answer.done():
                 poll.answer.set_result([])
 
-    def _release(self, jobs: Sequence[JobView]) -> None:
-        """Gives leases back whose poll has gone."""
-        if jobs:
-            task = asyncio.create_task(self._give_back(list(jobs)), name="release")
+    def give_back(self, leases: Sequence[tuple[str, str]]) -> None:
+        """Frees jobs, each by id and lease token, whose poll has gone. Returns at once."""
+        if leases:
+            task = asyncio.create_task(self._give_back(leases), name="release")
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
-    async def _give_back(self, jobs: list[JobView]) -> None:
+    def _release(self, jobs: Sequence[JobView]) -> None:
+        self.give_back([(job.id, job.lease_token) for job in jobs])
+
+    async def _give_back(self, leases: Sequence[tuple[str, str]]) -> None:
         try:
-            job_types = await self._jobs.release(jobs)
+            job_types = await self._jobs.release(leases)
         except EngineError as err:
             # Their leases expire by themselves.
             self._refused(err)

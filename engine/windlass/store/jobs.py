@@ -90,10 +90,12 @@ class Jobs:
         rows = await self._database.fetch(sql("job_passed_over"), list(job_types), job_bytes_max)
         return PassedOver(*rows[0]) if rows else None
 
-    async def release(self, jobs: Sequence[JobView]) -> set[str]:
-        """Gives back leases that are still the ones of `jobs`; returns the types of the jobs that are free now."""
+    async def release(self, leases: Sequence[tuple[str, str]]) -> set[str]:
+        """Gives back leases, each by job id and token, that are still in force; returns the types of the jobs that are
+        free now.
+        """
         rows = await self._database.fetch(
-            sql("job_release"), [job.id for job in jobs], [int(job.lease_token) for job in jobs]
+            sql("job_release"), [job_id for job_id, _ in leases], [int(token) for _, token in leases]
         )
         return {row["job_type"] for row in rows}
 

@@ -136,6 +136,9 @@ class Memory:
                 self.held_polls -= 1
         return self.jobs
 
+    def give_back(self, leases: Sequence[tuple[str, str]]) -> None:
+        self._note("give_back", leases=list(leases))
+
     async def complete_job(
         self, job_id: str, *, worker_id: str, lease_token: str | None, variables: wire.RawJson
     ) -> None:

@@ -6,10 +6,13 @@ import asyncio
 import inspect
 import io
 import json
+import socket
 
+import msgspec
 import pytest
 from caller import Caller, get, post
 from door import Door, opened
+from grpc_door import job
 
 from patience import eventually
 from windlass import errors, wire
@@ -313,3 +316,51 @@ async def test_a_port_in_use_refuses_the_boot() -> None:
         other = Door()
         with pytest.raises(errors.BootRefused, match=rf"127\.0\.0\.1:{door.rest.port}.*WE_REST_PORT"):
             await other.rest.start("127.0.0.1", door.rest.port)
+
+
+# -- an answer that nobody takes
+
+POLL = json.dumps({"workerId": "w", "jobTypes": ["t"], "waitMs": 10_000}).encode()
+POLL_CALL = b"POST /v1/jobs/poll HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(POLL), POLL)
+GIVEN_BACK = ("give_back", {"leases": [("j", "5")]})
+
+
+async def poll_parked(door: Door) -> socket.socket:
+    """The connection of a caller whose poll waits."""
+    caller = socket.create_connection(("127.0.0.1", door.rest.port))
+    caller.sendall(POLL_CALL)
+    await eventually(lambda: door.service.held_polls == 1)
+    return caller
+
+
+async def test_jobs_for_a_caller_that_has_just_gone_are_given_back() -> None:
+    """Its end has arrived, and the loop learns of it only after it has served the poll."""
+    async with opened() as door:
+        caller = await poll_parked(door)
+        door.service.jobs = [job()]
+        door.service.gate.set()
+        caller.close()
+        await eventually(lambda: GIVEN_BACK in door.service.asked)
+        assert [line["status"] for line in door.lines() if line["msg"] == "rest request"] in ([], [499])
+
+
+async def test_jobs_of_an_answer_that_was_sent_in_part_are_given_back() -> None:
+    async with opened() as door:
+        caller = await poll_parked(door)
+        door.service.jobs = [job(variables=msgspec.Raw(b'{"a":"%b"}' % (b"x" * 30_000_000)))]
+        door.service.gate.set()
+        await asyncio.to_thread(caller.recv, 1)
+        assert GIVEN_BACK not in door.service.asked
+        caller.close()
+        await eventually(lambda: GIVEN_BACK in door.service.asked)
+
+
+async def test_jobs_of_an_answer_that_was_read_are_kept() -> None:
+    async with opened() as door:
+        caller = await poll_parked(door)
+        door.service.jobs = [job()]
+        door.service.gate.set()
+        assert b'"leaseToken":"5"' in await asyncio.to_thread(caller.recv, 65536)
+        caller.close()
+        await door.rest.drain(1.0)
+        assert GIVEN_BACK not in door.service.asked
