@@ -280,6 +280,25 @@ async def test_the_time_without_a_call(start_engine: StartEngine) -> None:
     line.close()
 
 
+async def spare_connections(start_engine: StartEngine) -> None:
+    """Of twenty connections nineteen wait, and the last one is for whoever does not."""
+    engine = await start_engine(WINDLASS_CONNECTIONS_MAX="20", WINDLASS_LONG_POLL_SECONDS_MAX="20")
+    body = json.dumps(POLL | {"waitMs": 20_000}).encode()
+    poll = head("POST", "/v1/jobs/poll", f"Content-Length: {len(body)}") + body
+    waiting = [await Line.to(rest(engine)) for _ in range(19)]
+    for line in waiting:
+        await line.send(poll)
+    await asyncio.sleep(0.2)
+    for call in (poll, HEALTH, poll):
+        last = await Line.to(rest(engine))
+        assert await last.call(call) == 200
+        assert await last.ended_after_s() < WITHIN_S / 2
+        last.close()
+    assert all([await line.is_open() for line in waiting])
+    for line in waiting:
+        line.close()
+
+
 @pytest.mark.limit("connections, REST and gRPC each")
 async def test_connections(start_engine: StartEngine) -> None:
     engine = await start_engine(
@@ -293,6 +312,7 @@ async def test_connections(start_engine: StartEngine) -> None:
     assert [await line.is_open() for line in idle] == [False] + [True] * (CONNECTIONS - 1)
     for line in (*idle, newer):
         line.close()
+    await spare_connections(start_engine)
     kept = [await Line.to(grpc_address(engine)) for _ in range(CONNECTIONS)]
     over = await Line.to(grpc_address(engine))
     await over.ended_after_s()

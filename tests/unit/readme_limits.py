@@ -39,7 +39,10 @@ SET_BY = {
     "WINDLASS_IDLE_TIMEOUT_SECONDS": ("time without a call", "connection closed"),
     "WINDLASS_CONNECTIONS_MAX": (
         "connections, REST and gRPC each",
-        "REST: the one idle for longest is closed, else 503; gRPC: the new one is closed",
+        (
+            "REST: the one idle for longest is closed, else 503; the last twentieth is for calls that do not wait, one "
+            "for each connection, and a poll there is answered at once; gRPC: the new one is closed"
+        ),
     ),
     "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),

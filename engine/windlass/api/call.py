@@ -33,8 +33,15 @@ class Limits:
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
     connections_max: int = 2000
+    #: of them, the last one in so many is for calls that do not wait: a probe, a completion
+    spare_part: int = 20
     #: calls of one connection read ahead of the one being answered
     pipeline_max: int = 16
+
+    @property
+    def connections_kept_max(self) -> int:
+        """Connections that may stay for as long as their callers like."""
+        return self.connections_max - self.connections_max // self.spare_part
 
     @property
     def look_interval_s(self) -> float:
@@ -60,6 +67,7 @@ class Request:
         "headers",
         "held_bytes",
         "keep_alive",
+        "may_wait",
         "method",
         "path",
         "peer",
@@ -77,6 +85,7 @@ class Request:
         peer: str = "",
         *,
         keep_alive: bool = False,
+        may_wait: bool = True,
     ) -> None:
         self.method = method
         self.path, _, self.query = target.partition(b"?")
@@ -84,6 +93,8 @@ class Request:
         self.body = body
         self.peer = peer
         self.keep_alive = keep_alive
+        #: False: its connection is one of the last, which are for calls that do not wait
+        self.may_wait = may_wait
         #: what was drawn on the memory budget, for the body and for serving it
         self.held_bytes = self.drawn_bytes = 0
         #: time.perf_counter_ns() when its turn came

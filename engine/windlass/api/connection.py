@@ -39,6 +39,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self.idle_since_s = server.now_s
+        self.is_spare = False
 
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -225,7 +226,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         chunks = self._chunks
-        keep_alive = self._parser.should_keep_alive()
+        keep_alive = self._parser.should_keep_alive() and not self.is_spare
         request = Request(
             self._parser.get_method().decode("ascii"),
             self._url,
@@ -233,6 +234,7 @@ class Connection(asyncio.Protocol):
             chunks[0] if len(chunks) == 1 else b"".join(chunks),
             self._peer,
             keep_alive=keep_alive,
+            may_wait=not self.is_spare,
         )
         self._chunks = []
         self.room.hand_over(request)

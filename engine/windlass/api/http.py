@@ -123,13 +123,17 @@ class HttpServer:
         return idle_since_s + self.limits.idle_s
 
     def admit(self, connection: Connection) -> bool:
-        """Make room by closing the longest idle connection; False when every one is busy."""
-        admitted = True
-        if len(self.connections) >= self.limits.connections_max:
-            idle = next((other for other in self.connections if other.idle), None)
-            admitted = idle is not None
+        """Make room by closing the longest idle connection. If every one is busy it is one of the spare ones, each for
+        one call that does not wait; False when these are taken too.
+        """
+        admitted, count = True, len(self.connections)
+        if count >= self.limits.connections_kept_max:
+            is_full = count >= self.limits.connections_max
+            idle = next((it for it in self.connections if it.idle and (is_full or not it.is_spare)), None)
             if idle is not None:
                 idle.close()
+            connection.is_spare = idle is None or idle.is_spare
+            admitted = idle is not None or not is_full
         self.connections[connection] = None
         return admitted
 

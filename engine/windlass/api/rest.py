@@ -325,7 +325,7 @@ class RestApp:
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
-            wait_s=0.0 if self.draining else wait_s,
+            wait_s=0.0 if self.draining or not request.may_wait else wait_s,
         )
 
     def _jobs(self, jobs: Sequence[wire.JobView]) -> Response:

@@ -16,8 +16,8 @@ from seatrial.workload.pressure import ParkedPolls
 
 #: WINDLASS_CONNECTIONS_MAX
 POLLS = 2_000
-#: of them, some give way to others at any time
-POLLS_MIN = 1_900
+#: the others find only the connections that are for calls that do not wait
+POLLS_MIN = 1_800
 WAIT_S = 20.0
 #: two thousand polls begin in the same moment, and each looks for a job once
 LATENCY_FLOOR_S = 2.0

@@ -357,6 +357,28 @@ async def test_at_the_cap_the_longest_idle_connection_makes_room() -> None:
 
 
 @on_both_loops
+async def test_calls_that_wait_leave_the_last_connections_to_those_that_do_not() -> None:
+    async with serving(connections_max=5, spare_part=5) as site:
+        waiting = [await site.connect() for _ in range(4)]
+        for number, caller in enumerate(waiting):
+            await caller.send(get(f"/wait/{number}"))
+        await eventually(lambda: len(site.echo.served) == 4)
+        for _ in range(3):
+            probe = await site.connect()
+            status, headers, _ = await probe.call(get("/probe"))
+            assert (status, headers["connection"]) == (200, "close")
+            assert await probe.closed() == b""
+        silent = await site.connect()
+        # A silent one gives way to the next.
+        assert (await (await site.connect()).call(get("/probe")))[0] == 200
+        assert await silent.closed() == b""
+        site.echo.gate.set()
+        assert [(await caller.answer())[0] for caller in waiting] == [200] * 4
+        status, headers, _ = await (await site.connect()).call(get("/probe"))
+        assert (status, headers.get("connection")) == (200, None)
+
+
+@on_both_loops
 async def test_who_makes_room_is_told_apart_within_one_look_at_the_clock() -> None:
     async with serving(connections_max=12) as site:
         callers = [await site.connect() for _ in range(12)]
