@@ -23,6 +23,8 @@ from windlass.wire import JobView
 
 CLAIM_JOBS_MAX = 256
 """Jobs one claim statement may lease, over all the polls it answers."""
+REFUSED_RETRY_S = 0.25
+"""How soon a waiting poll asks again that the database has refused."""
 PASSED_OVER_INTERVAL_S = 60.0
 """Between two looks for jobs of one type that are too large for some polls."""
 TYPES_KEPT_MAX = 10_000
@@ -52,6 +54,8 @@ class Poll:
     reserved_bytes: int = 0
     """What they take in its answer at most."""
     delivered: list[JobView] = field(default_factory=list)
+    refusal: EngineError | None = None
+    """Why it has not been told of jobs: it will ask again soon, and this is its answer if its time is over before."""
 
 
 @dataclass(slots=True)
@@ -118,6 +122,8 @@ class WaitingPolls:
         self._types: dict[str, TypeMemory] = {}
         self._forget_at = TYPES_KEPT_MAX
         self._groups: dict[GroupKey, ClaimGroup] = {}
+        #: polls that will ask again
+        self._refused_polls: set[Poll] = set()
         self._background: set[asyncio.Task[None]] = set()
         self._recheck: asyncio.Task[None] | None = None
         self._draining = False
@@ -193,6 +199,11 @@ class WaitingPolls:
             for poll in tuple(memory.parked):
                 if not poll.reserved:
                     self._give_up(poll)
+        for poll in tuple(self._refused_polls):
+            poll.refusal = None
+            self._refused_polls.discard(poll)
+            if not poll.answer.done():
+                poll.answer.set_result([])
 
     async def drain(self) -> None:
         """Returns when no claim is in progress and every lease that nobody took is given back."""
@@ -201,7 +212,8 @@ class WaitingPolls:
 
     @property
     def parked(self) -> int:
-        return len({id(poll) for memory in self._types.values() for poll in memory.parked})
+        """How many polls wait, for jobs or for the database."""
+        return len({poll for memory in self._types.values() for poll in memory.parked} | self._refused_polls)
 
     # -- jobs that are inserted already leased
 
@@ -301,8 +313,7 @@ class WaitingPolls:
         except EngineError as err:
             self._refused(err)
             for poll in polls:
-                if not poll.answer.done():
-                    poll.answer.set_exception(err)
+                self._put_off(poll, err)
             return
         elapsed_s = time.monotonic() - began
         found_all = len(claim.jobs) < len(slots) and not claim.is_cut
@@ -319,6 +330,24 @@ class WaitingPolls:
                 self._settle(poll, share, elapsed_s)
         if found_all and job_bytes_max is not None:
             await self._tell_passed_over(types, job_bytes_max)
+
+    def _put_off(self, poll: Poll, refusal: EngineError) -> None:
+        """A poll that waits asks again; its worker would do the same at once, and again, for as long as it lasts."""
+        if poll.answer.done():
+            return
+        if not poll.waits or self._draining:
+            poll.answer.set_exception(refusal)
+            return
+        poll.refusal = refusal
+        self._refused_polls.add(poll)
+        asyncio.get_running_loop().call_later(REFUSED_RETRY_S, self._ask_again, poll)
+
+    def _ask_again(self, poll: Poll) -> None:
+        if poll in self._refused_polls:
+            self._refused_polls.discard(poll)
+            poll.refusal = None
+            if not poll.answer.done():
+                self._gather(poll)
 
     async def _tell_passed_over(self, types: Sequence[str], job_bytes_max: int) -> None:
         """If there are jobs left that these polls cannot receive, one of them is named, now and then."""
@@ -403,7 +432,11 @@ class WaitingPolls:
     def _give_up(self, poll: Poll) -> None:
         """The poll's waiting time is over; jobs being written for it at this moment still reach it."""
         poll.waits = False
-        if poll.parked and not poll.reserved:
+        if poll.refusal is not None:
+            self._refused_polls.discard(poll)
+            if not poll.answer.done():
+                poll.answer.set_exception(poll.refusal)
+        elif poll.parked and not poll.reserved:
             self._unpark(poll)
             if not poll.answer.done():
                 poll.answer.set_result([])

@@ -53,7 +53,9 @@ class Event:
     SCHEMA_CURRENT: Final = "migrate: schema is current"  # version
     DATABASE_LINKED: Final = "engine: database connected"  # way, sessions
     RIGHTS_GIVEN: Final = "migrate: rights given"  # role, count
-    DATABASE_LOST: Final = "database: unreachable"  # err
+    DATABASE_LOST: Final = (
+        "database: unreachable"  # err, repeated: how often since the last line with this err
+    )
     DATABASE_BACK: Final = "database: reachable again"
     WAKE_DEGRADED: Final = "wake: degraded to polling"  # err
     WAKE_RESTORED: Final = "wake: notifications restored"

@@ -96,7 +96,7 @@ class Log:
         record = {"time": f"{text}.{micros:06d}Z", "level": level, "msg": msg}
         if attrs:
             if "err" in attrs:
-                attrs["err"] = redact(_error_text(attrs["err"]))
+                attrs["err"] = redact(error_text(attrs["err"]))
             record.update(attrs)
         traceparent = TRACEPARENT.get()
         if traceparent is not None:
@@ -144,14 +144,15 @@ def stack_of(error: BaseException) -> str:
     return redact("".join(traceback.format_exception(error)))
 
 
-def _error_text(error: object) -> str:
+def error_text(error: object) -> str:
+    """An error as the log shows it."""
     if isinstance(error, BaseException):
         return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return str(error)
 
 
 def _as_json(value: object) -> object:
-    return redact(_error_text(value)) if isinstance(value, BaseException) else str(value)
+    return redact(error_text(value)) if isinstance(value, BaseException) else str(value)
 
 
 def _printable(value: object) -> object:

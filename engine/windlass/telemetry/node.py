@@ -26,8 +26,9 @@ from windlass.store.nodes import Holder
 from windlass.store.pooler import Way
 from windlass.store.server import Server
 from windlass.telemetry.events import Event
-from windlass.telemetry.log import Log
+from windlass.telemetry.log import Log, error_text
 from windlass.telemetry.metrics import WAKE_BUSES, Metrics
+from windlass.telemetry.repeats import Repeats
 from windlass.wire import InstanceView, JobView, format_time
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
@@ -50,6 +51,8 @@ class NodeTelemetry:
     def __init__(self, metrics: Metrics, log: Log) -> None:
         self._metrics = metrics
         self._log = log
+        #: why the database could not be used
+        self._losses = Repeats()
 
     # -- calls
 
@@ -201,9 +204,15 @@ class NodeTelemetry:
             self._log.warning(Event.CONFIG_WARNING, warning=server.warning)
 
     def database_lost(self, cause: Exception | str) -> None:
-        self._log.warning(Event.DATABASE_LOST, err=cause)
+        """Every claim and sweep finds it out for itself: one line in ten seconds says so, with their number."""
+        text = error_text(cause)
+        repeated = self._losses.count(text)
+        if repeated is not None:
+            self._log.warning(Event.DATABASE_LOST, err=text, **({"repeated": repeated} if repeated else {}))
 
     def database_back(self) -> None:
+        for text, repeated in self._losses.untold():
+            self._log.warning(Event.DATABASE_LOST, err=text, repeated=repeated)
         self._log.info(Event.DATABASE_BACK)
 
     def node_name_shared(self, name: str) -> None:

@@ -266,3 +266,53 @@ async def test_a_dsn_that_insists_on_writing_stays_ready(
     for _ in range(2):
         assert (await one.engine.readiness()).ready
         await asyncio.sleep(0.5)
+
+
+async def test_a_poll_of_a_database_that_refuses_waits_its_time_out(
+    boot: Boot, superuser: asyncpg.Connection, name: str
+) -> None:
+    """Its worker would come again at once: ten of them made thousands of calls and a megabyte of log."""
+    one = await boot(WINDLASS_DATABASE_TIMEOUT_SECONDS="1")
+    await one.define(service("a", "end"), END)
+    await superuser.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await asyncio.sleep(0.5)
+    assert not (await one.engine.readiness()).ready
+    began = time.monotonic()
+    polls = [asyncio.create_task(one.poll("do-a", worker=f"w{n}", wait_s=1.5)) for n in range(10)]
+    refused = await asyncio.gather(*polls, return_exceptions=True)
+    assert {type(each) for each in refused} == {Unavailable}
+    assert time.monotonic() - began >= 1.4
+    told = [line for line in one.log_lines() if line["msg"] == "database: unreachable"]
+    assert len(told) <= 3
+    with pytest.raises(Unavailable):
+        await one.poll("do-a")
+
+    waiting = asyncio.create_task(one.poll("do-a", wait_s=20))
+    await asyncio.sleep(0.5)
+    await superuser.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await eventually(lambda: started(one))
+    (job,) = await asyncio.wait_for(waiting, 10)
+    assert job.job_type == "do-a"
+
+
+async def started(one: Running) -> bool:
+    try:
+        await one.start()
+    except Unavailable:
+        return False
+    return True
+
+
+async def test_a_poll_that_the_database_refuses_is_answered_when_the_node_stops(
+    boot: Boot, superuser: asyncpg.Connection, name: str
+) -> None:
+    one = await boot(WINDLASS_DATABASE_TIMEOUT_SECONDS="1")
+    await superuser.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await asyncio.sleep(0.5)
+    assert not (await one.engine.readiness()).ready
+    waiting = asyncio.create_task(one.poll("do-a", wait_s=20))
+    await eventually(lambda: one.node.polls.parked == 1)
+    assert "cannot execute UPDATE" in str(one.log_lines()[-1])
+    one.node.polls.stop()
+    assert await asyncio.wait_for(waiting, 3) == []
+    await superuser.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
