@@ -42,6 +42,7 @@ class Echo:
         self.seen: list[tuple[str, int]] = []
         self.cancelled: list[str] = []
         self.served: list[str] = []
+        self.untaken: list[str] = []
         self.gate = asyncio.Event()
 
     def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
@@ -74,7 +75,7 @@ class Echo:
         except asyncio.CancelledError:
             self.cancelled.append(path)
             raise
-        return Response(200, path.encode(), b"text/plain")
+        return Response(200, path.encode(), b"text/plain", untaken=lambda: self.untaken.append(path))
 
     async def raise_later(self) -> Response:
         await asyncio.sleep(0)

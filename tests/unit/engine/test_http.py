@@ -468,3 +468,16 @@ async def test_lines_of_a_traced_call_carry_its_header_and_others_do_not() -> No
             ("said", None),
             ("said later", None),
         ]
+
+
+@on_both_loops
+async def test_an_answer_is_not_written_to_a_caller_whose_end_has_arrived() -> None:
+    """Also when the loop learns of it after the answer is ready."""
+    async with serving() as site:
+        with socket.socket() as own:
+            own.connect(("127.0.0.1", site.port))
+            own.sendall(get("/wait"))
+            await eventually(lambda: site.echo.served)
+        site.echo.gate.set()
+        await eventually(lambda: site.echo.untaken == ["/wait"])
+        assert site.echo.seen == [("/wait", 499)]
