@@ -171,7 +171,7 @@ class Settings:
     )
     shutdown_grace_s: float = declare(
         "WINDLASS_SHUTDOWN_GRACE_SECONDS",
-        "how long calls in progress may take after SIGTERM",
+        "longest time of the whole stop after SIGTERM, whatever hangs; calls in progress have most of it",
         default=30.0,
         minimum=0,
         maximum=3600,
