@@ -24,6 +24,7 @@ _INSTALL_WITHIN_S = 30
 _LOOK_INTERVAL_S = 0.1
 #: a container that a signal ended exits with its number above this
 _BY_SIGNAL = 128
+_SAID_WITHIN_S = 5.0
 #: the kubelet's times are whole seconds
 _GRAIN_S = 1.0
 
@@ -134,7 +135,10 @@ async def _look(shared: SharedServices, release: Release) -> Look | None:
 
 
 async def _said(shared: SharedServices, release: Release) -> str:
-    """What the run wrote; of one that was started again meanwhile, the run before."""
+    """What the run wrote; of one that was started again meanwhile, the run before. The log of one that has just ended
+    may come a moment later.
+    """
+    give_up_s = time.monotonic() + _SAID_WITHIN_S
     while True:
         before = await _look(shared, release)
         if before is None:
@@ -143,8 +147,9 @@ async def _said(shared: SharedServices, release: Release) -> str:
             release.namespace, before.pod, CONTAINER, of_run_before=before.restarts > 0
         )
         after = await _look(shared, release)
-        if after is not None and after.restarts == before.restarts:
+        if after is not None and after.restarts == before.restarts and (text or time.monotonic() > give_up_s):
             return text
+        await asyncio.sleep(_LOOK_INTERVAL_S)
 
 
 def _exit_code(code: int) -> int:
