@@ -94,7 +94,7 @@ FAULTS = {
     "complains": lambda: setattr(RestApp, "handle", complains),
     "hoards": lambda: setattr(RestApp, "handle", hoards),
     "rambles": lambda: setattr(RestApp, "handle", rambles),
-    "overflows": lambda: setattr(payload, "_holds_huge", lambda _value: False),
+    "overflows": lambda: setattr(payload, "_with_integers", lambda data, _name: data),
     "keeps": lambda: setattr(Engine, "poll_jobs", keeps),
     "tires": lambda: setattr(Engine, "complete_job", tires),
 }
