@@ -17,7 +17,7 @@ from engine_on_trial import EngineOnTrial, StartEngine
 from grpc_client import GrpcClient, dialled, struct
 from workflow import END, service
 
-from patience import WITHIN_S
+from patience import WITHIN_S, eventually
 from seatrial.cluster.ability import Database
 from windlass.api.call import Limits
 from windlass.memory import LIMIT_BYTES_MIN, WAIT_S
@@ -288,7 +288,15 @@ async def spare_connections(start_engine: StartEngine) -> None:
     waiting = [await Line.to(rest(engine)) for _ in range(19)]
     for line in waiting:
         await line.send(poll)
-    await asyncio.sleep(0.2)
+
+    async def all_wait() -> bool:
+        last = await Line.to(rest(engine))
+        await last.send(head("GET", "/health/detailed", "Connection: close"))
+        answer = await last.reader.read()
+        last.close()
+        return b'"waiting":19' in answer
+
+    await eventually(all_wait)
     for call in (poll, HEALTH, poll):
         last = await Line.to(rest(engine))
         assert await last.call(call) == 200

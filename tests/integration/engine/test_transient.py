@@ -288,7 +288,7 @@ async def test_a_poll_of_a_database_that_refuses_waits_its_time_out(
         await one.poll("do-a")
 
     waiting = asyncio.create_task(one.poll("do-a", wait_s=20))
-    await asyncio.sleep(0.5)
+    await eventually(lambda: one.node.polls.parked == 1)
     await superuser.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await eventually(lambda: started(one))
     (job,) = await asyncio.wait_for(waiting, 10)

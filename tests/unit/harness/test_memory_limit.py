@@ -17,8 +17,14 @@ from seatrial.deadline import until
 
 MIB = 1024 * 1024
 LIMIT_BYTES = 96 * MIB
-#: waits until it is told, so that it is contained before it takes anything
-EATS = "import time; time.sleep(0.2); held = bytearray({}); held[::4096] = b'x' * len(held[::4096]); print('full')"
+#: waits for the file that tells it to begin, since it has to be contained before it takes anything
+EATS = """import pathlib, time
+while not pathlib.Path({go!r}).exists():
+    time.sleep(0.01)
+held = bytearray({size})
+held[::4096] = b'x' * len(held[::4096])
+print('full')
+"""
 
 
 @pytest.fixture
@@ -30,15 +36,17 @@ def reaper() -> Iterator[Reaper]:
 
 async def eaten(limit: MemoryLimit, size_bytes: int, reaper: Reaper, folder: Path) -> tuple[int, str]:
     """The exit code of a process that takes so much, and what it said."""
+    go = folder / "go"
     process = Process(
         "eater",
-        [sys.executable, "-c", EATS.format(size_bytes)],
+        [sys.executable, "-c", EATS.format(go=str(go), size=size_bytes)],
         env={},
         log_path=folder / "eater.log",
         reaper=reaper,
         memory=limit,
     )
     process.start()
+    go.touch()
     return await process.wait(), process.log_path.read_text()
 
 
@@ -46,7 +54,7 @@ async def eaten(limit: MemoryLimit, size_bytes: int, reaper: Reaper, folder: Pat
 def cgroup(reaper: Reaper) -> CgroupLimit:
     limit = limited(LIMIT_BYTES, reaper)
     if not isinstance(limit, CgroupLimit):
-        pytest.skip("this machine gives no cgroup")
+        pytest.skip("needs a memory cgroup that this user can make")
     return limit
 
 
@@ -85,7 +93,7 @@ async def test_the_reaper_removes_the_cgroup_with_its_processes(
 ) -> None:
     process = Process(
         "sleeper",
-        [sys.executable, "-c", "import time; time.sleep(60)"],
+        [sys.executable, "-c", "import signal; signal.pause()"],
         env={},
         log_path=tmp_path / "sleeper.log",
         reaper=reaper,
@@ -93,7 +101,7 @@ async def test_the_reaper_removes_the_cgroup_with_its_processes(
     )
     process.start()
     await asyncio.to_thread(reaper.close)
-    await process.wait()
+    assert await process.wait() == -9
     await until(
         lambda: not cgroup.folder.exists(),
         within_s=5,
