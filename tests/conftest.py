@@ -1,10 +1,12 @@
 """Rules for every folder: what CI cannot run, CI must not seem to have run; a group shares a process; a child inherits
-nothing of ours; a machine that is busy fails no property.
+nothing of ours; a machine that is busy fails no property; what failed is told to who asks, so that it can be repeated.
 """
 
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -40,3 +42,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and reporter.stats.get("skipped") and os.environ.get("CI") == "true":
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    elif reporter is not None and (wanted := os.environ.get("FAILED_TESTS_FILE")):
+        reports = [*reporter.stats.get("failed", []), *reporter.stats.get("error", [])]
+        # Without the group that pytest-xdist reads at the end of an id.
+        names = dict.fromkeys(re.sub(r"(\]?)@[\w-]+\]?$", r"\1", report.nodeid) for report in reports)
+        Path(wanted).write_text("".join(f"{name}\n" for name in names))
