@@ -12,6 +12,7 @@ from windlass_client.backoff import Backoff
 from windlass_client.errors import Unanswered
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.rest import RestTransport
+from windlass_client.token import Token
 from windlass_client.transport import Transport, Variables
 
 LEASE_S = 30.0
@@ -29,16 +30,22 @@ class Client:
 
     `address`: http:// or https:// for REST, grpc:// or grpcs:// with host:port for gRPC. `timeout_s`: for one answer,
     a poll's waiting not counted. `retry_for_s`: how long a call that can be repeated without harm is repeated while it
-    ends in `Unanswered`; 0 = each is sent once.
+    ends in `Unanswered`; 0 = each is sent once. `token`: for an engine that asks for one; a callable is asked before
+    each call, so that a token which is renewed in a file needs no restart, and it must not block.
 
     Repeated are `upload`, `get`, `history`, `wait_for_end`, `register_worker`, and `complete` and `fail`, which carry
     the lease: the engine answers their repeats and does nothing twice. The others are sent once.
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, retry_for_s: float = RETRY_FOR_S
+        self,
+        address: str,
+        *,
+        token: Token = None,
+        timeout_s: float = TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
     ) -> None:
-        self._transport = _transport(address, timeout_s)
+        self._transport = _transport(address, timeout_s, token)
         self._retry_for_s = retry_for_s
 
     async def __aenter__(self) -> Self:
@@ -167,7 +174,7 @@ class Client:
                 await asyncio.sleep(pause_s)
 
 
-def _transport(address: str, timeout_s: float) -> Transport:
+def _transport(address: str, timeout_s: float, token: Token) -> Transport:
     """Raises ValueError for an address that is none."""
     url = urlsplit(address)
     if not url.hostname or url.query or url.fragment:
@@ -175,7 +182,7 @@ def _transport(address: str, timeout_s: float) -> Transport:
             f"{address!r} is not the address of an engine; write http://host:8080 or grpc://host:9090"
         )
     if url.scheme in {"http", "https"}:
-        return RestTransport(address, timeout_s)
+        return RestTransport(address, timeout_s, token)
     if url.scheme in {"grpc", "grpcs"}:
         if not url.port or url.path.strip("/"):
             raise ValueError(f"{address!r} is not host and port; write {url.scheme}://host:9090")
@@ -185,5 +192,5 @@ def _transport(address: str, timeout_s: float) -> Transport:
             raise ImportError(
                 f"gRPC needs grpcio and protobuf ({error}): pip install 'windlass-client[grpc]'"
             ) from error
-        return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs")
+        return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs", token=token)
     raise ValueError(f"{address!r}: {url.scheme or 'no scheme'} is unknown; use http, https, grpc or grpcs")

@@ -3,6 +3,8 @@
 WindlassError
 +-- Refused               the call was understood and refused; it changed nothing
 |   +-- BadRequest            bad-request         unreadable or incomplete input, a broken rule, a wrong step type
+|   +-- Unauthenticated       unauthenticated     no token, or one that is not good (any more)
+|   +-- Forbidden             forbidden           the token is not for this call, job type or definition
 |   +-- NotFound              not-found           definition, instance, user task, job
 |   +-- Conflict              conflict            terminal instance, step not parked, lease lost
 |   +-- TooLarge              too-large           a body past the engine's cap
@@ -36,6 +38,14 @@ class Refused(WindlassError):
 
 class BadRequest(Refused):
     code = "bad-request"
+
+
+class Unauthenticated(Refused):
+    code = "unauthenticated"
+
+
+class Forbidden(Refused):
+    code = "forbidden"
 
 
 class NotFound(Refused):
@@ -80,6 +90,8 @@ class NonRetryableError(Exception):
 
 BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
     400: BadRequest,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     405: BadRequest,
     408: Overdue,
@@ -97,6 +109,8 @@ BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
 BY_GRPC_STATUS: Mapping[str, type[WindlassError]] = {
     "CANCELLED": Unreachable,
     "INVALID_ARGUMENT": BadRequest,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": Forbidden,
     "NOT_FOUND": NotFound,
     "ALREADY_EXISTS": Conflict,
     "FAILED_PRECONDITION": Conflict,

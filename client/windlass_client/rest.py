@@ -20,6 +20,7 @@ from windlass_client.errors import (
     WindlassError,
 )
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.token import Token, authorization_of
 from windlass_client.transport import Variables
 
 #: aiohttp hands a larger body over in pieces only when it is a file.
@@ -38,7 +39,8 @@ class _History(msgspec.Struct, rename="camel"):
 
 
 class RestTransport:
-    def __init__(self, base_url: str, timeout_s: float) -> None:
+    def __init__(self, base_url: str, timeout_s: float, token: Token = None) -> None:
+        self._token = token
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession
@@ -153,6 +155,9 @@ class RestTransport:
         url = yarl.URL(self._base_url + path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=self._timeout_s + extra_s)
         headers = {"Content-Type": "application/json"} if data is not None else {}
+        authorization = authorization_of(self._token)
+        if authorization is not None:
+            headers["Authorization"] = authorization
         try:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False

@@ -17,6 +17,7 @@ from windlass import stop_signals
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
+from windlass.auth.file import LOOK_INTERVAL_S, TokensWatch
 from windlass.config import Settings
 from windlass.descriptors import raise_limit, shared_out
 from windlass.dispatch.buses import bus_of
@@ -225,6 +226,11 @@ class Node:
             ),
             Sweep("memory", MEMORY_INTERVAL_S, memory_watch.look, self.telemetry.sweep_failed),
         ]
+        self.tokens = TokensWatch(settings.tokens_file, self.telemetry)
+        if self.tokens.gate is not None:
+            self.sweeps.append(
+                Sweep("tokens", LOOK_INTERVAL_S, self.tokens.look, self.telemetry.sweep_failed)
+            )
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
@@ -243,9 +249,18 @@ class Node:
             is_draining=lambda: self.is_draining,
             outbox_mode=self.outbox_mode,
         )
-        self.rest = RestApp(self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api)
-        self.grpc = GrpcApp(self.engine, settings, self.metrics, log, self.memory) if serves_api else None
-        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
+        self._make_doors(serves_api=serves_api)
+
+    def _make_doors(self, *, serves_api: bool) -> None:
+        settings, log, gate = self.settings, self.log, self.tokens.gate
+        self.rest = RestApp(
+            self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api, gate=gate
+        )
+        self.grpc = (
+            GrpcApp(self.engine, settings, self.metrics, log, self.memory, gate) if serves_api else None
+        )
+        metrics_gate = gate if settings.metrics_tokens else None
+        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length, metrics_gate)
 
     def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:
         if self.settings.dispatch_mode == "polling":
@@ -365,6 +380,7 @@ class Node:
             await starting
 
     async def _start(self) -> None:
+        self.tokens.begin()
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
         await self._check_rights()

@@ -1,13 +1,15 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
 `traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
-1.3).
+1.3). `caller` is None while authentication is off.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from windlass.auth.principal import Principal
 from windlass.instance import Variables
 
 
@@ -18,6 +20,7 @@ class StartInstance:
     variables: Variables
     business_key: str | None
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,7 @@ class CompleteJob:
     lease_token: str | None
     variables: Variables
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class FailJob:
     error_message: str
     retryable: bool
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExhaustJob:
     """From the lease sweep: the job's lease expired too often, whoever held it."""
 
+    caller: ClassVar[None] = None
     job_id: str
     reason: str
 
@@ -54,6 +60,7 @@ class CompleteUserTask:
     worker_id: str | None
     variables: Variables
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +69,12 @@ class SignalWait:
     step_id: str
     variables: Variables
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FireTimer:
+    caller: ClassVar[None] = None
     timer_id: str
     instance_id: str
     execution_id: str
@@ -78,6 +87,7 @@ class CancelInstance:
     instance_id: str
     reason: str
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 Command = (

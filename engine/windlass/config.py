@@ -325,6 +325,22 @@ class Settings:
         **_TIME,
     )
 
+    tokens_file: str | None = declare(
+        "WINDLASS_TOKENS_FILE",
+        "the file of the tokens that callers need, a line each as `windlass token new` prints it; read again when it "
+        "changes; unset = no authentication",
+    )
+    metrics_tokens: bool = declare(
+        "WINDLASS_METRICS_TOKENS",
+        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE",
+        default=False,
+    )
+    cors_origins: str | None = declare(
+        "WINDLASS_CORS_ORIGINS",
+        "origins whose web pages may read answers, as https://console.example.com, with commas between; * = any, not "
+        "with WINDLASS_TOKENS_FILE; unset = any without tokens, none with them",
+    )
+
     strict_settings: bool = declare(
         "WINDLASS_STRICT_SETTINGS",
         "do not start while a WE_* or WINDLASS_* variable is set that this engine does not know",

@@ -11,11 +11,13 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass import commands, wire
+from windlass.advance import ENGINE
+from windlass.auth.principal import PRINCIPAL
 from windlass.config import Settings
 from windlass.definition.document import parse_upload
 from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
-from windlass.errors import EngineError, NotFound, Unavailable
+from windlass.errors import EngineError, Forbidden, NotFound, Unavailable
 from windlass.instance import decode_variables
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
@@ -94,8 +96,14 @@ class Engine:
         else:
             upload = parse_upload(document)
         steps = _parsed_steps(upload.content)
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_definition(upload.definition_id, "upload versions")
         summary, is_new = await self._catalog.upload(
-            upload, msgspec.json.encode(steps).decode(), audit=self._settings.audit_log_enabled
+            upload,
+            msgspec.json.encode(steps).decode(),
+            audit=self._settings.audit_log_enabled,
+            actor=caller.name if caller is not None else ENGINE,
         )
         if is_new:
             self._telemetry.definition_uploaded()
@@ -106,10 +114,17 @@ class Engine:
         return summary
 
     async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
-        return await self._catalog.list_page(keyword=keyword, page=page, page_size=page_size)
+        caller = PRINCIPAL.get()
+        return await self._catalog.list_page(
+            keyword=keyword,
+            page=page,
+            page_size=page_size,
+            only=caller.definitions if caller is not None else None,
+        )
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         _refuse_impossible(definition_id, version)
+        _require_definition(definition_id, "read versions")
         return await self._catalog.get(definition_id, version)
 
     # -- instances
@@ -118,6 +133,7 @@ class Engine:
         self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None
     ) -> wire.InstanceView:
         _refuse_impossible(definition_id, version)
+        _require_definition(definition_id, "start instances")
         return await self._changed(
             commands.StartInstance(
                 definition_id,
@@ -125,11 +141,14 @@ class Engine:
                 decode_variables(variables),
                 business_key or None,
                 TRACEPARENT.get(),
+                PRINCIPAL.get(),
             )
         )
 
     async def get_instance(self, instance_id: str) -> wire.InstanceView:
-        return await self._views.instance(instance_id)
+        view = await self._views.instance(instance_id)
+        _require_definition(view.definition_id, "read instances")
+        return view
 
     async def list_instances(
         self,
@@ -141,6 +160,13 @@ class Engine:
         page_size: int,
         page_token: str | None = None,
     ) -> wire.InstancePage:
+        caller = PRINCIPAL.get()
+        if caller is not None and caller.definitions is not None:
+            if definition_id is None:
+                raise Forbidden(
+                    f"the token {caller.name!r} may read instances of some definitions only; say which in definitionId"
+                )
+            caller.require_definition(definition_id, "read instances")
         return await self._views.instances(
             definition_id=definition_id,
             status=status,
@@ -153,10 +179,15 @@ class Engine:
     async def instance_history(
         self, instance_id: str, *, page_token: str | None = None, with_snapshots: bool = True
     ) -> wire.HistoryPage:
+        caller = PRINCIPAL.get()
+        if caller is not None and caller.definitions is not None:
+            await self.get_instance(instance_id)
         return await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
-        return await self._changed(commands.CancelInstance(instance_id, reason, TRACEPARENT.get()))
+        return await self._changed(
+            commands.CancelInstance(instance_id, reason, TRACEPARENT.get(), PRINCIPAL.get())
+        )
 
     # -- jobs
 
@@ -170,6 +201,9 @@ class Engine:
         wait_s: float,
         job_bytes_max: int | None = None,
     ) -> Sequence[wire.JobView]:
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_job_types(job_types, "poll jobs")
         jobs = await self._polls.poll(
             worker_id=worker_id,
             job_types=job_types,
@@ -190,7 +224,12 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteJob(
-                job_id, worker_id, lease_token, decode_variables(variables), TRACEPARENT.get()
+                job_id,
+                worker_id,
+                lease_token,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                PRINCIPAL.get(),
             )
         )
 
@@ -198,7 +237,9 @@ class Engine:
         self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
     ) -> None:
         await self._lanes.execute(
-            commands.FailJob(job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get())
+            commands.FailJob(
+                job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get(), PRINCIPAL.get()
+            )
         )
 
     async def complete_user_task(
@@ -206,13 +247,20 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteUserTask(
-                instance_id, step_id, worker_id, decode_variables(variables), TRACEPARENT.get()
+                instance_id,
+                step_id,
+                worker_id,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                PRINCIPAL.get(),
             )
         )
 
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
         await self._lanes.execute(
-            commands.SignalWait(instance_id, step_id, decode_variables(variables), TRACEPARENT.get())
+            commands.SignalWait(
+                instance_id, step_id, decode_variables(variables), TRACEPARENT.get(), PRINCIPAL.get()
+            )
         )
 
     async def _changed(self, command: commands.StartInstance | commands.CancelInstance) -> wire.InstanceView:
@@ -223,6 +271,9 @@ class Engine:
     # -- workers
 
     async def register_worker(self, worker: wire.WorkerRegistration) -> tuple[wire.WorkerView, bool]:
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_job_types(worker.job_types, "register for jobs")
         return await self._workers.register(worker)
 
     async def worker_is_alive(self, worker_id: str) -> None:
@@ -341,6 +392,13 @@ class Engine:
         if self._outbox_mode is not None:
             found["relay"] = self._outbox_mode.details()
         return found
+
+
+def _require_definition(definition_id: str, what: str) -> None:
+    """Raises Forbidden when the caller's token is not for it."""
+    caller = PRINCIPAL.get()
+    if caller is not None:
+        caller.require_definition(definition_id, what)
 
 
 def _refuse_impossible(definition_id: str, version: int | None) -> None:

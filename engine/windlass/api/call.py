@@ -7,6 +7,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from windlass.auth.principal import Principal
+
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
@@ -71,6 +73,7 @@ class Request:
         "method",
         "path",
         "peer",
+        "principal",
         "query",
         "route",
         "started_ns",
@@ -95,6 +98,8 @@ class Request:
         self.keep_alive = keep_alive
         #: False: its connection is one of the last, which are for calls that do not wait
         self.may_wait = may_wait
+        #: who calls, as the gate found; None while authentication is off
+        self.principal: Principal | None = None
         #: what was drawn on the memory budget, for the body and for serving it
         self.held_bytes = self.drawn_bytes = 0
         #: time.perf_counter_ns() when its turn came

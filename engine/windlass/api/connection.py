@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -13,18 +12,17 @@ import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response, origin_form
 from windlass.api.caller import address_of, hung_up
+from windlass.api.head import HeadGate, flaw_of, in_its_context
 from windlass.api.room import NO_ROOM, BodyRoom
 from windlass.api.router import Outcome
 from windlass.api.upgrade import without_upgrade
+from windlass.auth.principal import Principal
 from windlass.memory import SMALL_BYTES
-from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
     from windlass.api.http import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TRACEPARENT_CHARS_MAX = 256
-_SHOWN_BYTES_MAX = 40
 #: What a header line holds besides name and value.
 _LINE_BYTES = len(b": \r\n")
 
@@ -47,6 +45,7 @@ class Connection(asyncio.Protocol):
         self._body_bytes = 0
         self.room = BodyRoom(server.memory, server.limits, self._room_found)
         self._expects = False
+        self._principal: Principal | None = None
         self._chunk_bytes = 0
         self._head_bytes = 0
         self._in_head = False
@@ -182,22 +181,28 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         version = self._parser.get_http_version()
-        if self._hosts != 1 and (self._hosts or version != "1.0"):
-            found = f"{self._hosts} Host headers" if self._hosts else "no Host header"
-            self._refuse(400, f"malformed HTTP request: {found}; send one")
-            return
-        coding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if coding != b"identity":
-            shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
-            self._refuse(415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one")
+        flaw = flaw_of(headers, self._hosts, version)
+        if flaw is not None:
+            self._refuse(*flaw)
             return
         self._url = origin_form(self._url)
+        if self._server.gate is not None and not self._is_admitted(self._server.gate):
+            return
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
         self._expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
         if length is None or self._draw(int(length)):
             self._continue()
+
+    def _is_admitted(self, gate: HeadGate) -> bool:
+        """Ask the gate, which needs no body; a call that it refuses is the connection's last."""
+        head = Request(self._parser.get_method().decode("ascii"), self._url, self._headers, peer=self._peer)
+        refusal = gate(head)
+        self._principal = head.principal
+        if refusal is not None:
+            self._decline(head, refusal)
+        return refusal is None
 
     def _continue(self) -> None:
         if self._expects and self._transport is not None:
@@ -225,18 +230,18 @@ class Connection(asyncio.Protocol):
         self._made_progress = True
         if self._deaf:
             return
-        chunks = self._chunks
         keep_alive = self._parser.should_keep_alive() and not self.is_spare
         request = Request(
             self._parser.get_method().decode("ascii"),
             self._url,
             self._headers,
-            chunks[0] if len(chunks) == 1 else b"".join(chunks),
+            b"".join(self._chunks),
             self._peer,
             keep_alive=keep_alive,
             may_wait=not self.is_spare,
         )
         self._chunks = []
+        request.principal = self._principal
         self.room.hand_over(request)
         self._message_since_s = 0.0
         self._is_first = False
@@ -301,19 +306,22 @@ class Connection(asyncio.Protocol):
         self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Queue a last answer behind the others; whatever else arrives is discarded."""
         if self._deaf:
             return
-        self._deaf = self._refused = True
-        self._message_since_s = 0.0
-        self._chunks = []
-        self.room.drop()
         method = self._parser.get_method().decode("ascii")
         if not self._url and not (self._is_first and method == "HEAD"):
             # The parser did not reach the target, and may still have the method of the previous call.
             method = ""
-        response = self._server.handler.refuse(status, reason)
-        self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
+        request = Request(method, self._url, self._headers, peer=self._peer)
+        self._decline(request, self._server.handler.refuse(status, reason))
+
+    def _decline(self, request: Request, response: Response) -> None:
+        """Queue a last answer behind the others; whatever else arrives is discarded."""
+        self._deaf = self._refused = True
+        self._message_since_s = 0.0
+        self._chunks = []
+        self.room.drop()
+        self._waiting.append((request, response))
 
     # serving
 
@@ -329,15 +337,7 @@ class Connection(asyncio.Protocol):
             if response is not None:
                 self._finish(request, response)
                 continue
-            traceparent = request.headers.get(b"traceparent")
-            if traceparent is None:
-                self._serve(request)
-            else:
-                # A context of its own: the task made inside it and all its lines carry the header.
-                text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
-                context = contextvars.copy_context()
-                context.run(TRACEPARENT.set, text)
-                context.run(self._serve, request)
+            in_its_context(request, self._serve)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 

@@ -18,10 +18,12 @@ from grpc_reflection.v1alpha import reflection
 from windlass.api import faults
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
+from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
 from windlass.api.http import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
+from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.errors import BadRequest, Defect, EngineError
 from windlass.memory import SMALL_BYTES, Budget
@@ -47,8 +49,15 @@ class GrpcApp:
     """Serves `engine` on one port, as `RestApp` does."""
 
     def __init__(
-        self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log, memory: Budget
+        self,
+        engine: EnginePort,
+        settings: Settings,
+        metrics: Metrics,
+        log: Log,
+        memory: Budget,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
         self._settings = settings
         self._metrics = metrics
         self._log = log
@@ -101,7 +110,10 @@ class GrpcApp:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        if self._gate is None:
+            # It has no gate of its own, and clients have the .proto file.
+            services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(services, server)
         try:
             self.port = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -148,6 +160,8 @@ class GrpcApp:
                 if key == "traceparent":
                     # The call is a task of its own: this context and all its lines carry the header.
                     TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
+            if self._gate is not None:
+                ask_for_grpc(self._gate, rpc.call, context)
             message = await room.read(context)
             if not isinstance(message, bytes):
                 raise BadRequest(f"the call of {rpc.method} has no message; send one")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 
 from windlass.api.call import Handler, Limits, Request, Response
 from windlass.api.connection import Connection
+from windlass.api.head import HeadGate
 from windlass.errors import BootRefused
 from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event
@@ -41,7 +43,8 @@ def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError
 class HttpServer:
     """Listens on one port. `name` and `variable` are for the message when it cannot.
 
-    `headers` go out with every answer: ready lines, each ended by CRLF.
+    `headers` go out with every answer: ready lines, each ended by CRLF; `headers_for` makes those that depend on the
+    call. `gate` is asked before a body is read.
     """
 
     def __init__(
@@ -54,8 +57,11 @@ class HttpServer:
         name: str,
         variable: str,
         headers: bytes = b"",
+        headers_for: Callable[[Request], bytes] | None = None,
+        gate: HeadGate | None = None,
     ) -> None:
         self.handler = handler
+        self.gate = gate
         self.limits = limits
         self.memory = memory
         #: those idle for longest come first: `now_s` is too coarse to order connections by it
@@ -71,6 +77,7 @@ class HttpServer:
         self._name = name
         self._variable = variable
         self._headers = headers
+        self._headers_for = headers_for
         self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
         self._date_line = b""
         self._drain_since_s = 0.0
@@ -176,13 +183,16 @@ class HttpServer:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(*key)
+        headers = response.headers
+        if self._headers_for is not None:
+            headers += self._headers_for(request)
         if response.status == 204:
-            return b"%b%b%b\r\n" % (head, self._date_line, response.headers)
+            return b"%b%b%b\r\n" % (head, self._date_line, headers)
         body = b"" if request.method == "HEAD" else response.body
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
             head,
             self._date_line,
-            response.headers,
+            headers,
             len(response.body),
             body,
         )

@@ -13,15 +13,17 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from windlass import wire
-from windlass.api import bodies, bounds, faults, history
+from windlass.api import bodies, bounds, cors, faults, history
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.call import STATUS_GONE, Limits, Request, Response
 from windlass.api.engine_port import EnginePort
+from windlass.api.gate import GuardedRouter, is_preflight, rest_gate
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
 from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
-from windlass.api.router import Outcome, Route, Router
+from windlass.api.router import Outcome, Route
+from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.errors import (
     BadRequest,
@@ -37,7 +39,6 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.telemetry.metrics import Metrics
 
-ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
 PREFLIGHT = Response(
     200,
     headers=b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
@@ -70,6 +71,7 @@ class RestApp:
         memory: Budget,
         *,
         serves_api: bool = True,
+        gate: Gate | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -84,11 +86,19 @@ class RestApp:
             body_bytes_max=settings.body_bytes_max,
             connections_max=settings.connections_max,
         )
-        self._server = HttpServer(
-            self, log, limits, memory, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY
-        )
         self._aside = Aside("REST bodies")
-        self._router = Router()
+        self._router = GuardedRouter()
+        self._server = HttpServer(
+            self,
+            log,
+            limits,
+            memory,
+            name="REST",
+            variable="WE_REST_PORT",
+            headers=cors.headers_of(settings),
+            headers_for=cors.headers_for(settings),
+            gate=rest_gate(gate, self._router) if gate else None,
+        )
         self._serves_api = serves_api
         self._add_routes()
         #: the port listened on, once started
@@ -151,7 +161,7 @@ class RestApp:
 
     def handle(self, request: Request) -> Outcome:
         try:
-            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+            if is_preflight(request):
                 return PREFLIGHT
             route, ids = self._router.find(request)
             request.route = route
@@ -203,6 +213,7 @@ class RestApp:
             bytes=len(response.body),
             duration=duration_ns,
             remote=_client_address(request),
+            **({"principal": request.principal.name} if request.principal else {}),
         )
 
     def _fault(self, request: Request, error: Exception) -> Response:

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from windlass.api.call import TEXT, Request, Response
+from windlass.auth import calls
 from windlass.errors import BadRequest
 
 Outcome = Response | Coroutine[Any, Any, Response]
@@ -16,11 +17,16 @@ UNMATCHED = "unmatched"
 
 
 class Route:
-    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log."""
+    """`pattern` names it in logs and metrics, `call` says who may call it; `quiet` keeps its successes out of the
+    access log.
+    """
 
-    __slots__ = ("endpoint", "observers", "pattern", "quiet")
+    __slots__ = ("call", "endpoint", "observers", "pattern", "quiet")
 
-    def __init__(self, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def __init__(
+        self, pattern: str, endpoint: Endpoint, *, call: calls.Call = calls.UNKNOWN, quiet: bool = False
+    ) -> None:
+        self.call = call
         self.pattern = pattern
         self.endpoint = endpoint
         self.quiet = quiet
@@ -43,7 +49,15 @@ class Router:
         self.unmatched = Route(UNMATCHED, _not_found)
         self._wrong_verbs: dict[int, Route] = {}
 
-    def add(self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def add(
+        self,
+        method: str,
+        pattern: str,
+        endpoint: Endpoint,
+        *,
+        quiet: bool = False,
+        call: calls.Call = calls.UNKNOWN,
+    ) -> None:
         """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too."""
         node = self._root
         for segment in pattern.split("/")[1:]:
@@ -52,7 +66,7 @@ class Router:
                 node = node.any
             else:
                 node = node.literals.setdefault(segment.encode(), _Node())
-        route = Route(pattern, endpoint, quiet=quiet)
+        route = Route(pattern, endpoint, call=call, quiet=quiet)
         node.routes[method] = route
         if method == "GET":
             node.routes["HEAD"] = route

@@ -10,6 +10,7 @@ from windlass.api import bodies, bounds, protobuf
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
+from windlass.auth import calls
 from windlass.config import Settings
 from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled, TooLarge
 from windlass.page_token import token_after
@@ -34,7 +35,7 @@ class Rpc:
     `untaken` is told of an answer that was made and that the caller, who has gone, will not have.
     """
 
-    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken")
+    __slots__ = ("call", "method", "observers", "quiet", "read", "serve", "untaken")
 
     def __init__(
         self,
@@ -46,6 +47,7 @@ class Rpc:
         untaken: Callable[[Any], None] | None = None,
     ) -> None:
         self.method = f"/{SERVICE}/{name}"
+        self.call = calls.of_rpc(name)
         self.read = request.FromString
         self.serve = serve
         self.quiet = quiet

@@ -36,6 +36,7 @@ from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 from windlass.store.reservation import LeaseReservation, LeaseReservations
 from windlass.store.rows import NewJob, WriteSet
+from windlass.store.scope import require_scope
 from windlass.wire import InstanceView, JobView, RawJson, answer_bytes, format_time
 
 CHAINED_STARTS_MAX = 25
@@ -171,6 +172,9 @@ class Transactor:
     ) -> EngineError | str | None:
         """The error, or the id of the instance whose view answers the command, or nothing to show."""
         try:
+            if command.caller is not None:
+                require_scope(command.caller, command, batch.jobs, batch.instances, batch.definitions)
+                around = around._replace(caller=command.caller.name)
             return self._decide(command, batch, around)
         except EngineError as err:
             return err

@@ -16,6 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from windlass.auth.gate import Refusal
 from windlass.memory import Use
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -217,6 +218,18 @@ class Metrics:
         )
         for use in Use:
             self.memory_refused(use.value)
+        #: reason: missing, unknown, expired, too_many, role
+        self.auth_refused: Children[Counts] = Children(
+            self._counter(
+                "windlass_auth_refused_total", "Calls refused for want of a token that allows them", "reason"
+            ).labels
+        )
+        for reason in Refusal:
+            self.auth_refused(reason.value)
+        self.tokens_unusable: Counts = self._counter(
+            "windlass_auth_tokens_unusable_total",
+            "New contents of the tokens file that could not be used; the tokens read before stay good",
+        )
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )

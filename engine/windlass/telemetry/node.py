@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from windlass.auth.gate import Refusal
 from windlass.commands import (
+    CancelInstance,
     Command,
     CompleteJob,
     CompleteUserTask,
@@ -41,6 +43,8 @@ _TX_TYPES = {
     "SignalWait": "instance.signal_wait",
     "CancelInstance": "instance.cancel",
 }
+
+_Called = StartInstance | CompleteJob | FailJob | CompleteUserTask | SignalWait | CancelInstance
 
 FIRST_LEASE_TOKEN = "1"  # noqa: S105  tokens count the leases of a job
 
@@ -80,6 +84,23 @@ class NodeTelemetry:
             err=f"it takes up to {job.size_bytes} bytes in an answer, and gRPC polls get at most {job_bytes_max}; poll "
             "for it over REST, or raise WINDLASS_ANSWER_BYTES_MAX and what the clients receive at most",
         )
+
+    # -- tokens
+
+    def authentication_off(self) -> None:
+        self._log.warning(
+            Event.AUTHENTICATION_OFF, hint="set WINDLASS_TOKENS_FILE, see windlass token new --help"
+        )
+
+    def call_refused(self, reason: Refusal) -> None:
+        self._metrics.auth_refused(reason.value).inc()
+
+    def tokens_read(self, count: int) -> None:
+        self._log.info(Event.TOKENS_READ, count=count)
+
+    def tokens_unusable(self, cause: str) -> None:
+        self._metrics.tokens_unusable.inc()
+        self._log.warning(Event.TOKENS_KEPT, err=cause)
 
     # -- lanes
 
@@ -123,8 +144,9 @@ class NodeTelemetry:
                     **traces.get(entered.instance_id, {}),
                 )
         for stale in batch.stale_fails:
-            trace = {"traceparent": stale.traceparent} if stale.traceparent else {}
-            self._log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **trace)
+            self._log.warning(
+                Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **_carried(stale)
+            )
         for chain in batch.chains_refused:
             self._log.warning(
                 Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
@@ -260,10 +282,13 @@ def _attributes(timer: FireTimer) -> dict[str, object]:
 
 
 def _traces(batch: Batch) -> dict[str, dict[str, str]]:
-    """By instance id: the trace attribute of its log lines, if the call that advanced it carried a traceparent."""
-    traces = {}
+    """By instance id: what its log lines carry of the call that advanced it."""
+    traces: dict[str, dict[str, str]] = {}
     for command, answer in zip(batch.commands, batch.answers, strict=True):
-        if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:
+        if isinstance(command, (ExhaustJob, FireTimer)):
+            continue
+        carried = _carried(command)
+        if not carried:
             continue
         match command:
             case StartInstance() if isinstance(answer, InstanceView):
@@ -274,5 +299,13 @@ def _traces(batch: Batch) -> dict[str, dict[str, str]]:
                 instance_id = command.instance_id
             case _:
                 continue
-        traces[instance_id] = {"traceparent": command.traceparent}
+        traces[instance_id] = carried
     return traces
+
+
+def _carried(command: _Called) -> dict[str, str]:
+    """What the log lines of a call carry: its trace, and its principal."""
+    carried = {"traceparent": command.traceparent} if command.traceparent else {}
+    if command.caller is not None:
+        carried["principal"] = command.caller.name
+    return carried

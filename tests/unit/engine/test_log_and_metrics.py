@@ -295,6 +295,8 @@ BOTH = {
     "windlass_memory_limit_bytes": "gauge",
     "windlass_memory_drawn_bytes": "gauge",
     "windlass_memory_refused_total": "counter",
+    "windlass_auth_refused_total": "counter",
+    "windlass_auth_tokens_unusable_total": "counter",
     "windlass_log_dropped_lines_total": "counter",
     "windlass_wake_degraded": "gauge",
     "windlass_wake_bus": "gauge",

@@ -13,6 +13,9 @@ from windlass.api.openapi.shape import Schema, ref, whole, word
 #: The statuses with which a call can be refused before it reaches any operation.
 EARLY = tuple(faults.EARLY_CODES)
 
+#: With authentication on, what needs a token can be refused so.
+GATE = (401, 403)
+
 _CODES: Mapping[int, str] = faults.EARLY_CODES | {
     status: kind.code for kind, (status, _) in faults.STATUSES.items()
 }
@@ -26,6 +29,13 @@ def refusal(status: int, description: str) -> dict[str, Any]:
         return answer(ref("PollDisabled"), description)
     schema: Schema = {**ref("Error"), "properties": {"error": {"const": _CODES[status]}}}
     made = answer(schema, description)
+    if status in GATE:
+        made["headers"] = {
+            "WWW-Authenticate": {
+                "schema": {"type": "string"},
+                "description": "Bearer, and what is wrong with the token (RFC 6750).",
+            }
+        }
     if status == 503:
         made["headers"] = {
             "Retry-After": {
@@ -43,6 +53,8 @@ def answer(schema: Schema, description: str) -> dict[str, Any]:
 #: The names of the shared ones.
 NAMES: Mapping[int, str] = {
     400: "BadRequest",
+    401: "Unauthenticated",
+    403: "Forbidden",
     408: "RequestTimeout",
     413: "TooLarge",
     415: "UnsupportedFormat",
@@ -57,6 +69,8 @@ def shared(limits: Limits) -> dict[int, dict[str, Any]]:
     """What any operation may answer, by status, with the same text for all."""
     words = {
         400: "The call is not valid HTTP, or its path, query or body does not fit the operation. Nothing was changed.",
+        401: "There is no token, or it is not good (any more). The connection is closed.",
+        403: "The token is not for this call, job type or definition. Nothing was changed.",
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
         413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
         415: "The body has a Content-Encoding, or an upload's Content-Type says XML; any other is read as JSON.",

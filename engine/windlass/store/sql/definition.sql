@@ -20,9 +20,9 @@ WHERE id = $1
 RETURNING version, name, description, uploaded_at;
 
 -- name: definition_audit
--- A new version was stored (contract 8.3).
+-- A new version was stored, by $3 (contract 8.3).
 INSERT INTO audit_log (at, actor, kind, detail)
-VALUES (clock_timestamp(), 'engine', 'definition-uploaded',
+VALUES (clock_timestamp(), $3, 'definition-uploaded',
         jsonb_build_object('definition_id', $1::text, 'version', $2::integer));
 
 -- name: definition_get
@@ -48,13 +48,15 @@ LEFT JOIN LATERAL (
 ) AS d ON true;
 
 -- name: definition_list
--- A page of the newest version of each id; $1 is an escaped LIKE pattern or null (contract 1.5).
+-- A page of the newest version of each id; $1 is an escaped LIKE pattern or null (contract 1.5), $4 the ids that the
+-- caller may read, or null for all.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, version, name, description, uploaded_at
     FROM workflow_definition
     ORDER BY id, version DESC
 ), matching AS (
-    SELECT * FROM newest WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1
+    SELECT * FROM newest
+    WHERE ($1::text IS NULL OR id ILIKE $1 OR name ILIKE $1) AND ($4::text IS NULL OR id = ANY ($4::text::text[]))
 )
 SELECT m.*, (SELECT count(*) FROM matching) AS total
 FROM matching AS m
@@ -66,7 +68,7 @@ LIMIT $2 OFFSET $3;
 SELECT count(*) FROM (
     SELECT DISTINCT ON (id) id, name FROM workflow_definition ORDER BY id, version DESC
 ) AS newest
-WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1;
+WHERE ($1::text IS NULL OR id ILIKE $1 OR name ILIKE $1) AND ($2::text IS NULL OR id = ANY ($2::text::text[]));
 
 -- name: definition_job_types
 -- Every job type of every stored version, in order: the topics that must exist (contract 6.6).
