@@ -216,6 +216,14 @@ CASES = [
     Case("engine.wakeBus", "postgres", variable("WINDLASS_WAKE_BUS"), None, merged(DATABASE, {"engine": {"wakeBus": "none"}})),
     Case("engine.wakeBus", "redis", variable("WINDLASS_WAKE_BUS"), "redis",
          merged(DATABASE, {"redis": {"url": "redis://one"}}), DATABASE),
+    Case("auth.existingSecret", "own", variable("WINDLASS_TOKENS_FILE"), "/etc/windlass/tokens/tokens.toml"),
+    Case("auth.existingSecret", "own", volume("tokens"), {"secret": {"secretName": "own", "items": [{"key": "tokens.toml", "path": "tokens.toml"}]}}),
+    Case("auth.existingSecret", "own", container("volumeMounts", "1"), {"name": "tokens", "mountPath": "/etc/windlass/tokens", "readOnly": True}),
+    Case("auth.existingSecretKey", "t", variable("WINDLASS_TOKENS_FILE"), "/etc/windlass/tokens/t"),
+    Case("auth.existingSecretKey", "t", volume("tokens"), {"secret": {"secretName": "windlass-tokens", "items": [{"key": "t", "path": "t"}]}}),
+    Case("tests.existingSecret", "own", first("Pod", "spec", "containers", "0", "env", "2"),
+         {"name": "WINDLASS_TOKEN", "valueFrom": {"secretKeyRef": {"name": "own", "key": "token"}}}),
+    Case("tests.existingSecretKey", "k", first("Pod", "spec", "containers", "0", "env", "2", "valueFrom", "secretKeyRef"), {"name": "windlass-admin", "key": "k"}),
     Case("redis.url", "redis://two", variable("WINDLASS_REDIS_URL"), {"name": "rel-windlass", "key": "redis-url"},
          merged(DATABASE, {"engine": {"wakeBus": "redis"}}), DATABASE),
     Case("redis.url", "redis://two", first("Secret", "data", "redis-url"), "cmVkaXM6Ly90d28="),
@@ -487,6 +495,8 @@ OWN_VARIABLES = [
                         "schema": "orders",
                     },
                     "migrations": {"onStartup": False},
+                    "auth": {"existingSecret": "windlass-tokens"},
+                    "tests": {"enabled": False},
                 },
             )
         )
