@@ -105,6 +105,13 @@ Digests = Annotated[
         help='JSON {"windlass": "REPOSITORY@sha256:..."}: compose projects run these images, and none by a tag.',
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Holds a token of the role admin, sent with every call; the run's own engines then ask for it.",
+    ),
+]
 Keep = Annotated[
     bool,
     typer.Option(
@@ -141,6 +148,7 @@ def run(
     file: ComposeFile = None,
     project: ComposeProject = None,
     images: Digests = None,
+    token_file: TokenFile = None,
     keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
@@ -158,6 +166,8 @@ def run(
     `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
 
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
+
+    `seatrial run smoke --token-file admin.token`  engines that ask every caller for a token
 
     `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
 
@@ -185,6 +195,7 @@ def run(
             compose_file=file,
             compose_project=project,
             digests=images,
+            token_file=token_file,
         )
         names = drills or []
         command = _command_with_seed(options.seed)

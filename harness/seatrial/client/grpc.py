@@ -55,7 +55,7 @@ REFUSALS: Mapping[grpc.StatusCode, tuple[int, str]] = {
     Code.INVALID_ARGUMENT: (400, "bad-request"),
     Code.OUT_OF_RANGE: (400, "bad-request"),
     Code.UNAUTHENTICATED: (401, "unauthenticated"),
-    Code.PERMISSION_DENIED: (403, "permission-denied"),
+    Code.PERMISSION_DENIED: (403, "forbidden"),
     Code.NOT_FOUND: (404, "not-found"),
     Code.FAILED_PRECONDITION: (409, "conflict"),
     Code.ALREADY_EXISTS: (409, "conflict"),
@@ -93,9 +93,12 @@ class GrpcTransport:
         rpc = type(message).__name__.removesuffix("Request")
         channel = self._channel(replica)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/{rpc}")
+        metadata = None if replica.token is None else (("authorization", f"Bearer {replica.token}"),)
         began_s = time.monotonic()
         try:
-            data = await call(message.SerializeToString(), timeout=limit_s, wait_for_ready=False)
+            data = await call(
+                message.SerializeToString(), timeout=limit_s, metadata=metadata, wait_for_ready=False
+            )
         except grpc.aio.AioRpcError as err:
             if err.code() is Code.DEADLINE_EXCEEDED and _is_over(began_s, limit_s):
                 return overdue(replica.name, limit_s)

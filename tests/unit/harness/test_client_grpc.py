@@ -215,7 +215,7 @@ ENDS = {
     "INVALID_ARGUMENT": ("fail", 400, "bad-request"),
     "OUT_OF_RANGE": ("fail", 400, "bad-request"),
     "UNAUTHENTICATED": ("fail", 401, "unauthenticated"),
-    "PERMISSION_DENIED": ("fail", 403, "permission-denied"),
+    "PERMISSION_DENIED": ("fail", 403, "forbidden"),
     "NOT_FOUND": ("fail", 404, "not-found"),
     "FAILED_PRECONDITION": ("fail", 409, "conflict"),
     "ALREADY_EXISTS": ("fail", 409, "conflict"),
