@@ -167,8 +167,6 @@ def run(
 
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
 
-    `seatrial run smoke --token-file admin.token`  engines that ask every caller for a token
-
     `seatrial run --backend kind`  on a real Kubernetes, with kind and docker on PATH
 
     `seatrial run --backend compose`  in containers behind a balancer, with docker and its compose plugin
