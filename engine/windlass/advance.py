@@ -71,6 +71,8 @@ class Surroundings(NamedTuple):
 class Decision(NamedTuple):
     instance: Instance
     effects: Sequence[Effect]
+    bytes_written: int = 0
+    """Copies of the variables that the effects hold."""
 
 
 def start(
@@ -253,7 +255,7 @@ class _Run:
             self.before.business_key,
             self.failure_reason,
         )
-        return Decision(after, self.effects)
+        return Decision(after, self.effects, self.bytes_written)
 
     # -- ending things
 

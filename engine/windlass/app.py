@@ -30,7 +30,8 @@ from windlass.memory import Budget
 from windlass.prune import Account, Order
 from windlass.shutdown import FORCED_AFTER_S, Closing, end_by_force
 from windlass.store import migrate as schema
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
 from windlass.store.jobs import Jobs
@@ -271,21 +272,25 @@ class Node:
         transactor = Transactor(
             DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
-        # One connection is kept free for polls and reads.
-        lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
-        return Lanes(
-            [
-                Lane(
-                    self.database,
-                    transactor,
-                    self._batch_committed,
-                    batch_max=settings.lane_batch_max,
-                    in_flight_max=max(1, min(IN_FLIGHT_MAX, (settings.db_max_conns - 1) // lane_count)),
-                    give_up_s=settings.database_timeout_s,
-                )
-                for _ in range(lane_count)
-            ]
-        )
+        # One connection is kept free for polls and reads, and one is for large commands.
+        connections = settings.db_max_conns - 2
+        lane_count = max(1, min(settings.lanes, connections))
+
+        def lane(in_flight_max: int, large: Lane | None = None) -> Lane:
+            return Lane(
+                self.database,
+                transactor,
+                self._batch_committed,
+                self.memory,
+                batch_max=settings.lane_batch_max,
+                in_flight_max=in_flight_max,
+                give_up_s=settings.database_timeout_s,
+                large=large,
+            )
+
+        large = lane(1)
+        in_flight_max = max(1, min(IN_FLIGHT_MAX, connections // lane_count))
+        return Lanes([lane(in_flight_max, large) for _ in range(lane_count)], large)
 
     def _repairers(self) -> list[Sweep]:
         settings = self.settings

@@ -18,6 +18,7 @@ class StartInstance:
     variables: Variables
     business_key: str | None
     traceparent: str | None = None
+    variables_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class CompleteJob:
     lease_token: str | None
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class CompleteUserTask:
     worker_id: str | None
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class SignalWait:
     step_id: str
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,15 @@ Command = (
     | FireTimer
     | CancelInstance
 )
+
+
+def bytes_sent(command: Command) -> int:
+    """Size of the variables that the caller sent."""
+    match command:
+        case StartInstance() | CompleteJob() | CompleteUserTask() | SignalWait():
+            return command.variables_bytes
+        case _:
+            return 0
 
 
 def lane_key(command: Command) -> str:

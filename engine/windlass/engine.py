@@ -125,6 +125,7 @@ class Engine:
                 decode_variables(variables),
                 business_key or None,
                 TRACEPARENT.get(),
+                _size(variables),
             )
         )
 
@@ -190,7 +191,12 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteJob(
-                job_id, worker_id, lease_token, decode_variables(variables), TRACEPARENT.get()
+                job_id,
+                worker_id,
+                lease_token,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                _size(variables),
             )
         )
 
@@ -206,13 +212,20 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteUserTask(
-                instance_id, step_id, worker_id, decode_variables(variables), TRACEPARENT.get()
+                instance_id,
+                step_id,
+                worker_id,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                _size(variables),
             )
         )
 
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
         await self._lanes.execute(
-            commands.SignalWait(instance_id, step_id, decode_variables(variables), TRACEPARENT.get())
+            commands.SignalWait(
+                instance_id, step_id, decode_variables(variables), TRACEPARENT.get(), _size(variables)
+            )
         )
 
     async def _changed(self, command: commands.StartInstance | commands.CancelInstance) -> wire.InstanceView:
@@ -347,6 +360,10 @@ def _refuse_impossible(definition_id: str, version: int | None) -> None:
     """A version beyond an integer column cannot exist."""
     if version is not None and version > VERSION_MAX:
         raise NotFound(f"definition {definition_id} version {version} not found")
+
+
+def _size(variables: wire.RawJson) -> int:
+    return memoryview(variables).nbytes
 
 
 def _parsed_steps(content: bytes) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from windlass.commands import (
     StartInstance,
 )
 from windlass.memory import Budget, Use
-from windlass.store.apply import Batch
+from windlass.store.batch import Batch
 from windlass.store.jobs import PassedOver
 from windlass.store.migrate import Blocker
 from windlass.store.nodes import Holder
@@ -85,7 +85,7 @@ class NodeTelemetry:
 
     def batch_committed(self, batch: Batch, elapsed_s: float) -> None:
         metrics, writes = self._metrics, batch.writes
-        metrics.lane_batch_size.observe(len(batch.commands))
+        metrics.lane_batch_size.observe(batch.carried_out)
         for tx_type in {_tx_type(command) for command in batch.commands}:
             metrics.db_transaction_duration(tx_type).observe(elapsed_s)
             if self._log.enabled("debug"):
