@@ -352,19 +352,14 @@ class Transactor:
             return
         if not transactional:
             batch.committing = True
-        if batch.work_bytes > LARGE_BYTES:
-            # In a thread, so that small calls do not wait for all of it.
-            arguments = await asyncio.to_thread(writes.main_arguments)
-        else:
-            arguments = writes.main_arguments()
-        row = await connection.fetchrow(sql("apply_rows"), *arguments)
+        main = await _arguments(batch, writes.main_arguments)
+        row = await connection.fetchrow(sql("apply_rows"), *main)
         batch.now = row["now"]
         expected = [len(writes.changed_instances), len(writes.closed_steps), len(writes.closed_jobs)]
         touched = [row["instances"], row["steps"], row["jobs"]]
         if writes.has_rare:
-            rare = await connection.fetchrow(
-                sql("apply_tasks_and_timers"), batch.now, *writes.rare_arguments()
-            )
+            arguments = await _arguments(batch, writes.rare_arguments)
+            rare = await connection.fetchrow(sql("apply_tasks_and_timers"), batch.now, *arguments)
             expected += [len(writes.closed_tasks), len(writes.requeued_jobs)]
             touched += [rare["tasks"], rare["requeued"]]
         if touched != expected:
@@ -404,6 +399,11 @@ class Transactor:
             created_at=at,
             lease_token="1",  # noqa: S106  the first acquisition of this job
         )
+
+
+async def _arguments(batch: Batch, of: Callable[[], list[str]]) -> list[str]:
+    """Those of much work are made in a thread, so that small calls do not wait for all of it."""
+    return await asyncio.to_thread(of) if batch.work_bytes > LARGE_BYTES else of()
 
 
 def instance_view(instance: Instance, started_at: datetime, completed_at: datetime | None) -> InstanceView:

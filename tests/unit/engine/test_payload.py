@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 import tracemalloc
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from door import opened
 from hypothesis import given
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 
 from windlass import errors
 from windlass.api.payload import VARIABLES_MAX, variables_of
+from windlass.errors import BadRequest
+from windlass.instance import decode_variables
 
 UNSTORABLE = [
     (b"[]", "must be a JSON object or null, got an array"),
@@ -145,3 +149,32 @@ def test_variables_keep_their_value_and_lose_their_integral_fractions(
         return all(no_integral_double(child) for child in children)
 
     assert no_integral_double(stored)
+
+
+def fastest_s(work: Callable[[bytes], object], data: bytes) -> float:
+    times = []
+    for _ in range(5):
+        began_s = time.perf_counter()
+        work(data)
+        times.append(time.perf_counter() - began_s)
+    return min(times)
+
+
+def test_a_large_text_is_read_about_as_fast_as_it_is_parsed() -> None:
+    """While a pattern runs over it no other call is served: it took 150 times as long."""
+    data = b'{"a":"' + b"x" * 4_000_000 + b'"}'
+    assert fastest_s(variables_of, data) < 40 * fastest_s(msgspec.json.decode, data)
+    assert fastest_s(decode_variables, data) < 10 * fastest_s(msgspec.json.decode, data)
+
+
+@pytest.mark.parametrize("before", [0, 65_530, 65_536, 131_000])
+def test_a_number_past_a_double_is_found_wherever_it_stands(before: int) -> None:
+    data = b'{"a":"' + b"x" * before + b'","n":' + b"9" * 309 + b"}"
+    with pytest.raises(BadRequest, match="range of a double"):
+        variables_of(data)
+
+
+@pytest.mark.parametrize("before", range(65_520, 65_540))
+def test_an_integral_double_is_found_wherever_it_stands(before: int) -> None:
+    head = b'{"a":"' + b"x" * before + b'","n":'
+    assert bytes(variables_of(head + b"2.0}")) == head + b"2}"
