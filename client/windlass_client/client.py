@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from windlass_client.backoff import Backoff
-from windlass_client.errors import Unanswered
+from windlass_client.errors import Overloaded, Unanswered, WindlassError
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.rest import RestTransport
 from windlass_client.transport import Transport, Variables
@@ -32,7 +32,9 @@ class Client:
     ends in `Unanswered`; 0 = each is sent once.
 
     Repeated are `upload`, `get`, `history`, `wait_for_end`, `register_worker`, and `complete` and `fail`, which carry
-    the lease: the engine answers their repeats and does nothing twice. The others are sent once.
+    the lease: the engine answers their repeats and does nothing twice. The others are sent once, except that `start`,
+    `signal` and `complete_user_task` are repeated while they end in `Overloaded`, after the time that it tells: the
+    engine did nothing then.
     """
 
     def __init__(
@@ -70,7 +72,9 @@ class Client:
         business_key: str | None = None,
     ) -> Instance:
         """The new instance, which has run as far as it can without waiting. `version` None is the newest."""
-        return await self._transport.start(definition_id, variables or {}, version, business_key)
+        return await self._repeated(
+            lambda: self._transport.start(definition_id, variables or {}, version, business_key), Overloaded
+        )
 
     async def get(self, instance_id: str) -> Instance:
         return await self._repeated(lambda: self._transport.get(instance_id))
@@ -99,11 +103,16 @@ class Client:
         self, instance_id: str, step_id: str, variables: Variables | None = None, *, completed_by: str = ""
     ) -> None:
         """Merges `variables` into the instance's and goes on. NotFound when it does not wait at that USER_TASK."""
-        await self._transport.complete_user_task(instance_id, step_id, variables or {}, completed_by)
+        await self._repeated(
+            lambda: self._transport.complete_user_task(instance_id, step_id, variables or {}, completed_by),
+            Overloaded,
+        )
 
     async def signal(self, instance_id: str, step_id: str, variables: Variables | None = None) -> None:
         """Merges `variables` into the instance's and goes on. Conflict when it does not wait at that WAIT."""
-        await self._transport.signal(instance_id, step_id, variables or {})
+        await self._repeated(
+            lambda: self._transport.signal(instance_id, step_id, variables or {}), Overloaded
+        )
 
     # -- jobs; `Worker` does this for you
 
@@ -154,14 +163,17 @@ class Client:
         """Takes it off the list; NotFound when it was not there."""
         await self._transport.unregister_worker(worker_id)
 
-    async def _repeated(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _repeated(self, call: Callable[[], Awaitable[T]], again: type[WindlassError] = Unanswered) -> T:
         give_up_at_s = time.monotonic() + self._retry_for_s
         backoff = Backoff(PAUSE_S_MAX)
         while True:
             try:
                 return await call()
-            except Unanswered:
+            except again as error:
                 pause_s = backoff.pause_s()
+                if isinstance(error, Overloaded):
+                    # Not all at the same moment.
+                    pause_s += error.retry_after_s
                 if time.monotonic() + pause_s > give_up_at_s:
                     raise
                 await asyncio.sleep(pause_s)

@@ -7,6 +7,7 @@ WindlassError
 |   +-- Conflict              conflict            terminal instance, step not parked, lease lost
 |   +-- TooLarge              too-large           a body past the engine's cap
 |   +-- PollDisabled          poll path disabled  jobs travel through a broker there
+|   +-- Overloaded            overloaded          too much waits before the call; `retry_after_s` says when to try again
 +-- Unanswered            nobody knows whether a change happened; reads and repeats are safe
 |   +-- Unavailable           unavailable         the engine cannot serve just now
 |   +-- Overdue               overdue             no answer in time
@@ -54,6 +55,14 @@ class PollDisabled(Refused):
     code = "poll path disabled"
 
 
+class Overloaded(Refused):
+    code = "overloaded"
+
+    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
 class Unanswered(WindlassError):
     code = "unanswered"
 
@@ -87,6 +96,7 @@ BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
     410: PollDisabled,
     413: TooLarge,
     415: BadRequest,
+    429: Overloaded,
     431: TooLarge,
     502: Unavailable,
     503: Unavailable,
@@ -104,4 +114,4 @@ BY_GRPC_STATUS: Mapping[str, type[WindlassError]] = {
     "UNAVAILABLE": Unavailable,
     "DEADLINE_EXCEEDED": Overdue,
 }
-"""What is not here is an EngineFault."""
+"""What is not here is an EngineFault; with a pushback in its trailers RESOURCE_EXHAUSTED is Overloaded."""

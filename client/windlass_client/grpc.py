@@ -14,6 +14,7 @@ from windlass_client.errors import (
     Conflict,
     EngineFault,
     NotFound,
+    Overloaded,
     PollDisabled,
 )
 from windlass_client.gen import workflow_pb2 as pb
@@ -37,6 +38,8 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+PUSHBACK = "grpc-retry-pushback-ms"
+"""With it a refusal says that nothing was done, and when to try again."""
 _REST_ONLY = "gRPC has no registration of workers; use an http:// address"
 
 
@@ -171,5 +174,8 @@ class GrpcTransport:
             return await call(serialised, timeout=self._timeout_s + extra_s)
         except grpc.aio.AioRpcError as error:
             status = error.code().name
-            kind = BY_GRPC_STATUS.get(status, EngineFault)
-            raise kind(error.details() or f"{rpc} was answered {status} without a message") from error
+            reason = error.details() or f"{rpc} was answered {status} without a message"
+            pushback_ms = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+            if pushback_ms is not None:
+                raise Overloaded(reason, int(pushback_ms) / 1000) from error
+            raise BY_GRPC_STATUS.get(status, EngineFault)(reason) from error

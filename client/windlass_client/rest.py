@@ -16,6 +16,7 @@ from windlass_client.errors import (
     BadRequest,
     EngineFault,
     Overdue,
+    Overloaded,
     Unreachable,
     WindlassError,
 )
@@ -160,7 +161,7 @@ class RestTransport:
                 text = await answer.read()
                 if answer.status < 300:
                     return text
-                raise _refusal(answer.status, text)
+                raise _refusal(answer.status, text, answer.headers.get("Retry-After", ""))
         except TimeoutError:
             raise Overdue(f"{method} {path}: no answer within {self._timeout_s + extra_s:g} s") from None
         except aiohttp.ClientError as error:
@@ -178,11 +179,13 @@ def _encoded(body: object) -> bytes:
         raise BadRequest(f"the request is not JSON: {error}") from error
 
 
-def _refusal(status: int, text: bytes) -> WindlassError:
+def _refusal(status: int, text: bytes, retry_after: str) -> WindlassError:
     kind = BY_HTTP_STATUS.get(status, EngineFault)
     try:
         found = msgspec.json.decode(text)
         reason = str(found["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         reason = text.decode(errors="replace").strip() or f"answered {status} without a message"
+    if kind is Overloaded and retry_after.isdecimal():
+        return Overloaded(reason, float(retry_after))
     return kind(reason)

@@ -219,6 +219,7 @@ class Node:
         if self.outbox_mode:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
+        self.metrics.queue_wait.set_function(lambda: self.lanes.wait_s(0))
         memory_watch = MemoryWatch(self.memory, self.telemetry.memory_drawn)
         self.sweeps = [
             Sweep(

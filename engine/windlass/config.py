@@ -191,6 +191,14 @@ class Settings:
         minimum=1,
         maximum=10_000,
     )
+    queue_s_max: float = declare(
+        "WINDLASS_QUEUE_SECONDS_MAX",
+        "longest time that a call may have to wait for its turn; while it is longer, starts, signals and user tasks "
+        "get 429 at once, over gRPC RESOURCE_EXHAUSTED; completions and fails are always taken. Above "
+        "WINDLASS_REQUEST_TIMEOUT_SECONDS it has no effect",
+        default=5.0,
+        **_TIME,
+    )
     body_bytes_max: int = declare(
         "WINDLASS_BODY_BYTES_MAX",
         "largest request body; larger ones get 413, over gRPC RESOURCE_EXHAUSTED",

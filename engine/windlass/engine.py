@@ -17,6 +17,7 @@ from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
+from windlass.overload import Overload
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
@@ -79,6 +80,7 @@ class Engine:
         self._version = version("windlass")
         self._is_draining = is_draining
         self._outbox_mode = outbox_mode
+        self._overload = Overload(lanes.wait_s, settings.queue_s_max, telemetry.call_shed)
         self._catalog = Catalog(database)
         self._views = Views(database, settings.answer_bytes_max)
         self._workers = Workers(database)
@@ -113,6 +115,9 @@ class Engine:
         return await self._catalog.get(definition_id, version)
 
     # -- instances
+
+    def admit(self, call_bytes: int) -> None:
+        self._overload.admit(call_bytes)
 
     async def start_instance(
         self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None
@@ -336,7 +341,11 @@ class Engine:
 
     def details(self) -> dict[str, object]:
         found: dict[str, object] = {
-            "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
+            "lanes": {
+                "count": self._settings.lanes,
+                "commandsWaiting": self._lanes.waiting,
+                "waitSeconds": round(self._lanes.wait_s(0), 3),
+            },
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
             "database": {"way": self._database.way.value, "sessions": self._database.has_sessions},

@@ -77,6 +77,16 @@ class Unavailable(EngineError):
     code = "unavailable"
 
 
+class Overloaded(EngineError):
+    """Too much waits before this call, which did nothing; the same may be tried again in `retry_after_s`."""
+
+    code = "overloaded"
+
+    def __init__(self, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
 class Defect(EngineError):
     """Our bug; the command changed nothing."""
 

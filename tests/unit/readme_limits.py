@@ -30,6 +30,13 @@ SET_BY = {
         "memory of the process, for all calls in progress",
         "large calls wait up to 5 s, in order; then 503, UNAVAILABLE; what never fits: 413, RESOURCE_EXHAUSTED",
     ),
+    "WINDLASS_QUEUE_SECONDS_MAX": (
+        "time that a call would wait for its turn",
+        (
+            "starts, signals and user tasks: 429, RESOURCE_EXHAUSTED, with the time to wait, before anything is done; "
+            "completions, fails and cancels are taken"
+        ),
+    ),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
     "WINDLASS_READ_TIMEOUT_SECONDS": (
         "time for a call to arrive; for a gRPC connection to be set up", "408; connection closed"
@@ -55,6 +62,7 @@ PROTECTS = {
     "answer of a poll, a list of instances or a history; over gRPC a job or an instance": (
         "memory; gRPC clients, which take no message above 4 MiB"
     ),
+    "time that a call would wait for its turn": "callers, who would wait for a time-out and not know what happened",
     "head of a call with its trailers; gRPC metadata": "memory of calls that are not yet known",
     "time for a call to arrive; for a gRPC connection to be set up": "memory and connections that slow callers hold",
     "time for a call to be served": "callers, who would wait for a database that does not answer",

@@ -33,6 +33,12 @@ class EnginePort(Protocol):
         """The stored document as JSON text, with its assigned version."""
         ...
 
+    def admit(self, call_bytes: int) -> None:
+        """Raises Overloaded, with a time, when a call of that size that begins work would wait too long for its turn;
+        asked before the call is read.
+        """
+        ...
+
     async def start_instance(
         self, *, definition_id: str, version: int | None, variables: RawJson, business_key: str | None
     ) -> InstanceView: ...

@@ -8,6 +8,8 @@ from windlass import errors
 from windlass.api.call import Response
 from windlass.config import BROKER_MODES
 
+SHED = (429, "RESOURCE_EXHAUSTED")
+
 STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.Rejected: (400, "INVALID_ARGUMENT"),
     errors.NotFound: (404, "NOT_FOUND"),
@@ -16,6 +18,7 @@ STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.PollDisabled: (410, "FAILED_PRECONDITION"),
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),
+    errors.Overloaded: SHED,
     errors.Unavailable: (503, "UNAVAILABLE"),
     errors.EngineError: (500, "INTERNAL"),
 }
@@ -40,6 +43,10 @@ DETAILS_BYTES_MAX = 6 * 1024
 #: Text for an internal error; only the log has the cause.
 INTERNAL_REASON = "internal error: the engine's log has the cause"
 
+#: Metadata behind a gRPC status: what Retry-After is for REST. It also tells RESOURCE_EXHAUSTED of a node that has too
+#: much to do from that of a message that is too large.
+PUSHBACK = "grpc-retry-pushback-ms"
+
 _RETRY_SOON = b"Retry-After: 1\r\n"
 
 
@@ -54,7 +61,7 @@ def answer(error: errors.EngineError) -> Response:
         return _poll_disabled(error)
     status, _ = status_of(error)
     reason = INTERNAL_REASON if status == 500 else error.reason
-    return error_response(status, error.code, reason)
+    return error_response(status, error.code, reason, retry_after_s=retry_after_s(error))
 
 
 def grpc_answer(error: errors.EngineError) -> tuple[str, str]:
@@ -81,9 +88,17 @@ def early(status: int, reason: str) -> Response:
     return error_response(status, EARLY_CODES[status], reason)
 
 
-def error_response(status: int, code: str, reason: str) -> Response:
+def retry_after_s(error: Exception) -> int | None:
+    """When a call that did nothing may be tried again, if that is known."""
+    return error.retry_after_s if isinstance(error, errors.Overloaded) else None
+
+
+def error_response(status: int, code: str, reason: str, *, retry_after_s: int | None = None) -> Response:
     body = msgspec.json.encode({"error": code, "reason": reason, "message": reason}) + b"\n"
-    return Response(status, body, headers=_RETRY_SOON if status == 503 else b"")
+    headers = _RETRY_SOON if status == 503 else b""
+    return Response(
+        status, body, headers=headers if retry_after_s is None else b"Retry-After: %d\r\n" % retry_after_s
+    )
 
 
 def _poll_disabled(error: errors.PollDisabled) -> Response:

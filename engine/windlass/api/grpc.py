@@ -49,6 +49,7 @@ class GrpcApp:
     def __init__(
         self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log, memory: Budget
     ) -> None:
+        self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._log = log
@@ -142,15 +143,21 @@ class GrpcApp:
         self._under_way += 1
         self._idle.clear()
         status, text, answer = "CANCELLED", "the caller cancelled the call", b""
+        trailer: tuple[tuple[str, str], ...] = ()
         room = MessageRoom(self._rooms)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
                     # The call is a task of its own: this context and all its lines carry the header.
                     TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
+            if rpc.is_shed:
+                # Before the message is read, and when it is known how large it is.
+                self._engine.admit(0)
             message = await room.read(context)
             if not isinstance(message, bytes):
                 raise BadRequest(f"the call of {rpc.method} has no message; send one")
+            if rpc.is_shed:
+                self._engine.admit(len(message))
             await room.draw_to_serve(_weight_of(message))
             answer = await self._answer(rpc, message)
             status, text = "OK", ""
@@ -159,14 +166,17 @@ class GrpcApp:
             text = f"the call took longer than {self._settings.request_timeout_s:g} s"
         except Exception as error:
             status, text = self._fault(rpc, error)
+            retry_after_s = faults.retry_after_s(error)
+            if retry_after_s is not None:
+                trailer = ((faults.PUSHBACK, str(1000 * retry_after_s)),)
         finally:
             room.close()
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
-            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns)
+            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns, is_told=bool(trailer))
         if status != "OK":
-            await context.abort(grpc.StatusCode[status], text)
+            await context.abort(grpc.StatusCode[status], text, trailer)
         return answer
 
     async def _answer(self, rpc: Rpc, data: bytes) -> bytes:
@@ -222,12 +232,13 @@ class GrpcApp:
             )
         return faults.grpc_answer(error)
 
-    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int) -> None:
+    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int, *, is_told: bool) -> None:
+        """`is_told`: the engine tells of this call, together with others."""
         observer = rpc.observers.get(status)
         if observer is None:
             observer = rpc.observers[status] = self._metrics.grpc_duration(rpc.method, status).observe
         observer(duration_ns / 1e9)
-        if rpc.quiet and status in {"OK", "CANCELLED"}:
+        if is_told or (rpc.quiet and status in {"OK", "CANCELLED"}):
             return
         if status == "OK":
             self._log.info(Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns)

@@ -133,7 +133,7 @@ class RestApp:
         add("GET", "/v1/definitions/{id}", self._definition)
         add("GET", "/v1/definitions/{id}/versions/{version}", self._definition)
         add("GET", "/v1/instances", self._instances)
-        add("POST", "/v1/instances", self._start)
+        add("POST", "/v1/instances", self._start, is_shed=True)
         add("GET", "/v1/instances/{id}", self._instance)
         add("GET", "/v1/instances/{id}/history", self._history)
         add("POST", "/v1/instances/{id}/cancel", self._cancel)
@@ -144,8 +144,13 @@ class RestApp:
         add("GET", "/v1/workers", self._workers)
         add("POST", "/v1/workers/{id}/heartbeat", self._worker_beat, quiet=True)
         add("DELETE", "/v1/workers/{id}", self._unregister)
-        add("POST", "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete", self._user_task)
-        add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal)
+        add(
+            "POST",
+            "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete",
+            self._user_task,
+            is_shed=True,
+        )
+        add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal, is_shed=True)
 
     # -- the server's side
 
@@ -161,6 +166,8 @@ class RestApp:
                 )
             if request.method == "POST" and request.path.startswith(b"/v1/definitions"):
                 _refuse_xml(request)
+            if route.is_shed:
+                self._engine.admit(len(request.body))
             if len(request.body) > IN_LOOP_BYTES_MAX:
                 return self._read_aside(request, ids)
             return route.endpoint(request, ids)
@@ -192,6 +199,9 @@ class RestApp:
             route.observers[request.method, status] = observer
         observer(duration_ns / 1e9)
         if route.quiet and (status < 400 or status == STATUS_GONE):
+            return
+        if status == faults.SHED[0]:
+            # Told together with others, by the engine.
             return
         failed = self._log.error if status >= 500 else self._log.warning
         write = self._log.info if status < 400 else failed

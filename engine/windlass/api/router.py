@@ -16,14 +16,19 @@ UNMATCHED = "unmatched"
 
 
 class Route:
-    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log."""
+    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log. Calls of one that
+    `is_shed` are refused while the node has too much to do.
+    """
 
-    __slots__ = ("endpoint", "observers", "pattern", "quiet")
+    __slots__ = ("endpoint", "is_shed", "observers", "pattern", "quiet")
 
-    def __init__(self, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def __init__(
+        self, pattern: str, endpoint: Endpoint, *, quiet: bool = False, is_shed: bool = False
+    ) -> None:
         self.pattern = pattern
         self.endpoint = endpoint
         self.quiet = quiet
+        self.is_shed = is_shed
         #: (method, status) -> the function that observes its durations
         self.observers: dict[tuple[str, int], Callable[[float], None]] = {}
 
@@ -43,7 +48,9 @@ class Router:
         self.unmatched = Route(UNMATCHED, _not_found)
         self._wrong_verbs: dict[int, Route] = {}
 
-    def add(self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def add(
+        self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False, is_shed: bool = False
+    ) -> None:
         """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too."""
         node = self._root
         for segment in pattern.split("/")[1:]:
@@ -52,7 +59,7 @@ class Router:
                 node = node.any
             else:
                 node = node.literals.setdefault(segment.encode(), _Node())
-        route = Route(pattern, endpoint, quiet=quiet)
+        route = Route(pattern, endpoint, quiet=quiet, is_shed=is_shed)
         node.routes[method] = route
         if method == "GET":
             node.routes["HEAD"] = route

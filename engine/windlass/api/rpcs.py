@@ -29,12 +29,13 @@ class Message(Protocol):
 
 
 class Rpc:
-    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log.
+    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log. One that
+    `is_shed` is refused while the node has too much to do.
 
     `untaken` is told of an answer that was made and that the caller, who has gone, will not have.
     """
 
-    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken")
+    __slots__ = ("is_shed", "method", "observers", "quiet", "read", "serve", "untaken")
 
     def __init__(
         self,
@@ -43,12 +44,14 @@ class Rpc:
         serve: Callable[[Any], Coroutine[Any, Any, Message]],
         *,
         quiet: bool = False,
+        is_shed: bool = False,
         untaken: Callable[[Any], None] | None = None,
     ) -> None:
         self.method = f"/{SERVICE}/{name}"
         self.read = request.FromString
         self.serve = serve
         self.quiet = quiet
+        self.is_shed = is_shed
         self.untaken = untaken
         #: status name -> the function that observes its durations
         self.observers: dict[str, Callable[[float], None]] = {}
@@ -78,7 +81,7 @@ class Rpcs:
             Rpc("UploadDefinition", pb.UploadDefinitionRequest, self._upload),
             Rpc("GetDefinition", pb.GetDefinitionRequest, self._definition),
             Rpc("ListDefinitions", pb.ListDefinitionsRequest, self._definitions),
-            Rpc("StartInstance", pb.StartInstanceRequest, self._start),
+            Rpc("StartInstance", pb.StartInstanceRequest, self._start, is_shed=True),
             Rpc("GetInstance", pb.GetInstanceRequest, self._instance),
             Rpc("GetInstanceHistory", pb.GetInstanceHistoryRequest, self._history),
             Rpc("CancelInstance", pb.CancelInstanceRequest, self._cancel),
@@ -86,8 +89,8 @@ class Rpcs:
             Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True, untaken=self._poll_untaken),
             Rpc("CompleteJob", pb.CompleteJobRequest, self._complete),
             Rpc("FailJob", pb.FailJobRequest, self._fail),
-            Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
-            Rpc("SignalWait", pb.SignalWaitRequest, self._signal),
+            Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task, is_shed=True),
+            Rpc("SignalWait", pb.SignalWaitRequest, self._signal, is_shed=True),
         )
 
     async def _variables(self, request: Any, field: str) -> wire.RawJson:

@@ -31,6 +31,8 @@ class Event:
     GRPC_CUT: Final = "grpc: calls outlived the grace and were cut"  # calls
     GRPC_JOB_UNREADABLE: Final = "grpc: job withheld, no protobuf client can read its variables"  # job_id
 
+    CALLS_SHED: Final = "calls: refused, too much waits before them"  # wait_s, repeated
+
     # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,
     # step_execution_id, attempt, job_id, worker_id.
     ENGINE_TX: Final = "engine tx"

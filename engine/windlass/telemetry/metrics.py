@@ -201,6 +201,13 @@ class Metrics:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
         )
+        self.calls_shed: Counts = self._counter(
+            "windlass_calls_shed_total", "Calls refused because too much waited before them"
+        )
+        self.queue_wait = self._gauge(
+            "windlass_queue_wait_seconds",
+            "How long a small call that comes now would wait for its batch to begin",
+        )
         self.memory_limit: Shows = self._gauge(
             "windlass_memory_limit_bytes", "Memory that the process may have"
         )

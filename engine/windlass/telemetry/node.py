@@ -53,6 +53,7 @@ class NodeTelemetry:
         self._log = log
         #: why the database could not be used
         self._losses = Repeats()
+        self._sheds = Repeats()
 
     # -- calls
 
@@ -129,6 +130,14 @@ class NodeTelemetry:
             self._log.warning(
                 Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
             )
+
+    def call_shed(self, wait_s: float) -> None:
+        """Callers that are refused come again: one line in ten seconds says so, with their number."""
+        self._metrics.calls_shed.inc()
+        repeated = self._sheds.count("")
+        if repeated is not None:
+            more = {"repeated": repeated} if repeated else {}
+            self._log.warning(Event.CALLS_SHED, wait_s=round(wait_s, 1), **more)
 
     # -- memory
 

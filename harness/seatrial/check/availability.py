@@ -16,10 +16,13 @@ GUARANTEE = (
     "Clients see only allowed errors, only while a fault has an effect, and no replica exits by itself."
 )
 
+UNAVAILABLE, OVERLOADED = 503, 429
+
 
 @assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def availability(history: History) -> Verdict:
-    """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
+    """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out; 503 allows 429: calls queue while
+    the database is away, and those that come then are refused early), `error_codes_allowed` (any),
     `never_failing` ([]: kinds of calls that may not fail, whatever is allowed to others), `errors_only_during_fault`
     (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_within_s` (any: that time ends so
     long after the fault took effect, healed or not), `errors_only_at_target` (false: those calls may have been made to
@@ -28,6 +31,8 @@ def availability(history: History) -> Verdict:
     facts = facts_of(history)
     findings = Findings(facts)
     statuses = facts.numbers("error_statuses_allowed")
+    if UNAVAILABLE in statuses:
+        statuses |= {OVERLOADED}
     unfailing = facts.words("never_failing")
     codes = facts.words("error_codes_allowed") if facts.has("error_codes_allowed") else None
     windows = _windows(facts) if facts.flag("errors_only_during_fault", default=False) else None
@@ -83,7 +88,7 @@ def _why_not(
 ) -> str | None:
     if status not in statuses:
         return f"allowed are {', '.join(map(_named, sorted(statuses))) or 'none'}"
-    if codes is not None and code not in codes:
+    if codes is not None and code not in codes and status != OVERLOADED:
         return f"allowed codes are {', '.join(sorted(codes)) or 'none'}"
     if windows is not None and not any(_overlaps(call, window) for window in windows):
         return "no fault had an effect then, or on that node"

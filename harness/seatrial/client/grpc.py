@@ -21,7 +21,16 @@ import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from seatrial.client.answer import MESSAGE_CHARS_MAX, Answer, jobs_of, lost, overdue, refused, unreadable
+from seatrial.client.answer import (
+    MESSAGE_CHARS_MAX,
+    OVERLOADED,
+    Answer,
+    jobs_of,
+    lost,
+    overdue,
+    refused,
+    unreadable,
+)
 from seatrial.client.message import body_of, message_of
 from seatrial.client.request import Poll, Request
 from seatrial.cluster import Replica
@@ -73,6 +82,9 @@ FAULTS: Mapping[grpc.StatusCode, tuple[int, str]] = {
 POLL_DISABLED = (410, "poll path disabled")
 """What FAILED_PRECONDITION means to a poll (contract 1.7, 2.4)."""
 
+PUSHBACK = "grpc-retry-pushback-ms"
+"""A refusal with this trailer is one for load: nothing was done, and the same may be tried again (contract 2.4)."""
+
 _NEVER_SENT = "failed to connect to all addresses"
 #: How the library begins when it tells of a broken connection: it gives that the code a server gives for being busy.
 _CONNECTION_BROKE = ("Stream removed", "Socket closed", "GOAWAY", "Cancelling all calls", "Connection reset")
@@ -100,6 +112,8 @@ class GrpcTransport:
             if err.code() is Code.DEADLINE_EXCEEDED and _is_over(began_s, limit_s):
                 return overdue(replica.name, limit_s)
             is_connected = channel.get_state() is grpc.ChannelConnectivity.READY
+            if PUSHBACK in dict(err.trailing_metadata() or ()):
+                return _ended(replica.name, "fail", OVERLOADED, f"{err.code().name}: {err.details()}")
             return _judge(replica.name, request, err.code(), err.details() or "", is_connected=is_connected)
         return _read(replica.name, request, rpc, data)
 

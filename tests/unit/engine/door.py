@@ -41,6 +41,8 @@ class Memory:
         self.ready = wire.Readiness(ready=True, reasons=())
         self.gate = asyncio.Event()
         self.held_polls = 0
+        #: calls that begin work are refused, and told to come again after it
+        self.wait_s = 0
 
     def _note(self, method: str, **arguments: Any) -> None:
         plain = {key: _plain(value) for key, value in arguments.items()}
@@ -62,6 +64,10 @@ class Memory:
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         self._note("definition", id=definition_id, version=version)
         return b'{"id":"d","version":3}'
+
+    def admit(self, call_bytes: int) -> None:
+        if self.wait_s:
+            raise errors.Overloaded(f"{call_bytes} bytes would wait", self.wait_s)
 
     async def start_instance(
         self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None

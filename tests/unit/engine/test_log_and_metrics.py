@@ -292,6 +292,8 @@ BOTH = {
     "engine_db_lock_wait_duration_seconds": "histogram",
     "engine_job_timeout_total": "counter",
     "windlass_lane_batch_size": "histogram",
+    "windlass_calls_shed_total": "counter",
+    "windlass_queue_wait_seconds": "gauge",
     "windlass_memory_limit_bytes": "gauge",
     "windlass_memory_drawn_bytes": "gauge",
     "windlass_memory_refused_total": "counter",

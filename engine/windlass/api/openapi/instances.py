@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from windlass.api import bounds
 from windlass.api.history import pascal
 from windlass.api.openapi.definitions import NO_DEFINITION
-from windlass.api.openapi.operation import PAGING, Link, Operation, path_id
+from windlass.api.openapi.operation import FAILS_OR_SHED, PAGING, Link, Operation, path_id
 from windlass.api.openapi.shape import (
     NEXT_PAGE_TOKEN,
     Schema,
@@ -61,6 +61,7 @@ OPERATIONS: Sequence[Operation] = (
         answer="Instance",
         answer_description="The instance in its current state.",
         refused={404: NO_DEFINITION},
+        fails=FAILS_OR_SHED,
         links=_FROM_INSTANCE,
     ),
     Operation(

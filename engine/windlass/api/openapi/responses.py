@@ -26,7 +26,7 @@ def refusal(status: int, description: str) -> dict[str, Any]:
         return answer(ref("PollDisabled"), description)
     schema: Schema = {**ref("Error"), "properties": {"error": {"const": _CODES[status]}}}
     made = answer(schema, description)
-    if status == 503:
+    if status in {429, 503}:
         made["headers"] = {
             "Retry-After": {
                 "schema": {"type": "integer"},
@@ -46,6 +46,7 @@ NAMES: Mapping[int, str] = {
     408: "RequestTimeout",
     413: "TooLarge",
     415: "UnsupportedFormat",
+    429: "Overloaded",
     431: "HeadTooLarge",
     500: "InternalError",
     503: "Unavailable",
@@ -60,6 +61,8 @@ def shared(limits: Limits) -> dict[int, dict[str, Any]]:
         408: f"The call did not arrive within {limits.read_s:g} s; the connection is closed.",
         413: f"The body is larger than {limits.body_bytes_max} bytes; the connection is closed.",
         415: "The body has a Content-Encoding, or an upload's Content-Type says XML; any other is read as JSON.",
+        429: "So much waits before this call that it would wait longer than WINDLASS_QUEUE_SECONDS_MAX for its turn. "
+        "Nothing was done; try again after the time of Retry-After.",
         431: f"The head is larger than {limits.head_bytes_max} bytes; the connection is closed.",
         500: "An error inside the engine; its log has the cause. Nothing was changed.",
         503: "Not available now: the database is unreachable, the node is shutting down or runs as scheduler, all its "
