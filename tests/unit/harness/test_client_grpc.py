@@ -253,6 +253,18 @@ async def test_a_status_ends_a_call_as_its_twin_on_rest_does(
     )
 
 
+async def test_a_refusal_for_load_is_told_from_a_message_that_is_too_large(
+    make: Make, engine: SmallGrpcEngine
+) -> None:
+    async def refuse(rpc: str, request: Any, context: Any) -> None:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("grpc-retry-pushback-ms", "2000"),))
+
+    engine.grpc_script = refuse
+    answer = await make().signal("i1", "paper")
+    assert (answer.outcome, answer.status, answer.code) == ("fail", 429, "overloaded")
+    assert answer.refused_for_now
+
+
 async def test_a_poll_where_polling_is_off_is_gone_as_on_rest(make: Make, engine: SmallGrpcEngine) -> None:
     async def refuse(rpc: str, request: Any, context: Any) -> None:
         await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "kafka_outbox")

@@ -199,3 +199,14 @@ def is_broken(history: History) -> bool:
 def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["AV"](history).outcome is Outcome.FAIL) == is_broken(history)
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [([503], Outcome.PASS), ([0, 409], Outcome.FAIL)])
+def test_a_call_refused_early_counts_as_one_that_nobody_could_serve(
+    allowed: list[int], outcome: Outcome
+) -> None:
+    trial = (
+        Trial("AV", error_statuses_allowed=allowed, error_codes_allowed=["unavailable"]).at(100).start("i1")
+    )
+    trial.at(110).start("", outcome="fail", status=429, code="overloaded")
+    assert judged(trial).outcome is outcome
