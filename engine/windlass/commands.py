@@ -97,10 +97,14 @@ Command = (
 
 
 def bytes_sent(command: Command) -> int:
-    """Size of the variables that the caller sent."""
+    """Size of what the caller sent: variables, or a text."""
     match command:
         case StartInstance() | CompleteJob() | CompleteUserTask() | SignalWait():
             return command.variables_bytes
+        case FailJob():
+            return len(command.error_message)
+        case CancelInstance():
+            return len(command.reason)
         case _:
             return 0
 

@@ -34,6 +34,7 @@ LARGE_BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Work of a batch of large commands; one that is more is a batch by itself."""
 BATCH_COPIES = 3
 """Of what a batch writes, on its way to the database."""
+STOPPING = "this node is stopping; try another"
 NO_ROOM = "this node has no memory left for a change of this size; try again"
 RETRY_DELAY_FIRST_S = 0.05
 RETRY_DELAY_MAX_S = 0.5
@@ -108,7 +109,7 @@ class Lane:
                 batch.cancel()
             await asyncio.gather(self._task, *self._in_flight, return_exceptions=True)
         for pending in self._queue.clear():
-            _answer(pending, Unavailable("this node is stopping; try another"))
+            _answer(pending, Unavailable(STOPPING))
 
     async def _run(self) -> None:
         while True:
@@ -140,17 +141,22 @@ class Lane:
 
         began_s = time.monotonic()
         drawn_bytes = self._weight(taken)
+        is_drawn = False
         try:
-            if not drawn_bytes or await self._memory.wait(Use.BATCH, drawn_bytes):
+            is_drawn = not drawn_bytes or await self._memory.wait(Use.BATCH, drawn_bytes)
+            if is_drawn:
                 if taken:
                     await self._settle(taken, pass_on)
                     self._queue.served(taken, began_s)
             else:
-                drawn_bytes = 0
                 for pending in taken:
                     _answer(pending, Unavailable(NO_ROOM))
+        except asyncio.CancelledError:
+            for pending in taken:
+                _answer(pending, Unavailable(STOPPING))
+            raise
         finally:
-            self._memory.give_back(Use.BATCH, drawn_bytes)
+            self._memory.give_back(Use.BATCH, drawn_bytes if is_drawn else 0)
             pass_on()
 
     def _weight(self, taken: Sequence[Pending]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from windlass.commands import Command, StartInstance
+from windlass.commands import CancelInstance, Command, CompleteJob, FailJob, StartInstance
 from windlass.store.batch import Answer
 from windlass.store.command_queue import CommandQueue, Pending, work_of
 
@@ -77,6 +77,21 @@ async def test_a_command_of_more_work_than_a_batch_may_have_is_one_by_itself(que
     assert names(queue.take()) == ["small"]
     assert names(queue.take()) == ["large"]
     assert names(queue.take()) == ["next"]
+
+
+@pytest.mark.parametrize(
+    "large",
+    [
+        FailJob("j", "w", None, "x" * BYTES_MAX, retryable=False),
+        CancelInstance("i", "x" * BYTES_MAX),
+        CompleteJob("j", "w", None, {}, variables_bytes=BYTES_MAX),
+    ],
+)
+async def test_a_long_text_is_work_like_variables(queue: CommandQueue, large: Command) -> None:
+    put(queue, "small")
+    queue.put(large, asyncio.get_running_loop().create_future())
+    assert names(queue.take()) == ["small"]
+    assert [pending.command for pending in queue.take()] == [large]
 
 
 async def test_whose_caller_has_left_is_dropped(queue: CommandQueue) -> None:
