@@ -165,6 +165,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "log_writes_block", "N5", ("PT", "AV"), "a line of the log is written by whoever has it", fast=True
     ),
+    Mutant("waits_for_its_log", "N5-stop", ("AV",), "the end of a process waits until its log is written"),
     Mutant("open_steps_unbounded", "N6", ("NL", "LV"), "any number of an instance's steps may wait"),
     Mutant("leaks_on_each_call", "N7", ("FLAT",), "a kilobyte of each call stays in memory"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
-from seatrial.check.facts import Facts, error_status, facts_of
+from seatrial.check.facts import Facts, Fault, error_status, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Clients see only allowed errors, only while a fault has an effect, and no replica exits by itself."
+    "Clients see only allowed errors, only while a fault has an effect; no replica exits by itself, and one that is told "
+    "to stop ends in order."
 )
+IN_ORDER = 0
+"""The exit code of a process that ended within its grace, with everything closed."""
 
 
 @assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
@@ -54,6 +57,12 @@ def availability(history: History) -> Verdict:
         findings.add(
             f"{op.value['node']} exited by itself, with exit code {op.value['exit_code']}", at=(op.index,)
         )
+    stops = [fault for fault in facts.faults if _exit_code(fault) is not None]
+    for fault in stops:
+        if (exit_code := _exit_code(fault)) != IN_ORDER:
+            took_s = (fault.effective_s or fault.invoked_s) - fault.invoked_s
+            text = f"{', '.join(fault.targets)} was told to stop and ended with exit code {exit_code} after {took_s:.1f} s"
+            findings.add(text, at=(fault.call.invoke.index,))
     errors = sum(seen.values())
     unanswered = sum(call.end is None for call in calls)
     figures = {
@@ -62,6 +71,7 @@ def availability(history: History) -> Verdict:
         "errors_by_status": {str(status): count for status, count in sorted(seen.items())},
         "errors_not_allowed": findings.count,
         "exits": len(facts.rows("exit")),
+        "stops": len(stops),
         "unanswered": unanswered,
     }
     by_status = (
@@ -71,6 +81,14 @@ def availability(history: History) -> Verdict:
     return findings.verdict(
         "AV", GUARANTEE, summary, figures, vacuous=None if calls else "no client made a call"
     )
+
+
+def _exit_code(fault: Fault) -> int | None:
+    """Of a replica that a signal asked to end; None for other faults."""
+    if fault.call.end is None or (fault.call.invoke.value.get("parameters") or {}).get("signal") != "SIGTERM":
+        return None
+    found = (fault.call.end.value or {}).get("exit_code")
+    return None if found is None else int(found)
 
 
 def _why_not(
