@@ -208,8 +208,8 @@ class Settings:
     )
     answer_bytes_max: int = declare(
         "WINDLASS_ANSWER_BYTES_MAX",
-        "largest answer of a poll, a list of instances or a history: it ends before, and the next call has the rest; "
-        "over gRPC the largest job and instance too, so keep it below what the clients receive (4 MiB unless they say "
+        "largest answer of a poll, a list or a history: it ends before, and the next call has the rest; over gRPC the "
+        "largest job, instance and definition too, so keep it below what the clients receive (4 MiB unless they say "
         "otherwise)",
         default=4_000_000,
         minimum=16 * 1024,

@@ -105,8 +105,16 @@ class Engine:
                 )
         return summary
 
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
-        return await self._catalog.list_page(keyword=keyword, page=page, page_size=page_size)
+    async def list_definitions(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None
+    ) -> wire.DefinitionPage:
+        return await self._catalog.list_page(
+            keyword=keyword,
+            page=page,
+            page_size=page_size,
+            page_token=page_token,
+            bytes_max=self._settings.answer_bytes_max,
+        )
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         _refuse_impossible(definition_id, version)
@@ -231,8 +239,8 @@ class Engine:
     async def unregister_worker(self, worker_id: str) -> None:
         await self._workers.remove(worker_id)
 
-    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
-        return await self._workers.page(page, page_size)
+    async def list_workers(self, *, page: int, page_size: int, page_token: str | None) -> wire.WorkerPage:
+        return await self._workers.page(page, page_size, page_token, self._settings.answer_bytes_max)
 
     # -- health
 
@@ -305,7 +313,7 @@ class Engine:
             }
             for node in await self._heartbeat.nodes()
         ]
-        workers = await self._workers.first(wire.WORKERS_SHOWN_MAX)
+        workers = await self._workers.first(wire.WORKERS_SHOWN_MAX, self._settings.answer_bytes_max)
         return {
             "node": self._node,
             "server_id": self._node,

@@ -46,11 +46,14 @@ class DefinitionSummary(msgspec.Struct, frozen=True, rename="camel", omit_defaul
     description: str | None = None
 
 
-class DefinitionPage(msgspec.Struct, frozen=True, rename="camel"):
+class DefinitionPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`next_page_token` is omitted on the last page."""
+
     items: Sequence[DefinitionSummary]
     total: int
     page: int
     page_size: int
+    next_page_token: str | None = None
 
 
 class InstanceView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -148,11 +151,14 @@ WORKERS_SHOWN_MAX = 200
 """In /cluster/info; the list of workers has them all."""
 
 
-class WorkerPage(msgspec.Struct, frozen=True, rename="camel"):
+class WorkerPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`next_page_token` is omitted on the last page."""
+
     items: Sequence[WorkerView]
     total: int
     page: int
     page_size: int
+    next_page_token: str | None = None
 
 
 class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -159,7 +159,7 @@ async def test_memory(start_engine: StartEngine) -> None:
         line.close()
 
 
-@pytest.mark.limit("answer of a poll, a list of instances or a history; over gRPC a job or an instance")
+@pytest.mark.limit("answer of a poll, a list or a history; over gRPC a job, an instance or a definition")
 async def test_an_answer(start_engine: StartEngine) -> None:
     most, size = 100_000, 40_000
     engine = await start_engine(WINDLASS_ANSWER_BYTES_MAX=str(most))

@@ -20,10 +20,11 @@ BAD, CLAMPED, FAILED = (
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
     "WINDLASS_ANSWER_BYTES_MAX": (
-        "answer of a poll, a list of instances or a history; over gRPC a job or an instance",
+        "answer of a poll, a list or a history; over gRPC a job, an instance or a definition",
         (
             "jobs stay unleased, pages have a cursor, one item is always given; over gRPC a larger job is left to REST "
-            "polls and named in the log, a larger instance is RESOURCE_EXHAUSTED, and in lists it is without variables"
+            "polls and named in the log, a larger instance or definition is RESOURCE_EXHAUSTED, and in lists it is "
+            "without variables or texts"
         ),
     ),
     "WINDLASS_MEMORY_BYTES_MAX": (
@@ -52,7 +53,7 @@ SET_BY = {
 PROTECTS = {
     "body of a call": "memory",
     "memory of the process, for all calls in progress": "the process, which is killed at its container's limit",
-    "answer of a poll, a list of instances or a history; over gRPC a job or an instance": (
+    "answer of a poll, a list or a history; over gRPC a job, an instance or a definition": (
         "memory; gRPC clients, which take no message above 4 MiB"
     ),
     "head of a call with its trailers; gRPC metadata": "memory of calls that are not yet known",

@@ -249,6 +249,7 @@ class RestApp:
             keyword=query.get("keyword", ""),
             page=page,
             page_size=page_size,
+            page_token=query.get("pageToken") or None,
         )
 
     def _definition(self, request: Request, ids: list[str]) -> Outcome:
@@ -380,8 +381,12 @@ class RestApp:
         return self._ask(request, _registered, self._engine.register_worker, worker)
 
     def _workers(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        page, page_size = _paging(_query(request))
-        return self._ask(request, _ok, self._engine.list_workers, page=page, page_size=page_size)
+        query = _query(request)
+        page, page_size = _paging(query)
+        token = query.get("pageToken") or None
+        return self._ask(
+            request, _ok, self._engine.list_workers, page=page, page_size=page_size, page_token=token
+        )
 
     def _worker_beat(self, request: Request, ids: list[str]) -> Outcome:
         return self._ask(request, _no_content, self._engine.worker_is_alive, ids[0])

@@ -19,6 +19,7 @@ from windlass.telemetry.log import Log
 SERVICE = "workflow.v1.WorkflowEngine"
 _FIELD_BYTES_MAX = 6
 """Around a message in another one."""
+_LARGER = "ask over REST, or raise WINDLASS_ANSWER_BYTES_MAX and what the client receives at most"
 
 
 class Message(Protocol):
@@ -110,17 +111,28 @@ class Rpcs:
             raise NotFound(f"definition {request.id} has no version {request.version}; versions count from 1")
         text = await self._engine.get_definition(bodies.text(request.id, "id"), request.version or None)
         try:
-            return pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
+            answer = pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
         except protobuf.Unreadable as error:
             raise _unreadable(f"definition {request.id}", error) from None
+        if answer.ByteSize() > self._answer_bytes_max:
+            raise TooLarge(
+                f"definition {request.id} takes {answer.ByteSize()} bytes, at most {self._answer_bytes_max} are sent; "
+                f"{_LARGER}"
+            )
+        return answer
 
     async def _definitions(self, request: pb.ListDefinitionsRequest) -> pb.ListDefinitionsResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
         found = await self._engine.list_definitions(
-            keyword=bodies.text(request.keyword, "keyword"), page=page, page_size=page_size
+            keyword=bodies.text(request.keyword, "keyword"),
+            page=page,
+            page_size=page_size,
+            page_token=bodies.text(request.page_token, "page_token") or None,
         )
         return pb.ListDefinitionsResponse(
-            definitions=[protobuf.summary_message(item) for item in found.items], total=found.total
+            definitions=[protobuf.summary_message(item, self._answer_bytes_max) for item in found.items],
+            total=found.total,
+            next_page_token=found.next_page_token or "",
         )
 
     # -- instances
@@ -141,10 +153,7 @@ class Rpcs:
         try:
             return pb.GetInstanceResponse(instance=protobuf.instance_message(view, self._answer_bytes_max))
         except protobuf.TooLarge as error:
-            raise TooLarge(
-                f"the variables of instance {request.id}: {error}; ask over REST, or raise WINDLASS_ANSWER_BYTES_MAX "
-                "and what the client receives at most"
-            ) from None
+            raise TooLarge(f"the variables of instance {request.id}: {error}; {_LARGER}") from None
         except protobuf.Unreadable as error:
             raise _unreadable(f"the variables of instance {request.id}", error) from None
 

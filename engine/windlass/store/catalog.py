@@ -6,6 +6,7 @@ import asyncpg
 
 from windlass.definition.document import Upload, with_version
 from windlass.errors import InvalidDefinition, NotFound
+from windlass.page_token import id_of, token_after_id
 from windlass.store.database import Database
 from windlass.store.driver import Connection, Row
 from windlass.store.queries import sql
@@ -68,12 +69,24 @@ class Catalog:
         """Every job type of every stored version, in order."""
         return [row["job_type"] for row in await self._database.fetch(sql("definition_job_types"))]
 
-    async def list_page(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage:
+    async def list_page(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None, bytes_max: int
+    ) -> DefinitionPage:
+        """The page after that of the token, else the one of this number. It ends before it has more than `bytes_max`,
+        but has one row at least.
+        """
         pattern = f"%{_escaped(keyword)}%" if keyword else None
         page = min(page, PAGE_MAX)
-        rows = await self._database.read(sql("definition_list"), pattern, page_size, page * page_size)
+        after, offset = (id_of(page_token), 0) if page_token else ("", page * page_size)
+        rows = await self._database.read(
+            sql("definition_list"), pattern, page_size + 1, offset, after, bytes_max
+        )
         total = rows[0]["total"] if rows else await self._count(pattern)
-        return DefinitionPage([_summary(row["id"], row) for row in rows], total, page, page_size)
+        items = [_summary(row["id"], row) for row in rows[:page_size]]
+        is_last = not rows or len(items) == rows[0]["found"]
+        return DefinitionPage(
+            items, total, page, page_size, None if is_last else token_after_id(items[-1].id)
+        )
 
     async def _count(self, pattern: str | None) -> int:
         return int((await self._database.read(sql("definition_count"), pattern))[0][0])

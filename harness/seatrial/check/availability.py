@@ -13,8 +13,8 @@ from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Clients see only allowed errors, only while a fault has an effect; no replica exits by itself, and one that is told "
-    "to stop ends in order."
+    "Clients see only allowed errors, only while a fault has an effect; no replica exits by itself, and one that is "
+    "told to stop ends in order."
 )
 IN_ORDER = 0
 """The exit code of a process that ended within its grace, with everything closed."""
@@ -61,7 +61,8 @@ def availability(history: History) -> Verdict:
     for fault in stops:
         if (exit_code := _exit_code(fault)) != IN_ORDER:
             took_s = (fault.effective_s or fault.invoked_s) - fault.invoked_s
-            text = f"{', '.join(fault.targets)} was told to stop and ended with exit code {exit_code} after {took_s:.1f} s"
+            told = f"{', '.join(fault.targets)} was told to stop"
+            text = f"{told} and ended with exit code {exit_code} after {took_s:.1f} s"
             findings.add(text, at=(fault.call.invoke.index,))
     errors = sum(seen.values())
     unanswered = sum(call.end is None for call in calls)

@@ -13,8 +13,8 @@ from seatrial.deadline import until
 from seatrial.fault import Bare, Evidence, FaultHadNoEffect
 from seatrial.fault.liveness import all_ready
 
-#: Under load lines come all the time. Whoever writes several at once waits as soon as not all of them fit into the pipe,
-#: so that how full it is says little.
+#: Under load lines come all the time. Whoever writes several at once waits as soon as not all of them fit into the
+#: pipe, so that how full it is says little.
 _STILL_FOR_S = 1.0
 _FULL_WITHIN_S = 10.0
 _LOOK_INTERVAL_S = 0.05
@@ -22,8 +22,9 @@ _LOOK_INTERVAL_S = 0.05
 
 @dataclass(frozen=True)
 class StopLogReader(Bare):
-    """Its pipe fills and stays full; healed when the reader goes on. The reader must be attached, and the
-    replica be called."""
+    """Its pipe fills and stays full; healed when the reader goes on. The reader must be attached, and the replica be
+    called.
+    """
 
     name: ClassVar[str] = "stop_log_reader"
     needs: ClassVar[tuple[type, ...]] = (LogReader, Kill)
@@ -51,8 +52,8 @@ class StopLogReader(Bare):
             within_s=_FULL_WITHIN_S,
             every_s=_LOOK_INTERVAL_S,
             otherwise=lambda: FaultHadNoEffect(
-                f"{self.name}: the pipe of {self.target} was to be full, with no byte more for {_STILL_FOR_S:g} s; after "
-                f"{_FULL_WITHIN_S:g} s {seen} bytes wait in it"
+                f"{self.name}: the pipe of {self.target} was to be full, with no byte more for {_STILL_FOR_S:g} s; "
+                f"after {_FULL_WITHIN_S:g} s {seen} bytes wait in it"
             ),
         )
         return {"unread_bytes": seen}

@@ -55,8 +55,11 @@ class Memory:
             raise errors.InvalidDefinition(["steps: one", "steps: two"])
         return wire.DefinitionSummary("d", 3, "D", NOW)
 
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
-        self._note("definitions", keyword=keyword, page=page, page_size=page_size)
+    async def list_definitions(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None = None
+    ) -> wire.DefinitionPage:
+        more = {"page_token": page_token} if page_token else {}
+        self._note("definitions", keyword=keyword, page=page, page_size=page_size, **more)
         return wire.DefinitionPage([wire.DefinitionSummary("d", 3, "D", NOW)], 1, page, page_size)
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
@@ -180,8 +183,11 @@ class Memory:
     async def unregister_worker(self, worker_id: str) -> None:
         self._note("unregister", id=worker_id)
 
-    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
-        self._note("workers", page=page, page_size=page_size)
+    async def list_workers(
+        self, *, page: int, page_size: int, page_token: str | None = None
+    ) -> wire.WorkerPage:
+        more = {"page_token": page_token} if page_token else {}
+        self._note("workers", page=page, page_size=page_size, **more)
         return wire.WorkerPage(list(self.workers.values()), len(self.workers), page, page_size)
 
     async def readiness(self) -> wire.Readiness:

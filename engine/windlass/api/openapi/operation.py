@@ -61,3 +61,6 @@ PAGING: Mapping[str, Schema] = {
         "description": f"More counts as {bounds.PAGE_SIZE_MAX}; anything that is not above zero counts as the default.",
     },
 }
+PAGE_TOKEN: Mapping[str, Schema] = {
+    "pageToken": text("The nextPageToken of the page before; page is not looked at then.")
+}

@@ -48,18 +48,29 @@ LEFT JOIN LATERAL (
 ) AS d ON true;
 
 -- name: definition_list
--- A page of the newest version of each id; $1 is an escaped LIKE pattern or null (contract 1.5).
+-- A page of the newest version of each id after $4; $1 is an escaped LIKE pattern or null (contract 1.5). As many as have
+-- $5 bytes of JSON, in which a character takes six at most, but one at least; `found` counts those of the page. Lengths
+-- are known without unpacking.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, version, name, description, uploaded_at
     FROM workflow_definition
     ORDER BY id, version DESC
 ), matching AS (
     SELECT * FROM newest WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1
+), page AS (
+    SELECT m.* FROM matching AS m WHERE m.id > $4::text ORDER BY m.id LIMIT $2 OFFSET $3
+), measured AS (
+    SELECT p.*, row_number() OVER by_id AS place,
+           sum(200 + 6 * (octet_length(p.id) + octet_length(p.name) + coalesce(octet_length(p.description), 0)::bigint))
+               OVER by_id AS upto
+    FROM page AS p
+    WINDOW by_id AS (ORDER BY p.id)
 )
-SELECT m.*, (SELECT count(*) FROM matching) AS total
-FROM matching AS m
-ORDER BY m.id
-LIMIT $2 OFFSET $3;
+SELECT m.id, m.version, m.name, m.description, m.uploaded_at,
+       (SELECT count(*) FROM matching) AS total, (SELECT count(*) FROM page) AS found
+FROM measured AS m
+WHERE m.place = 1 OR m.upto <= $5::bigint
+ORDER BY m.id;
 
 -- name: definition_count
 -- The total of definition_list, for a page past the end.
