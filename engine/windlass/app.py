@@ -195,6 +195,7 @@ class Node:
             claimed=self.telemetry.jobs_claimed,
             refused=self.telemetry.database_lost,
             passed_over=self.telemetry.job_passed_over,
+            cut=self.telemetry.poll_was_cut,
         )
         self.wake_ups = WakeUps(
             bus_of(settings, self.database),

@@ -22,7 +22,7 @@ from windlass.store.database import Database
 from windlass.store.lanes import Lanes
 from windlass.store.rights import Rights
 from windlass.store.schema import Schema
-from windlass.store.views import Views
+from windlass.store.views import HISTORY_ROWS_MAX, Views
 from windlass.store.workers import Workers
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.telemetry.log import TRACEPARENT
@@ -39,6 +39,9 @@ ROLES: Mapping[str, Sequence[str]] = {
     "scheduler": ("scheduler",),
 }
 """By the command that a node was started with, what it does."""
+
+
+_Page = wire.DefinitionPage | wire.InstancePage | wire.HistoryPage | wire.WorkerPage
 
 
 class BrokerMode(Protocol):
@@ -108,13 +111,15 @@ class Engine:
     async def list_definitions(
         self, *, keyword: str, page: int, page_size: int, page_token: str | None
     ) -> wire.DefinitionPage:
-        return await self._catalog.list_page(
+        found = await self._catalog.list_page(
             keyword=keyword,
             page=page,
             page_size=page_size,
             page_token=page_token,
             bytes_max=self._settings.answer_bytes_max,
         )
+        self._note_cut("list", found, page_size)
+        return found
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         _refuse_impossible(definition_id, version)
@@ -149,7 +154,7 @@ class Engine:
         page_size: int,
         page_token: str | None = None,
     ) -> wire.InstancePage:
-        return await self._views.instances(
+        found = await self._views.instances(
             definition_id=definition_id,
             status=status,
             business_key=business_key,
@@ -157,11 +162,20 @@ class Engine:
             page_size=page_size,
             page_token=page_token,
         )
+        self._note_cut("list", found, page_size)
+        return found
 
     async def instance_history(
         self, instance_id: str, *, page_token: str | None = None, with_snapshots: bool = True
     ) -> wire.HistoryPage:
-        return await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
+        found = await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
+        self._note_cut("history", found, HISTORY_ROWS_MAX)
+        return found
+
+    def _note_cut(self, answer: str, page: _Page, rows_max: int) -> None:
+        """A page that goes on although it has fewer rows than it may."""
+        if page.next_page_token is not None and len(page.items) < rows_max:
+            self._telemetry.answer_was_cut(answer)
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
         return await self._changed(commands.CancelInstance(instance_id, reason, TRACEPARENT.get()))
@@ -240,7 +254,9 @@ class Engine:
         await self._workers.remove(worker_id)
 
     async def list_workers(self, *, page: int, page_size: int, page_token: str | None) -> wire.WorkerPage:
-        return await self._workers.page(page, page_size, page_token, self._settings.answer_bytes_max)
+        found = await self._workers.page(page, page_size, page_token, self._settings.answer_bytes_max)
+        self._note_cut("list", found, page_size)
+        return found
 
     # -- health
 

@@ -7,7 +7,7 @@ import mutation
 from windlass.telemetry.output import Output
 
 
-def flush(self: Output, within_s: float = 0.0) -> None:  # noqa: ARG001 - as what it replaces
+def flush(self: Output, within_s: float = 0.0) -> None:
     self.hand_over()
     with self._state:
         self._state.wait_for(lambda: not self._is_due and not self._writes_now)

@@ -113,12 +113,15 @@ class WaitingPolls:
         claimed: Callable[[Sequence[JobView], float, Sequence[float]], None],
         refused: Callable[[Exception], None],
         passed_over: Callable[[PassedOver, int], None],
+        cut: Callable[[], None],
     ) -> None:
+        """`cut` is told of each claim that left jobs because its answer had no room."""
         self._jobs = jobs
         self._settings = settings
         self._claimed = claimed
         self._refused = refused
         self._passed_over = passed_over
+        self._cut = cut
         self._types: dict[str, TypeMemory] = {}
         self._forget_at = TYPES_KEPT_MAX
         self._groups: dict[GroupKey, ClaimGroup] = {}
@@ -319,6 +322,8 @@ class WaitingPolls:
         found_all = len(claim.jobs) < len(slots) and not claim.is_cut
         if found_all:
             self._remember_empty(key, generations)
+        if claim.is_cut:
+            self._cut()
         given: list[list[ClaimedJob]] = [[] for _ in polls]
         for job in claim.jobs:
             given[job.slot - 1].append(job)

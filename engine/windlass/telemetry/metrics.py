@@ -25,6 +25,7 @@ _PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 OUTCOMES = ("completed", "failed", "cancelled")
+ANSWERS = ("poll", "list", "history")
 WAKE_BUSES = ("postgres", "redis", "none")
 
 
@@ -153,6 +154,7 @@ class Metrics:
         self.job_poll_latency: Observes = _Absent()
         self.job_lock_conflicts: Counts = _Absent()
         self.job_pickup_latency: Observes = _Absent()
+        self.jobs_passed_over: Counts = _Absent()
         if dispatch_mode != "polling":
             return
         self.job_poll_latency = self._histogram(
@@ -161,6 +163,10 @@ class Metrics:
         self.job_lock_conflicts = self._counter("job_lock_conflicts_total", "Polls that returned nothing")
         self.job_pickup_latency = self._histogram(
             "engine_job_pickup_latency_seconds", "From a job's creation to its lease", _PICKUP_BUCKETS_S
+        )
+        self.jobs_passed_over = self._counter(
+            "windlass_jobs_passed_over_total",
+            "Looks, one a minute for each job type, that found a job too large for the gRPC polls that wait",
         )
 
     def _broker(self, dispatch_mode: str) -> None:
@@ -217,6 +223,16 @@ class Metrics:
         )
         for use in Use:
             self.memory_refused(use.value)
+        #: answer: poll, list, history
+        self.answers_cut: Children[Counts] = Children(
+            self._counter(
+                "windlass_answers_cut_total",
+                "Answers that ended before WINDLASS_ANSWER_BYTES_MAX although there was more",
+                "answer",
+            ).labels
+        )
+        for answer in ANSWERS:
+            self.answers_cut(answer)
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )

@@ -71,7 +71,15 @@ class NodeTelemetry:
             if job.lease_token == FIRST_LEASE_TOKEN:
                 self._metrics.job_poll_latency.observe(age_s)
 
+    def answer_was_cut(self, answer: str) -> None:
+        """`answer`: one of `metrics.ANSWERS`."""
+        self._metrics.answers_cut(answer).inc()
+
+    def poll_was_cut(self) -> None:
+        self.answer_was_cut("poll")
+
     def job_passed_over(self, job: PassedOver, job_bytes_max: int) -> None:
+        self._metrics.jobs_passed_over.inc()
         self._log.warning(
             Event.JOB_PASSED_OVER,
             job_id=job.job_id,

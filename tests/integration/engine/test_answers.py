@@ -366,6 +366,45 @@ async def test_a_definition_that_no_grpc_client_can_receive_is_named(line: Line)
     assert (await ask(line.one, "/v1/definitions/large"))[0] == 200
 
 
+async def test_cut_answers_and_jobs_passed_over_are_counted(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="100000")
+
+    def counted(name: str, **labels: str) -> float:
+        return one.node.metrics.registry.get_sample_value(f"windlass_{name}_total", labels) or 0
+
+    steps = [
+        {
+            "id": f"t{n}",
+            "type": "TRANSFORMATION",
+            "transformations": {"n": n},
+            "nextStep": ("t1", "t2", "a")[n],
+        }
+        for n in range(3)
+    ]
+    await one.define(*steps, service("a", "end"), END)
+    first = await one.start(text="x" * 40_000)
+    for path in ("/v1/instances", f"/v1/instances/{first.id}/history?pageToken=", "/v1/instances?pageSize=1"):
+        assert (await ask(one, path))[0] == 200
+    await one.poll("do-a", most=10)
+    assert [counted("answers_cut", answer=answer) for answer in ("poll", "list", "history")] == [0, 0, 1]
+    for _ in range(2):
+        await one.start(text="x" * 40_000)
+    assert "nextPageToken" in (await ask(one, "/v1/instances?pageSize=2"))[1]
+    assert counted("answers_cut", answer="list") == 0, "it is as long as was asked for"
+    assert "nextPageToken" in (await ask(one, "/v1/instances"))[1]
+    assert counted("answers_cut", answer="list") == 1
+    await one.start(text="x" * 40_000)
+    assert len(await one.poll("do-a", most=10)) == 2
+    assert counted("answers_cut", answer="poll") == 1
+    await one.poll("do-a", most=10)
+    await one.start(text="x" * 200_000)
+    assert counted("jobs_passed_over") == 0
+    line = line_to(one)
+    assert await line.poll(max_jobs=5) == []
+    await line.channel.close()
+    assert counted("jobs_passed_over") == 1
+
+
 async def test_the_client_reads_a_history_to_its_end(boot: Boot) -> None:
     one = await boot(WINDLASS_ANSWER_BYTES_MAX="16384")
     steps = [

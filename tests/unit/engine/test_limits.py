@@ -298,6 +298,7 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
         claimed=print,
         refused=print,
         passed_over=print,
+        cut=print,
     )
     poll = {"worker_id": "w", "jobs_max": 1, "lease_s": 1.0}
     waiting = asyncio.ensure_future(polls.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]

@@ -295,6 +295,7 @@ BOTH = {
     "windlass_memory_limit_bytes": "gauge",
     "windlass_memory_drawn_bytes": "gauge",
     "windlass_memory_refused_total": "counter",
+    "windlass_answers_cut_total": "counter",
     "windlass_log_dropped_lines_total": "counter",
     "windlass_wake_degraded": "gauge",
     "windlass_wake_bus": "gauge",
@@ -308,6 +309,7 @@ POLLING_ONLY = {
     "job_poll_latency_seconds": "histogram",
     "job_lock_conflicts_total": "counter",
     "engine_job_pickup_latency_seconds": "histogram",
+    "windlass_jobs_passed_over_total": "counter",
 }
 BROKER_ONLY = {
     "workflow_engine_dispatch_outbox_backlog": "gauge",
