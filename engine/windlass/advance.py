@@ -40,6 +40,7 @@ from windlass.instance import (
     encode_variables,
 )
 from windlass.states import InstanceStatus, JobStatus, StepStatus, UserTaskStatus
+from windlass.wire import exponent_digits
 
 STEPS_PER_EVENT_MAX = 1_000
 """A chain of this many steps without waiting is a loop without work in it: the instance fails."""
@@ -430,7 +431,7 @@ class _Run:
             try:
                 result = expression.resolve_transformation(value, parsed, self.around.now_text, self.work)
                 encoded = msgspec.json.encode(result)
-                size += len(encoded)
+                size += len(encoded) + exponent_digits(encoded)
                 if size > EVENT_BYTES_MAX:
                     raise ValueError(f"the step's values are larger than {EVENT_BYTES_MAX} bytes")
                 changed[name] = msgspec.Raw(encoded)

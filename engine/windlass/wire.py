@@ -6,6 +6,7 @@ bytes (`msgspec.Raw`) end to end, so a value no step reads is never parsed twice
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -30,6 +31,20 @@ def answer_bytes(json: bytes) -> int:
     if size <= PLAIN_BYTES_MAX:
         return 1000 + 6 * size
     return 1000 + size + 12 * (json.count(b",") + json.count(b"[") + json.count(b"{"))
+
+
+_MAYBE_EXPONENT = re.compile(rb"[0-9][eE]")
+_NEXT_EXPONENT = re.compile(
+    rb'(?:[^"0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9]++(?:\.[0-9]++)?+(?![eE]))*+'
+    rb"(?:-?[0-9]++(?:\.[0-9]++)?+[eE]([+-]?[0-9]++))?"
+)
+
+
+def exponent_digits(json: bytes) -> int:
+    """By how much the text of a `jsonb` value may be longer: PostgreSQL writes 1e300 with three hundred zeros."""
+    if not _MAYBE_EXPONENT.search(json):
+        return 0
+    return sum(abs(int(found[1])) for found in _NEXT_EXPONENT.finditer(json) if found[1] is not None)
 
 
 def format_time(instant: datetime) -> str:

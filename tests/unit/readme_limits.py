@@ -74,6 +74,7 @@ PROTECTS = {
     "the same, read over gRPC": "clients: Protobuf libraries read so deep",
     "variables: members": "memory: each is kept by itself",
     "variables: numbers": "readers: gRPC and most JSON libraries have doubles only",
+    "variables: digits that exponents stand for": "memory: the database writes them out, 75 bytes for one of `1e300,`",
     "any text": "the database, which stores no other text",
     "definition: nesting": "readers that recurse",
     "definition id": "URLs and log lines",
@@ -122,6 +123,7 @@ def _limits() -> Iterator[tuple[str, str, str]]:
     yield "the same, read over gRPC", str(protobuf.NESTING_MAX), "[see gRPC](#grpc)"
     yield "variables: members", f"{payload.VARIABLES_MAX:,}", BAD
     yield "variables: numbers", "range of a double", BAD
+    yield "variables: digits that exponents stand for", f"{payload.EXPONENT_DIGITS_MAX:,} in all", BAD
     yield (
         "any text",
         "UTF-8 without U+0000 and lone surrogates",

@@ -12,11 +12,13 @@ import re
 import msgspec
 
 from windlass.errors import BadRequest
-from windlass.wire import EMPTY_OBJECT, RawJson
+from windlass.wire import EMPTY_OBJECT, RawJson, exponent_digits
 
 NESTING_MAX = 100
 VARIABLES_MAX = 100_000
 """Of one object; the engine keeps each by itself."""
+EXPONENT_DIGITS_MAX = 4 * 1024 * 1024
+"""The digits that exponents stand for, in all: the database writes them out, and whoever reads the value gets them."""
 #: From here on a double is written with an exponent, as JSON encoders commonly do.
 _INTEGRAL_BELOW = 1e21
 _SLICE_BYTES = 64 * 1024
@@ -73,6 +75,12 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
     if _MAYBE_DOUBLE.search(data) or (len(data) > 308 and _MAYBE_HUGE.search(data)):
         stored = _with_integers(data, name)
+        if (digits := exponent_digits(stored)) > EXPONENT_DIGITS_MAX:
+            raise _bad(
+                name,
+                f"contains exponents that stand for {digits} digits in all, at most {EXPONENT_DIGITS_MAX} are stored; "
+                "send fewer such numbers, or send them as strings",
+            )
         if stored is not data:
             return msgspec.Raw(stored)
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)

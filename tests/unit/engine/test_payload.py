@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import decimal
 import json
+import re
 import time
 import tracemalloc
 from typing import Any
@@ -13,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from windlass import errors
-from windlass.api.payload import VARIABLES_MAX, variables_of
+from windlass.api.payload import EXPONENT_DIGITS_MAX, VARIABLES_MAX, variables_of
+from windlass.wire import exponent_digits
 
 UNSTORABLE = [
     (b"[]", "must be a JSON object or null, got an array"),
@@ -27,6 +30,10 @@ UNSTORABLE = [
     (b'{"a":Infinity}', "not valid JSON"),
     (b'{"a":1e999}', "outside the range"),
     (b'{"a":-1e999}', "outside the range"),
+    (
+        b'{"a":[' + b",".join([b"1e300"] * (EXPONENT_DIGITS_MAX // 300 + 1)) + b"]}",
+        "exponents that stand for",
+    ),
     (b'{"a":' + b"9" * 309 + b"}", "outside the range"),
     (b'{"a":[{"b":-' + b"9" * 309 + b"}]}", "outside the range"),
     (b'{"a":' + b"9" * 5000 + b"}", "outside the range"),
@@ -145,3 +152,30 @@ def test_variables_keep_their_value_and_lose_their_integral_fractions(
         return all(no_integral_double(child) for child in children)
 
     assert no_integral_double(stored)
+
+
+_numbers = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(("", "-")),
+    st.integers(0, 10**20),
+    st.sampled_from(("", ".0", ".25", ".000001")),
+    st.sampled_from(("", "e0", "E+7", "e-7", "e300", "e-300", "E45")),
+)
+_documents = st.recursive(
+    _numbers | st.sampled_from(('""', '"1e300"', '"\\\\"', '"\\"1e300"', '"e1"', "true", "null", "false")),
+    lambda inner: (
+        st.lists(inner, max_size=5).map(lambda parts: f"[{','.join(parts)}]")
+        | st.lists(inner, max_size=5).map(
+            lambda parts: "{" + ",".join(f'"1e9":{part}' for part in parts) + "}"
+        )
+    ),
+)
+
+
+@given(_documents)
+def test_the_digits_of_exponents_are_all_that_a_number_grows_by(document: str) -> None:
+    """`1e9` is the name of every member, and no number."""
+    numbers = re.findall(r"-?[0-9][0-9.]*[eE][+-]?[0-9]+", re.sub(r'"(?:[^"\\]|\\.)*"', "", document))
+    assert exponent_digits(document.encode()) == sum(abs(int(re.split("[eE]", each)[1])) for each in numbers)
+    for each in numbers:
+        assert len(f"{decimal.Decimal(each):f}") <= len(each) + exponent_digits(each.encode())
