@@ -223,6 +223,6 @@ HEAVY: Sequence[Case] = (
     case_of("large-answers", "history", LargeAnswers("rest", "history", 300, 100 * KIB, 1)),
 )
 """One or two of each, as an adversary found them, for the part that runs with the tests: those that take little of a
-machine, and the others. Polls given up are not among them: how many answers are on the way at that moment depends on who
-else uses the machine, and tests/integration has them one by one.
+machine, and the others. Polls given up are not among them: how many answers are on the way at that moment depends on
+who else uses the machine, and tests/integration has them one by one.
 """

@@ -12,7 +12,7 @@ import re
 import msgspec
 
 from windlass.errors import BadRequest
-from windlass.wire import EMPTY_OBJECT, RawJson, exponent_digits
+from windlass.wire import EMPTY_OBJECT, RawJson
 
 NESTING_MAX = 100
 VARIABLES_MAX = 100_000
@@ -75,12 +75,6 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
     if _MAYBE_DOUBLE.search(data) or (len(data) > 308 and _MAYBE_HUGE.search(data)):
         stored = _with_integers(data, name)
-        if (digits := exponent_digits(stored)) > EXPONENT_DIGITS_MAX:
-            raise _bad(
-                name,
-                f"contains exponents that stand for {digits} digits in all, at most {EXPONENT_DIGITS_MAX} are stored; "
-                "send fewer such numbers, or send them as strings",
-            )
         if stored is not data:
             return msgspec.Raw(stored)
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
@@ -137,7 +131,7 @@ def _shape(data: bytes, next_structure: re.Pattern[bytes]) -> tuple[int, int]:
 def _with_integers(data: bytes, name: str) -> bytes:
     """The same object when there is nothing to change."""
     changed = bytearray()
-    done = 0
+    done = digits = 0
     for found in _NEXT_NUMBER.finditer(data):
         text = found[1]
         if text is None:
@@ -150,6 +144,14 @@ def _with_integers(data: bytes, name: str) -> bytes:
             changed += data[done:start]
             changed += b"%d" % int(number)
             done = end
+        elif exponent := text.lower().partition(b"e")[2]:
+            digits += abs(int(exponent))
+    if digits > EXPONENT_DIGITS_MAX:
+        raise _bad(
+            name,
+            f"contains exponents that stand for {digits} digits in all, at most {EXPONENT_DIGITS_MAX} are stored; send "
+            "fewer such numbers, or send them as strings",
+        )
     if not done:
         return data
     changed += data[done:]
