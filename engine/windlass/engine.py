@@ -15,6 +15,7 @@ from windlass.config import Settings
 from windlass.definition.document import parse_upload
 from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
+from windlass.early_end import EarlyEnd
 from windlass.errors import EngineError, NotFound, Unavailable
 from windlass.instance import decode_variables
 from windlass.store.catalog import Catalog
@@ -169,6 +170,7 @@ class Engine:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> Sequence[wire.JobView]:
         jobs = await self._polls.poll(
             worker_id=worker_id,
@@ -177,6 +179,7 @@ class Engine:
             lease_s=lease_s,
             wait_s=wait_s,
             job_bytes_max=job_bytes_max,
+            early=early,
         )
         if not jobs:
             self._telemetry.poll_was_empty()

@@ -159,7 +159,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
     Mutant("budget_draws_nothing", "N1", ("MEM",), "the memory budget gives to everybody"),
     Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
-    Mutant("no_spare_connections", "N2", ("PT", "AV"), "polls may have all connections of a node"),
+    Mutant("polls_keep_their_places", "N2", ("PT", "AV"), "polls may keep all connections of a node"),
     Mutant("slow_bodies_keep", "N3", ("AV",), "whoever holds room for a body keeps it, however slow"),
     Mutant("lists_unbounded", "N4", ("MEM", "LAT"), "lists are of as many bytes as their rows have"),
     Mutant(

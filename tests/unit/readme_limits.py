@@ -40,8 +40,9 @@ SET_BY = {
     "WINDLASS_CONNECTIONS_MAX": (
         "connections, REST and gRPC each",
         (
-            "REST: the one idle for longest is closed, else 503; the last twentieth is for calls that do not wait, one "
-            "for each connection, and a poll there is answered at once; gRPC: the new one is closed"
+            "REST: one idle for 20 s is closed, else the poll that has waited for longest is answered as if its time "
+            "were over; until then newcomers wait unaccepted, and only when all are busy with other calls it is 503; "
+            "those on the last twentieth are for one call each; gRPC: the new one is closed"
         ),
     ),
     "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),

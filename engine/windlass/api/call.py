@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
+
+from windlass.early_end import EarlyEnd
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
 
 #: Status of a call whose caller disconnected before the answer; it is logged and counted, never sent.
 STATUS_GONE = 499
+_SHOWN_BYTES_MAX = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +37,12 @@ class Limits:
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
     connections_max: int = 2000
-    #: of them, the last one in so many is for calls that do not wait: a probe, a completion
+    #: of them, the last one in so many is for one call each
     spare_part: int = 20
+    #: an idle connection that was used since then has a request on its way, perhaps: it is not closed for another one
+    quiet_s: float = 1.0
+    #: one unused for so long is closed before a poll is ended; clients' pools have let go of theirs by then, mostly
+    unused_s: float = 20.0
     #: calls of one connection read ahead of the one being answered
     pipeline_max: int = 16
 
@@ -64,10 +72,10 @@ class Request:
     __slots__ = (
         "body",
         "drawn_bytes",
+        "early",
         "headers",
         "held_bytes",
         "keep_alive",
-        "may_wait",
         "method",
         "path",
         "peer",
@@ -85,7 +93,6 @@ class Request:
         peer: str = "",
         *,
         keep_alive: bool = False,
-        may_wait: bool = True,
     ) -> None:
         self.method = method
         self.path, _, self.query = target.partition(b"?")
@@ -93,14 +100,14 @@ class Request:
         self.body = body
         self.peer = peer
         self.keep_alive = keep_alive
-        #: False: its connection is one of the last, which are for calls that do not wait
-        self.may_wait = may_wait
         #: what was drawn on the memory budget, for the body and for serving it
         self.held_bytes = self.drawn_bytes = 0
         #: time.perf_counter_ns() when its turn came
         self.started_ns = 0
         #: the handler's own: which route it found
         self.route: Any = None
+        #: set by the handler of a call that waits and can be answered before its time
+        self.early: EarlyEnd | None = None
 
 
 #: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
@@ -110,6 +117,18 @@ _ABSOLUTE = re.compile(rb"^https?://[^/?#]*(/?)", re.IGNORECASE)
 def origin_form(url: bytes) -> bytes:
     """A request's target as path and query."""
     return url if url.startswith(b"/") else _ABSOLUTE.sub(b"/", url)
+
+
+def fault_of_head(headers: dict[bytes, bytes], hosts: int, version: str) -> tuple[int, str] | None:
+    """Why a call with so many Host headers is not read further, by status and reason; None when it is."""
+    if hosts != 1 and (hosts or version != "1.0"):
+        found = f"{hosts} Host headers" if hosts else "no Host header"
+        return 400, f"malformed HTTP request: {found}; send one"
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding == b"identity":
+        return None
+    shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
+    return 415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one"
 
 
 class Response:
@@ -139,6 +158,14 @@ class Response:
         self.untaken = untaken
 
 
+class MadeRoom(StrEnum):
+    """What was done for a caller who came when all places were taken."""
+
+    IDLE_CLOSED = "the connection idle for longest was closed"
+    POLL_ENDED = "the call that had waited for longest was answered, and its connection closed"
+    REFUSED = "nothing could be done: it was refused"
+
+
 class Handler(Protocol):
     """The application behind the server. Nothing here may block."""
 
@@ -154,4 +181,8 @@ class Handler(Protocol):
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Record an answered call; status 499 if the caller had disconnected."""
+        ...
+
+    def made_room(self, how: MadeRoom) -> None:
+        """Count it."""
         ...

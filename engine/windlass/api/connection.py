@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -11,20 +10,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import httptools
 
-from windlass.api.call import STATUS_GONE, Request, Response, origin_form
-from windlass.api.caller import address_of, hung_up
+from windlass.api.call import STATUS_GONE, Request, Response, fault_of_head, origin_form
+from windlass.api.caller import address_of, has_gone
 from windlass.api.room import NO_ROOM, BodyRoom
 from windlass.api.router import Outcome
+from windlass.api.trace import traced
 from windlass.api.upgrade import without_upgrade
 from windlass.memory import SMALL_BYTES
-from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
     from windlass.api.http import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TRACEPARENT_CHARS_MAX = 256
-_SHOWN_BYTES_MAX = 40
 #: What a header line holds besides name and value.
 _LINE_BYTES = len(b": \r\n")
 
@@ -39,7 +36,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self.idle_since_s = server.now_s
+        #: its place is one of the last, for one call each
         self.is_spare = False
+        self.is_refused = False
+        self.was_used = False
 
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -78,12 +78,10 @@ class Connection(asyncio.Protocol):
         self._ending = False
         self._discard_until_s = 0.0
 
-    # asyncio's side
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._peer = address_of(transport)
-        if not self._server.admit(self):
+        if self.is_refused:
             self._refuse(503, f"all {self._limits.connections_max} connections are busy; try again")
             self._pump()
 
@@ -182,14 +180,8 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         version = self._parser.get_http_version()
-        if self._hosts != 1 and (self._hosts or version != "1.0"):
-            found = f"{self._hosts} Host headers" if self._hosts else "no Host header"
-            self._refuse(400, f"malformed HTTP request: {found}; send one")
-            return
-        coding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if coding != b"identity":
-            shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
-            self._refuse(415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one")
+        if (fault := fault_of_head(headers, self._hosts, version)) is not None:
+            self._refuse(*fault)
             return
         self._url = origin_form(self._url)
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
@@ -234,7 +226,6 @@ class Connection(asyncio.Protocol):
             chunks[0] if len(chunks) == 1 else b"".join(chunks),
             self._peer,
             keep_alive=keep_alive,
-            may_wait=not self.is_spare,
         )
         self._chunks = []
         self.room.hand_over(request)
@@ -333,11 +324,7 @@ class Connection(asyncio.Protocol):
             if traceparent is None:
                 self._serve(request)
             else:
-                # A context of its own: the task made inside it and all its lines carry the header.
-                text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
-                context = contextvars.copy_context()
-                context.run(TRACEPARENT.set, text)
-                context.run(self._serve, request)
+                traced(traceparent).run(self._serve, request)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 
@@ -352,9 +339,12 @@ class Connection(asyncio.Protocol):
 
     def _handled(self, request: Request) -> Outcome:
         try:
-            return self._server.handler.handle(request)
+            outcome = self._server.handler.handle(request)
         except Exception as error:
             return self._server.broke(request, error)
+        if request.early is not None and not isinstance(outcome, Response):
+            self._server.waiting[self] = None
+        return outcome
 
     async def _when_there_is_room(self, request: Request, weight: int) -> Response:
         refusal = await self.room.wait_to_serve(request, weight)
@@ -381,17 +371,16 @@ class Connection(asyncio.Protocol):
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
+        self.was_used = True
+        if request.early is not None:
+            self._server.waiting.pop(self, None)
         self.room.release(request)
         self.idle_since_s = self._server.now_s
         self._server.rested(self)
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        if (
-            self._transport is None
-            or self._transport.is_closing()
-            or (response.untaken and hung_up(self._transport))
-        ):
+        if self._transport is None or has_gone(self._transport, surely=response.untaken is not None):
             if response.untaken is not None:
                 response.untaken()
             self._note(request, Response(STATUS_GONE))
@@ -449,6 +438,17 @@ class Connection(asyncio.Protocol):
     def idle(self) -> bool:
         """Nothing is being read, waiting or served."""
         return self._current is None and not self._waiting and not self._message_since_s and not self._ending
+
+    def is_idle_since(self, until_s: float) -> bool:
+        """Its own time may be as old as the interval of the checks."""
+        return self.idle and self.idle_since_s + self._limits.look_interval_s <= until_s
+
+    def end_early(self) -> None:
+        """Have the call that waits answered as if its time were over, and close: the place is needed."""
+        request = self._current
+        if request is not None and request.early is not None:
+            request.keep_alive = False
+            request.early()
 
     def close(self) -> None:
         self._ending = True

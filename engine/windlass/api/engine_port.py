@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from windlass.early_end import EarlyEnd
 from windlass.wire import (
     DefinitionPage,
     DefinitionSummary,
@@ -67,9 +68,11 @@ class EnginePort(Protocol):
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> Sequence[JobView]:
         """Claims up to `max_jobs`, as many as one answer holds; holds the call up to `wait_s` when nothing waits (0 =
-        answer at once). Jobs above `job_bytes_max`, which the caller could not receive, are left to others.
+        answer at once), or until `early`. Jobs above `job_bytes_max`, which the caller could not receive, are left to
+        others.
 
         Cancelling the call (the client went away) returns what it was about to get.
         """

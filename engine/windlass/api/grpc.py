@@ -19,7 +19,7 @@ from windlass.api import faults
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
-from windlass.api.http import cannot_listen
+from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
 from windlass.config import Settings

@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from windlass.api import faults
-from windlass.api.call import TEXT, Limits, Request, Response
+from windlass.api.call import TEXT, Limits, MadeRoom, Request, Response
 from windlass.api.http import HttpServer
 from windlass.config import Settings
 from windlass.errors import BadRequest, EngineError
@@ -76,6 +76,9 @@ class MetricsApp:
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Record nothing: scrapes are not calls of the API."""
+
+    def made_room(self, how: MadeRoom) -> None:
+        """Count nothing, either."""
 
 
 def _job_type(written: bytes) -> str:

@@ -15,7 +15,8 @@ import msgspec
 from windlass import wire
 from windlass.api import bodies, bounds, faults, history
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
-from windlass.api.call import STATUS_GONE, Limits, Request, Response
+from windlass.api.call import STATUS_GONE, Limits, MadeRoom, Request, Response
+from windlass.api.caller import client_address
 from windlass.api.engine_port import EnginePort
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
@@ -23,6 +24,7 @@ from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
 from windlass.api.router import Outcome, Route, Router
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import (
     BadRequest,
     Defect,
@@ -47,10 +49,8 @@ PREFLIGHT = Response(
 NO_CONTENT = Response(204)
 NO_JOBS = Response(200, b'{"jobs":[]}\n')
 
-_ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
 #: Calls whose bodies are made into objects; of the others the large part stays text.
 _PARSED_WHOLE = (b"/v1/definitions", b"/v1/jobs/poll", b"/v1/workers")
-_ADDRESS_CHARS_MAX = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _encode = msgspec.json.Encoder().encode
 
@@ -87,6 +87,11 @@ class RestApp:
         self._server = HttpServer(
             self, log, limits, memory, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY
         )
+        self._made_room = {
+            MadeRoom.IDLE_CLOSED: metrics.connections_closed_idle,
+            MadeRoom.POLL_ENDED: metrics.polls_ended_early("rest"),
+            MadeRoom.REFUSED: metrics.connections_refused,
+        }
         self._aside = Aside("REST bodies")
         self._router = Router()
         self._serves_api = serves_api
@@ -137,7 +142,7 @@ class RestApp:
         add("GET", "/v1/instances/{id}", self._instance)
         add("GET", "/v1/instances/{id}/history", self._history)
         add("POST", "/v1/instances/{id}/cancel", self._cancel)
-        add("POST", "/v1/jobs/poll", self._poll, quiet=True)
+        add("POST", "/v1/jobs/poll", self._poll, quiet=True, waits=True)
         add("POST", "/v1/jobs/{id}/complete", self._complete)
         add("POST", "/v1/jobs/{id}/fail", self._fail)
         add("POST", "/v1/workers", self._register)
@@ -155,6 +160,8 @@ class RestApp:
                 return PREFLIGHT
             route, ids = self._router.find(request)
             request.route = route
+            if route.waits:
+                request.early = EarlyEnd()
             if not self._serves_api and request.path.startswith(b"/v1/"):
                 raise Unavailable(
                     "this node runs as scheduler and takes no API calls; call an api or serve node"
@@ -180,6 +187,9 @@ class RestApp:
     def refuse(self, status: int, reason: str) -> Response:
         return faults.early(status, reason)
 
+    def made_room(self, how: MadeRoom) -> None:
+        self._made_room[how].inc()
+
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Feeds the metrics and writes the access line: all calls but preflights and polls below 400."""
         if response is PREFLIGHT:
@@ -202,7 +212,7 @@ class RestApp:
             status=status,
             bytes=len(response.body),
             duration=duration_ns,
-            remote=_client_address(request),
+            remote=client_address(request.headers, request.peer),
         )
 
     def _fault(self, request: Request, error: Exception) -> Response:
@@ -325,7 +335,8 @@ class RestApp:
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
-            wait_s=0.0 if self.draining or not request.may_wait else wait_s,
+            wait_s=0.0 if self.draining else wait_s,
+            early=request.early,
         )
 
     def _jobs(self, jobs: Sequence[wire.JobView]) -> Response:
@@ -451,16 +462,6 @@ def _paging(query: dict[str, str]) -> tuple[int, int]:
     number = int(page) if _INTEGER.fullmatch(page) else 0
     size = int(page_size) if _INTEGER.fullmatch(page_size) else 0
     return bounds.page_of(number, size)
-
-
-def _client_address(request: Request) -> str:
-    for name in _ADDRESS_HEADERS:
-        value = request.headers.get(name)
-        if value:
-            address = value.partition(b",")[0].strip()
-            if address:
-                return address[:_ADDRESS_CHARS_MAX].decode("latin-1")
-    return request.peer
 
 
 def _ok(value: object) -> Response:

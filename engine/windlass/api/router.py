@@ -16,14 +16,17 @@ UNMATCHED = "unmatched"
 
 
 class Route:
-    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log."""
+    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log. `waits`: its calls may
+    wait, and can be ended early.
+    """
 
-    __slots__ = ("endpoint", "observers", "pattern", "quiet")
+    __slots__ = ("endpoint", "observers", "pattern", "quiet", "waits")
 
-    def __init__(self, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def __init__(self, pattern: str, endpoint: Endpoint, *, quiet: bool = False, waits: bool = False) -> None:
         self.pattern = pattern
         self.endpoint = endpoint
         self.quiet = quiet
+        self.waits = waits
         #: (method, status) -> the function that observes its durations
         self.observers: dict[tuple[str, int], Callable[[float], None]] = {}
 
@@ -43,7 +46,9 @@ class Router:
         self.unmatched = Route(UNMATCHED, _not_found)
         self._wrong_verbs: dict[int, Route] = {}
 
-    def add(self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def add(
+        self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False, waits: bool = False
+    ) -> None:
         """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too."""
         node = self._root
         for segment in pattern.split("/")[1:]:
@@ -52,7 +57,7 @@ class Router:
                 node = node.any
             else:
                 node = node.literals.setdefault(segment.encode(), _Node())
-        route = Route(pattern, endpoint, quiet=quiet)
+        route = Route(pattern, endpoint, quiet=quiet, waits=waits)
         node.routes[method] = route
         if method == "GET":
             node.routes["HEAD"] = route

@@ -8,6 +8,7 @@ that waits is given a job at its reservation (`reserve`), so that the claim cost
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from windlass.early_end import EarlyEnd
 from windlass.errors import EngineError
 from windlass.store.jobs import ClaimedJob, Jobs, PassedOver
 from windlass.store.reservation import LeaseReservation
@@ -144,9 +146,11 @@ class WaitingPolls:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> list[JobView]:
         """Up to `jobs_max` leased jobs, oldest first, and no more than one answer holds; waits up to `wait_s` when
-        there are none. Those above `job_bytes_max`, which the caller could not receive, are passed over.
+        there are none, or until `early`. Those above `job_bytes_max`, which the caller could not receive, are passed
+        over.
 
         When the caller cancels it, jobs that were already claimed for it are given back.
         """
@@ -160,6 +164,8 @@ class WaitingPolls:
             self._park(poll)
         else:
             self._gather(poll)
+        if early is not None:
+            early.bind(functools.partial(self._give_up, poll))
         try:
             return await poll.answer
         except asyncio.CancelledError:

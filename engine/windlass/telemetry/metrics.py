@@ -25,6 +25,7 @@ _PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 OUTCOMES = ("completed", "failed", "cancelled")
+APIS = ("rest", "grpc")
 WAKE_BUSES = ("postgres", "redis", "none")
 
 
@@ -217,6 +218,22 @@ class Metrics:
         )
         for use in Use:
             self.memory_refused(use.value)
+        #: api: rest, grpc
+        self.polls_ended_early: Children[Counts] = Children(
+            self._counter(
+                "windlass_polls_ended_early_total",
+                "Polls answered before their time because connections or streams were short",
+                "api",
+            ).labels
+        )
+        for api in APIS:
+            self.polls_ended_early(api)
+        self.connections_closed_idle: Counts = self._counter(
+            "windlass_connections_closed_idle_total", "Idle REST connections closed to make room for others"
+        )
+        self.connections_refused: Counts = self._counter(
+            "windlass_connections_refused_total", "REST connections refused because all were busy"
+        )
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,7 @@ from caller import Caller, get, post
 from windlass import errors, wire
 from windlass.api.rest import RestApp
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.memory import Budget
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
@@ -29,6 +31,11 @@ FAULTS: dict[str, Exception] = {
     "bug": errors.Defect("edge 7 of the plan; host=db password=hunter2"),
     "crash": ZeroDivisionError("division by zero"),
 }
+
+
+def _expire(limit: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):
+        limit.reschedule(asyncio.get_running_loop().time())
 
 
 class Memory:
@@ -121,6 +128,7 @@ class Memory:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,  # noqa: ARG002 - the port's
+        early: EarlyEnd | None = None,
     ) -> Sequence[wire.JobView]:
         self._note(
             "poll", worker=worker_id, types=list(job_types), max_jobs=max_jobs, lease_s=lease_s, wait_s=wait_s
@@ -128,7 +136,9 @@ class Memory:
         if wait_s and not self.jobs:
             self.held_polls += 1
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(wait_s) as limit:
+                    if early is not None:
+                        early.bind(functools.partial(_expire, limit))
                     await self.gate.wait()
             except TimeoutError:
                 return []
