@@ -7,7 +7,7 @@ import mutation
 from windlass.api.connection import Connection
 
 
-def keep_waiting(self: Connection) -> None:  # noqa: ARG001
+def keep_waiting(self: Connection) -> None:
     """The poll goes on."""
 
 

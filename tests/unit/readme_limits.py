@@ -45,7 +45,13 @@ SET_BY = {
             "those on the last twentieth are for one call each; gRPC: the new one is closed"
         ),
     ),
-    "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
+    "WINDLASS_GRPC_STREAMS_MAX": (
+        "concurrent calls on a gRPC connection",
+        (
+            "they wait at the client; from nine tenths on, the poll that has waited for longest is answered as if its "
+            "time were over, so that others find room"
+        ),
+    ),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),
 }  # fmt: skip
 """Limits that a variable sets: what is limited, and what happens beyond it."""

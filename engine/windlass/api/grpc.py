@@ -22,7 +22,9 @@ from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clien
 from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
+from windlass.api.streams import Streams
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import BadRequest, Defect, EngineError
 from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
@@ -57,6 +59,7 @@ class GrpcApp:
         self._server: Any = None
         self._rooms = MessageRooms(memory, settings.body_bytes_max)
         self._health = health.aio.HealthServicer()
+        self._streams = Streams(settings.grpc_streams_max, metrics.polls_ended_early("grpc").inc)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -143,6 +146,8 @@ class GrpcApp:
         self._idle.clear()
         status, text, answer = "CANCELLED", "the caller cancelled the call", b""
         room = MessageRoom(self._rooms)
+        peer, early = context.peer(), EarlyEnd() if rpc.waits else None
+        self._streams.enter(peer, early)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
@@ -152,7 +157,7 @@ class GrpcApp:
             if not isinstance(message, bytes):
                 raise BadRequest(f"the call of {rpc.method} has no message; send one")
             await room.draw_to_serve(_weight_of(message))
-            answer = await self._answer(rpc, message)
+            answer = await self._answer(rpc, message, early)
             status, text = "OK", ""
         except _Overdue:
             _, status = faults.OVERDUE
@@ -161,6 +166,7 @@ class GrpcApp:
             status, text = self._fault(rpc, error)
         finally:
             room.close()
+            self._streams.leave(peer, early)
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
@@ -169,7 +175,7 @@ class GrpcApp:
             await context.abort(grpc.StatusCode[status], text)
         return answer
 
-    async def _answer(self, rpc: Rpc, data: bytes) -> bytes:
+    async def _answer(self, rpc: Rpc, data: bytes, early: EarlyEnd | None) -> bytes:
         try:
             if len(data) > IN_LOOP_BYTES_MAX:
                 request = await self._aside.run(rpc.read, data)
@@ -177,7 +183,7 @@ class GrpcApp:
                 request = rpc.read(data)
         except DecodeError as error:
             raise BadRequest(f"the message is not a readable request of {rpc.method}: {error}") from None
-        task = asyncio.ensure_future(rpc.serve(request))
+        task = asyncio.ensure_future(rpc.serve(request) if early is None else rpc.serve(request, early))
         try:
             done, _ = await asyncio.wait((task,), timeout=self._settings.request_timeout_s)
         except asyncio.CancelledError:

@@ -11,6 +11,7 @@ from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled, TooLarge
 from windlass.page_token import token_after
 from windlass.telemetry.events import Event
@@ -29,26 +30,29 @@ class Message(Protocol):
 
 
 class Rpc:
-    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log.
+    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log. One that
+    `waits` is served with a way to end it early.
 
     `untaken` is told of an answer that was made and that the caller, who has gone, will not have.
     """
 
-    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken")
+    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken", "waits")
 
     def __init__(
         self,
         name: str,
         request: type[Message],
-        serve: Callable[[Any], Coroutine[Any, Any, Message]],
+        serve: Callable[..., Coroutine[Any, Any, Message]],
         *,
         quiet: bool = False,
+        waits: bool = False,
         untaken: Callable[[Any], None] | None = None,
     ) -> None:
         self.method = f"/{SERVICE}/{name}"
         self.read = request.FromString
         self.serve = serve
         self.quiet = quiet
+        self.waits = waits
         self.untaken = untaken
         #: status name -> the function that observes its durations
         self.observers: dict[str, Callable[[float], None]] = {}
@@ -83,7 +87,14 @@ class Rpcs:
             Rpc("GetInstanceHistory", pb.GetInstanceHistoryRequest, self._history),
             Rpc("CancelInstance", pb.CancelInstanceRequest, self._cancel),
             Rpc("ListInstances", pb.ListInstancesRequest, self._instances),
-            Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True, untaken=self._poll_untaken),
+            Rpc(
+                "PollJobs",
+                pb.PollJobsRequest,
+                self._poll,
+                quiet=True,
+                waits=True,
+                untaken=self._poll_untaken,
+            ),
             Rpc("CompleteJob", pb.CompleteJobRequest, self._complete),
             Rpc("FailJob", pb.FailJobRequest, self._fail),
             Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
@@ -192,7 +203,7 @@ class Rpcs:
 
     # -- jobs
 
-    async def _poll(self, request: pb.PollJobsRequest) -> pb.PollJobsResponse:
+    async def _poll(self, request: pb.PollJobsRequest, early: EarlyEnd) -> pb.PollJobsResponse:
         if self._settings.dispatch_mode != "polling":
             raise PollDisabled(self._settings.dispatch_mode)
         worker_id = _required(request.worker_id, "worker_id")
@@ -208,6 +219,7 @@ class Rpcs:
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,
             job_bytes_max=self._settings.answer_bytes_max,
+            early=early,
         )
         answer = pb.PollJobsResponse()
         for job in jobs:
