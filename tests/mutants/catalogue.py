@@ -160,6 +160,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("budget_draws_nothing", "N1", ("MEM",), "the memory budget gives to everybody"),
     Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
     Mutant("polls_keep_their_places", "N2", ("PT", "AV"), "polls may keep all connections of a node"),
+    Mutant("polls_keep_their_streams", "N2", ("PT",), "polls may have all calls of a gRPC connection"),
     Mutant("slow_bodies_keep", "N3", ("AV",), "whoever holds room for a body keeps it, however slow"),
     Mutant("lists_unbounded", "N4", ("MEM", "LAT"), "lists are of as many bytes as their rows have"),
     Mutant(
