@@ -9,9 +9,10 @@ from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from windlass_client.backoff import Backoff
-from windlass_client.errors import Unanswered
+from windlass_client.errors import Overloaded, Unanswered, WindlassError
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.rest import RestTransport
+from windlass_client.token import Token
 from windlass_client.transport import Transport, Variables
 
 LEASE_S = 30.0
@@ -29,16 +30,24 @@ class Client:
 
     `address`: http:// or https:// for REST, grpc:// or grpcs:// with host:port for gRPC. `timeout_s`: for one answer,
     a poll's waiting not counted. `retry_for_s`: how long a call that can be repeated without harm is repeated while it
-    ends in `Unanswered`; 0 = each is sent once.
+    ends in `Unanswered`; 0 = each is sent once. `token`: for an engine that asks for one; a callable is asked before
+    each call, so that a token which is renewed in a file needs no restart, and it must not block.
 
     Repeated are `upload`, `get`, `history`, `wait_for_end`, `register_worker`, and `complete` and `fail`, which carry
-    the lease: the engine answers their repeats and does nothing twice. The others are sent once.
+    the lease: the engine answers their repeats and does nothing twice. The others are sent once, except that `start`,
+    `signal` and `complete_user_task` are repeated while they end in `Overloaded`, after the time that it tells: the
+    engine did nothing then.
     """
 
     def __init__(
-        self, address: str, *, timeout_s: float = TIMEOUT_S, retry_for_s: float = RETRY_FOR_S
+        self,
+        address: str,
+        *,
+        token: Token = None,
+        timeout_s: float = TIMEOUT_S,
+        retry_for_s: float = RETRY_FOR_S,
     ) -> None:
-        self._transport = _transport(address, timeout_s)
+        self._transport = _transport(address, timeout_s, token)
         self._retry_for_s = retry_for_s
 
     async def __aenter__(self) -> Self:
@@ -70,7 +79,9 @@ class Client:
         business_key: str | None = None,
     ) -> Instance:
         """The new instance, which has run as far as it can without waiting. `version` None is the newest."""
-        return await self._transport.start(definition_id, variables or {}, version, business_key)
+        return await self._repeated(
+            lambda: self._transport.start(definition_id, variables or {}, version, business_key), Overloaded
+        )
 
     async def get(self, instance_id: str) -> Instance:
         return await self._repeated(lambda: self._transport.get(instance_id))
@@ -99,11 +110,16 @@ class Client:
         self, instance_id: str, step_id: str, variables: Variables | None = None, *, completed_by: str = ""
     ) -> None:
         """Merges `variables` into the instance's and goes on. NotFound when it does not wait at that USER_TASK."""
-        await self._transport.complete_user_task(instance_id, step_id, variables or {}, completed_by)
+        await self._repeated(
+            lambda: self._transport.complete_user_task(instance_id, step_id, variables or {}, completed_by),
+            Overloaded,
+        )
 
     async def signal(self, instance_id: str, step_id: str, variables: Variables | None = None) -> None:
         """Merges `variables` into the instance's and goes on. Conflict when it does not wait at that WAIT."""
-        await self._transport.signal(instance_id, step_id, variables or {})
+        await self._repeated(
+            lambda: self._transport.signal(instance_id, step_id, variables or {}), Overloaded
+        )
 
     # -- jobs; `Worker` does this for you
 
@@ -154,20 +170,23 @@ class Client:
         """Takes it off the list; NotFound when it was not there."""
         await self._transport.unregister_worker(worker_id)
 
-    async def _repeated(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _repeated(self, call: Callable[[], Awaitable[T]], again: type[WindlassError] = Unanswered) -> T:
         give_up_at_s = time.monotonic() + self._retry_for_s
         backoff = Backoff(PAUSE_S_MAX)
         while True:
             try:
                 return await call()
-            except Unanswered:
+            except again as error:
                 pause_s = backoff.pause_s()
+                if isinstance(error, Overloaded):
+                    # Not all at the same moment.
+                    pause_s += error.retry_after_s
                 if time.monotonic() + pause_s > give_up_at_s:
                     raise
                 await asyncio.sleep(pause_s)
 
 
-def _transport(address: str, timeout_s: float) -> Transport:
+def _transport(address: str, timeout_s: float, token: Token) -> Transport:
     """Raises ValueError for an address that is none."""
     url = urlsplit(address)
     if not url.hostname or url.query or url.fragment:
@@ -175,7 +194,7 @@ def _transport(address: str, timeout_s: float) -> Transport:
             f"{address!r} is not the address of an engine; write http://host:8080 or grpc://host:9090"
         )
     if url.scheme in {"http", "https"}:
-        return RestTransport(address, timeout_s)
+        return RestTransport(address, timeout_s, token)
     if url.scheme in {"grpc", "grpcs"}:
         if not url.port or url.path.strip("/"):
             raise ValueError(f"{address!r} is not host and port; write {url.scheme}://host:9090")
@@ -185,5 +204,5 @@ def _transport(address: str, timeout_s: float) -> Transport:
             raise ImportError(
                 f"gRPC needs grpcio and protobuf ({error}): pip install 'windlass-client[grpc]'"
             ) from error
-        return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs")
+        return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs", token=token)
     raise ValueError(f"{address!r}: {url.scheme or 'no scheme'} is unknown; use http, https, grpc or grpcs")

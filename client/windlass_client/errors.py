@@ -3,10 +3,13 @@
 WindlassError
 +-- Refused               the call was understood and refused; it changed nothing
 |   +-- BadRequest            bad-request         unreadable or incomplete input, a broken rule, a wrong step type
+|   +-- Unauthenticated       unauthenticated     no token, or one that is not good (any more)
+|   +-- Forbidden             forbidden           the token is not for this call, job type or definition
 |   +-- NotFound              not-found           definition, instance, user task, job
 |   +-- Conflict              conflict            terminal instance, step not parked, lease lost
 |   +-- TooLarge              too-large           a body past the engine's cap
 |   +-- PollDisabled          poll path disabled  jobs travel through a broker there
+|   +-- Overloaded            overloaded          too much waits before the call; `retry_after_s` says when to try again
 +-- Unanswered            nobody knows whether a change happened; reads and repeats are safe
 |   +-- Unavailable           unavailable         the engine cannot serve just now
 |   +-- Overdue               overdue             no answer in time
@@ -38,6 +41,14 @@ class BadRequest(Refused):
     code = "bad-request"
 
 
+class Unauthenticated(Refused):
+    code = "unauthenticated"
+
+
+class Forbidden(Refused):
+    code = "forbidden"
+
+
 class NotFound(Refused):
     code = "not-found"
 
@@ -52,6 +63,14 @@ class TooLarge(Refused):
 
 class PollDisabled(Refused):
     code = "poll path disabled"
+
+
+class Overloaded(Refused):
+    code = "overloaded"
+
+    def __init__(self, reason: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Unanswered(WindlassError):
@@ -80,6 +99,8 @@ class NonRetryableError(Exception):
 
 BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
     400: BadRequest,
+    401: Unauthenticated,
+    403: Forbidden,
     404: NotFound,
     405: BadRequest,
     408: Overdue,
@@ -87,6 +108,7 @@ BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
     410: PollDisabled,
     413: TooLarge,
     415: BadRequest,
+    429: Overloaded,
     431: TooLarge,
     502: Unavailable,
     503: Unavailable,
@@ -97,6 +119,8 @@ BY_HTTP_STATUS: Mapping[int, type[WindlassError]] = {
 BY_GRPC_STATUS: Mapping[str, type[WindlassError]] = {
     "CANCELLED": Unreachable,
     "INVALID_ARGUMENT": BadRequest,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": Forbidden,
     "NOT_FOUND": NotFound,
     "ALREADY_EXISTS": Conflict,
     "FAILED_PRECONDITION": Conflict,
@@ -104,4 +128,4 @@ BY_GRPC_STATUS: Mapping[str, type[WindlassError]] = {
     "UNAVAILABLE": Unavailable,
     "DEADLINE_EXCEEDED": Overdue,
 }
-"""What is not here is an EngineFault."""
+"""What is not here is an EngineFault; with a pushback in its trailers RESOURCE_EXHAUSTED is Overloaded."""

@@ -14,6 +14,7 @@ from windlass_client.errors import (
     Conflict,
     EngineFault,
     NotFound,
+    Overloaded,
     PollDisabled,
 )
 from windlass_client.gen import workflow_pb2 as pb
@@ -26,6 +27,7 @@ from windlass_client.message import (
     uploaded_of,
 )
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.token import Token, authorization_of
 from windlass_client.transport import Variables
 
 SERVICE = "workflow.v1.WorkflowEngine"
@@ -37,13 +39,16 @@ OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 )
+PUSHBACK = "grpc-retry-pushback-ms"
+"""With it a refusal says that nothing was done, and when to try again."""
 _REST_ONLY = "gRPC has no registration of workers; use an http:// address"
 
 
 class GrpcTransport:
     """`target` is host:port; with `tls` the server is known by the system's CAs."""
 
-    def __init__(self, target: str, timeout_s: float, *, tls: bool) -> None:
+    def __init__(self, target: str, timeout_s: float, *, tls: bool, token: Token = None) -> None:
+        self._token = token
         self._target = target
         self._timeout_s = timeout_s
         self._tls = tls
@@ -164,12 +169,17 @@ class GrpcTransport:
             serialised = request.SerializeToString()
         except (TypeError, ValueError) as error:
             raise BadRequest(f"{rpc}: the request does not fit its message: {error}") from error
+        authorization = authorization_of(self._token)
+        metadata = None if authorization is None else (("authorization", authorization),)
         call: Any = self._channel.unary_unary(
             f"/{SERVICE}/{rpc}", response_deserializer=getattr(pb, f"{rpc}Response").FromString
         )
         try:
-            return await call(serialised, timeout=self._timeout_s + extra_s)
+            return await call(serialised, timeout=self._timeout_s + extra_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             status = error.code().name
-            kind = BY_GRPC_STATUS.get(status, EngineFault)
-            raise kind(error.details() or f"{rpc} was answered {status} without a message") from error
+            reason = error.details() or f"{rpc} was answered {status} without a message"
+            pushback_ms = dict(error.trailing_metadata() or ()).get(PUSHBACK)
+            if pushback_ms is not None:
+                raise Overloaded(reason, int(pushback_ms) / 1000) from error
+            raise BY_GRPC_STATUS.get(status, EngineFault)(reason) from error

@@ -16,10 +16,12 @@ from windlass_client.errors import (
     BadRequest,
     EngineFault,
     Overdue,
+    Overloaded,
     Unreachable,
     WindlassError,
 )
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.token import Token, authorization_of
 from windlass_client.transport import Variables
 
 #: aiohttp hands a larger body over in pieces only when it is a file.
@@ -38,7 +40,8 @@ class _History(msgspec.Struct, rename="camel"):
 
 
 class RestTransport:
-    def __init__(self, base_url: str, timeout_s: float) -> None:
+    def __init__(self, base_url: str, timeout_s: float, token: Token = None) -> None:
+        self._token = token
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession
@@ -153,6 +156,9 @@ class RestTransport:
         url = yarl.URL(self._base_url + path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=self._timeout_s + extra_s)
         headers = {"Content-Type": "application/json"} if data is not None else {}
+        authorization = authorization_of(self._token)
+        if authorization is not None:
+            headers["Authorization"] = authorization
         try:
             async with self._session.request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
@@ -160,7 +166,7 @@ class RestTransport:
                 text = await answer.read()
                 if answer.status < 300:
                     return text
-                raise _refusal(answer.status, text)
+                raise _refusal(answer.status, text, answer.headers.get("Retry-After", ""))
         except TimeoutError:
             raise Overdue(f"{method} {path}: no answer within {self._timeout_s + extra_s:g} s") from None
         except aiohttp.ClientError as error:
@@ -178,11 +184,13 @@ def _encoded(body: object) -> bytes:
         raise BadRequest(f"the request is not JSON: {error}") from error
 
 
-def _refusal(status: int, text: bytes) -> WindlassError:
+def _refusal(status: int, text: bytes, retry_after: str) -> WindlassError:
     kind = BY_HTTP_STATUS.get(status, EngineFault)
     try:
         found = msgspec.json.decode(text)
         reason = str(found["message"])
     except (msgspec.DecodeError, KeyError, TypeError):
         reason = text.decode(errors="replace").strip() or f"answered {status} without a message"
+    if kind is Overloaded and retry_after.isdecimal():
+        return Overloaded(reason, float(retry_after))
     return kind(reason)

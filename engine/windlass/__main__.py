@@ -27,6 +27,7 @@ commands:
   migrate        bring the schema up to date, then exit; with --app-role NAME, also give that role what an engine needs
   prune          remove what finished long ago; see windlass prune --help
   topics         print the Kafka topics that definitions need, or create them; see windlass topics --help
+  token          token new makes a token and its line for WINDLASS_TOKENS_FILE; see windlass token --help
   check-config   print the settings in force, passwords masked, or all errors in them
   version        print the version
 
@@ -39,6 +40,7 @@ examples:
   WE_POSTGRES_DSN=postgresql://owner:...@... windlass migrate --app-role app
   WE_POSTGRES_DSN=... WE_LOG_LEVEL=debug windlass check-config
   WE_POSTGRES_DSN=... windlass prune --older-than 30d --dry-run
+  windlass token new --role worker --name mailer --job-type send-mail
   windlass topics --definitions workflows/*.json --partitions 8 --replication-factor 3
 """
 
@@ -53,6 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from windlass.dispatch.kafka.command import run
 
         return run(words[1:])
+    if words[:1] == ["token"]:
+        from windlass.auth.command import run as make_token
+
+        return make_token(words[1:])
     if words[:1] == ["prune"]:
         return _prune(words[1:])
     if {"-h", "--help", "help"} & set(words):
@@ -69,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_at_once(0 if command in _SERVING else EXIT_FAILED)
     if act is None or len(words) > 1:
         unknown = command if act is None else words[1]
-        known = ", ".join([*_COMMANDS, "prune", "topics", "version"])
+        known = ", ".join([*_COMMANDS, "prune", "token", "topics", "version"])
         sys.stderr.write(
             f"windlass: unknown command or argument {unknown!r}; use one of {known}, or --help\n"
         )
@@ -150,8 +156,16 @@ def _prune(words: Sequence[str]) -> int:
 
 
 def _check_config(_: str, settings: Settings) -> int:
+    from windlass.auth import file
     from windlass.config import resolved
+    from windlass.errors import BootRefused
 
+    if settings.tokens_file is not None:
+        try:
+            file.read(settings.tokens_file)
+        except BootRefused as error:
+            sys.stderr.write(f"config: {error}\n")
+            return EXIT_FAILED
     for variable, value in resolved(settings):
         path = settings.secret_files.get(variable.name)
         default = "  (default)" if value == variable.default_text else ""

@@ -40,6 +40,7 @@ from windlass.instance import (
     encode_variables,
 )
 from windlass.states import InstanceStatus, JobStatus, StepStatus, UserTaskStatus
+from windlass.wire import exponent_digits
 
 STEPS_PER_EVENT_MAX = 1_000
 """A chain of this many steps without waiting is a loop without work in it: the instance fails."""
@@ -66,11 +67,15 @@ class Surroundings(NamedTuple):
     new_id: Callable[[], str]
     now_text: Callable[[], str]
     """RFC 3339, whole seconds, UTC: the database's time of this transaction (contract 4.5)."""
+    caller: str | None = None
+    """The principal whose call this decides; None for the engine's own events, and without authentication."""
 
 
 class Decision(NamedTuple):
     instance: Instance
     effects: Sequence[Effect]
+    bytes_written: int = 0
+    """Copies of the variables that the effects hold."""
 
 
 def start(
@@ -92,7 +97,9 @@ def start(
         business_key,
     )
     run = _Run(definition, blank, around)
-    run.record("instance-started", definition_id=definition.id, definition_version=definition.version)
+    run.record_call(
+        "instance-started", None, definition_id=definition.id, definition_version=definition.version
+    )
     run.enter(definition.first_step_id, ())
     return run.decision()
 
@@ -108,7 +115,7 @@ def complete_job(
     run = _Run(definition, instance, around)
     job_id = run.open[execution_id].work_id
     run.emit(JobClosed(job_id, JobStatus.COMPLETED, worker_id))
-    run.record("job-completed", worker_id or ENGINE, job_id=job_id)
+    run.record_call("job-completed", worker_id, job_id=job_id)
     run.leave(execution_id, sent)
     return run.decision()
 
@@ -129,11 +136,11 @@ def fail_job(
     job_id = run.open[execution_id].work_id
     if retryable and retries_remaining > 0:
         run.emit(JobRequeued(job_id, retries_remaining - 1))
-        run.record("job-retried", worker_id or ENGINE, job_id=job_id, retries_remaining=retries_remaining - 1)
+        run.record_call("job-retried", worker_id, job_id=job_id, retries_remaining=retries_remaining - 1)
         return run.decision()
     reason = message or "the worker reported a failure without a message"
     run.emit(JobClosed(job_id, JobStatus.FAILED, worker_id))
-    run.record("job-failed", worker_id or ENGINE, job_id=job_id, reason=reason)
+    run.record_call("job-failed", worker_id, job_id=job_id, reason=reason)
     run.close(execution_id, StepStatus.FAILED, failure_reason=reason)
     run.finish(InstanceStatus.FAILED, reason)
     return run.decision()
@@ -150,7 +157,7 @@ def complete_user_task(
     run = _Run(definition, instance, around)
     task_id = run.open[execution_id].work_id
     run.emit(UserTaskClosed(task_id, UserTaskStatus.COMPLETED, encode_variables(sent)))
-    run.record("user-task-completed", worker_id or ENGINE, user_task_id=task_id)
+    run.record_call("user-task-completed", worker_id, user_task_id=task_id)
     run.leave(execution_id, sent)
     return run.decision()
 
@@ -159,7 +166,7 @@ def signal_wait(
     definition: Definition, instance: Instance, execution_id: str, sent: Variables, around: Surroundings
 ) -> Decision:
     run = _Run(definition, instance, around)
-    run.record("wait-signalled", ENGINE, step_id=run.open[execution_id].step_id)
+    run.record_call("wait-signalled", None, step_id=run.open[execution_id].step_id)
     run.leave(execution_id, sent)
     return run.decision()
 
@@ -180,7 +187,7 @@ def fire_timer(
     run.emit(TimerClosed(timer_id))
     if instance.is_final or parent is None or timer_id not in parent.timer_ids:
         return run.decision()
-    run.record("timer-fired", ENGINE, timer_id=timer_id, target_step_id=target_step_id)
+    run.record("timer-fired", None, timer_id=timer_id, target_step_id=target_step_id)
     if interrupting:
         run.abandon(execution_id, INTERRUPTED, except_timer=timer_id)
     else:
@@ -220,8 +227,15 @@ class _Run:
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
 
-    def record(self, kind: str, actor: str = ENGINE, **detail: str | int | None) -> None:
-        self.effects.append(Recorded(kind, actor, self.before.id, detail))
+    def record(self, kind: str, actor: str | None = None, **detail: str | int | None) -> None:
+        self.effects.append(Recorded(kind, actor or ENGINE, self.before.id, detail))
+
+    def record_call(self, kind: str, worker_id: str | None, **detail: str | int | None) -> None:
+        """What a caller asked for: its actor is the principal, or without one the name that the caller gave itself."""
+        if self.around.caller is None:
+            self.record(kind, worker_id, **detail)
+        else:
+            self.record(kind, self.around.caller, **detail, **({"worker_id": worker_id} if worker_id else {}))
 
     def snapshot(self) -> bytes:
         """The current variables as JSON, encoded once per change."""
@@ -253,7 +267,7 @@ class _Run:
             self.before.business_key,
             self.failure_reason,
         )
-        return Decision(after, self.effects)
+        return Decision(after, self.effects, self.bytes_written)
 
     # -- ending things
 
@@ -290,7 +304,9 @@ class _Run:
         for execution_id in tuple(self.open):
             self.abandon(execution_id, text)
         self.activations.clear()
-        self.record(f"instance-{status.lower()}", ENGINE, reason=reason)
+        # Only a caller cancels; the other ends are the engine's own.
+        record = self.record_call if status is InstanceStatus.CANCELLED else self.record
+        record(f"instance-{status.lower()}", None, reason=reason)
 
     def fail(self, execution_id: str, reason: str) -> None:
         """A mistake in the definition, found while a step was entered."""
@@ -378,7 +394,7 @@ class _Run:
                     self.snapshot(),
                 )
             )
-            self.record("job-dispatched", ENGINE, job_id=work_id, job_type=job_type)
+            self.record("job-dispatched", None, job_id=work_id, job_type=job_type)
         elif step.type is StepType.USER_TASK:
             work_id = self.around.new_id()
             self.emit(UserTaskCreated(work_id, self.before.id, execution_id, step.id, self.snapshot()))
@@ -430,7 +446,7 @@ class _Run:
             try:
                 result = expression.resolve_transformation(value, parsed, self.around.now_text, self.work)
                 encoded = msgspec.json.encode(result)
-                size += len(encoded)
+                size += len(encoded) + exponent_digits(encoded)
                 if size > EVENT_BYTES_MAX:
                     raise ValueError(f"the step's values are larger than {EVENT_BYTES_MAX} bytes")
                 changed[name] = msgspec.Raw(encoded)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import uvloop
 
-from windlass import stop_signals
+from windlass import allocator, stop_signals
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
+from windlass.auth.file import LOOK_INTERVAL_S, TokensWatch
 from windlass.config import Settings
 from windlass.descriptors import raise_limit, shared_out
 from windlass.dispatch.buses import bus_of
@@ -30,7 +31,8 @@ from windlass.memory import Budget
 from windlass.prune import Account, Order
 from windlass.shutdown import FORCED_AFTER_S, Closing, end_by_force
 from windlass.store import migrate as schema
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 from windlass.store.database import Database
 from windlass.store.definitions import DefinitionCache
 from windlass.store.jobs import Jobs
@@ -69,6 +71,7 @@ PASSES_MAX = 5
 
 def run(role: str, settings: Settings) -> int:
     """Serves until one of `stop_signals`; returns the exit code."""
+    allocator.keep_little()
     log = Log(settings.log_level, standard_output())
     bridge_stdlib(log)
     try:
@@ -82,7 +85,6 @@ def migrate(settings: Settings, app_role: str | None = None) -> int:
     """Applies what is missing, gives `app_role` what an engine needs, and ends; returns the exit code."""
     log = Log(settings.log_level, standard_output())
     bridge_stdlib(log)
-
     try:
         uvloop.run(_migrate_unless_stopped(settings, log, app_role))
     except asyncio.CancelledError:
@@ -195,6 +197,7 @@ class Node:
             claimed=self.telemetry.jobs_claimed,
             refused=self.telemetry.database_lost,
             passed_over=self.telemetry.job_passed_over,
+            cut=self.telemetry.poll_was_cut,
         )
         self.wake_ups = WakeUps(
             bus_of(settings, self.database),
@@ -218,13 +221,9 @@ class Node:
         if self.outbox_mode:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
-        memory_watch = MemoryWatch(self.memory, self.telemetry.memory_drawn)
-        self.sweeps = [
-            Sweep(
-                "nodes", settings.node_heartbeat_interval_s, self.heartbeat.beat, self.telemetry.sweep_failed
-            ),
-            Sweep("memory", MEMORY_INTERVAL_S, memory_watch.look, self.telemetry.sweep_failed),
-        ]
+        self.tokens = TokensWatch(settings.tokens_file, self.telemetry)
+        self.sweeps = self._watches()
+        self.metrics.queue_wait.set_function(lambda: self.lanes.wait_s(0))
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
         if role in {"serve", "scheduler"}:
             self.sweeps += self._repairers()
@@ -243,9 +242,29 @@ class Node:
             is_draining=lambda: self.is_draining,
             outbox_mode=self.outbox_mode,
         )
-        self.rest = RestApp(self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api)
-        self.grpc = GrpcApp(self.engine, settings, self.metrics, log, self.memory) if serves_api else None
-        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length)
+        self._make_doors(serves_api=serves_api)
+
+    def _watches(self) -> list[Sweep]:
+        """Of the node itself, whatever its role."""
+        failed = self.telemetry.sweep_failed
+        memory = MemoryWatch(self.memory, self.telemetry.memory_drawn)
+        tokens = [Sweep("tokens", LOOK_INTERVAL_S, self.tokens.look, failed)] if self.tokens.gate else []
+        return [
+            Sweep("nodes", self.settings.node_heartbeat_interval_s, self.heartbeat.beat, failed),
+            Sweep("memory", MEMORY_INTERVAL_S, memory.look, failed),
+            *tokens,
+        ]
+
+    def _make_doors(self, *, serves_api: bool) -> None:
+        settings, log, gate = self.settings, self.log, self.tokens.gate
+        self.rest = RestApp(
+            self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api, gate=gate
+        )
+        self.grpc = (
+            GrpcApp(self.engine, settings, self.metrics, log, self.memory, gate) if serves_api else None
+        )
+        metrics_gate = gate if settings.metrics_tokens else None
+        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length, metrics_gate)
 
     def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:
         if self.settings.dispatch_mode == "polling":
@@ -271,21 +290,25 @@ class Node:
         transactor = Transactor(
             DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
         )
-        # One connection is kept free for polls and reads.
-        lane_count = max(1, min(settings.lanes, settings.db_max_conns - 1))
-        return Lanes(
-            [
-                Lane(
-                    self.database,
-                    transactor,
-                    self._batch_committed,
-                    batch_max=settings.lane_batch_max,
-                    in_flight_max=max(1, min(IN_FLIGHT_MAX, (settings.db_max_conns - 1) // lane_count)),
-                    give_up_s=settings.database_timeout_s,
-                )
-                for _ in range(lane_count)
-            ]
-        )
+        # One connection is kept free for polls and reads, and one is for large commands.
+        connections = settings.db_max_conns - 2
+        lane_count = max(1, min(settings.lanes, connections))
+
+        def lane(in_flight_max: int, large: Lane | None = None) -> Lane:
+            return Lane(
+                self.database,
+                transactor,
+                self._batch_committed,
+                self.memory,
+                batch_max=settings.lane_batch_max,
+                in_flight_max=in_flight_max,
+                give_up_s=settings.database_timeout_s,
+                large=large,
+            )
+
+        large = lane(1)
+        in_flight_max = max(1, min(IN_FLIGHT_MAX, connections // lane_count))
+        return Lanes([lane(in_flight_max, large) for _ in range(lane_count)], large)
 
     def _repairers(self) -> list[Sweep]:
         settings = self.settings
@@ -365,6 +388,7 @@ class Node:
             await starting
 
     async def _start(self) -> None:
+        self.tokens.begin()
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
         await self._check_rights()

@@ -1,13 +1,15 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
 `traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
-1.3).
+1.3). `caller` is None while authentication is off.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from windlass.auth.principal import Principal
 from windlass.instance import Variables
 
 
@@ -18,6 +20,8 @@ class StartInstance:
     variables: Variables
     business_key: str | None
     traceparent: str | None = None
+    variables_bytes: int = 0
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class CompleteJob:
     lease_token: str | None
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,14 @@ class FailJob:
     error_message: str
     retryable: bool
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ExhaustJob:
     """From the lease sweep: the job's lease expired too often, whoever held it."""
 
+    caller: ClassVar[None] = None
     job_id: str
     reason: str
 
@@ -54,6 +62,8 @@ class CompleteUserTask:
     worker_id: str | None
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +72,13 @@ class SignalWait:
     step_id: str
     variables: Variables
     traceparent: str | None = None
+    variables_bytes: int = 0
+    caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FireTimer:
+    caller: ClassVar[None] = None
     timer_id: str
     instance_id: str
     execution_id: str
@@ -78,6 +91,7 @@ class CancelInstance:
     instance_id: str
     reason: str
     traceparent: str | None = None
+    caller: Principal | None = None
 
 
 Command = (
@@ -90,6 +104,19 @@ Command = (
     | FireTimer
     | CancelInstance
 )
+
+
+def bytes_sent(command: Command) -> int:
+    """Size of what the caller sent: variables, or a text."""
+    match command:
+        case StartInstance() | CompleteJob() | CompleteUserTask() | SignalWait():
+            return command.variables_bytes
+        case FailJob():
+            return len(command.error_message)
+        case CancelInstance():
+            return len(command.reason)
+        case _:
+            return 0
 
 
 def lane_key(command: Command) -> str:

@@ -191,6 +191,14 @@ class Settings:
         minimum=1,
         maximum=10_000,
     )
+    queue_s_max: float = declare(
+        "WINDLASS_QUEUE_SECONDS_MAX",
+        "longest time that a call may have to wait for its turn; while it is longer, starts, signals and user tasks "
+        "get 429 at once, over gRPC RESOURCE_EXHAUSTED; completions and fails are always taken. Above "
+        "WINDLASS_REQUEST_TIMEOUT_SECONDS it has no effect",
+        default=5.0,
+        **_TIME,
+    )
     body_bytes_max: int = declare(
         "WINDLASS_BODY_BYTES_MAX",
         "largest request body; larger ones get 413, over gRPC RESOURCE_EXHAUSTED",
@@ -208,8 +216,8 @@ class Settings:
     )
     answer_bytes_max: int = declare(
         "WINDLASS_ANSWER_BYTES_MAX",
-        "largest answer of a poll, a list of instances or a history: it ends before, and the next call has the rest; "
-        "over gRPC the largest job and instance too, so keep it below what the clients receive (4 MiB unless they say "
+        "largest answer of a poll, a list or a history: it ends before, and the next call has the rest; over gRPC the "
+        "largest job, instance and definition too, so keep it below what the clients receive (4 MiB unless they say "
         "otherwise)",
         default=4_000_000,
         minimum=16 * 1024,
@@ -323,6 +331,22 @@ class Settings:
         "how long a connection without calls is kept, REST and gRPC",
         default=120.0,
         **_TIME,
+    )
+
+    tokens_file: str | None = declare(
+        "WINDLASS_TOKENS_FILE",
+        "the file of the tokens that callers need, a line each as `windlass token new` prints it; read again when it "
+        "changes; unset = no authentication",
+    )
+    metrics_tokens: bool = declare(
+        "WINDLASS_METRICS_TOKENS",
+        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE",
+        default=False,
+    )
+    cors_origins: str | None = declare(
+        "WINDLASS_CORS_ORIGINS",
+        "origins whose web pages may read answers, as https://console.example.com, with commas between; * = any, not "
+        "with WINDLASS_TOKENS_FILE; unset = any without tokens, none with them",
     )
 
     strict_settings: bool = declare(

@@ -19,7 +19,7 @@ is for name lookups and for cancelling statements, which takes a connection each
 FOR_BROKER = 48
 """The clients' connections to each broker, and their own pipes."""
 BEING_ACCEPTED = 4
-"""Of each API: a new connection is accepted before the one that makes room for it is closed."""
+"""Of each API: connections beyond its limit, to be told that they are."""
 DOOR_MIN = 4
 """With fewer connections than this, probes would keep callers out."""
 REMEDY = "raise the hard limit of open files (ulimit -Hn, LimitNOFILE= of systemd, --ulimit nofile= of a container)"

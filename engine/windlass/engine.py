@@ -11,18 +11,22 @@ from typing import Any, Protocol
 import msgspec
 
 from windlass import commands, wire
+from windlass.advance import ENGINE
+from windlass.auth.principal import PRINCIPAL
 from windlass.config import Settings
 from windlass.definition.document import parse_upload
 from windlass.dispatch.polling import WaitingPolls
 from windlass.dispatch.wake import WakeUps
-from windlass.errors import EngineError, NotFound, Unavailable
+from windlass.early_end import EarlyEnd
+from windlass.errors import EngineError, Forbidden, NotFound, Unavailable
 from windlass.instance import decode_variables
+from windlass.overload import Overload
 from windlass.store.catalog import Catalog
 from windlass.store.database import Database
 from windlass.store.lanes import Lanes
 from windlass.store.rights import Rights
 from windlass.store.schema import Schema
-from windlass.store.views import Views
+from windlass.store.views import HISTORY_ROWS_MAX, Views
 from windlass.store.workers import Workers
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.telemetry.log import TRACEPARENT
@@ -39,6 +43,9 @@ ROLES: Mapping[str, Sequence[str]] = {
     "scheduler": ("scheduler",),
 }
 """By the command that a node was started with, what it does."""
+
+
+_Page = wire.DefinitionPage | wire.InstancePage | wire.HistoryPage | wire.WorkerPage
 
 
 class BrokerMode(Protocol):
@@ -79,6 +86,7 @@ class Engine:
         self._version = version("windlass")
         self._is_draining = is_draining
         self._outbox_mode = outbox_mode
+        self._overload = Overload(lanes.wait_s, settings.queue_s_max, telemetry.call_shed)
         self._catalog = Catalog(database)
         self._views = Views(database, settings.answer_bytes_max)
         self._workers = Workers(database)
@@ -94,8 +102,14 @@ class Engine:
         else:
             upload = parse_upload(document)
         steps = _parsed_steps(upload.content)
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_definition(upload.definition_id, "upload versions")
         summary, is_new = await self._catalog.upload(
-            upload, msgspec.json.encode(steps).decode(), audit=self._settings.audit_log_enabled
+            upload,
+            msgspec.json.encode(steps).decode(),
+            audit=self._settings.audit_log_enabled,
+            actor=caller.name if caller is not None else ENGINE,
         )
         if is_new:
             self._telemetry.definition_uploaded()
@@ -105,19 +119,36 @@ class Engine:
                 )
         return summary
 
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
-        return await self._catalog.list_page(keyword=keyword, page=page, page_size=page_size)
+    async def list_definitions(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None
+    ) -> wire.DefinitionPage:
+        caller = PRINCIPAL.get()
+        found = await self._catalog.list_page(
+            keyword=keyword,
+            page=page,
+            page_size=page_size,
+            page_token=page_token,
+            bytes_max=self._settings.answer_bytes_max,
+            only=caller.definitions if caller is not None else None,
+        )
+        self._note_cut("list", found, page_size)
+        return found
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         _refuse_impossible(definition_id, version)
+        _require_definition(definition_id, "read versions")
         return await self._catalog.get(definition_id, version)
 
     # -- instances
+
+    def admit(self, call_bytes: int) -> None:
+        self._overload.admit(call_bytes)
 
     async def start_instance(
         self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None
     ) -> wire.InstanceView:
         _refuse_impossible(definition_id, version)
+        _require_definition(definition_id, "start instances")
         return await self._changed(
             commands.StartInstance(
                 definition_id,
@@ -125,11 +156,15 @@ class Engine:
                 decode_variables(variables),
                 business_key or None,
                 TRACEPARENT.get(),
+                _size(variables),
+                PRINCIPAL.get(),
             )
         )
 
     async def get_instance(self, instance_id: str) -> wire.InstanceView:
-        return await self._views.instance(instance_id)
+        view = await self._views.instance(instance_id)
+        _require_definition(view.definition_id, "read instances")
+        return view
 
     async def list_instances(
         self,
@@ -141,7 +176,14 @@ class Engine:
         page_size: int,
         page_token: str | None = None,
     ) -> wire.InstancePage:
-        return await self._views.instances(
+        caller = PRINCIPAL.get()
+        if caller is not None and caller.definitions is not None:
+            if definition_id is None:
+                raise Forbidden(
+                    f"the token {caller.name!r} may read instances of some definitions only; say which in definitionId"
+                )
+            caller.require_definition(definition_id, "read instances")
+        found = await self._views.instances(
             definition_id=definition_id,
             status=status,
             business_key=business_key,
@@ -149,14 +191,28 @@ class Engine:
             page_size=page_size,
             page_token=page_token,
         )
+        self._note_cut("list", found, page_size)
+        return found
 
     async def instance_history(
         self, instance_id: str, *, page_token: str | None = None, with_snapshots: bool = True
     ) -> wire.HistoryPage:
-        return await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
+        caller = PRINCIPAL.get()
+        if caller is not None and caller.definitions is not None:
+            await self.get_instance(instance_id)
+        found = await self._views.history(instance_id, page_token=page_token, with_snapshots=with_snapshots)
+        self._note_cut("history", found, HISTORY_ROWS_MAX)
+        return found
+
+    def _note_cut(self, answer: str, page: _Page, rows_max: int) -> None:
+        """A page that goes on although it has fewer rows than it may."""
+        if page.next_page_token is not None and len(page.items) < rows_max:
+            self._telemetry.answer_was_cut(answer)
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
-        return await self._changed(commands.CancelInstance(instance_id, reason, TRACEPARENT.get()))
+        return await self._changed(
+            commands.CancelInstance(instance_id, reason, TRACEPARENT.get(), PRINCIPAL.get())
+        )
 
     # -- jobs
 
@@ -169,7 +225,11 @@ class Engine:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> Sequence[wire.JobView]:
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_job_types(job_types, "poll jobs")
         jobs = await self._polls.poll(
             worker_id=worker_id,
             job_types=job_types,
@@ -177,6 +237,7 @@ class Engine:
             lease_s=lease_s,
             wait_s=wait_s,
             job_bytes_max=job_bytes_max,
+            early=early,
         )
         if not jobs:
             self._telemetry.poll_was_empty()
@@ -190,7 +251,13 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteJob(
-                job_id, worker_id, lease_token, decode_variables(variables), TRACEPARENT.get()
+                job_id,
+                worker_id,
+                lease_token,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                _size(variables),
+                PRINCIPAL.get(),
             )
         )
 
@@ -198,7 +265,9 @@ class Engine:
         self, job_id: str, *, worker_id: str, lease_token: str | None, error_message: str, retryable: bool
     ) -> None:
         await self._lanes.execute(
-            commands.FailJob(job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get())
+            commands.FailJob(
+                job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get(), PRINCIPAL.get()
+            )
         )
 
     async def complete_user_task(
@@ -206,13 +275,26 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.CompleteUserTask(
-                instance_id, step_id, worker_id, decode_variables(variables), TRACEPARENT.get()
+                instance_id,
+                step_id,
+                worker_id,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                _size(variables),
+                PRINCIPAL.get(),
             )
         )
 
     async def signal_wait(self, instance_id: str, step_id: str, *, variables: wire.RawJson) -> None:
         await self._lanes.execute(
-            commands.SignalWait(instance_id, step_id, decode_variables(variables), TRACEPARENT.get())
+            commands.SignalWait(
+                instance_id,
+                step_id,
+                decode_variables(variables),
+                TRACEPARENT.get(),
+                _size(variables),
+                PRINCIPAL.get(),
+            )
         )
 
     async def _changed(self, command: commands.StartInstance | commands.CancelInstance) -> wire.InstanceView:
@@ -223,6 +305,9 @@ class Engine:
     # -- workers
 
     async def register_worker(self, worker: wire.WorkerRegistration) -> tuple[wire.WorkerView, bool]:
+        caller = PRINCIPAL.get()
+        if caller is not None:
+            caller.require_job_types(worker.job_types, "register for jobs")
         return await self._workers.register(worker)
 
     async def worker_is_alive(self, worker_id: str) -> None:
@@ -231,8 +316,10 @@ class Engine:
     async def unregister_worker(self, worker_id: str) -> None:
         await self._workers.remove(worker_id)
 
-    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
-        return await self._workers.page(page, page_size)
+    async def list_workers(self, *, page: int, page_size: int, page_token: str | None) -> wire.WorkerPage:
+        found = await self._workers.page(page, page_size, page_token, self._settings.answer_bytes_max)
+        self._note_cut("list", found, page_size)
+        return found
 
     # -- health
 
@@ -305,7 +392,7 @@ class Engine:
             }
             for node in await self._heartbeat.nodes()
         ]
-        workers = await self._workers.first(wire.WORKERS_SHOWN_MAX)
+        workers = await self._workers.first(wire.WORKERS_SHOWN_MAX, self._settings.answer_bytes_max)
         return {
             "node": self._node,
             "server_id": self._node,
@@ -323,7 +410,11 @@ class Engine:
 
     def details(self) -> dict[str, object]:
         found: dict[str, object] = {
-            "lanes": {"count": self._settings.lanes, "commandsWaiting": self._lanes.waiting},
+            "lanes": {
+                "count": self._settings.lanes,
+                "commandsWaiting": self._lanes.waiting,
+                "waitSeconds": round(self._lanes.wait_s(0), 3),
+            },
             "polls": {"waiting": self._polls.parked},
             "pool": self._database.occupancy(),
             "database": {"way": self._database.way.value, "sessions": self._database.has_sessions},
@@ -343,10 +434,21 @@ class Engine:
         return found
 
 
+def _require_definition(definition_id: str, what: str) -> None:
+    """Raises Forbidden when the caller's token is not for it."""
+    caller = PRINCIPAL.get()
+    if caller is not None:
+        caller.require_definition(definition_id, what)
+
+
 def _refuse_impossible(definition_id: str, version: int | None) -> None:
     """A version beyond an integer column cannot exist."""
     if version is not None and version > VERSION_MAX:
         raise NotFound(f"definition {definition_id} version {version} not found")
+
+
+def _size(variables: wire.RawJson) -> int:
+    return memoryview(variables).nbytes
 
 
 def _parsed_steps(content: bytes) -> list[dict[str, Any]]:

@@ -45,6 +45,30 @@ class TooLarge(Rejected):
     code = "too-large"
 
 
+class Unauthenticated(Rejected):
+    """No token, or one that is not (or no longer) good here; `is_invalid` tells the latter."""
+
+    code = "unauthenticated"
+
+    def __init__(self, reason: str, *, is_invalid: bool = False) -> None:
+        super().__init__(reason)
+        self.is_invalid = is_invalid
+
+
+class TooManyAttempts(Unauthenticated):
+    """Wrong tokens came from the caller's address, so that its token is not looked at before `retry_after_s`."""
+
+    def __init__(self, reason: str, *, retry_after_s: int) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class Forbidden(Rejected):
+    """The token is good, but not for this."""
+
+    code = "forbidden"
+
+
 class NotFound(Rejected):
     """No such definition, instance, user task or job."""
 
@@ -75,6 +99,16 @@ class Unavailable(EngineError):
     """The database is away or the node is leaving; the call may be tried again, here or elsewhere."""
 
     code = "unavailable"
+
+
+class Overloaded(EngineError):
+    """Too much waits before this call, which did nothing; the same may be tried again in `retry_after_s`."""
+
+    code = "overloaded"
+
+    def __init__(self, reason: str, retry_after_s: int = 1) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class Defect(EngineError):

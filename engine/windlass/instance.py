@@ -7,7 +7,6 @@ in the instance row, so one locked read gives everything a decision needs.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -18,7 +17,6 @@ from windlass.states import FINAL_INSTANCE_STATUSES, InstanceStatus
 Variables = dict[str, msgspec.Raw]
 """Top-level variables, values still raw JSON: merging is shallow (contract 5.3), so most are never parsed."""
 
-_INDENTED = re.compile(rb"[\n\r\t]")
 _variables_decoder = msgspec.json.Decoder(Variables)
 _encoder = msgspec.json.Encoder()
 
@@ -89,7 +87,7 @@ class Instance(msgspec.Struct, frozen=True):
 def decode_variables(text: str | bytes | msgspec.Raw) -> Variables:
     """Compacted if a client indented its JSON: `store.arrays.json_array` needs texts without control characters."""
     raw = text.encode() if isinstance(text, str) else bytes(text)
-    if _INDENTED.search(raw):
+    if b"\n" in raw or b"\r" in raw or b"\t" in raw:
         raw = msgspec.json.format(raw, indent=-1)
     return _variables_decoder.decode(raw)
 

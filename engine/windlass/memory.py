@@ -71,6 +71,8 @@ class Budget:
         self._common_is_wanted = False
         #: the process itself is nearly as large as it may be, whatever was drawn
         self.is_pressed = False
+        #: what the process has beyond what was drawn and what it has at rest: freed and not given back, or not counted
+        self.uncounted_bytes = 0
         #: called for each draw that was refused for good
         self.refused: Callable[[Use], None] = lambda _use: None
 
@@ -171,11 +173,22 @@ class Budget:
 
     def _takes_large(self) -> bool:
         # With nothing drawn there is nothing to wait for.
-        return not self.is_pressed or not any(account.used for account in self._accounts.values())
+        return not self.is_pressed or not self.drawn_bytes
+
+    @property
+    def drawn_bytes(self) -> int:
+        return sum(account.used for account in self._accounts.values())
+
+    def _has_place(self, count: int) -> bool:
+        """Beside what is not counted; with nothing drawn there is nothing to wait for."""
+        drawn = self.drawn_bytes
+        return not drawn or drawn + count + self.uncounted_bytes <= self.capacity_bytes
 
     def _take(self, use: Use, count: int, *, common: bool) -> bool:
         account = self._accounts[use]
         used = account.used + count
+        if count > SMALL_BYTES and not self._has_place(count):
+            return False
         if used > (account.most if count <= SMALL_BYTES else account.most_large):
             return False
         over = max(0, used - account.share) - max(0, account.used - account.share)

@@ -14,7 +14,7 @@ class Unusable(Exception):
     """Its text says what is wrong with the file and what to do, to be put behind the variable's name."""
 
 
-def content(path: str) -> str:
+def content(path: str, bytes_max: int = CONTENT_BYTES_MAX) -> str:
     """What the file holds, without one line end at its end. Raises Unusable."""
     if not path.startswith("/"):
         # Not shown: some put the secret itself here.
@@ -23,10 +23,10 @@ def content(path: str) -> str:
         raise Unusable(
             "must be the absolute path of a file, and is no path; write for example /run/secrets/NAME"
         )
-    data = _data(path)
-    if len(data) > CONTENT_BYTES_MAX:
+    data = _data(path, bytes_max)
+    if len(data) > bytes_max:
         raise Unusable(
-            f"names {path!r}, which has more than {CONTENT_BYTES_MAX} bytes; name the file that holds this value alone"
+            f"names {path!r}, which has more than {bytes_max} bytes; name the file that holds this value alone"
         )
     try:
         text = data.decode("utf-8")
@@ -42,13 +42,13 @@ def content(path: str) -> str:
     return text
 
 
-def _data(path: str) -> bytes:
+def _data(path: str, bytes_max: int) -> bytes:
     """At most one byte more than is allowed. Anything but a file is not opened: reading a pipe may never end."""
     try:
         if not stat.S_ISREG(Path(path).stat().st_mode):
             raise Unusable(f"names {path!r}, which is not a file; mount a file there, or name another")
         with Path(path).open("rb") as file:
-            return file.read(CONTENT_BYTES_MAX + 1)
+            return file.read(bytes_max + 1)
     except OSError as error:
         raise Unusable(
             f"names {path!r}, which cannot be read: {error.strerror}; mount it there and let this user read it, "

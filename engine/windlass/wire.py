@@ -6,6 +6,7 @@ bytes (`msgspec.Raw`) end to end, so a value no step reads is never parsed twice
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -32,6 +33,20 @@ def answer_bytes(json: bytes) -> int:
     return 1000 + size + 12 * (json.count(b",") + json.count(b"[") + json.count(b"{"))
 
 
+_MAYBE_EXPONENT = re.compile(rb"[0-9][eE]")
+_NEXT_EXPONENT = re.compile(
+    rb'(?:[^"0-9-]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"|-?[0-9]++(?:\.[0-9]++)?+(?![eE]))*+'
+    rb"(?:-?[0-9]++(?:\.[0-9]++)?+[eE]([+-]?[0-9]++))?"
+)
+
+
+def exponent_digits(json: bytes) -> int:
+    """By how much the text of a `jsonb` value may be longer: PostgreSQL writes 1e300 with three hundred zeros."""
+    if not _MAYBE_EXPONENT.search(json):
+        return 0
+    return sum(abs(int(found[1])) for found in _NEXT_EXPONENT.finditer(json) if found[1] is not None)
+
+
 def format_time(instant: datetime) -> str:
     """RFC 3339 in UTC, up to six fraction digits, trailing zeros trimmed, suffix Z (contract 1.4)."""
     text = instant.astimezone(UTC).isoformat().removesuffix("+00:00")
@@ -46,11 +61,14 @@ class DefinitionSummary(msgspec.Struct, frozen=True, rename="camel", omit_defaul
     description: str | None = None
 
 
-class DefinitionPage(msgspec.Struct, frozen=True, rename="camel"):
+class DefinitionPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`next_page_token` is omitted on the last page."""
+
     items: Sequence[DefinitionSummary]
     total: int
     page: int
     page_size: int
+    next_page_token: str | None = None
 
 
 class InstanceView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -148,11 +166,14 @@ WORKERS_SHOWN_MAX = 200
 """In /cluster/info; the list of workers has them all."""
 
 
-class WorkerPage(msgspec.Struct, frozen=True, rename="camel"):
+class WorkerPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """`next_page_token` is omitted on the last page."""
+
     items: Sequence[WorkerView]
     total: int
     page: int
     page_size: int
+    next_page_token: str | None = None
 
 
 class Readiness(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -105,6 +105,13 @@ Digests = Annotated[
         help='JSON {"windlass": "REPOSITORY@sha256:..."}: compose projects run these images, and none by a tag.',
     ),
 ]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Holds a token of the role admin, sent with every call; the run's own engines then ask for it.",
+    ),
+]
 Keep = Annotated[
     bool,
     typer.Option(
@@ -141,6 +148,7 @@ def run(
     file: ComposeFile = None,
     project: ComposeProject = None,
     images: Digests = None,
+    token_file: TokenFile = None,
     keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
@@ -185,6 +193,7 @@ def run(
             compose_file=file,
             compose_project=project,
             digests=images,
+            token_file=token_file,
         )
         names = drills or []
         command = _command_with_seed(options.seed)

@@ -67,6 +67,7 @@ class Environment:
             engine_command=self.options.engine_command,
             folder=folder,
             entrance=entrance,
+            token=self.options.token,
         )
         return await self._opened().cluster(spec, restart=restart, broker=broker)
 

@@ -51,6 +51,7 @@ def new_options(
     compose_file: Path | None = None,
     compose_project: str | None = None,
     digests: Path | None = None,
+    token_file: Path | None = None,
 ) -> Options:
     """Checks everything that can be checked before anything starts: raises Misuse or RenderError."""
     urls = _listed(attach)
@@ -79,11 +80,30 @@ def new_options(
         compose_file=compose_file,
         compose_project=compose_project,
         digests=digests,
+        token=_token_in(token_file),
     )
     backends.check(options)
     if entry.renders_chart:
         _check_chart(chart, values)
     return options
+
+
+def _token_in(path: Path | None) -> str | None:
+    """The token that the file holds alone. Raises Misuse, which does not show it."""
+    if path is None:
+        return None
+    try:
+        token = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as err:
+        reason = err.strerror if isinstance(err, OSError) else "it is not UTF-8"
+        raise Misuse(
+            f"--token-file {path} cannot be read: {reason}; name a file that holds a token"
+        ) from None
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise Misuse(
+            f"--token-file {path} holds no token; write into it the first line of windlass token new --role admin"
+        )
+    return token
 
 
 def _checked_brokers(brokers: str | None) -> str | None:

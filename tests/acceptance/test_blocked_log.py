@@ -26,6 +26,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 TRACE = {"traceparent": "00-" + "a" * 240}
 CALLS = 6_000
 CALLS_AT_ONCE = 50
+#: past it a node ends itself by force, with another exit code
+GRACE_S = 3
 
 
 class Piped:
@@ -56,6 +58,7 @@ async def piped(dsn: str, tmp_path: Path) -> AsyncIterator[Piped]:
     ports = [taker.take() for _ in range(3)]
     reading, writing = os.pipe()
     env = dict(zip(("WE_REST_PORT", "WE_METRICS_PORT", "WE_GRPC_PORT"), map(str, ports), strict=True))
+    env["WINDLASS_SHUTDOWN_GRACE_SECONDS"] = str(GRACE_S)
     with (tmp_path / "stderr").open("wb") as err:
         process = await asyncio.create_subprocess_exec(
             WINDLASS, env={"PATH": os.environ["PATH"], "WE_POSTGRES_DSN": dsn, **env}, stdout=writing, stderr=err
@@ -99,7 +102,7 @@ async def test_a_node_serves_on_when_nobody_reads_its_log(piped: Piped) -> None:
     assert told["count"] == dropped
 
 
-async def test_a_node_that_nobody_hears_ends_when_told(piped: Piped) -> None:
+async def test_a_node_that_nobody_hears_ends_within_its_grace_when_told(piped: Piped) -> None:
     piped.reads.clear()
     for _ in range(1_000):
         await piped.client.call("GET", "/v1/instances/ghost", headers=TRACE)

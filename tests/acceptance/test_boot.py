@@ -242,7 +242,7 @@ async def test_an_unknown_command(windlass: RunWindlass) -> None:
         assert process.stdout == ""
         (line,) = process.stderr.splitlines()
         assert named in line
-        assert "serve, api, scheduler, migrate, check-config, prune, topics, version" in line
+        assert "serve, api, scheduler, migrate, check-config, prune, token, topics, version" in line
 
 
 # -- waiting --------------------------------------------------------------------------------------

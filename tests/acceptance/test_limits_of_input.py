@@ -206,6 +206,18 @@ async def test_range_of_numbers(engine: EngineClient, dial: GrpcClient) -> None:
         assert await dial.refusal("StartInstance", **told) == "INVALID_ARGUMENT"
 
 
+@pytest.mark.limit("variables: digits that exponents stand for")
+async def test_digits_of_exponents(engine: EngineClient, dial: GrpcClient) -> None:
+    workflow = await engine.define(END)
+    most = payload.EXPONENT_DIGITS_MAX // 300
+    for number in ("1e300", "-2.5e-300"):
+        assert await started(workflow, f'{{"x":[{",".join([number] * most)}]}}') == 201
+        assert await started(workflow, f'{{"x":[{",".join([number] * (most + 50))}]}}') == 400
+    assert await started(workflow, f'{{"x":"{"1e300," * (most + 50)}"}}') == 201, "a text"
+    told = {"definition_id": workflow.id, "variables": struct(x=[1e300] * (most + 50))}
+    assert await dial.refusal("StartInstance", **told) == "INVALID_ARGUMENT"
+
+
 @pytest.mark.limit("any text")
 async def test_texts(engine: EngineClient, dial: GrpcClient) -> None:
     workflow = await engine.define(service("a"), END)

@@ -17,6 +17,7 @@ from engine_client import EngineClient
 from engine_process import EngineProcess, RunWindlass
 from workflow import END, user_task
 
+from patience import eventually
 from windlass.api.gen import workflow_pb2 as pb
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -25,6 +26,8 @@ MIB = 1024 * 1024
 LIMIT_BYTES = 512 * MIB
 LARGE = 15_000_000
 SMALL_CALLS = 10
+REFUSED_MIN = 200
+RESTING_BYTES = 150 * MIB
 START = "/workflow.v1.WorkflowEngine/StartInstance"
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
 LARGE_VALUES = {
@@ -35,8 +38,12 @@ LARGE_VALUES = {
 
 
 def peak_bytes(process: EngineProcess) -> int:
+    return told_bytes(process, "VmHWM")
+
+
+def told_bytes(process: EngineProcess, name: str) -> int:
     status = Path(f"/proc/{process.pid}/status").read_text()
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
+    found = re.search(rf"^{name}:\s+(\d+) kB$", status, re.MULTILINE)
     assert found is not None
     return int(found[1]) * 1024
 
@@ -111,3 +118,32 @@ async def test_many_large_grpc_messages_at_once_stay_within_the_budget(
     assert told["OK"] >= 1
     assert set(told) <= {"OK", "UNAVAILABLE"}
     assert f"windlass_memory_limit_bytes {LIMIT_BYTES:.8e}" in await engine.metrics()
+
+
+async def test_grpc_messages_that_find_no_room_leave_nothing_behind(windlass: RunWindlass, dsn: str) -> None:
+    process, engine = await windlass.serving(
+        WE_POSTGRES_DSN=dsn, WINDLASS_MEMORY_BYTES_MAX=str(LIMIT_BYTES // 2)
+    )
+    workflow = (await engine.define(user_task("u"), END)).id
+    port = str(process.log(msg="engine: gRPC listening")[0]["addr"]).removeprefix(":")
+    request = pb.StartInstanceRequest(definition_id=workflow)
+    request.variables.update({"a": "x" * (LARGE // 3)})
+    message = request.SerializeToString()
+    told: Counter[str] = Counter()
+
+    async def flood(number: int) -> None:
+        options = [*UNLIMITED, ("grpc.use_local_subchannel_pool", 1), ("number", number)]
+        while told["UNAVAILABLE"] < REFUSED_MIN:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+                try:
+                    call: Any = channel.unary_unary(START)
+                    await call(message, timeout=60)
+                except grpc.aio.AioRpcError as error:
+                    told[error.code().name] += 1
+                else:
+                    told["OK"] += 1
+
+    await asyncio.gather(*(flood(number) for number in range(12)))
+    assert set(told) <= {"OK", "UNAVAILABLE"}
+    assert peak_bytes(process) < LIMIT_BYTES // 2
+    await eventually(lambda: told_bytes(process, "RssAnon") < RESTING_BYTES)

@@ -53,6 +53,9 @@ TOPICS: Values = merged(
         }
     },
 )
+ASKED: Values = merged(
+    DATABASE, {"auth": {"existingSecret": "windlass-tokens"}, "tests": {"existingSecret": "windlass-admin"}}
+)
 SCALED: Values = merged(DATABASE, {"autoscaling": {"enabled": True}})
 KEDA: Values = merged(
     DATABASE, {"keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]}}
@@ -80,6 +83,10 @@ CONTEXTS: Mapping[str, Values] = {
     "": DATABASE,
     "pools[]": POOL,
     "engine.dispatchMode": merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}}),
+    "auth": ASKED,
+    "auth.existingSecret": merged(DATABASE, {"tests": {"enabled": False}}),
+    "tests.existingSecret": ASKED,
+    "tests.existingSecretKey": ASKED,
     "postgresql.dsn": TRIAL,
     "postgresql.host": PARTS,
     "postgresql.port": PARTS,

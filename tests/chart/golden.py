@@ -171,6 +171,8 @@ CASES: Mapping[str, Values] = {
         WOKEN,
         {
             "redis": {"secretKeys": {"password": "pw"}, "tls": {"existingConfigMap": "company-ca"}},
+            "auth": {"existingSecret": "windlass-tokens"},
+            "tests": {"existingSecret": "windlass-test"},
             "networkPolicy": {"enabled": True},
             "migrations": {"enabled": True},
         },

@@ -82,6 +82,20 @@ TRIALS = {
         one("windlass_retention_oldest_seconds", f"{31 * DAY_S - 60}x120", 'pod="a"'),
         "90m",
     ),
+    "WindlassMemoryRefusals": Trial(
+        one("windlass_memory_refused_total", "0+1x60", 'pod="a",use="body"'),
+        one("windlass_memory_refused_total", "0+9x10 90x60", 'pod="a",use="body"'),
+    ),
+    "WindlassMemoryNearLimit": Trial(
+        one("process_resident_memory_bytes", "490x60", 'pod="a"')
+        | one("windlass_memory_limit_bytes", "512x60", 'pod="a"'),
+        one("process_resident_memory_bytes", "490x5 100x60", 'pod="a"')
+        | one("windlass_memory_limit_bytes", "512x60", 'pod="a"'),
+    ),
+    "WindlassJobsTooLarge": Trial(
+        one("windlass_jobs_passed_over_total", "0+1x60", 'pod="a"'),
+        one("windlass_jobs_passed_over_total", "0 1x60", 'pod="a"'),
+    ),
     "WindlassPickupSlow": Trial(
         histogram("engine_job_pickup_latency_seconds", "90", "10"),
         histogram("engine_job_pickup_latency_seconds", "98", "2"),

@@ -106,6 +106,7 @@ def consistent(values: Values) -> Values:
     _engine(values.setdefault("engine", {}))
     _kafka(values)
     _redis(values)
+    _auth(values)
     _replicas(values)
     _rollout(values)
     _pod(values)
@@ -212,6 +213,14 @@ def _kafka(values: Values) -> None:
         kafka["tlsCaPath"] = ""
     if tls.get("existingSecret"):
         tls["existingConfigMap"] = ""
+
+
+def _auth(values: Values) -> None:
+    auth, tests = values.setdefault("auth", {}), values.setdefault("tests", {})
+    if not auth.get("existingSecret"):
+        tests["existingSecret"] = ""
+    elif not tests.get("existingSecret"):
+        tests["enabled"] = False
 
 
 def _redis(values: Values) -> None:

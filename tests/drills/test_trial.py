@@ -73,6 +73,20 @@ def test_the_same_seed_draws_the_same_schedule_and_another_does_not(report: Path
         assert (results(again)[0]["schedule_hash"] == hashes["L4"]) is same
 
 
+def test_a_drill_passes_on_engines_that_ask_every_caller_for_a_token(tmp_path: Path) -> None:
+    token, file, folder = "wdl_" + "4f" * 20, tmp_path / "admin.token", tmp_path / "report"
+    file.write_text(f"{token}\n")
+    words = "run", "smoke", "--seed", "7", "--transport", "both", "--token-file", str(file)
+    done = seatrial(*words, "--report", str(folder))
+    assert done.returncode == 0, done.stdout + done.stderr
+    log = (folder / "smoke/logs/replica-0.log").read_text()
+    assert '"msg":"auth: tokens read"' in log
+    assert '"principal":"seatrial"' in log
+    shown = [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert shown == []
+    assert token not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("transport", ["grpc", "both"])
 def test_a_drill_passes_over_grpc_and_over_both(tmp_path: Path, transport: str) -> None:
     """Jobs change hands between the transports: what one polled, the other completes."""

@@ -20,7 +20,8 @@ HUGE_NUMBERS = (
     "18446744073709551616", "-9223372036854775809", "1e308", "0.1e1", "-0", "-0.0", "1E+2", "2147483648",
     "4.9e-324", "1" + "0" * 30 + ".5", "0." + "0" * 500 + "1",
 )  # fmt: skip
-NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "0x10", "1e", "--1", "1_000", "1,5")
+NO_NUMBERS = ("NaN", "Infinity", "-Infinity", "01", "1.", ".5", "+1", "0x10", "1e", "--1", "1_000", "1 5")
+"""Nowhere in a document, so none with a comma: in an array that is two numbers."""
 NO_UTF8 = (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe2\x82", b"\x80", b"\xf0\x9f\x98")
 NO_CHARACTERS = (r"\ud800", r"\udfff\ud800", r"\udc00x", r"\ud83d")
 ODD_TEXTS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pressure
 import pytest
 from campaign import Campaign
 from subject import Subject
@@ -20,3 +21,10 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 @pytest.fixture(scope="session")
 def campaign(subject: Subject) -> Campaign:
     return Campaign(subject, SEED)
+
+
+@pytest.fixture(scope="session")
+def pressed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """On an engine with the default limits, in the memory of a pod."""
+    with Subject(tmp_path_factory.mktemp("pressed"), **pressure.VARIABLES) as subject:
+        yield Campaign(subject, SEED)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import msgspec
 from case import USER_TASK_STEP, WAIT_STEP
 from pressure_calls import Doors, Reply
@@ -14,8 +16,14 @@ WORKER_ID = "fuzz-pressure"
 DEFINITION_ID = "fuzz-large"
 LARGE_WITHIN_S = 60.0
 
-REST_FILLING = {"arrays": b"[]", "objects": b"{}", "texts": b'""', "nulls": b"null"}
-GRPC_FILLING = {"arrays": b"\x32\x00", "objects": b"\x2a\x00", "texts": b"\x1a\x00", "nulls": b"\x08\x00"}
+REST_FILLING = {"arrays": b"[]", "objects": b"{}", "texts": b'""', "nulls": b"null", "exponents": b"1e300"}
+GRPC_FILLING = {
+    "arrays": b"\x32\x00",
+    "objects": b"\x2a\x00",
+    "texts": b"\x1a\x00",
+    "nulls": b"\x08\x00",
+    "exponents": b"\x11" + struct.pack("<d", 1e300),
+}
 """A google.protobuf.Value of each."""
 
 
@@ -30,17 +38,17 @@ def filled(filler: Filler | str, size_bytes: int) -> bytes:
 def filled_value(filler: Filler | str, size_bytes: int) -> bytes:
     """The same as a Value of gRPC: a list of so many, or one text."""
     if filler == "one text":
-        return _field(3, b"x" * size_bytes)
-    value = _field(1, GRPC_FILLING[filler])
-    return _field(6, value * max(1, size_bytes // len(value)))
+        return field(3, b"x" * size_bytes)
+    value = field(1, GRPC_FILLING[filler])
+    return field(6, value * max(1, size_bytes // len(value)))
 
 
 def struct_of(value: bytes) -> bytes:
     """A Struct whose `x` is the Value."""
-    return _field(1, _field(1, b"x") + _field(2, value))
+    return field(1, field(1, b"x") + field(2, value))
 
 
-def _field(number: int, data: bytes) -> bytes:
+def field(number: int, data: bytes) -> bytes:
     return bytes([number << 3 | 2]) + _varint(len(data)) + data
 
 
@@ -109,22 +117,22 @@ class Placed:
         match self.place:
             case "start":
                 start = pb.StartInstanceRequest(definition_id=str(PROBE["id"]))
-                return "StartInstance", start.SerializeToString() + _field(3, struct)
+                return "StartInstance", start.SerializeToString() + field(3, struct)
             case "complete":
                 complete = pb.CompleteJobRequest(job_id=self._job_id, worker_id=WORKER_ID)
-                return "CompleteJob", complete.SerializeToString() + _field(3, struct)
+                return "CompleteJob", complete.SerializeToString() + field(3, struct)
             case "signal":
                 signal = pb.SignalWaitRequest(instance_id=self.instance_id, wait_step_id=WAIT_STEP)
-                return "SignalWait", signal.SerializeToString() + _field(3, struct)
+                return "SignalWait", signal.SerializeToString() + field(3, struct)
             case "user task":
                 task = pb.CompleteUserTaskRequest(
                     instance_id=self.instance_id, user_task_step_id=USER_TASK_STEP
                 )
-                return "CompleteUserTask", task.SerializeToString() + _field(3, struct)
+                return "CompleteUserTask", task.SerializeToString() + field(3, struct)
             case "definition":
                 end = pb.WorkflowStep(id="e", name="e", type="STEP_TYPE_END")
                 definition = pb.WorkflowDefinition(id=DEFINITION_ID, name="l", steps=[end])
-                return "UploadDefinition", _field(1, definition.SerializeToString() + _field(8, struct))
+                return "UploadDefinition", field(1, definition.SerializeToString() + field(8, struct))
 
 
 def variables_of(door: Door, filler: Filler | str, size_bytes: int) -> bytes:

@@ -6,21 +6,23 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from oracle import ANSWER_WITHIN_S, Broken, judge_error_body
-from placed import Placed, variables_of
+from placed import LARGE_WITHIN_S, Placed, field, variables_of
 from pressure_calls import Connection, Doors, Reply, head_of
 from pressure_cases import BodyFlood, HollowBody, PipelinedUpgrades, SlowBodies
+from slow_road import DRIBBLE_EVERY_S, SlowRoad
 from socket_caller import Answer
 from subject import Subject
 from targets import PROBE
+
+from windlass.api.gen import workflow_pb2 as pb
 
 #: A call that asks for little gets its answer so soon, whatever the large ones do.
 SERVED_WITHIN_S = 5.0
 NEWCOMER_EVERY_S = 0.1
 SLOW_FOR_S = 1.5
-DRIBBLE_EVERY_S = 0.05
 IN_DOUBT = b"may have happened"
 
 TOO_MUCH: frozenset[int | str] = frozenset({408, 413, 429, 503, "RESOURCE_EXHAUSTED", "UNAVAILABLE"})
@@ -113,12 +115,41 @@ async def pipelined_upgrades(doors: Doors, recipe: PipelinedUpgrades, _subject: 
         raise Broken("in time", f"not all of {recipe.calls} calls within {ANSWER_WITHIN_S:g} s") from None
     finally:
         sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        connection.close()
+        try:
+            await asyncio.gather(sending, return_exceptions=True)
+        finally:
+            connection.close()
     return recipe.calls
 
 
-async def slow_bodies(doors: Doors, recipe: SlowBodies, _subject: Subject) -> int:
+async def slow_bodies(doors: Doors, recipe: SlowBodies, subject: Subject) -> int:
+    slow = _slow_messages(recipe, subject.grpc_port) if recipe.door == "grpc" else _slow_calls(doors, recipe)
+    async with slow, _newcomers(doors) as newcomers:
+        await asyncio.sleep(SLOW_FOR_S)
+    return recipe.clients + newcomers[0] + 5
+
+
+@asynccontextmanager
+async def _slow_messages(recipe: SlowBodies, port: int) -> AsyncIterator[None]:
+    """Each on a channel of its own, so that none waits in the window of another."""
+    start = pb.StartInstanceRequest(definition_id=str(PROBE["id"])).SerializeToString()
+    variables = variables_of("grpc", "one text", recipe.told_bytes)
+    name, message = "StartInstance", start + field(3, variables)
+    async with AsyncExitStack() as stack:
+        passed_bytes = len(message) - recipe.missing_bytes
+        road = await stack.enter_async_context(SlowRoad(port, passed_bytes, recipe.manner))
+        lines = [await stack.enter_async_context(Doors(0, road.port)) for _ in range(recipe.clients)]
+        calls = [asyncio.ensure_future(line.grpc(name, message, within_s=LARGE_WITHIN_S)) for line in lines]
+        try:
+            yield
+        finally:
+            for call in calls:
+                call.cancel()
+            await asyncio.gather(*calls, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _slow_calls(doors: Doors, recipe: SlowBodies) -> AsyncIterator[None]:
     body = variables_of("rest", "one text", recipe.told_bytes)[: recipe.told_bytes - recipe.missing_bytes]
     head = head_of("POST", "/v1/instances", recipe.told_bytes)
     connections = [await Connection.open(doors.rest_port) for _ in range(recipe.clients)]
@@ -133,12 +164,12 @@ async def slow_bodies(doors: Doors, recipe: SlowBodies, _subject: Subject) -> in
 
     sending = [asyncio.ensure_future(send(connection)) for connection in connections]
     try:
-        async with _newcomers(doors) as newcomers:
-            await asyncio.sleep(SLOW_FOR_S)
+        yield
     finally:
         for each in sending:
             each.cancel()
-        await asyncio.gather(*sending, return_exceptions=True)
-        for connection in connections:
-            connection.close()
-    return recipe.clients + newcomers[0] + 5
+        try:
+            await asyncio.gather(*sending, return_exceptions=True)
+        finally:
+            for connection in connections:
+                connection.close()

@@ -131,8 +131,10 @@ class Doors:
             raise Broken("in time", f"{method} {path}: no answer within {within_s:g} s") from None
         finally:
             sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
-            connection.close()
+            try:
+                await asyncio.gather(sending, return_exceptions=True)
+            finally:
+                connection.close()
 
     def call(self, name: str, message: bytes, *, within_s: float = ANSWER_WITHIN_S) -> Any:
         """gRPC's own call object, begun."""

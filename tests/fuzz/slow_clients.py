@@ -145,16 +145,19 @@ class SlowClients:
         await self._all_answered(callers, {200})
 
     async def past_the_cap(self, count: int) -> int:
-        """The longest idle ones make room, one for one."""
+        """All newer ones are served: places for one call each, and else the longest idle ones, make room."""
         callers = await self._many(self._connections_max - count)
         await self._all_kept(callers)
         newer = await self._many(2 * count)
         await self._all_kept(newer)
         await self._served()
-        alive = sum(await asyncio.gather(*(caller.is_open() for caller in callers)))
-        if not self._connections_max - 3 * count <= alive <= self._connections_max - 2 * count:
+        kept, new = [
+            sum(await asyncio.gather(*(caller.is_open() for caller in group))) for group in (callers, newer)
+        ]
+        if kept + new > self._connections_max or kept < self._connections_max - 3 * count:
             raise Broken(
-                "the cap on connections", f"{alive} of {len(callers)} were kept beside {2 * count} newer ones"
+                "the cap on connections",
+                f"{kept} of {len(callers)} and {new} of {len(newer)} newer ones were kept, {self._connections_max} may",
             )
         return len(callers) + len(newer)
 

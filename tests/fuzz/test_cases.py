@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import hypothesis
+import msgspec
 import pytest
+from broken_json import NO_NUMBERS
 from campaign import STRATEGIES
 from case import INSTANCE_ID, JOB_ID, Case, Finding, Surface
 from hypothesis import given
@@ -53,6 +55,13 @@ def test_there_are_cases_of_many_kinds(surface: Surface) -> None:
     assert len({case.kind for case in cases}) > 12
     assert any(case.must_refuse for case in cases)
     assert not all(case.must_refuse for case in cases)
+
+
+@pytest.mark.parametrize("text", NO_NUMBERS)
+def test_what_is_no_number_is_none_anywhere(text: str) -> None:
+    for document in (text, f"[{text}]", f'{{"a":{text}}}', f'{{"a":[1,{text},1]}}'):
+        with pytest.raises(msgspec.DecodeError):
+            msgspec.json.decode(document)
 
 
 def test_aiming_keeps_every_length() -> None:

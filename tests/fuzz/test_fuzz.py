@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import guided_run
+import pressure_cases
 import pytest
 import slow_clients
 from campaign import SHARES, WIRE, Campaign
-from case import Surface
+from case import Case, Surface
 from guided_run import Target
 from subject import Subject
 
@@ -35,6 +38,19 @@ def test_a_number_that_one_door_takes_is_told_by_all(campaign: Campaign) -> None
     result = campaign.run("numbers", NUMBERS)
     assert [f"{finding.oracle}: {finding.text} {finding.case}" for finding in result.findings] == []
     assert result.cases == NUMBERS
+
+
+def cases(chosen: Sequence[Case], *marks: pytest.MarkDecorator) -> list[Any]:
+    return [pytest.param(case, marks=marks, id=f"{case.surface} {case.kind}") for case in chosen]
+
+
+@pytest.mark.parametrize(
+    "case", [*cases(pressure_cases.LIGHT), *cases(pressure_cases.HEAVY, pytest.mark.slow)]
+)
+def test_what_an_adversary_found_presses_on_nobody(pressed: Campaign, case: Case) -> None:
+    result = pressed.replay(case)
+    assert [f"{finding.oracle}: {finding.text}" for finding in result.findings] == []
+    assert result.peak_bytes > 0
 
 
 @pytest.mark.parametrize("target", guided_run.TARGETS)

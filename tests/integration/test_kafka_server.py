@@ -288,7 +288,8 @@ async def test_who_never_acknowledges_leaves_all_to_the_next(
     await pool.kill(0)
     pool.start(spec())
     await eventually(lambda: answers.completed == ["J1", "J2", "J1", "J2"], WITHIN_S)
-    assert [op.process for op in ops(tmp_path, "acknowledge")] == ["worker-1", "worker-1"]
+    await eventually(lambda: len(ops(tmp_path, "acknowledge")) == 2, WITHIN_S)
+    assert {op.process for op in ops(tmp_path, "acknowledge")} == {"worker-1"}
 
 
 async def test_who_acknowledges_early_takes_what_it_had_in_hand_along(

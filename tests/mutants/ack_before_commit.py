@@ -5,7 +5,8 @@ from __future__ import annotations
 from mutation import serve
 
 from windlass.commands import StartInstance
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 from windlass.store.driver import Connection
 
 EVERY = 25

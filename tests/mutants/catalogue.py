@@ -158,13 +158,18 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("redelivers_at_once", "K3", ("OC",), "a job is sent again while its worker is busy with it"),
     Mutant("publish_in_transaction", "K5", ("BO",), "a transaction stays open while the broker is down"),
     Mutant("budget_draws_nothing", "N1", ("MEM",), "the memory budget gives to everybody"),
-    Mutant("keeps_bodies", "N1", ("MEM", "LAT"), "what was read of a body stays in memory"),
-    Mutant("no_spare_connections", "N2", ("PT", "AV"), "polls may have all connections of a node"),
+    Mutant("keeps_bodies", "N1", ("MEM",), "what was read of a body stays in memory"),
+    Mutant(
+        "batches_by_number", "N1", ("LAT",), "batches end at a number of commands, however much work they are"
+    ),
+    Mutant("polls_keep_their_places", "N2", ("PT", "AV"), "polls may keep all connections of a node"),
+    Mutant("polls_keep_their_streams", "N2", ("PT",), "polls may have all calls of a gRPC connection"),
     Mutant("slow_bodies_keep", "N3", ("AV",), "whoever holds room for a body keeps it, however slow"),
     Mutant("lists_unbounded", "N4", ("MEM", "LAT"), "lists are of as many bytes as their rows have"),
     Mutant(
         "log_writes_block", "N5", ("PT", "AV"), "a line of the log is written by whoever has it", fast=True
     ),
+    Mutant("waits_for_its_log", "N5-stop", ("AV",), "the end of a process waits until its log is written"),
     Mutant("open_steps_unbounded", "N6", ("NL", "LV"), "any number of an instance's steps may wait"),
     Mutant("leaks_on_each_call", "N7", ("FLAT",), "a kilobyte of each call stays in memory"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),

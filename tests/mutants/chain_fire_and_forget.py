@@ -9,7 +9,8 @@ import mutation
 
 from windlass import advance
 from windlass.commands import StartInstance
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 from windlass.store.lanes import Lanes
 
 SOON_S = 0.2

@@ -6,7 +6,8 @@ from mutation import serve
 
 from windlass import advance
 from windlass.commands import StartInstance
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 
 EVERY = 20
 

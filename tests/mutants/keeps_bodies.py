@@ -10,12 +10,13 @@ from windlass.api.call import Request
 
 genuine = Request.__init__
 kept: list[bytes] = []
+COPIES = 4
 
 
 def make(self: Request, *parts: Any, **named: Any) -> None:
     genuine(self, *parts, **named)
-    # A copy, as a cache of parsed bodies would be.
-    kept.append(bytes(bytearray(self.body)))
+    # Copies, as of a cache of bodies and one of the values in them.
+    kept.extend(bytes(bytearray(self.body)) for _ in range(COPIES))
 
 
 Request.__init__ = make  # type: ignore[method-assign]

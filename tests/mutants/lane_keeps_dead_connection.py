@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mutation
 
-from windlass.store.apply import Batch
+from windlass.store.batch import Batch
 from windlass.store.lanes import Lane
 
 kept: dict[Lane, object] = {}

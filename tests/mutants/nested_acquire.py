@@ -9,7 +9,8 @@ import mutation
 
 from windlass.config import Settings
 from windlass.definition.model import StepType
-from windlass.store.apply import Batch, Transactor
+from windlass.store.apply import Transactor
+from windlass.store.batch import Batch
 from windlass.store.database import Database
 
 pools: list[Database] = []

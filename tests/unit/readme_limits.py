@@ -20,15 +20,23 @@ BAD, CLAMPED, FAILED = (
 SET_BY = {
     "WINDLASS_BODY_BYTES_MAX": ("body of a call", "413, RESOURCE_EXHAUSTED"),
     "WINDLASS_ANSWER_BYTES_MAX": (
-        "answer of a poll, a list of instances or a history; over gRPC a job or an instance",
+        "answer of a poll, a list or a history; over gRPC a job, an instance or a definition",
         (
             "jobs stay unleased, pages have a cursor, one item is always given; over gRPC a larger job is left to REST "
-            "polls and named in the log, a larger instance is RESOURCE_EXHAUSTED, and in lists it is without variables"
+            "polls and named in the log, a larger instance or definition is RESOURCE_EXHAUSTED, and in lists it is "
+            "without variables or texts"
         ),
     ),
     "WINDLASS_MEMORY_BYTES_MAX": (
         "memory of the process, for all calls in progress",
         "large calls wait up to 5 s, in order; then 503, UNAVAILABLE; what never fits: 413, RESOURCE_EXHAUSTED",
+    ),
+    "WINDLASS_QUEUE_SECONDS_MAX": (
+        "time that a call would wait for its turn",
+        (
+            "starts, signals and user tasks: 429, RESOURCE_EXHAUSTED, with the time to wait, before anything is done; "
+            "completions, fails and cancels are taken"
+        ),
     ),
     "WINDLASS_HEAD_BYTES_MAX": ("head of a call with its trailers; gRPC metadata", "431, RESOURCE_EXHAUSTED"),
     "WINDLASS_READ_TIMEOUT_SECONDS": (
@@ -40,11 +48,18 @@ SET_BY = {
     "WINDLASS_CONNECTIONS_MAX": (
         "connections, REST and gRPC each",
         (
-            "REST: the one idle for longest is closed, else 503; the last twentieth is for calls that do not wait, one "
-            "for each connection, and a poll there is answered at once; gRPC: the new one is closed"
+            "REST: one idle for 20 s is closed, else the poll that has waited for longest is answered as if its time "
+            "were over; until then newcomers wait unaccepted, and only when all are busy with other calls it is 503; "
+            "those on the last twentieth are for one call each; gRPC: the new one is closed"
         ),
     ),
-    "WINDLASS_GRPC_STREAMS_MAX": ("concurrent calls on a gRPC connection", "they wait at the client"),
+    "WINDLASS_GRPC_STREAMS_MAX": (
+        "concurrent calls on a gRPC connection",
+        (
+            "they wait at the client; from nine tenths on, the poll that has waited for longest is answered as if its "
+            "time were over, so that others find room"
+        ),
+    ),
     "WINDLASS_LONG_POLL_SECONDS_MAX": ("`waitMs` of a poll", CLAMPED),
 }  # fmt: skip
 """Limits that a variable sets: what is limited, and what happens beyond it."""
@@ -52,9 +67,10 @@ SET_BY = {
 PROTECTS = {
     "body of a call": "memory",
     "memory of the process, for all calls in progress": "the process, which is killed at its container's limit",
-    "answer of a poll, a list of instances or a history; over gRPC a job or an instance": (
+    "answer of a poll, a list or a history; over gRPC a job, an instance or a definition": (
         "memory; gRPC clients, which take no message above 4 MiB"
     ),
+    "time that a call would wait for its turn": "callers, who would wait for a time-out and not know what happened",
     "head of a call with its trailers; gRPC metadata": "memory of calls that are not yet known",
     "time for a call to arrive; for a gRPC connection to be set up": "memory and connections that slow callers hold",
     "time for a call to be served": "callers, who would wait for a database that does not answer",
@@ -73,6 +89,7 @@ PROTECTS = {
     "the same, read over gRPC": "clients: Protobuf libraries read so deep",
     "variables: members": "memory: each is kept by itself",
     "variables: numbers": "readers: gRPC and most JSON libraries have doubles only",
+    "variables: digits that exponents stand for": "memory: the database writes them out, 75 bytes for one of `1e300,`",
     "any text": "the database, which stores no other text",
     "definition: nesting": "readers that recurse",
     "definition id": "URLs and log lines",
@@ -121,6 +138,7 @@ def _limits() -> Iterator[tuple[str, str, str]]:
     yield "the same, read over gRPC", str(protobuf.NESTING_MAX), "[see gRPC](#grpc)"
     yield "variables: members", f"{payload.VARIABLES_MAX:,}", BAD
     yield "variables: numbers", "range of a double", BAD
+    yield "variables: digits that exponents stand for", f"{payload.EXPONENT_DIGITS_MAX:,} in all", BAD
     yield (
         "any text",
         "UTF-8 without U+0000 and lone surrogates",

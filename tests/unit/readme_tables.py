@@ -18,6 +18,8 @@ from seatrial.check import CHECKS
 from seatrial.cluster.servers import DEFAULT, SERVERS, Wheel
 from seatrial.drills import CATALOGUE
 from windlass import config, states
+from windlass.auth.calls import CALLS
+from windlass.auth.principal import Role
 from windlass.dispatch.kafka.metrics import KafkaMetrics
 from windlass.store.rights import REMOVAL, TABLES
 from windlass.store.server import TRIED
@@ -243,7 +245,23 @@ def rollouts() -> str:
     return _lines(runpy.run_path(str(ROOT / "tests/kind/rollout_figures.py"))["rows"]())
 
 
+def calls() -> str:
+    """Who may call what."""
+    rows = [
+        f"| may | REST | gRPC | {' | '.join(Role)} |",
+        f"| --- | --- | --- |{' --- |' * len(Role)}",
+    ]
+    for call in CALLS:
+        names = ["<br>".join(f"`{name}`" for name in names) for names in (call.rest, call.rpcs)]
+        cells = (
+            ["open"] * len(Role) if call.roles is None else ["yes" * (role in call.roles) for role in Role]
+        )
+        rows.append(f"| {' | '.join([call.action, *names, *cells])} |")
+    return _lines(rows)
+
+
 BLOCKS = (
+    Block("docs/tokens.md", "calls", calls),
     Block("README.md", "guarantees", guarantees),
     Block("harness/README.md", "drills", drills),
     Block("harness/README.md", "mutants", mutants),

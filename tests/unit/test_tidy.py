@@ -115,7 +115,10 @@ def leaves_the_database_to_the_store(path: str, text: str) -> Iterator[str]:
                 found = "asyncpg"
             case ast.ImportFrom(module=str(module)) if module.split(".")[0] == "asyncpg":
                 found = "asyncpg"
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in DATABASE_FUNCTIONS:
+            # Of a module, if it has a dot: bytes have a `translate` of their own.
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(value=ast.Name(), attr=name)) if (
+                name in DATABASE_FUNCTIONS
+            ):
                 found = f"{name}()"
             case ast.Call(func=ast.Attribute(attr=name)) if name in DATABASE_METHODS:
                 found = f".{name}()"

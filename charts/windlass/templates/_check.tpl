@@ -2,7 +2,7 @@
      no message contains the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
-{{- range list "names" "postgresql" "session" "migrations" "ports" "kafka" "redis" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
+{{- range list "names" "postgresql" "session" "migrations" "ports" "kafka" "redis" "auth" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
 {{- range include (printf "windlass.check.%s" .) $ | splitList "\n" -}}
 {{- with trim . -}}{{- $problems = append $problems . -}}{{- end -}}
 {{- end -}}
@@ -29,6 +29,16 @@ engine.rest.port, engine.grpc.port and engine.metrics.port are {{ join ", " $por
 {{- $min := include "windlass.scalar" $engine.db.minConns -}}
 {{- if and $max $min (gt (int64 $min) (int64 $max)) }}
 engine.db.minConns {{ $min }} is above engine.db.maxConns {{ $max }}: lower the first or raise the second
+{{- end }}
+{{- end -}}
+
+{{- define "windlass.check.auth" -}}
+{{- $auth := .Values.auth -}}
+{{- $tests := .Values.tests -}}
+{{- if and $auth.existingSecret $tests.enabled (not $tests.existingSecret) }}
+auth.existingSecret asks every caller for a token, helm test too: set tests.existingSecret to a Secret with one of the role admin, or tests.enabled to false
+{{- else if and $tests.existingSecret (not $auth.existingSecret) }}
+tests.existingSecret is set but not used, since auth.existingSecret asks for no token: set it too, or remove tests.existingSecret
 {{- end }}
 {{- end -}}
 

@@ -42,7 +42,7 @@ the name {{ .name }} of an extra container is already used: choose another
 {{- end -}}
 
 {{- define "windlass.check.volumes" -}}
-{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "definitions" -}}
+{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "definitions" -}}
 {{- $volumes := dict -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $own }}
@@ -52,7 +52,7 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- end }}
 {{- $_ := set $volumes .name true -}}
 {{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/definitions" true -}}
+{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
 extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
@@ -99,6 +99,7 @@ WINDLASS_REDIS_TLS_CA_PATH: redis.tls.existingSecret
 WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_STRICT_SETTINGS: engine.strictSettings
+WINDLASS_TOKENS_FILE: auth.existingSecret
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
 WINDLASS_SERVER_ID: nothing (it is the pod's name)

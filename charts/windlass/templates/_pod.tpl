@@ -1,4 +1,5 @@
-{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis. */}}
+{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis,
+     tokens. */}}
 {{- define "windlass.pod" -}}
 {{- $values := .root.Values -}}
 automountServiceAccountToken: false
@@ -52,6 +53,12 @@ volumes:
       items: [{ key: {{ $tls.caKey | quote }}, path: {{ $tls.caKey | quote }} }]
     {{- end }}
   {{- end }}
+  {{- if and .tokens $values.auth.existingSecret }}
+  - name: tokens
+    secret:
+      secretName: {{ $values.auth.existingSecret | quote }}
+      items: [{ key: {{ $values.auth.existingSecretKey | quote }}, path: {{ $values.auth.existingSecretKey | quote }} }]
+  {{- end }}
   {{- range $values.extraVolumes }}
   - {{ toJson . }}
   {{- end }}
@@ -75,6 +82,12 @@ volumeMounts:
   {{- range $name, $_ := include "windlass.ca.mounts" . | fromYaml }}
   - name: {{ $name }}
     mountPath: /etc/windlass/{{ $name }}
+    readOnly: true
+  {{- end }}
+  {{- if and .tokens $values.auth.existingSecret }}
+  # The folder and not the file alone: a file would stay as it was when the Secret changes.
+  - name: tokens
+    mountPath: /etc/windlass/tokens
     readOnly: true
   {{- end }}
   {{- range $values.extraVolumeMounts }}

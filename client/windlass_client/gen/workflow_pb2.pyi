@@ -266,22 +266,26 @@ class GetDefinitionResponse(_message.Message):
     def __init__(self, definition: _Optional[_Union[WorkflowDefinition, _Mapping]] = ...) -> None: ...
 
 class ListDefinitionsRequest(_message.Message):
-    __slots__ = ("keyword", "page", "page_size")
+    __slots__ = ("keyword", "page", "page_size", "page_token")
     KEYWORD_FIELD_NUMBER: _ClassVar[int]
     PAGE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     keyword: str
     page: int
     page_size: int
-    def __init__(self, keyword: _Optional[str] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ...) -> None: ...
+    page_token: str
+    def __init__(self, keyword: _Optional[str] = ..., page: _Optional[int] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListDefinitionsResponse(_message.Message):
-    __slots__ = ("definitions", "total")
+    __slots__ = ("definitions", "total", "next_page_token")
     DEFINITIONS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     definitions: _containers.RepeatedCompositeFieldContainer[WorkflowDefinition]
     total: int
-    def __init__(self, definitions: _Optional[_Iterable[_Union[WorkflowDefinition, _Mapping]]] = ..., total: _Optional[int] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, definitions: _Optional[_Iterable[_Union[WorkflowDefinition, _Mapping]]] = ..., total: _Optional[int] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class StartInstanceRequest(_message.Message):
     __slots__ = ("definition_id", "definition_version", "variables", "business_key")

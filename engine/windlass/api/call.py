@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
+
+from windlass.auth.principal import Principal
+from windlass.early_end import EarlyEnd
 
 JSON = b"application/json"
 TEXT = b"text/plain; charset=utf-8"
@@ -33,8 +37,12 @@ class Limits:
     head_bytes_max: int = 32 * 1024
     body_bytes_max: int = 16 * 1024 * 1024
     connections_max: int = 2000
-    #: of them, the last one in so many is for calls that do not wait: a probe, a completion
+    #: of them, the last one in so many is for one call each
     spare_part: int = 20
+    #: an idle connection that was used since then has a request on its way, perhaps: it is not closed for another one
+    quiet_s: float = 1.0
+    #: one unused for so long is closed before a poll is ended; clients' pools have let go of theirs by then, mostly
+    unused_s: float = 20.0
     #: calls of one connection read ahead of the one being answered
     pipeline_max: int = 16
 
@@ -62,15 +70,17 @@ class Request:
     """One call. Header names are lower case; of a repeated header the first value counts."""
 
     __slots__ = (
+        "answer_bytes",
         "body",
         "drawn_bytes",
+        "early",
         "headers",
         "held_bytes",
         "keep_alive",
-        "may_wait",
         "method",
         "path",
         "peer",
+        "principal",
         "query",
         "route",
         "started_ns",
@@ -85,7 +95,6 @@ class Request:
         peer: str = "",
         *,
         keep_alive: bool = False,
-        may_wait: bool = True,
     ) -> None:
         self.method = method
         self.path, _, self.query = target.partition(b"?")
@@ -93,14 +102,18 @@ class Request:
         self.body = body
         self.peer = peer
         self.keep_alive = keep_alive
-        #: False: its connection is one of the last, which are for calls that do not wait
-        self.may_wait = may_wait
+        #: who calls, as the gate found; None while authentication is off
+        self.principal: Principal | None = None
         #: what was drawn on the memory budget, for the body and for serving it
         self.held_bytes = self.drawn_bytes = 0
+        #: ... and for its answer, if that is large
+        self.answer_bytes = 0
         #: time.perf_counter_ns() when its turn came
         self.started_ns = 0
         #: the handler's own: which route it found
         self.route: Any = None
+        #: set by the handler of a call that waits and can be answered before its time
+        self.early: EarlyEnd | None = None
 
 
 #: What a target in absolute form has before its path (RFC 9112, 3.2.2); whose host it is does not matter here.
@@ -138,6 +151,19 @@ class Response:
         self.close = close
         self.untaken = untaken
 
+    def drop(self) -> None:
+        """Nobody will have it."""
+        if self.untaken is not None:
+            self.untaken()
+
+
+class MadeRoom(StrEnum):
+    """What was done for a caller who came when all places were taken."""
+
+    IDLE_CLOSED = "the connection idle for longest was closed"
+    POLL_ENDED = "the call that had waited for longest was answered, and its connection closed"
+    REFUSED = "nothing could be done: it was refused"
+
 
 class Handler(Protocol):
     """The application behind the server. Nothing here may block."""
@@ -154,4 +180,8 @@ class Handler(Protocol):
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Record an answered call; status 499 if the caller had disconnected."""
+        ...
+
+    def made_room(self, how: MadeRoom) -> None:
+        """Count it."""
         ...

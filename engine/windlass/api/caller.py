@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import select
 
+_ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
+_ADDRESS_CHARS_MAX = 64
+
 
 def address_of(transport: asyncio.BaseTransport) -> str:
     """Host and port; "" when the system does not tell."""
@@ -14,8 +17,23 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
 
-def hung_up(transport: asyncio.BaseTransport) -> bool:
-    """Whether the caller's end of the connection, or its reset, has arrived although the loop has not told yet."""
+def client_address(headers: dict[bytes, bytes], peer: str) -> str:
+    """As the nearest proxy tells it, else the connection's own."""
+    for name in _ADDRESS_HEADERS:
+        value = headers.get(name)
+        if value:
+            address = value.partition(b",")[0].strip()
+            if address:
+                return address[:_ADDRESS_CHARS_MAX].decode("latin-1")
+    return peer
+
+
+def has_gone(transport: asyncio.Transport, *, surely: bool) -> bool:
+    """`surely`: whether the caller's end of the connection, or its reset, has arrived although the loop has not told
+    yet.
+    """
+    if transport.is_closing() or not surely:
+        return transport.is_closing()
     fd = transport.get_extra_info("socket").fileno()
     if fd < 0:
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from collections import deque
 from collections.abc import Coroutine
@@ -12,21 +11,18 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response, origin_form
-from windlass.api.caller import address_of, hung_up
+from windlass.api.caller import address_of, has_gone
+from windlass.api.head import LINE_BYTES, Head, HeadGate, flaw_of, in_its_context
 from windlass.api.room import NO_ROOM, BodyRoom
 from windlass.api.router import Outcome
 from windlass.api.upgrade import without_upgrade
+from windlass.auth.principal import Principal
 from windlass.memory import SMALL_BYTES
-from windlass.telemetry.log import TRACEPARENT
 
 if TYPE_CHECKING:
     from windlass.api.http import HttpServer
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_TRACEPARENT_CHARS_MAX = 256
-_SHOWN_BYTES_MAX = 40
-#: What a header line holds besides name and value.
-_LINE_BYTES = len(b": \r\n")
 
 
 class Connection(asyncio.Protocol):
@@ -39,22 +35,19 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer = ""
         self.idle_since_s = server.now_s
+        #: its place is one of the last, for one call each
         self.is_spare = False
+        self.is_refused = self.was_used = False
 
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
+        self._head = Head()
         self._chunks: list[bytes] = []
         self._body_bytes = 0
         self.room = BodyRoom(server.memory, server.limits, self._room_found)
         self._expects = False
+        self._principal: Principal | None = None
         self._chunk_bytes = 0
         self._head_bytes = 0
-        self._in_head = False
-        #: header lines that name the host
-        self._hosts = 0
-        #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
-        self._line_bytes = 0
-        self._made_progress = False
+        self._in_head = self._made_progress = False
         #: loop time at which the message being read began; 0 = none
         self._message_since_s = 0.0
         self._is_first = True
@@ -78,20 +71,18 @@ class Connection(asyncio.Protocol):
         self._ending = False
         self._discard_until_s = 0.0
 
-    # asyncio's side
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._peer = address_of(transport)
-        if not self._server.admit(self):
+        if self.is_refused:
             self._refuse(503, f"all {self._limits.connections_max} connections are busy; try again")
             self._pump()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
         self._parser = None
-        if self._write_paused and self._unsent is not None and self._unsent.untaken is not None:
-            self._unsent.untaken()
+        if self._write_paused and self._unsent is not None:
+            self._unsent.drop()
         self._deaf = True
         self._drop_waiting()
         self._chunks = []
@@ -101,6 +92,7 @@ class Connection(asyncio.Protocol):
             self._note(self._current, Response(STATUS_GONE))
             self.room.release(self._current)
             self._current = None
+        self.room.sent()
         self._let_go()
 
     def data_received(self, data: bytes) -> None:
@@ -137,44 +129,39 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._write_paused = False
+        self.room.sent()
         self._stuck_since_s = self._server.now_s if self._ending else 0.0
         self._pump()
 
     # httptools' side
 
     def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = {}
+        self._head = Head()
         self._chunks = []
         self._body_bytes = 0
         self.room.begin()
         self._head_bytes = 0
-        self._line_bytes = 0
-        self._hosts = 0
         self._in_head = self._made_progress = True
         self._message_since_s = self._server.now_s
 
     def on_url(self, url: bytes) -> None:
-        self._url += url
+        self._head.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            name = name.lower()
-            self._hosts += name == b"host"
-            self._headers.setdefault(name, value)
-            self._line_bytes += len(name) + len(value) + _LINE_BYTES
+            self._head.add(name, value)
         else:
             # A trailer: it is ignored, so that no header can be added in this way.
             self._made_progress = True
-            self._count_lines(len(name) + len(value) + _LINE_BYTES)
+            self._count_lines(len(name) + len(value) + LINE_BYTES)
 
     def on_headers_complete(self) -> None:
         self._in_head = False
         self._made_progress = True
         if self._deaf:
             return
-        headers = self._headers
-        if len(self._url) + self._line_bytes > self._limits.head_bytes_max:
+        headers = self._head.headers
+        if len(self._head.url) + self._head.line_bytes > self._limits.head_bytes_max:
             self._refuse_head()
             return
         length = headers.get(b"content-length")
@@ -182,22 +169,28 @@ class Connection(asyncio.Protocol):
             self._refuse_body()
             return
         version = self._parser.get_http_version()
-        if self._hosts != 1 and (self._hosts or version != "1.0"):
-            found = f"{self._hosts} Host headers" if self._hosts else "no Host header"
-            self._refuse(400, f"malformed HTTP request: {found}; send one")
+        flaw = flaw_of(self._head, version)
+        if flaw is not None:
+            self._refuse(*flaw)
             return
-        coding = headers.get(b"content-encoding", b"identity").strip().lower()
-        if coding != b"identity":
-            shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
-            self._refuse(415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one")
+        self._head.url = origin_form(self._head.url)
+        if self._server.gate is not None and not self._is_admitted(self._server.gate):
             return
-        self._url = origin_form(self._url)
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
         self._expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
         if length is None or self._draw(int(length)):
             self._continue()
+
+    def _is_admitted(self, gate: HeadGate) -> bool:
+        """Ask the gate, which needs no body; a call that it refuses is the connection's last."""
+        request = self._request(self._method())
+        refusal = gate(request)
+        self._principal = request.principal
+        if refusal is not None:
+            self._decline(request, refusal)
+        return refusal is None
 
     def _continue(self) -> None:
         if self._expects and self._transport is not None:
@@ -225,23 +218,21 @@ class Connection(asyncio.Protocol):
         self._made_progress = True
         if self._deaf:
             return
-        chunks = self._chunks
         keep_alive = self._parser.should_keep_alive() and not self.is_spare
-        request = Request(
-            self._parser.get_method().decode("ascii"),
-            self._url,
-            self._headers,
-            chunks[0] if len(chunks) == 1 else b"".join(chunks),
-            self._peer,
-            keep_alive=keep_alive,
-            may_wait=not self.is_spare,
-        )
+        request = self._request(self._method(), b"".join(self._chunks), keep_alive=keep_alive)
         self._chunks = []
+        request.principal = self._principal
         self.room.hand_over(request)
         self._message_since_s = 0.0
         self._is_first = False
         self._deaf = not keep_alive
         self._waiting.append((request, None))
+
+    def _method(self) -> str:
+        return str(self._parser.get_method(), "ascii")
+
+    def _request(self, method: str, body: bytes = b"", *, keep_alive: bool = False) -> Request:
+        return Request(method, self._head.url, self._head.headers, body, self._peer, keep_alive=keep_alive)
 
     def _without_upgrade(self, rest: bytes) -> bytes | None:
         """The call as plain HTTP/1.1, to be parsed again: the parser stopped before its body. None: it is refused."""
@@ -251,7 +242,7 @@ class Connection(asyncio.Protocol):
             self._refuse(400, "this is not a proxy: CONNECT is not supported")
             return None
         self._parser = httptools.HttpRequestParser(self)
-        return without_upgrade(request, self._url) + rest
+        return without_upgrade(request, self._head.url) + rest
 
     def _draw(self, count: int) -> bool:
         """True: there is room now. Otherwise nothing more is read until there is, or the call is refused."""
@@ -290,8 +281,8 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def _count_lines(self, count: int) -> None:
-        self._line_bytes += count
-        if self._message_since_s and self._line_bytes > self._limits.head_bytes_max:
+        self._head.line_bytes += count
+        if self._message_since_s and self._head.line_bytes > self._limits.head_bytes_max:
             self._refuse_head()
 
     def _refuse_head(self) -> None:
@@ -301,19 +292,21 @@ class Connection(asyncio.Protocol):
         self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
 
     def _refuse(self, status: int, reason: str) -> None:
-        """Queue a last answer behind the others; whatever else arrives is discarded."""
         if self._deaf:
             return
+        method = self._method()
+        if not self._head.url and not (self._is_first and method == "HEAD"):
+            # The parser did not reach the target, and may still have the method of the previous call.
+            method = ""
+        self._decline(self._request(method), self._server.handler.refuse(status, reason))
+
+    def _decline(self, request: Request, response: Response) -> None:
+        """Queue a last answer behind the others; whatever else arrives is discarded."""
         self._deaf = self._refused = True
         self._message_since_s = 0.0
         self._chunks = []
         self.room.drop()
-        method = self._parser.get_method().decode("ascii")
-        if not self._url and not (self._is_first and method == "HEAD"):
-            # The parser did not reach the target, and may still have the method of the previous call.
-            method = ""
-        response = self._server.handler.refuse(status, reason)
-        self._waiting.append((Request(method, self._url, self._headers, peer=self._peer), response))
+        self._waiting.append((request, response))
 
     # serving
 
@@ -329,15 +322,7 @@ class Connection(asyncio.Protocol):
             if response is not None:
                 self._finish(request, response)
                 continue
-            traceparent = request.headers.get(b"traceparent")
-            if traceparent is None:
-                self._serve(request)
-            else:
-                # A context of its own: the task made inside it and all its lines carry the header.
-                text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
-                context = contextvars.copy_context()
-                context.run(TRACEPARENT.set, text)
-                context.run(self._serve, request)
+            in_its_context(request, self._serve)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 
@@ -352,9 +337,12 @@ class Connection(asyncio.Protocol):
 
     def _handled(self, request: Request) -> Outcome:
         try:
-            return self._server.handler.handle(request)
+            outcome = self._server.handler.handle(request)
         except Exception as error:
             return self._server.broke(request, error)
+        if request.early is not None and not isinstance(outcome, Response):
+            self._server.waiting[self] = None
+        return outcome
 
     async def _when_there_is_room(self, request: Request, weight: int) -> Response:
         refusal = await self.room.wait_to_serve(request, weight)
@@ -371,34 +359,37 @@ class Connection(asyncio.Protocol):
             response = self._server.handler.refuse(503, "the node is shutting down; try again")
         except Exception as error:
             response = self._server.broke(request, error)
+        if len(response.body) > SMALL_BYTES:
+            response = await self.room.answerable(request, response, self._server.handler.refuse)
         if self._current is request:
             self._task = None
             self._finish(request, response)
             self._pump()
-        elif response.untaken is not None:
+        else:
             # Its caller left, or was answered 504, at the moment when it was ready.
-            response.untaken()
+            response.drop()
 
     def _finish(self, request: Request, response: Response) -> None:
         self._current = None
+        self.was_used = True
+        if request.early is not None:
+            self._server.waiting.pop(self, None)
         self.room.release(request)
         self.idle_since_s = self._server.now_s
         self._server.rested(self)
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        if (
-            self._transport is None
-            or self._transport.is_closing()
-            or (response.untaken and hung_up(self._transport))
-        ):
-            if response.untaken is not None:
-                response.untaken()
+        if self._transport is None or has_gone(self._transport, surely=response.untaken is not None):
+            response.drop()
+            self.room.sent()
             self._note(request, Response(STATUS_GONE))
             return
         keep = request.keep_alive and not response.close and not self._server.draining
         self._transport.write(self._server.render(request, response, keep=keep))
         self._unsent = response if self._write_paused else None
+        if not self._write_paused:
+            self.room.sent()
         self._note(request, response)
         if not keep:
             self._end()
@@ -450,6 +441,17 @@ class Connection(asyncio.Protocol):
         """Nothing is being read, waiting or served."""
         return self._current is None and not self._waiting and not self._message_since_s and not self._ending
 
+    def is_idle_since(self, until_s: float) -> bool:
+        """Its own time may be as old as the interval of the checks."""
+        return self.idle and self.idle_since_s + self._limits.look_interval_s <= until_s
+
+    def end_early(self) -> None:
+        """Have the call that waits answered as if its time were over, and close: the place is needed."""
+        request = self._current
+        if request is not None and request.early is not None:
+            request.keep_alive = False
+            request.early()
+
     def close(self) -> None:
         self._ending = True
         if self._transport is not None:
@@ -487,9 +489,7 @@ class Connection(asyncio.Protocol):
         else:
             self.room.release(request)
             refusal = self._server.handler.refuse(503, NO_ROOM)
-            self._waiting = deque(
-                (each, refusal if each is request else given) for each, given in self._waiting
-            )
+            self._waiting = deque((it, refusal if it is request else given) for it, given in self._waiting)
         self._steer_reading()
         self._pump()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from windlass.early_end import EarlyEnd
 from windlass.wire import (
     DefinitionPage,
     DefinitionSummary,
@@ -28,9 +29,17 @@ class EnginePort(Protocol):
     """
 
     async def upload_definition(self, document: bytes) -> DefinitionSummary: ...
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage: ...
+    async def list_definitions(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None
+    ) -> DefinitionPage: ...
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         """The stored document as JSON text, with its assigned version."""
+        ...
+
+    def admit(self, call_bytes: int) -> None:
+        """Raises Overloaded, with a time, when a call of that size that begins work would wait too long for its turn;
+        asked before the call is read.
+        """
         ...
 
     async def start_instance(
@@ -67,9 +76,11 @@ class EnginePort(Protocol):
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> Sequence[JobView]:
         """Claims up to `max_jobs`, as many as one answer holds; holds the call up to `wait_s` when nothing waits (0 =
-        answer at once). Jobs above `job_bytes_max`, which the caller could not receive, are left to others.
+        answer at once), or until `early`. Jobs above `job_bytes_max`, which the caller could not receive, are left to
+        others.
 
         Cancelling the call (the client went away) returns what it was about to get.
         """
@@ -96,7 +107,7 @@ class EnginePort(Protocol):
 
     async def worker_is_alive(self, worker_id: str) -> None: ...
     async def unregister_worker(self, worker_id: str) -> None: ...
-    async def list_workers(self, *, page: int, page_size: int) -> WorkerPage: ...
+    async def list_workers(self, *, page: int, page_size: int, page_token: str | None) -> WorkerPage: ...
 
     async def readiness(self) -> Readiness: ...
     async def cluster_info(self) -> dict[str, object]:

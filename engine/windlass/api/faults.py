@@ -8,14 +8,19 @@ from windlass import errors
 from windlass.api.call import Response
 from windlass.config import BROKER_MODES
 
+SHED = (429, "RESOURCE_EXHAUSTED")
+
 STATUSES: dict[type[errors.EngineError], tuple[int, str]] = {
     errors.Rejected: (400, "INVALID_ARGUMENT"),
+    errors.Unauthenticated: (401, "UNAUTHENTICATED"),
+    errors.Forbidden: (403, "PERMISSION_DENIED"),
     errors.NotFound: (404, "NOT_FOUND"),
     errors.Conflict: (409, "FAILED_PRECONDITION"),
     errors.BusinessKeyInUse: (409, "ALREADY_EXISTS"),
     errors.PollDisabled: (410, "FAILED_PRECONDITION"),
     errors.TooLarge: (413, "RESOURCE_EXHAUSTED"),
     errors.UnsupportedFormat: (415, "INVALID_ARGUMENT"),
+    errors.Overloaded: SHED,
     errors.Unavailable: (503, "UNAVAILABLE"),
     errors.EngineError: (500, "INTERNAL"),
 }
@@ -40,7 +45,13 @@ DETAILS_BYTES_MAX = 6 * 1024
 #: Text for an internal error; only the log has the cause.
 INTERNAL_REASON = "internal error: the engine's log has the cause"
 
-_RETRY_SOON = b"Retry-After: 1\r\n"
+_CHALLENGE = b'WWW-Authenticate: Bearer realm="windlass"%b\r\n'
+#: Metadata behind a gRPC status: what Retry-After is for REST. It also tells RESOURCE_EXHAUSTED of a node that has too
+#: much to do from that of a message that is too large.
+PUSHBACK = "grpc-retry-pushback-ms"
+
+_RETRY_AFTER = b"Retry-After: %d\r\n"
+_RETRY_SOON = _RETRY_AFTER % 1
 
 
 def status_of(error: errors.EngineError) -> tuple[int, str]:
@@ -54,7 +65,7 @@ def answer(error: errors.EngineError) -> Response:
         return _poll_disabled(error)
     status, _ = status_of(error)
     reason = INTERNAL_REASON if status == 500 else error.reason
-    return error_response(status, error.code, reason)
+    return error_response(status, error.code, reason, headers=_headers(error))
 
 
 def grpc_answer(error: errors.EngineError) -> tuple[str, str]:
@@ -81,9 +92,28 @@ def early(status: int, reason: str) -> Response:
     return error_response(status, EARLY_CODES[status], reason)
 
 
-def error_response(status: int, code: str, reason: str) -> Response:
+def retry_after_s(error: Exception) -> int | None:
+    """When a call that did nothing may be tried again, if that is known."""
+    return error.retry_after_s if isinstance(error, errors.Overloaded) else None
+
+
+def error_response(status: int, code: str, reason: str, *, headers: bytes = b"") -> Response:
     body = msgspec.json.encode({"error": code, "reason": reason, "message": reason}) + b"\n"
-    return Response(status, body, headers=_RETRY_SOON if status == 503 else b"")
+    return Response(status, body, headers=headers or (_RETRY_SOON if status == 503 else b""))
+
+
+def _headers(error: errors.EngineError) -> bytes:
+    """Return the challenge of RFC 6750, or when to come back."""
+    match error:
+        case errors.TooManyAttempts():
+            return _CHALLENGE % b"" + _RETRY_AFTER % error.retry_after_s
+        case errors.Unauthenticated():
+            return _CHALLENGE % (b', error="invalid_token"' if error.is_invalid else b"")
+        case errors.Forbidden():
+            return _CHALLENGE % b', error="insufficient_scope"'
+        case errors.Overloaded():
+            return _RETRY_AFTER % error.retry_after_s
+    return b""
 
 
 def _poll_disabled(error: errors.PollDisabled) -> Response:

@@ -18,11 +18,15 @@ from grpc_reflection.v1alpha import reflection
 from windlass.api import faults
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
+from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
-from windlass.api.http import cannot_listen
+from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
+from windlass.api.streams import Streams
+from windlass.auth.gate import Gate
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import BadRequest, Defect, EngineError
 from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
@@ -43,12 +47,23 @@ class _Overdue(Exception):
     pass
 
 
+_Trailer = tuple[tuple[str, str], ...]
+
+
 class GrpcApp:
     """Serves `engine` on one port, as `RestApp` does."""
 
     def __init__(
-        self, engine: EnginePort, settings: Settings, metrics: Metrics, log: Log, memory: Budget
+        self,
+        engine: EnginePort,
+        settings: Settings,
+        metrics: Metrics,
+        log: Log,
+        memory: Budget,
+        gate: Gate | None = None,
     ) -> None:
+        self._gate = gate
+        self._engine = engine
         self._settings = settings
         self._metrics = metrics
         self._log = log
@@ -57,6 +72,7 @@ class GrpcApp:
         self._server: Any = None
         self._rooms = MessageRooms(memory, settings.body_bytes_max)
         self._health = health.aio.HealthServicer()
+        self._streams = Streams(settings.grpc_streams_max, metrics.polls_ended_early("grpc").inc)
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -101,7 +117,10 @@ class GrpcApp:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+        if self._gate is None:
+            # It has no gate of its own, and clients have the .proto file.
+            services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            reflection.enable_server_reflection(services, server)
         try:
             self.port = server.add_insecure_port(f"{host}:{port}")
         except RuntimeError as error:
@@ -132,44 +151,67 @@ class GrpcApp:
     # -- a call
 
     def _handler(self, rpc: Rpc) -> Any:
-        async def handle(_: Any, context: Any) -> bytes:
-            return await self._handle(rpc, context)
+        async def handle(messages: Any, context: Any) -> bytes:
+            status, text, trailer, answer = await self._handle(rpc, context)
+            if status != "OK":
+                try:
+                    await context.abort(grpc.StatusCode[status], text, trailer)
+                except grpc.aio.AbortError as error:
+                    # The library keeps it with the call. If a frame of its traceback had the call in turn, all that was
+                    # received would stay until the garbage collector comes by.
+                    error.__traceback__ = None
+                    del messages, context
+                    raise
+            return answer
 
         return handle
 
-    async def _handle(self, rpc: Rpc, context: Any) -> bytes:
+    async def _handle(self, rpc: Rpc, context: Any) -> tuple[str, str, _Trailer, bytes]:
+        """Its status, the text and the metadata of an error, and the answer."""
         started_ns = time.perf_counter_ns()
         self._under_way += 1
         self._idle.clear()
         status, text, answer = "CANCELLED", "the caller cancelled the call", b""
+        trailer: _Trailer = ()
         room = MessageRoom(self._rooms)
+        peer, early = context.peer(), EarlyEnd() if rpc.waits else None
+        self._streams.enter(peer, early)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
                     # The call is a task of its own: this context and all its lines carry the header.
                     TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
+            if self._gate is not None:
+                ask_for_grpc(self._gate, rpc.call, context)
+            if rpc.is_shed:
+                # Before the message is read, and when it is known how large it is.
+                self._engine.admit(0)
             message = await room.read(context)
             if not isinstance(message, bytes):
                 raise BadRequest(f"the call of {rpc.method} has no message; send one")
+            if rpc.is_shed:
+                self._engine.admit(len(message))
             await room.draw_to_serve(_weight_of(message))
-            answer = await self._answer(rpc, message)
+            answer = await self._answer(rpc, message, early)
             status, text = "OK", ""
         except _Overdue:
             _, status = faults.OVERDUE
             text = f"the call took longer than {self._settings.request_timeout_s:g} s"
         except Exception as error:
             status, text = self._fault(rpc, error)
+            retry_after_s = faults.retry_after_s(error)
+            if retry_after_s is not None:
+                trailer = ((faults.PUSHBACK, str(1000 * retry_after_s)),)
         finally:
             room.close()
+            self._streams.leave(peer, early)
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
-            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns)
-        if status != "OK":
-            await context.abort(grpc.StatusCode[status], text)
-        return answer
+            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns, is_told=bool(trailer))
+        return status, text, trailer, answer
 
-    async def _answer(self, rpc: Rpc, data: bytes) -> bytes:
+    async def _answer(self, rpc: Rpc, data: bytes, early: EarlyEnd | None) -> bytes:
         try:
             if len(data) > IN_LOOP_BYTES_MAX:
                 request = await self._aside.run(rpc.read, data)
@@ -177,7 +219,7 @@ class GrpcApp:
                 request = rpc.read(data)
         except DecodeError as error:
             raise BadRequest(f"the message is not a readable request of {rpc.method}: {error}") from None
-        task = asyncio.ensure_future(rpc.serve(request))
+        task = asyncio.ensure_future(rpc.serve(request) if early is None else rpc.serve(request, early))
         try:
             done, _ = await asyncio.wait((task,), timeout=self._settings.request_timeout_s)
         except asyncio.CancelledError:
@@ -186,7 +228,11 @@ class GrpcApp:
         if not done:
             self._let_go(rpc, task)
             raise _Overdue
-        answer = task.result()
+        try:
+            answer = task.result()
+        finally:
+            # Its error has this frame in its traceback, and would keep the call, and so itself.
+            del task, done
         if rpc.untaken is not None:
             try:
                 # A cancellation that has arrived is heard before the answer goes out. One that comes later is not told
@@ -222,12 +268,13 @@ class GrpcApp:
             )
         return faults.grpc_answer(error)
 
-    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int) -> None:
+    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int, *, is_told: bool) -> None:
+        """`is_told`: the engine tells of this call, together with others."""
         observer = rpc.observers.get(status)
         if observer is None:
             observer = rpc.observers[status] = self._metrics.grpc_duration(rpc.method, status).observe
         observer(duration_ns / 1e9)
-        if rpc.quiet and status in {"OK", "CANCELLED"}:
+        if is_told or (rpc.quiet and status in {"OK", "CANCELLED"}):
             return
         if status == "OK":
             self._log.info(Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns)

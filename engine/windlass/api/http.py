@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
+import socket
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
-from windlass.api.call import Handler, Limits, Request, Response
+from windlass.api.call import Handler, Limits, MadeRoom, Request, Response
 from windlass.api.connection import Connection
-from windlass.errors import BootRefused
+from windlass.api.head import HeadGate
+from windlass.api.listener import Listener, cannot_listen
 from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
@@ -23,25 +25,15 @@ from windlass.telemetry.log import Log, stack_of
 #: `Connection: close`, instead of meeting a closed socket.
 DRAIN_IDLE_S = 1.0
 DRAIN_LOOK_INTERVAL_S = 0.02
-BACKLOG = 1024
-
-
-def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError) -> BootRefused:
-    """Return the error to raise, with the cause and the variable to change."""
-    where = f"{name} cannot listen on {host or '*'}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return BootRefused(
-            f"{where}: the port is in use; stop the process that uses it or set {variable} to a free port"
-        )
-    if error.errno == errno.EACCES:
-        return BootRefused(f"{where}: not permitted; set {variable} to a port above 1023")
-    return BootRefused(f"{where}: {error.strerror or error}; set {variable} to a port that is free")
+REFUSED_AT_ONCE_MAX = 4
+"""Connections beyond the limit, to be told so; `descriptors.py` counts on it."""
 
 
 class HttpServer:
     """Listens on one port. `name` and `variable` are for the message when it cannot.
 
-    `headers` go out with every answer: ready lines, each ended by CRLF.
+    `headers` go out with every answer: ready lines, each ended by CRLF; `headers_for` makes those that depend on the
+    call. `gate` is asked before a body is read.
     """
 
     def __init__(
@@ -54,12 +46,17 @@ class HttpServer:
         name: str,
         variable: str,
         headers: bytes = b"",
+        headers_for: Callable[[Request], bytes] | None = None,
+        gate: HeadGate | None = None,
     ) -> None:
         self.handler = handler
+        self.gate = gate
         self.limits = limits
         self.memory = memory
         #: those idle for longest come first: `now_s` is too coarse to order connections by it
         self.connections: dict[Connection, None] = {}
+        #: of them, those whose call waits and can be answered early, longest first
+        self.waiting: dict[Connection, None] = {}
         self.draining = False
         #: since the last check of the deadlines a body found no room
         self.is_full = False
@@ -71,10 +68,20 @@ class HttpServer:
         self._name = name
         self._variable = variable
         self._headers = headers
+        self._headers_for = headers_for
         self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
         self._date_line = b""
         self._drain_since_s = 0.0
-        self._listener: asyncio.Server | None = None
+        self._listener = Listener(self._may_accept, self._accepted)
+        self._listens = False
+        #: connections accepted and not yet known to the loop
+        self._coming: set[asyncio.Task[None]] = set()
+        #: of the connections, those beyond the limit
+        self._refused: set[Connection] = set()
+        #: since then newcomers wait for one of the connections that are idle; 0 = none does
+        self._full_since_s = 0.0
+        #: connections that were idle at the last check of the deadlines; None: not needed since then
+        self._quiet_ones: list[Connection] | None = None
         self._look_handle: asyncio.TimerHandle | None = None
         self._empty = asyncio.Event()
 
@@ -82,13 +89,11 @@ class HttpServer:
         """Listen, and return the port (the one asked for, unless that was 0). BootRefused names the cause."""
         self.loop = asyncio.get_running_loop()
         try:
-            self._listener = await self.loop.create_server(
-                lambda: Connection(self), host or None, port, backlog=BACKLOG, reuse_address=True
-            )
+            bound = await self._listener.open(host, port)
         except OSError as error:
             raise cannot_listen(self._name, self._variable, host, port, error) from error
+        self._listens = True
         self._look()
-        bound: int = self._listener.sockets[0].getsockname()[1]
         return bound
 
     async def drain(self, grace_s: float) -> int:
@@ -96,7 +101,7 @@ class HttpServer:
 
         Returns how many connections had to be cut because they outlived `grace_s`.
         """
-        if self._listener is None:
+        if not self._listens:
             return 0
         self.draining = True
         self._drain_since_s = self.loop.time()
@@ -122,20 +127,87 @@ class HttpServer:
             return max(idle_since_s, self._drain_since_s) + min(DRAIN_IDLE_S, self.limits.idle_s)
         return idle_since_s + self.limits.idle_s
 
-    def admit(self, connection: Connection) -> bool:
-        """Make room by closing the longest idle connection. If every one is busy it is one of the spare ones, each for
-        one call that does not wait; False when these are taken too.
+    # places
+
+    def _may_accept(self, is_known: bool) -> bool:
+        """At the limit a newcomer waits unaccepted while a place is being made; only if none can be he is refused."""
+        if self._taken < self.limits.connections_max:
+            return True
+        if not is_known or self._make_place():
+            return False
+        return len(self._refused) < REFUSED_AT_ONCE_MAX
+
+    @property
+    def _taken(self) -> int:
+        return len(self.connections) - len(self._refused)
+
+    def _make_place(self) -> bool:
+        """Whether there will be a place soon. Whose connection has long been unused goes first, then whose call has
+        waited for longest: that one is answered, and loses nothing.
         """
-        admitted, count = True, len(self.connections)
-        if count >= self.limits.connections_kept_max:
-            is_full = count >= self.limits.connections_max
-            idle = next((it for it in self.connections if it.idle and (is_full or not it.is_spare)), None)
-            if idle is not None:
-                idle.close()
-            connection.is_spare = idle is None or idle.is_spare
-            admitted = idle is not None or not is_full
+        if (unused := self._unused()) is not None:
+            self._close_quiet(unused)
+            return True
+        if (longest := next(iter(self.waiting), None)) is not None:
+            del self.waiting[longest]
+            longest.end_early()
+            self.handler.made_room(MadeRoom.POLL_ENDED)
+            return True
+        if not any(connection.idle for connection in self.connections):
+            return False
+        # Those that are new leave soon, or begin to wait; a pool of connections should not suffer from their number.
+        self._full_since_s = self._full_since_s or self.now_s
+        until_s = self.now_s - self.limits.quiet_s
+        if self._full_since_s <= until_s:
+            quiet = next((each for each in self._quiet() if each.is_idle_since(until_s)), None)
+            if quiet is not None:
+                self._close_quiet(quiet)
+        return True
+
+    def _quiet(self) -> Sequence[Connection]:
+        """Connections that were silent at the last check, for longest first; no other can become so until the next."""
+        if self._quiet_ones is None:
+            until_s = self.now_s - self.limits.quiet_s
+            self._quiet_ones = [each for each in self.connections if each.is_idle_since(until_s)]
+        return self._quiet_ones
+
+    def _unused(self, *, is_kept: bool = False) -> Connection | None:
+        """A connection that nobody will miss: without a call for long, or silent from the beginning."""
+        now_s, limits = self.now_s, self.limits
+        for each in self._quiet():
+            silent_s = limits.unused_s if each.was_used else limits.quiet_s
+            if each.is_idle_since(now_s - silent_s) and not (is_kept and each.is_spare):
+                return each
+        return None
+
+    def _close_quiet(self, connection: Connection) -> None:
+        connection.close()
+        self.handler.made_room(MadeRoom.IDLE_CLOSED)
+
+    def _accepted(self, sock: socket.socket) -> None:
+        """Give it a place; one of the last, each for one call, when the others are in use."""
+        connection, count = Connection(self), self._taken
+        if count >= self.limits.connections_max:
+            connection.is_refused = True
+            self._refused.add(connection)
+            self.handler.made_room(MadeRoom.REFUSED)
+        elif count >= self.limits.connections_kept_max:
+            quiet = self._unused(is_kept=True)
+            if quiet is not None:
+                self._close_quiet(quiet)
+            connection.is_spare = quiet is None
         self.connections[connection] = None
-        return admitted
+        task = self.loop.create_task(self._connect(connection, sock), name="accept")
+        self._coming.add(task)
+        task.add_done_callback(self._coming.discard)
+
+    async def _connect(self, connection: Connection, sock: socket.socket) -> None:
+        try:
+            await self.loop.connect_accepted_socket(lambda: connection, sock)
+        except OSError:
+            # It has gone already.
+            sock.close()
+            self.forget(connection)
 
     def _make_room(self) -> None:
         """Refuse bodies that hold room and do not arrive, those that arrive most slowly first: not the newcomers."""
@@ -154,6 +226,9 @@ class HttpServer:
 
     def forget(self, connection: Connection) -> None:
         self.connections.pop(connection, None)
+        self.waiting.pop(connection, None)
+        self._refused.discard(connection)
+        self._listener.resume()
         if self.draining and not self.connections:
             self._empty.set()
 
@@ -176,13 +251,16 @@ class HttpServer:
         head = self._heads.get(key)
         if head is None:
             head = self._heads[key] = self._head(*key)
+        headers = response.headers
+        if self._headers_for is not None:
+            headers += self._headers_for(request)
         if response.status == 204:
-            return b"%b%b%b\r\n" % (head, self._date_line, response.headers)
+            return b"%b%b%b\r\n" % (head, self._date_line, headers)
         body = b"" if request.method == "HEAD" else response.body
         return b"%b%b%bContent-Length: %d\r\n\r\n%b" % (
             head,
             self._date_line,
-            response.headers,
+            headers,
             len(response.body),
             body,
         )
@@ -203,5 +281,9 @@ class HttpServer:
             connection.meet_deadlines(self.now_s)
         if self.is_full:
             self._make_room()
+        self._quiet_ones = None
+        if self._taken < self.limits.connections_max:
+            self._full_since_s = 0.0
+        self._listener.resume()
         interval_s = DRAIN_LOOK_INTERVAL_S if self.draining else self.limits.look_interval_s
         self._look_handle = self.loop.call_later(interval_s, self._look)

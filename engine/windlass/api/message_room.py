@@ -46,7 +46,9 @@ class MessageRoom:
         self._rooms = rooms
         self._memory = rooms.memory
         self._held_bytes = self._drawn_bytes = 0
-        self._reader: asyncio.Task[Any] | None = None
+        self._reading: asyncio.Task[Any] | None = None
+        #: done when the message is there, or not waited for any longer
+        self._settled: asyncio.Future[None] | None = None
         self._cut_because = ""
 
     async def read(self, context: Any) -> Any:
@@ -59,19 +61,32 @@ class MessageRoom:
             memory.refused(Use.BODY)
             raise Unavailable(NO_ROOM)
         self._held_bytes = first
-        self._reader = asyncio.current_task()
+        # A task of its own, which nobody cancels: of a read that is cancelled the library never frees the message. It
+        # ends with the call, at the latest.
+        self._reading = asyncio.Task(context.read(), loop=loop, name="message")
+        self._settled = loop.create_future()
+        self._reading.add_done_callback(self._has_read)
         late = loop.call_later(MOMENT_S, self._is_late)
         try:
-            message = await context.read()
-        except asyncio.CancelledError:
-            if self._cut_because:
-                raise Unavailable(self._cut_because) from None
-            raise
+            await self._settled
         finally:
             late.cancel()
-            self._reader = None
+            self._settled = None
             self._rooms.slow.pop(self, None)
-        size = len(message) if isinstance(message, bytes) else 0
+        if self._cut_because:
+            raise Unavailable(self._cut_because)
+        message, self._reading = self._reading.result(), None
+        self._draw_rest(len(message) if isinstance(message, bytes) else 0)
+        return message
+
+    def _has_read(self, reading: asyncio.Task[Any]) -> None:
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+        elif not reading.cancelled():
+            reading.exception()
+
+    def _draw_rest(self, size: int) -> None:
+        memory = self._memory
         more = size - self._held_bytes
         if more > 0 and not memory.draw(Use.BODY, more):
             memory.refused(Use.BODY)
@@ -84,7 +99,6 @@ class MessageRoom:
         if more < 0:
             memory.give_back(Use.BODY, -more)
         self._held_bytes = size
-        return message
 
     def _is_late(self) -> None:
         more = self._rooms.most_bytes - self._held_bytes
@@ -97,9 +111,9 @@ class MessageRoom:
         self._rooms.slow[self] = asyncio.get_running_loop().time()
 
     def cut(self, because: str) -> None:
-        if self._reader is not None and not self._cut_because:
+        if self._settled is not None and not self._settled.done():
             self._cut_because = because
-            self._reader.cancel()
+            self._settled.set_result(None)
 
     async def draw_to_serve(self, weight: int) -> None:
         """Unavailable when there is none in time, TooLarge when there never is."""
@@ -116,6 +130,15 @@ class MessageRoom:
         self._drawn_bytes = weight
 
     def close(self) -> None:
-        self._memory.give_back(Use.BODY, self._held_bytes)
+        """The call is over. What has come of a message that nobody waits for stays until the library ends its read."""
         self._memory.give_back(Use.PARSED, self._drawn_bytes)
-        self._held_bytes = self._drawn_bytes = 0
+        self._drawn_bytes = 0
+        if self._reading is None or self._reading.done():
+            self._free()
+        else:
+            self._reading.add_done_callback(self._free)
+
+    def _free(self, _: object = None) -> None:
+        self._memory.give_back(Use.BODY, self._held_bytes)
+        self._held_bytes = 0
+        self._reading = None

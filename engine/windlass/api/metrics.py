@@ -9,8 +9,10 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from windlass.api import faults
-from windlass.api.call import TEXT, Limits, Request, Response
+from windlass.api.call import TEXT, Limits, MadeRoom, Request, Response
+from windlass.api.gate import metrics_gate
 from windlass.api.http import HttpServer
+from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.errors import BadRequest, EngineError
 from windlass.memory import LIMIT_BYTES_MIN, Budget
@@ -30,6 +32,7 @@ class MetricsApp:
         settings: Settings,
         log: Log,
         queue_length: Callable[[str], Awaitable[int]],
+        gate: Gate | None = None,
     ) -> None:
         self._metrics = metrics
         self._queue_length = queue_length
@@ -40,7 +43,15 @@ class MetricsApp:
         )
         # Of its own: metrics are answered whatever room the APIs have left.
         memory = Budget(LIMIT_BYTES_MIN)
-        self._server = HttpServer(self, log, limits, memory, name="metrics", variable="WE_METRICS_PORT")
+        self._server = HttpServer(
+            self,
+            log,
+            limits,
+            memory,
+            name="metrics",
+            variable="WE_METRICS_PORT",
+            gate=metrics_gate(gate) if gate else None,
+        )
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
@@ -76,6 +87,9 @@ class MetricsApp:
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Record nothing: scrapes are not calls of the API."""
+
+    def made_room(self, how: MadeRoom) -> None:
+        """Count nothing, either."""
 
 
 def _job_type(written: bytes) -> str:

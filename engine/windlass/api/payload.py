@@ -17,21 +17,28 @@ from windlass.wire import EMPTY_OBJECT, RawJson
 NESTING_MAX = 100
 VARIABLES_MAX = 100_000
 """Of one object; the engine keeps each by itself."""
+EXPONENT_DIGITS_MAX = 4 * 1024 * 1024
+"""The digits that exponents stand for, in all: the database writes them out, and whoever reads the value gets them."""
 #: From here on a double is written with an exponent, as JSON encoders commonly do.
 _INTEGRAL_BELOW = 1e21
 _SLICE_BYTES = 64 * 1024
 
+#: Digits as one digit, and what makes a number a double as one sign: patterns would take fifty times as long, during
+#: which no other thread runs.
+_NUMBERS_ALIKE = bytes.maketrans(b"0123456789.eE", b"0000000000...")
 #: No shorter integer is outside the range of a double.
-_MAYBE_HUGE = re.compile(rb"(?<![0-9])[0-9]{309}")
-_MAYBE_DOUBLE = re.compile(rb"[0-9][.eE]")
+_HUGE_CHARS = 309
+_HUGE, _DOUBLE = b"0" * _HUGE_CHARS, b"0."
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+#: Of one match, in which no other thread runs: it ends after so many items, and the next one goes on from there.
+_ITEMS = rb"{0,5000}+"
 #: What is next outside strings. All patterns match everywhere, so no search starts over.
-_STRUCTURE = rb")*+(?:([\[{]++)|([\]}]++)|(:))?"
+_STRUCTURE = rb")" + _ITEMS + rb"(?:([\[{]++)|([\]}]++)|(:))?"
 _OPENED, _CLOSED = 1, 2
 _NEXT_STRUCTURE = re.compile(rb'(?:[^"\[\]{}:]++|' + _STRING + _STRUCTURE)
-_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")*+"
+_FLAT = rb'(?:[^"\[\]{}]++|' + _STRING + rb")" + _ITEMS
 _NEXT_STRUCTURE_BUT_FLAT = re.compile(
     rb'(?:[^"\[\]{}:]++|'
     + _STRING
@@ -39,13 +46,17 @@ _NEXT_STRUCTURE_BUT_FLAT = re.compile(
     + _FLAT
     + rb"\]|\{"
     + _FLAT
-    + rb"\})*+(?:([\[{])|([\]}]++)|(:))?"
+    + rb"\})"
+    + _ITEMS
+    + rb"(?:([\[{])|([\]}]++)|(:))?"
 )
 #: The next number outside strings that is a double, or an integer that may be outside the range of one.
 _NEXT_NUMBER = re.compile(
     rb'(?:[^"0-9-]++|'
     + _STRING
-    + rb"|-?[0-9]{1,308}+(?![.eE0-9]))*+(-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)?"
+    + rb"|-?[0-9]{1,308}+(?![.eE0-9]))"
+    + _ITEMS
+    + rb"(-?[0-9]++(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?)?"
 )
 _OUT_OF_RANGE = "contains a number outside the range of a double"
 _skim = msgspec.json.Decoder(msgspec.Raw).decode
@@ -71,11 +82,20 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
     _check_shape(data, name)
     if b"\\u0000" in data and _NUL.search(data):
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
-    if _MAYBE_DOUBLE.search(data) or (len(data) > 308 and _MAYBE_HUGE.search(data)):
+    if _may_have_doubles(data):
         stored = _with_integers(data, name)
         if stored is not data:
             return msgspec.Raw(stored)
     return raw if isinstance(raw, msgspec.Raw) else msgspec.Raw(data)
+
+
+def _may_have_doubles(data: bytes) -> bool:
+    """Whether there may be a double, or an integer outside the range of one, also inside of strings."""
+    for start in range(0, len(data), _SLICE_BYTES):
+        alike = data[start : start + _SLICE_BYTES + _HUGE_CHARS].translate(_NUMBERS_ALIKE)
+        if _DOUBLE in alike or _HUGE in alike:
+            return True
+    return False
 
 
 def _check_text(data: bytes, name: str) -> None:
@@ -129,10 +149,10 @@ def _shape(data: bytes, next_structure: re.Pattern[bytes]) -> tuple[int, int]:
 def _with_integers(data: bytes, name: str) -> bytes:
     """The same object when there is nothing to change."""
     changed = bytearray()
-    done = 0
+    done = digits = 0
     for found in _NEXT_NUMBER.finditer(data):
         text = found[1]
-        if text is None:
+        if text is None or (len(text) < _HUGE_CHARS and text.removeprefix(b"-").isdigit()):
             continue
         number = float(text)
         if number in {float("inf"), float("-inf")}:
@@ -142,6 +162,14 @@ def _with_integers(data: bytes, name: str) -> bytes:
             changed += data[done:start]
             changed += b"%d" % int(number)
             done = end
+        elif exponent := text.lower().partition(b"e")[2]:
+            digits += abs(int(exponent))
+    if digits > EXPONENT_DIGITS_MAX:
+        raise _bad(
+            name,
+            f"contains exponents that stand for {digits} digits in all, at most {EXPONENT_DIGITS_MAX} are stored; send "
+            "fewer such numbers, or send them as strings",
+        )
     if not done:
         return data
     changed += data[done:]

@@ -248,10 +248,15 @@ def write_job(message: pb.Job, view: wire.JobView) -> None:
     fill(message.variables, view.variables)
 
 
-def summary_message(view: wire.DefinitionSummary) -> pb.WorkflowDefinition:
-    return pb.WorkflowDefinition(
+def summary_message(view: wire.DefinitionSummary, bytes_max: int) -> pb.WorkflowDefinition:
+    """Without the texts when no client could receive them."""
+    message = pb.WorkflowDefinition(
         id=view.id, version=view.version, name=view.name, description=view.description or ""
     )
+    for text in ("description", "name"):
+        if message.ByteSize() > bytes_max:
+            message.ClearField(text)
+    return message
 
 
 def definition_message(text: bytes) -> pb.WorkflowDefinition:

@@ -8,21 +8,25 @@ import functools
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
-from urllib.parse import parse_qsl
 
 import msgspec
 
 from windlass import wire
-from windlass.api import bodies, bounds, faults, history
+from windlass.api import bodies, bounds, cors, faults, history
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
-from windlass.api.call import STATUS_GONE, Limits, Request, Response
+from windlass.api.call import STATUS_GONE, Limits, MadeRoom, Request, Response
+from windlass.api.caller import client_address
 from windlass.api.engine_port import EnginePort
+from windlass.api.gate import GuardedRouter, is_preflight, rest_gate
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
 from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
-from windlass.api.router import Outcome, Route, Router
+from windlass.api.query import paging_of, query_of
+from windlass.api.router import Outcome, Route
+from windlass.auth.gate import Gate
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import (
     BadRequest,
     Defect,
@@ -37,7 +41,6 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.telemetry.metrics import Metrics
 
-ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
 PREFLIGHT = Response(
     200,
     headers=b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
@@ -47,10 +50,8 @@ PREFLIGHT = Response(
 NO_CONTENT = Response(204)
 NO_JOBS = Response(200, b'{"jobs":[]}\n')
 
-_ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
 #: Calls whose bodies are made into objects; of the others the large part stays text.
 _PARSED_WHOLE = (b"/v1/definitions", b"/v1/jobs/poll", b"/v1/workers")
-_ADDRESS_CHARS_MAX = 64
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _encode = msgspec.json.Encoder().encode
 
@@ -70,6 +71,7 @@ class RestApp:
         memory: Budget,
         *,
         serves_api: bool = True,
+        gate: Gate | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -84,11 +86,24 @@ class RestApp:
             body_bytes_max=settings.body_bytes_max,
             connections_max=settings.connections_max,
         )
-        self._server = HttpServer(
-            self, log, limits, memory, name="REST", variable="WE_REST_PORT", headers=ORIGIN_ANY
-        )
+        self._made_room = {
+            MadeRoom.IDLE_CLOSED: metrics.connections_closed_idle,
+            MadeRoom.POLL_ENDED: metrics.polls_ended_early("rest"),
+            MadeRoom.REFUSED: metrics.connections_refused,
+        }
         self._aside = Aside("REST bodies")
-        self._router = Router()
+        self._router = GuardedRouter()
+        self._server = HttpServer(
+            self,
+            log,
+            limits,
+            memory,
+            name="REST",
+            variable="WE_REST_PORT",
+            headers=cors.headers_of(settings),
+            headers_for=cors.headers_for(settings),
+            gate=rest_gate(gate, self._router) if gate else None,
+        )
         self._serves_api = serves_api
         self._add_routes()
         #: the port listened on, once started
@@ -133,34 +148,43 @@ class RestApp:
         add("GET", "/v1/definitions/{id}", self._definition)
         add("GET", "/v1/definitions/{id}/versions/{version}", self._definition)
         add("GET", "/v1/instances", self._instances)
-        add("POST", "/v1/instances", self._start)
+        add("POST", "/v1/instances", self._start, is_shed=True)
         add("GET", "/v1/instances/{id}", self._instance)
         add("GET", "/v1/instances/{id}/history", self._history)
         add("POST", "/v1/instances/{id}/cancel", self._cancel)
-        add("POST", "/v1/jobs/poll", self._poll, quiet=True)
+        add("POST", "/v1/jobs/poll", self._poll, quiet=True, waits=True)
         add("POST", "/v1/jobs/{id}/complete", self._complete)
         add("POST", "/v1/jobs/{id}/fail", self._fail)
         add("POST", "/v1/workers", self._register)
         add("GET", "/v1/workers", self._workers)
         add("POST", "/v1/workers/{id}/heartbeat", self._worker_beat, quiet=True)
         add("DELETE", "/v1/workers/{id}", self._unregister)
-        add("POST", "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete", self._user_task)
-        add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal)
+        add(
+            "POST",
+            "/v1/instances/{instanceId}/user-tasks/{userTaskId}/complete",
+            self._user_task,
+            is_shed=True,
+        )
+        add("POST", "/v1/instances/{instanceId}/signals/{waitStepId}", self._signal, is_shed=True)
 
     # -- the server's side
 
     def handle(self, request: Request) -> Outcome:
         try:
-            if request.method == "OPTIONS" and b"access-control-request-method" in request.headers:
+            if is_preflight(request):
                 return PREFLIGHT
             route, ids = self._router.find(request)
             request.route = route
+            if route.waits:
+                request.early = EarlyEnd()
             if not self._serves_api and request.path.startswith(b"/v1/"):
                 raise Unavailable(
                     "this node runs as scheduler and takes no API calls; call an api or serve node"
                 )
             if request.method == "POST" and request.path.startswith(b"/v1/definitions"):
                 _refuse_xml(request)
+            if route.is_shed:
+                self._engine.admit(len(request.body))
             if len(request.body) > IN_LOOP_BYTES_MAX:
                 return self._read_aside(request, ids)
             return route.endpoint(request, ids)
@@ -180,6 +204,9 @@ class RestApp:
     def refuse(self, status: int, reason: str) -> Response:
         return faults.early(status, reason)
 
+    def made_room(self, how: MadeRoom) -> None:
+        self._made_room[how].inc()
+
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Feeds the metrics and writes the access line: all calls but preflights and polls below 400."""
         if response is PREFLIGHT:
@@ -193,6 +220,9 @@ class RestApp:
         observer(duration_ns / 1e9)
         if route.quiet and (status < 400 or status == STATUS_GONE):
             return
+        if status == faults.SHED[0]:
+            # Told together with others, by the engine.
+            return
         failed = self._log.error if status >= 500 else self._log.warning
         write = self._log.info if status < 400 else failed
         write(
@@ -202,7 +232,8 @@ class RestApp:
             status=status,
             bytes=len(response.body),
             duration=duration_ns,
-            remote=_client_address(request),
+            remote=client_address(request.headers, request.peer),
+            **({"principal": request.principal.name} if request.principal else {}),
         )
 
     def _fault(self, request: Request, error: Exception) -> Response:
@@ -240,8 +271,8 @@ class RestApp:
         return self._ask(request, _created, self._engine.upload_definition, request.body)
 
     def _definitions(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        query = _query(request)
-        page, page_size = _paging(query)
+        query = query_of(request)
+        page, page_size = paging_of(query)
         return self._ask(
             request,
             _ok,
@@ -249,6 +280,7 @@ class RestApp:
             keyword=query.get("keyword", ""),
             page=page,
             page_size=page_size,
+            page_token=query.get("pageToken") or None,
         )
 
     def _definition(self, request: Request, ids: list[str]) -> Outcome:
@@ -283,8 +315,8 @@ class RestApp:
         return self._ask(request, _ok, self._engine.get_instance, ids[0])
 
     def _instances(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        query = _query(request)
-        page, page_size = _paging(query)
+        query = query_of(request)
+        page, page_size = paging_of(query)
         return self._ask(
             request,
             _ok,
@@ -298,7 +330,7 @@ class RestApp:
         )
 
     def _history(self, request: Request, ids: list[str]) -> Outcome:
-        token = _query(request).get("pageToken") or None
+        token = query_of(request).get("pageToken") or None
         return self._ask(request, _history_page, self._engine.instance_history, ids[0], page_token=token)
 
     def _cancel(self, request: Request, ids: list[str]) -> Outcome:
@@ -325,7 +357,8 @@ class RestApp:
             job_types=[bodies.text(job_type, "jobTypes") for job_type in bounds.job_types_of(body.job_types)],
             max_jobs=bounds.jobs_wanted(body.max_jobs, bounds.REST_JOBS_DEFAULT),
             lease_s=bounds.lease_s_of(body.lease_seconds, self._settings.lease_s),
-            wait_s=0.0 if self.draining or not request.may_wait else wait_s,
+            wait_s=0.0 if self.draining else wait_s,
+            early=request.early,
         )
 
     def _jobs(self, jobs: Sequence[wire.JobView]) -> Response:
@@ -380,8 +413,12 @@ class RestApp:
         return self._ask(request, _registered, self._engine.register_worker, worker)
 
     def _workers(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        page, page_size = _paging(_query(request))
-        return self._ask(request, _ok, self._engine.list_workers, page=page, page_size=page_size)
+        query = query_of(request)
+        page, page_size = paging_of(query)
+        token = query.get("pageToken") or None
+        return self._ask(
+            request, _ok, self._engine.list_workers, page=page, page_size=page_size, page_token=token
+        )
 
     def _worker_beat(self, request: Request, ids: list[str]) -> Outcome:
         return self._ask(request, _no_content, self._engine.worker_is_alive, ids[0])
@@ -429,38 +466,6 @@ def _refuse_xml(request: Request) -> None:
         raise UnsupportedFormat(
             f"definitions are JSON, got Content-Type {content_type.decode('latin-1')!r}; send application/json"
         )
-
-
-def _query(request: Request) -> dict[str, str]:
-    """The parameters, the first of a repeated name; BadRequest when one is not text."""
-    query: dict[str, str] = {}
-    try:
-        pairs = parse_qsl(request.query.decode("utf-8"), keep_blank_values=True, errors="strict")
-    except UnicodeDecodeError:
-        raise BadRequest("the query is not valid UTF-8") from None
-    for name, value in pairs:
-        if "\x00" in value:
-            raise BadRequest(f"the query parameter {name} contains the character U+0000; remove it")
-        query.setdefault(name, value)
-    return query
-
-
-def _paging(query: dict[str, str]) -> tuple[int, int]:
-    """Page and page size; anything but an integer counts as absent (contract 1.5)."""
-    page, page_size = query.get("page", ""), query.get("pageSize", "")
-    number = int(page) if _INTEGER.fullmatch(page) else 0
-    size = int(page_size) if _INTEGER.fullmatch(page_size) else 0
-    return bounds.page_of(number, size)
-
-
-def _client_address(request: Request) -> str:
-    for name in _ADDRESS_HEADERS:
-        value = request.headers.get(name)
-        if value:
-            address = value.partition(b",")[0].strip()
-            if address:
-                return address[:_ADDRESS_CHARS_MAX].decode("latin-1")
-    return request.peer
 
 
 def _ok(value: object) -> Response:

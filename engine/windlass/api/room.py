@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from windlass.api.call import Limits, Request
+from windlass.api.call import Limits, Request, Response
 from windlass.memory import SMALL_BYTES, Budget, Use
 
 NO_ROOM = "this node has no memory left for another request of this size; try again"
@@ -30,6 +30,8 @@ class BodyRoom:
         self._asked_since_s = 0.0
         #: the call that waits, when all of it has come already
         self.asked_for: Request | None = None
+        #: drawn for answers that the caller has not read yet
+        self.unsent_bytes = 0
         #: of the body, at the last check, and in the time before it
         self._seen_bytes = self._arrived_bytes = 0
 
@@ -98,8 +100,34 @@ class BodyRoom:
             f"one call; send less, or set WINDLASS_MEMORY_BYTES_MAX above {memory.limit_bytes}"
         )
 
+    async def answerable(
+        self, request: Request, response: Response, refuse: Callable[[int, str], Response]
+    ) -> Response:
+        """The large answer when there is room for it until its caller has read it, else 503. What has been changed is
+        told all the same.
+        """
+        size = len(response.body)
+        try:
+            is_drawn = await self._memory.wait(Use.ANSWER, size, within_s=self._limits.room_s)
+        except asyncio.CancelledError:
+            response.drop()
+            raise
+        if is_drawn:
+            request.answer_bytes = size
+        elif request.method == "GET" or response.untaken is not None:
+            response.drop()
+            return refuse(503, NO_ROOM)
+        return response
+
+    def sent(self) -> None:
+        """The caller has read its answers, or never will."""
+        self._memory.give_back(Use.ANSWER, self.unsent_bytes)
+        self.unsent_bytes = 0
+
     def release(self, request: Request) -> None:
-        """What is held for a call that is answered, or has nobody left to be answered."""
+        """What is held for a call that is answered, or has nobody left to be answered; for its answer until `sent`."""
+        self.unsent_bytes += request.answer_bytes
+        request.answer_bytes = 0
         self._memory.give_back(Use.BODY, request.held_bytes)
         self._memory.give_back(Use.PARSED, request.drawn_bytes)
         request.held_bytes = request.drawn_bytes = 0

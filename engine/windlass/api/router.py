@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from windlass.api.call import TEXT, Request, Response
+from windlass.auth import calls
 from windlass.errors import BadRequest
 
 Outcome = Response | Coroutine[Any, Any, Response]
@@ -16,14 +17,29 @@ UNMATCHED = "unmatched"
 
 
 class Route:
-    """`pattern` names it in logs and metrics; `quiet` keeps its successes out of the access log."""
+    """`pattern` names it in logs and metrics, `call` says who may call it; `quiet` keeps its successes out of the
+    access log. `waits`: its calls may wait, and can be ended early. Calls of one that `is_shed` are refused while the
+    node has too much to do.
+    """
 
-    __slots__ = ("endpoint", "observers", "pattern", "quiet")
+    __slots__ = ("call", "endpoint", "is_shed", "observers", "pattern", "quiet", "waits")
 
-    def __init__(self, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        pattern: str,
+        endpoint: Endpoint,
+        *,
+        call: calls.Call = calls.UNKNOWN,
+        quiet: bool = False,
+        waits: bool = False,
+        is_shed: bool = False,
+    ) -> None:
+        self.call = call
         self.pattern = pattern
         self.endpoint = endpoint
         self.quiet = quiet
+        self.waits = waits
+        self.is_shed = is_shed
         #: (method, status) -> the function that observes its durations
         self.observers: dict[tuple[str, int], Callable[[float], None]] = {}
 
@@ -43,7 +59,17 @@ class Router:
         self.unmatched = Route(UNMATCHED, _not_found)
         self._wrong_verbs: dict[int, Route] = {}
 
-    def add(self, method: str, pattern: str, endpoint: Endpoint, *, quiet: bool = False) -> None:
+    def add(
+        self,
+        method: str,
+        pattern: str,
+        endpoint: Endpoint,
+        *,
+        quiet: bool = False,
+        waits: bool = False,
+        is_shed: bool = False,
+        call: calls.Call = calls.UNKNOWN,
+    ) -> None:
         """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too."""
         node = self._root
         for segment in pattern.split("/")[1:]:
@@ -52,7 +78,7 @@ class Router:
                 node = node.any
             else:
                 node = node.literals.setdefault(segment.encode(), _Node())
-        route = Route(pattern, endpoint, quiet=quiet)
+        route = Route(pattern, endpoint, call=call, quiet=quiet, waits=waits, is_shed=is_shed)
         node.routes[method] = route
         if method == "GET":
             node.routes["HEAD"] = route

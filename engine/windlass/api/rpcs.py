@@ -10,7 +10,9 @@ from windlass.api import bodies, bounds, protobuf
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gen import workflow_pb2 as pb
+from windlass.auth import calls
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled, TooLarge
 from windlass.page_token import token_after
 from windlass.telemetry.events import Event
@@ -19,6 +21,7 @@ from windlass.telemetry.log import Log
 SERVICE = "workflow.v1.WorkflowEngine"
 _FIELD_BYTES_MAX = 6
 """Around a message in another one."""
+_LARGER = "ask over REST, or raise WINDLASS_ANSWER_BYTES_MAX and what the client receives at most"
 
 
 class Message(Protocol):
@@ -29,26 +32,32 @@ class Message(Protocol):
 
 
 class Rpc:
-    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log.
+    """One call: how its request is read and what serves it. `quiet` keeps its successes out of the access log. One that
+    `waits` is served with a way to end it early; one that `is_shed` is refused while the node has too much to do.
 
     `untaken` is told of an answer that was made and that the caller, who has gone, will not have.
     """
 
-    __slots__ = ("method", "observers", "quiet", "read", "serve", "untaken")
+    __slots__ = ("call", "is_shed", "method", "observers", "quiet", "read", "serve", "untaken", "waits")
 
     def __init__(
         self,
         name: str,
         request: type[Message],
-        serve: Callable[[Any], Coroutine[Any, Any, Message]],
+        serve: Callable[..., Coroutine[Any, Any, Message]],
         *,
         quiet: bool = False,
+        waits: bool = False,
+        is_shed: bool = False,
         untaken: Callable[[Any], None] | None = None,
     ) -> None:
         self.method = f"/{SERVICE}/{name}"
+        self.call = calls.of_rpc(name)
         self.read = request.FromString
         self.serve = serve
         self.quiet = quiet
+        self.waits = waits
+        self.is_shed = is_shed
         self.untaken = untaken
         #: status name -> the function that observes its durations
         self.observers: dict[str, Callable[[float], None]] = {}
@@ -78,16 +87,23 @@ class Rpcs:
             Rpc("UploadDefinition", pb.UploadDefinitionRequest, self._upload),
             Rpc("GetDefinition", pb.GetDefinitionRequest, self._definition),
             Rpc("ListDefinitions", pb.ListDefinitionsRequest, self._definitions),
-            Rpc("StartInstance", pb.StartInstanceRequest, self._start),
+            Rpc("StartInstance", pb.StartInstanceRequest, self._start, is_shed=True),
             Rpc("GetInstance", pb.GetInstanceRequest, self._instance),
             Rpc("GetInstanceHistory", pb.GetInstanceHistoryRequest, self._history),
             Rpc("CancelInstance", pb.CancelInstanceRequest, self._cancel),
             Rpc("ListInstances", pb.ListInstancesRequest, self._instances),
-            Rpc("PollJobs", pb.PollJobsRequest, self._poll, quiet=True, untaken=self._poll_untaken),
+            Rpc(
+                "PollJobs",
+                pb.PollJobsRequest,
+                self._poll,
+                quiet=True,
+                waits=True,
+                untaken=self._poll_untaken,
+            ),
             Rpc("CompleteJob", pb.CompleteJobRequest, self._complete),
             Rpc("FailJob", pb.FailJobRequest, self._fail),
-            Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task),
-            Rpc("SignalWait", pb.SignalWaitRequest, self._signal),
+            Rpc("CompleteUserTask", pb.CompleteUserTaskRequest, self._user_task, is_shed=True),
+            Rpc("SignalWait", pb.SignalWaitRequest, self._signal, is_shed=True),
         )
 
     async def _variables(self, request: Any, field: str) -> wire.RawJson:
@@ -110,17 +126,28 @@ class Rpcs:
             raise NotFound(f"definition {request.id} has no version {request.version}; versions count from 1")
         text = await self._engine.get_definition(bodies.text(request.id, "id"), request.version or None)
         try:
-            return pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
+            answer = pb.GetDefinitionResponse(definition=protobuf.definition_message(text))
         except protobuf.Unreadable as error:
             raise _unreadable(f"definition {request.id}", error) from None
+        if answer.ByteSize() > self._answer_bytes_max:
+            raise TooLarge(
+                f"definition {request.id} takes {answer.ByteSize()} bytes, at most {self._answer_bytes_max} are sent; "
+                f"{_LARGER}"
+            )
+        return answer
 
     async def _definitions(self, request: pb.ListDefinitionsRequest) -> pb.ListDefinitionsResponse:
         page, page_size = bounds.page_of(request.page, request.page_size)
         found = await self._engine.list_definitions(
-            keyword=bodies.text(request.keyword, "keyword"), page=page, page_size=page_size
+            keyword=bodies.text(request.keyword, "keyword"),
+            page=page,
+            page_size=page_size,
+            page_token=bodies.text(request.page_token, "page_token") or None,
         )
         return pb.ListDefinitionsResponse(
-            definitions=[protobuf.summary_message(item) for item in found.items], total=found.total
+            definitions=[protobuf.summary_message(item, self._answer_bytes_max) for item in found.items],
+            total=found.total,
+            next_page_token=found.next_page_token or "",
         )
 
     # -- instances
@@ -141,10 +168,7 @@ class Rpcs:
         try:
             return pb.GetInstanceResponse(instance=protobuf.instance_message(view, self._answer_bytes_max))
         except protobuf.TooLarge as error:
-            raise TooLarge(
-                f"the variables of instance {request.id}: {error}; ask over REST, or raise WINDLASS_ANSWER_BYTES_MAX "
-                "and what the client receives at most"
-            ) from None
+            raise TooLarge(f"the variables of instance {request.id}: {error}; {_LARGER}") from None
         except protobuf.Unreadable as error:
             raise _unreadable(f"the variables of instance {request.id}", error) from None
 
@@ -192,7 +216,7 @@ class Rpcs:
 
     # -- jobs
 
-    async def _poll(self, request: pb.PollJobsRequest) -> pb.PollJobsResponse:
+    async def _poll(self, request: pb.PollJobsRequest, early: EarlyEnd) -> pb.PollJobsResponse:
         if self._settings.dispatch_mode != "polling":
             raise PollDisabled(self._settings.dispatch_mode)
         worker_id = _required(request.worker_id, "worker_id")
@@ -208,6 +232,7 @@ class Rpcs:
             lease_s=bounds.lease_s_of(request.lease_seconds, self._settings.lease_s),
             wait_s=0.0 if self._draining() else wait_s,
             job_bytes_max=self._settings.answer_bytes_max,
+            early=early,
         )
         answer = pb.PollJobsResponse()
         for job in jobs:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from windlass.states import JobStatus
-from windlass.store.apply import Batch
+from windlass.store.batch import Batch
 
 ANY_JOB_TYPE = ("",)
 """Sent to other nodes when no type is named: no job has this type, but it wakes their relays."""

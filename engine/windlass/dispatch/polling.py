@@ -8,6 +8,7 @@ that waits is given a job at its reservation (`reserve`), so that the claim cost
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import math
 import time
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from windlass.early_end import EarlyEnd
 from windlass.errors import EngineError
 from windlass.store.jobs import ClaimedJob, Jobs, PassedOver
 from windlass.store.reservation import LeaseReservation
@@ -113,12 +115,15 @@ class WaitingPolls:
         claimed: Callable[[Sequence[JobView], float, Sequence[float]], None],
         refused: Callable[[Exception], None],
         passed_over: Callable[[PassedOver, int], None],
+        cut: Callable[[], None],
     ) -> None:
+        """`cut` is told of each claim that left jobs because its answer had no room."""
         self._jobs = jobs
         self._settings = settings
         self._claimed = claimed
         self._refused = refused
         self._passed_over = passed_over
+        self._cut = cut
         self._types: dict[str, TypeMemory] = {}
         self._forget_at = TYPES_KEPT_MAX
         self._groups: dict[GroupKey, ClaimGroup] = {}
@@ -144,9 +149,11 @@ class WaitingPolls:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,
+        early: EarlyEnd | None = None,
     ) -> list[JobView]:
         """Up to `jobs_max` leased jobs, oldest first, and no more than one answer holds; waits up to `wait_s` when
-        there are none. Those above `job_bytes_max`, which the caller could not receive, are passed over.
+        there are none, or until `early`. Those above `job_bytes_max`, which the caller could not receive, are passed
+        over.
 
         When the caller cancels it, jobs that were already claimed for it are given back.
         """
@@ -160,6 +167,8 @@ class WaitingPolls:
             self._park(poll)
         else:
             self._gather(poll)
+        if early is not None:
+            early.bind(functools.partial(self._give_up, poll))
         try:
             return await poll.answer
         except asyncio.CancelledError:
@@ -319,6 +328,8 @@ class WaitingPolls:
         found_all = len(claim.jobs) < len(slots) and not claim.is_cut
         if found_all:
             self._remember_empty(key, generations)
+        if claim.is_cut:
+            self._cut()
         given: list[list[ClaimedJob]] = [[] for _ in polls]
         for job in claim.jobs:
             given[job.slot - 1].append(job)

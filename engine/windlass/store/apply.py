@@ -6,9 +6,9 @@ the job has been read (`store/lease.py`), and its token is compared again in the
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from windlass import advance
@@ -22,53 +22,41 @@ from windlass.commands import (
     FireTimer,
     SignalWait,
     StartInstance,
+    bytes_sent,
 )
-from windlass.definition.model import Definition, StepType
-from windlass.effects import ChainRequested, JobClosed, JobRequeued, Recorded
-from windlass.errors import BadRequest, Conflict, Defect, EngineError, NotFound
-from windlass.instance import Instance, decode_progress, decode_variables, encode_variables
-from windlass.states import InstanceStatus, JobStatus
+from windlass.definition.model import StepType
+from windlass.effects import JobClosed, JobRequeued, Recorded
+from windlass.errors import Conflict, Defect, EngineError, NotFound
+from windlass.instance import Instance, encode_variables
+from windlass.states import JobStatus
 from windlass.store.arrays import text_array
+from windlass.store.batch import (
+    LARGE_BYTES,
+    UNBOUNDED,
+    Answer,
+    Batch,
+    Bounds,
+    PutAside,
+    find_instance,
+    find_job,
+    instance_of,
+    of_job,
+    parked_at,
+    refuse_final,
+    versions,
+)
 from windlass.store.definitions import DefinitionCache
-from windlass.store.driver import Connection, Row
+from windlass.store.driver import Connection
 from windlass.store.lease import JobRow, Lease, job_row, judge_completion, judge_failure, lease_lost
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
 from windlass.store.reservation import LeaseReservation, LeaseReservations
 from windlass.store.rows import NewJob, WriteSet
+from windlass.store.scope import require_scope
 from windlass.wire import InstanceView, JobView, RawJson, answer_bytes, format_time
 
 CHAINED_STARTS_MAX = 25
 """Definitions that chain into each other without ever waiting for work would never end."""
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-Answer = InstanceView | None | EngineError
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one transaction knows and has decided so far."""
-
-    commands: Sequence[Command]
-    writes: WriteSet
-    instances: dict[str, Instance] = field(default_factory=dict)
-    started_at: dict[str, datetime] = field(default_factory=dict)
-    completed_at: dict[str, datetime | None] = field(default_factory=dict)
-    jobs: dict[str, JobRow] = field(default_factory=dict)
-    latest: dict[str, int | None] = field(default_factory=dict)
-    definitions: dict[tuple[str, int], Definition] = field(default_factory=dict)
-    chains: list[ChainRequested] = field(default_factory=list)
-    reservations: list[tuple[LeaseReservation, NewJob]] = field(default_factory=list)
-    answers: list[Answer] = field(default_factory=list)
-    stale_fails: list[FailJob] = field(default_factory=list)
-    chains_refused: list[ChainRequested] = field(default_factory=list)
-    retried: int = 0
-    now: datetime = _NEVER
-    lock_wait_s: float | None = None
-    committing: bool = False
-    """From here on a lost connection leaves the outcome unknown."""
-    decided: Callable[[], None] = lambda: None
-    """Called when every command is decided and only writing and the commit remain: the next batch may begin."""
 
 
 class Transactor:
@@ -89,8 +77,10 @@ class Transactor:
         self._audit_enabled = audit_enabled
         self._outbox = outbox
 
-    def batch(self, commands: Sequence[Command], decided: Callable[[], None]) -> Batch:
-        return Batch(commands, WriteSet(self._audit_enabled), decided=decided)
+    def batch(
+        self, commands: Sequence[Command], decided: Callable[[], None], bounds: Bounds = UNBOUNDED
+    ) -> Batch:
+        return Batch(commands, WriteSet(self._audit_enabled), bounds, decided=decided)
 
     async def run(self, connection: Connection, batch: Batch) -> None:
         """Fills `batch.answers`, one for each command, after the commit.
@@ -147,6 +137,7 @@ class Transactor:
             text_array(instance_ids),
             text_array(job_ids),
             text_array(definition_ids),
+            batch.bounds.payload_bytes_max,
         )
         if instance_ids or job_ids:
             batch.lock_wait_s = time.monotonic() - began
@@ -158,21 +149,29 @@ class Transactor:
                 case "job":
                     job = job_row(row)
                     batch.jobs[job.id] = job
+                case "large job":
+                    batch.large_jobs[row["id"]] = row["lease_token"]
                 case _:
-                    batch.instances[row["id"]] = _instance(row)
+                    batch.instances[row["id"]] = instance_of(row)
+                    batch.read_bytes[row["id"]] = len(row["variables"])
                     batch.started_at[row["id"]] = row["started_at"]
                     batch.completed_at[row["id"]] = row["completed_at"]
-        batch.definitions.update(await self._definitions.load(connection, _versions(batch)))
+        batch.definitions.update(await self._definitions.load(connection, versions(batch)))
 
     # -- deciding
 
     def _decide_one(
         self, command: Command, batch: Batch, around: advance.Surroundings
-    ) -> EngineError | str | None:
+    ) -> EngineError | PutAside | str | None:
         """The error, or the id of the instance whose view answers the command, or nothing to show."""
+        if batch.work_bytes >= batch.bounds.batch_bytes_max:
+            return PutAside(0)
         try:
+            if command.caller is not None:
+                require_scope(command.caller, command, batch.jobs, batch.instances, batch.definitions)
+                around = around._replace(caller=command.caller.name)
             return self._decide(command, batch, around)
-        except EngineError as err:
+        except (EngineError, PutAside) as err:
             return err
         except Exception as err:
             defect = Defect(f"internal error: {type(err).__name__}: {err}")
@@ -180,6 +179,7 @@ class Transactor:
             return defect
 
     def _decide(self, command: Command, batch: Batch, around: advance.Surroundings) -> str | None:
+        batch.sent_bytes = bytes_sent(command)
         match command:
             case StartInstance():
                 return self._start(command, batch, around)
@@ -205,20 +205,21 @@ class Transactor:
             raise NotFound(f"definition {command.definition_id}{wanted} not found; upload it first")
         instance_id = self._new_id()
         decision = advance.start(definition, instance_id, command.variables, command.business_key, around)
+        batch.take_on(decision)
         batch.instances[instance_id] = decision.instance
         batch.writes.add_new(decision.instance)
         batch.chains += batch.writes.add(decision.effects)
         return instance_id
 
     def _complete_job(self, command: CompleteJob, batch: Batch, around: advance.Surroundings) -> None:
-        job = _find_job(command.job_id, batch)
+        job = find_job(command.job_id, batch)
         match judge_completion(job, command.worker_id, command.lease_token):
             case Lease.OVER:
                 return
             case Lease.LOST:
                 raise Conflict(lease_lost(job, command.worker_id))
             case Lease.HELD:
-                instance, definition = _of_job(job, batch)
+                instance, definition = of_job(job, batch)
                 if instance.is_final:
                     return
                 if job.execution_id not in instance.progress.open:
@@ -232,7 +233,7 @@ class Transactor:
                 self._keep(batch, instance, decision, job)
 
     def _fail_job(self, command: FailJob | ExhaustJob, batch: Batch, around: advance.Surroundings) -> None:
-        job = _find_job(command.job_id, batch)
+        job = find_job(command.job_id, batch)
         worker_id, message, retryable = "", "", False
         if isinstance(command, FailJob):
             worker_id, message, retryable = command.worker_id, command.error_message, command.retryable
@@ -245,7 +246,7 @@ class Transactor:
             message = command.reason
             if job.status is not JobStatus.LOCKED or job.lease_is_live:
                 return
-        instance, definition = _of_job(job, batch)
+        instance, definition = of_job(job, batch)
         if job.execution_id not in instance.progress.open:
             return
         decision = advance.fail_job(
@@ -263,21 +264,21 @@ class Transactor:
     def _complete_user_task(
         self, command: CompleteUserTask, batch: Batch, around: advance.Surroundings
     ) -> None:
-        instance, definition = _find_instance(command.instance_id, batch)
-        execution_id = _parked_at(instance, definition, command.step_id, StepType.USER_TASK, NotFound)
+        instance, definition = find_instance(command.instance_id, batch)
+        execution_id = parked_at(instance, definition, command.step_id, StepType.USER_TASK, NotFound)
         decision = advance.complete_user_task(
             definition, instance, execution_id, command.worker_id, command.variables, around
         )
         self._keep(batch, instance, decision)
 
     def _signal_wait(self, command: SignalWait, batch: Batch, around: advance.Surroundings) -> None:
-        instance, definition = _find_instance(command.instance_id, batch)
-        execution_id = _parked_at(instance, definition, command.step_id, StepType.WAIT, Conflict)
+        instance, definition = find_instance(command.instance_id, batch)
+        execution_id = parked_at(instance, definition, command.step_id, StepType.WAIT, Conflict)
         decision = advance.signal_wait(definition, instance, execution_id, command.variables, around)
         self._keep(batch, instance, decision)
 
     def _fire_timer(self, command: FireTimer, batch: Batch, around: advance.Surroundings) -> None:
-        instance, definition = _find_instance(command.instance_id, batch)
+        instance, definition = find_instance(command.instance_id, batch)
         decision = advance.fire_timer(
             definition,
             instance,
@@ -290,8 +291,8 @@ class Transactor:
         self._keep(batch, instance, decision)
 
     def _cancel(self, command: CancelInstance, batch: Batch, around: advance.Surroundings) -> str:
-        instance, definition = _find_instance(command.instance_id, batch)
-        _refuse_final(instance)
+        instance, definition = find_instance(command.instance_id, batch)
+        refuse_final(instance)
         self._keep(batch, instance, advance.cancel(definition, instance, command.reason, around))
         return instance.id
 
@@ -299,6 +300,7 @@ class Transactor:
         self, batch: Batch, before: Instance, decision: advance.Decision, job: JobRow | None = None
     ) -> None:
         """The next command of this batch sees what this one decided."""
+        batch.take_on(decision)
         batch.instances[before.id] = decision.instance
         batch.writes.add_changed(before, decision.instance)
         batch.chains += batch.writes.add(
@@ -354,14 +356,14 @@ class Transactor:
             return
         if not transactional:
             batch.committing = True
-        row = await connection.fetchrow(sql("apply_rows"), *writes.main_arguments())
+        main = await _arguments(batch, writes.main_arguments)
+        row = await connection.fetchrow(sql("apply_rows"), *main)
         batch.now = row["now"]
         expected = [len(writes.changed_instances), len(writes.closed_steps), len(writes.closed_jobs)]
         touched = [row["instances"], row["steps"], row["jobs"]]
         if writes.has_rare:
-            rare = await connection.fetchrow(
-                sql("apply_tasks_and_timers"), batch.now, *writes.rare_arguments()
-            )
+            arguments = await _arguments(batch, writes.rare_arguments)
+            rare = await connection.fetchrow(sql("apply_tasks_and_timers"), batch.now, *arguments)
             expected += [len(writes.closed_tasks), len(writes.requeued_jobs)]
             touched += [rare["tasks"], rare["requeued"]]
         if touched != expected:
@@ -373,7 +375,7 @@ class Transactor:
 
     # -- answering
 
-    def _answer(self, decided: EngineError | str | None, batch: Batch) -> Answer:
+    def _answer(self, decided: EngineError | PutAside | str | None, batch: Batch) -> Answer:
         if not isinstance(decided, str):
             return decided
         instance = batch.instances[decided]
@@ -403,6 +405,11 @@ class Transactor:
         )
 
 
+async def _arguments(batch: Batch, of: Callable[[], list[str]]) -> list[str]:
+    """Those of much work are made in a thread, so that small calls do not wait for all of it."""
+    return await asyncio.to_thread(of) if batch.work_bytes > LARGE_BYTES else of()
+
+
 def instance_view(instance: Instance, started_at: datetime, completed_at: datetime | None) -> InstanceView:
     return InstanceView(
         id=instance.id,
@@ -420,74 +427,3 @@ def instance_view(instance: Instance, started_at: datetime, completed_at: dateti
 
 def _whole_seconds(instant: datetime) -> str:
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _versions(batch: Batch) -> set[tuple[str, int]]:
-    """Every existing definition that this batch's commands run or start."""
-    wanted = {(i.definition_id, i.definition_version) for i in batch.instances.values()}
-    for command in batch.commands:
-        if isinstance(command, StartInstance):
-            version = command.version or batch.latest[command.definition_id]
-            if version is not None:
-                wanted.add((command.definition_id, version))
-    return wanted
-
-
-def _find_job(job_id: str, batch: Batch) -> JobRow:
-    job = batch.jobs.get(job_id)
-    if job is None or job.instance_id not in batch.instances:
-        raise NotFound(f"job {job_id} not found")
-    return job
-
-
-def _of_job(job: JobRow, batch: Batch) -> tuple[Instance, Definition]:
-    return _find_instance(job.instance_id, batch)
-
-
-def _find_instance(instance_id: str, batch: Batch) -> tuple[Instance, Definition]:
-    instance = batch.instances.get(instance_id)
-    if instance is None:
-        raise NotFound(f"instance {instance_id} not found")
-    definitions: Mapping[tuple[str, int], Definition] = batch.definitions
-    return instance, definitions[instance.definition_id, instance.definition_version]
-
-
-def _parked_at(
-    instance: Instance,
-    definition: Definition,
-    step_id: str,
-    kind: StepType,
-    missing: type[NotFound | Conflict],
-) -> str:
-    """The open execution of that step, after the checks of contract 1.6 in their order; `missing` is raised for a
-    step that is unknown or not open.
-    """
-    step = definition.steps.get(step_id)
-    if step is None:
-        raise missing(f"{step_id} is not a step of definition {definition.id} version {definition.version}")
-    if step.type is not kind:
-        raise BadRequest(f"step {step_id} is a {step.type}, not a {kind}")
-    _refuse_final(instance)
-    execution_id = instance.open_at(step_id)
-    if execution_id is None:
-        raise missing(f"instance {instance.id} is not waiting at {kind} step {step_id}")
-    return execution_id
-
-
-def _refuse_final(instance: Instance) -> None:
-    if instance.is_final:
-        raise Conflict(f"instance {instance.id} is {instance.status} and takes no more changes")
-
-
-def _instance(row: Row) -> Instance:
-    return Instance(
-        row["id"],
-        row["definition_id"],
-        row["version"],
-        InstanceStatus(row["status"]),
-        tuple(row["current_step_ids"]),
-        decode_variables(row["variables"]),
-        decode_progress(row["progress"] or "{}"),
-        row["business_key"],
-        row["failure_reason"],
-    )

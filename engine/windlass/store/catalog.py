@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import asyncpg
 
 from windlass.definition.document import Upload, with_version
 from windlass.errors import InvalidDefinition, NotFound
+from windlass.page_token import id_of, token_after_id
+from windlass.store.arrays import text_array
 from windlass.store.database import Database
 from windlass.store.driver import Connection, Row
 from windlass.store.queries import sql
@@ -18,7 +22,7 @@ class Catalog:
         self._database = database
 
     async def upload(
-        self, upload: Upload, parsed_steps: str, *, audit: bool
+        self, upload: Upload, parsed_steps: str, *, audit: bool, actor: str
     ) -> tuple[DefinitionSummary, bool]:
         """The stored version, and whether it is new; for content equal to that of a stored version, that version.
 
@@ -36,7 +40,9 @@ class Catalog:
                 told = str(err).splitlines()[0]
                 raise InvalidDefinition([f"the database cannot store this: {told}"]) from err
             if audit:
-                await connection.execute(sql("definition_audit"), upload.definition_id, summary.version)
+                await connection.execute(
+                    sql("definition_audit"), upload.definition_id, summary.version, actor
+                )
             return summary, True
 
     async def _insert(
@@ -68,15 +74,35 @@ class Catalog:
         """Every job type of every stored version, in order."""
         return [row["job_type"] for row in await self._database.fetch(sql("definition_job_types"))]
 
-    async def list_page(self, *, keyword: str, page: int, page_size: int) -> DefinitionPage:
+    async def list_page(
+        self,
+        *,
+        keyword: str,
+        page: int,
+        page_size: int,
+        page_token: str | None,
+        bytes_max: int,
+        only: Collection[str] | None = None,
+    ) -> DefinitionPage:
+        """Those whose id or name has the keyword, of those in `only` if it is given: the page after that of the token,
+        else the one of this number. It ends before it has more than `bytes_max`, but has one row at least.
+        """
         pattern = f"%{_escaped(keyword)}%" if keyword else None
         page = min(page, PAGE_MAX)
-        rows = await self._database.read(sql("definition_list"), pattern, page_size, page * page_size)
-        total = rows[0]["total"] if rows else await self._count(pattern)
-        return DefinitionPage([_summary(row["id"], row) for row in rows], total, page, page_size)
+        ids = None if only is None else text_array(only)
+        after, offset = (id_of(page_token), 0) if page_token else ("", page * page_size)
+        rows = await self._database.read(
+            sql("definition_list"), pattern, page_size + 1, offset, after, bytes_max, ids
+        )
+        total = rows[0]["total"] if rows else await self._count(pattern, ids)
+        items = [_summary(row["id"], row) for row in rows[:page_size]]
+        is_last = not rows or len(items) == rows[0]["found"]
+        return DefinitionPage(
+            items, total, page, page_size, None if is_last else token_after_id(items[-1].id)
+        )
 
-    async def _count(self, pattern: str | None) -> int:
-        return int((await self._database.read(sql("definition_count"), pattern))[0][0])
+    async def _count(self, pattern: str | None, ids: str | None) -> int:
+        return int((await self._database.read(sql("definition_count"), pattern, ids))[0][0])
 
 
 def _escaped(keyword: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from windlass.errors import NotFound
+from windlass.page_token import id_of, token_after_id
 from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.queries import sql
@@ -40,19 +41,31 @@ class Workers:
         if not await self._database.fetch(sql("worker_remove"), worker_id):
             raise _not_registered(worker_id)
 
-    async def page(self, page: int, page_size: int) -> WorkerPage:
-        """Of those that are alive, in order of ids."""
-        return await self._page(self._database.read, min(page, PAGE_MAX), page_size)
+    async def page(self, page: int, page_size: int, page_token: str | None, bytes_max: int) -> WorkerPage:
+        """Of those that are alive, in order of ids: the page after that of the token, else the one of this number. It
+        ends before it has more than `bytes_max`, but has one row at least.
+        """
+        return await self._page(self._database.read, min(page, PAGE_MAX), page_size, page_token, bytes_max)
 
-    async def first(self, rows_max: int) -> WorkerPage:
+    async def first(self, rows_max: int, bytes_max: int) -> WorkerPage:
         """The same, also of a standby, which may show the past."""
-        return await self._page(self._database.fetch, 0, rows_max)
+        return await self._page(self._database.fetch, 0, rows_max, None, bytes_max)
 
-    async def _page(self, ask: Callable[..., Awaitable[list[Row]]], page: int, page_size: int) -> WorkerPage:
-        rows = await ask(sql("worker_list"), page_size, page * page_size)
-        is_all = page == 0 and len(rows) < page_size
-        total = len(rows) if is_all else (await ask(sql("worker_count")))[0][0]
-        return WorkerPage([_worker(row) for row in rows], total, page, page_size)
+    async def _page(
+        self,
+        ask: Callable[..., Awaitable[list[Row]]],
+        page: int,
+        page_size: int,
+        page_token: str | None,
+        bytes_max: int,
+    ) -> WorkerPage:
+        after, offset = (id_of(page_token), 0) if page_token else ("", page * page_size)
+        rows = await ask(sql("worker_list"), page_size + 1, offset, after, bytes_max)
+        items = [_worker(row) for row in rows[:page_size]]
+        is_last = not rows or len(items) == rows[0]["found"]
+        is_all = is_last and not after and offset == 0
+        total = len(items) if is_all else (await ask(sql("worker_count")))[0][0]
+        return WorkerPage(items, total, page, page_size, None if is_last else token_after_id(items[-1].id))
 
     async def remove_stale(self, rows_max: int) -> int:
         """Removes those that have been gone for an hour, `rows_max` at most; returns how many."""

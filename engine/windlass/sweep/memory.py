@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
 
+from windlass import allocator
 from windlass.memory import Budget
 
 INTERVAL_S = 0.5
@@ -35,16 +35,16 @@ class MemoryWatch:
         self._budget = budget
         self._shown = shown
         self._resident = resident
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
     async def look(self) -> None:
         budget = self._budget
+        at_rest = budget.limit_bytes - budget.capacity_bytes
         line = budget.limit_bytes * PRESSED_FROM
-        is_pressed = self._resident() > line
-        if is_pressed and self._trim is not None:
-            # What was freed may still be kept by the allocator (glibc's malloc_trim(3)).
-            self._trim(0)
-            is_pressed = self._resident() > line
-        budget.is_pressed = is_pressed
+        resident = self._resident()
+        if resident > min(line, at_rest + budget.drawn_bytes):
+            allocator.give_back()
+            resident = self._resident()
+        budget.uncounted_bytes = max(0, resident - at_rest - budget.drawn_bytes)
+        budget.is_pressed = resident > line
         budget.serve()
         self._shown(budget)

@@ -22,7 +22,13 @@ class Event:
     CONFIG_WARNING: Final = "config: warning"  # warning
     LINES_DROPPED: Final = "log: lines dropped"  # count
 
-    # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack.
+    # Who may call.
+    AUTHENTICATION_OFF: Final = "auth: off, whoever reaches the ports may do everything"  # hint
+    TOKENS_READ: Final = "auth: tokens read"  # count
+    TOKENS_KEPT: Final = "auth: the tokens file cannot be used, the tokens read before stay good"  # err
+
+    # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack; with authentication on, the
+    # principal is in every line of a call.
     REST_REQUEST: Final = "rest request"
     REST_HANDLER_BROKE: Final = "rest: handler broke"
     REST_CUT: Final = "rest: calls outlived the grace and were cut"  # connections
@@ -30,6 +36,8 @@ class Event:
     GRPC_HANDLER_BROKE: Final = "grpc: handler broke"
     GRPC_CUT: Final = "grpc: calls outlived the grace and were cut"  # calls
     GRPC_JOB_UNREADABLE: Final = "grpc: job withheld, no protobuf client can read its variables"  # job_id
+
+    CALLS_SHED: Final = "calls: refused, too much waits before them"  # wait_s, repeated
 
     # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,
     # step_execution_id, attempt, job_id, worker_id.

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from windlass.auth.principal import PRINCIPAL
 from windlass.dsn import redact
 from windlass.telemetry.events import Event
 from windlass.telemetry.output import Output, Stream
@@ -101,6 +102,9 @@ class Log:
         traceparent = TRACEPARENT.get()
         if traceparent is not None:
             record["traceparent"] = traceparent
+        principal = PRINCIPAL.get()
+        if principal is not None:
+            record["principal"] = principal.name
         try:
             return self._encode(record)
         except (TypeError, ValueError, RecursionError):

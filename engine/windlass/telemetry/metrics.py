@@ -16,6 +16,7 @@ from prometheus_client import (
     generate_latest,
 )
 
+from windlass.auth.gate import Refusal
 from windlass.memory import Use
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -25,6 +26,8 @@ _PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.
 _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 OUTCOMES = ("completed", "failed", "cancelled")
+ANSWERS = ("poll", "list", "history")
+APIS = ("rest", "grpc")
 WAKE_BUSES = ("postgres", "redis", "none")
 
 
@@ -153,6 +156,7 @@ class Metrics:
         self.job_poll_latency: Observes = _Absent()
         self.job_lock_conflicts: Counts = _Absent()
         self.job_pickup_latency: Observes = _Absent()
+        self.jobs_passed_over: Counts = _Absent()
         if dispatch_mode != "polling":
             return
         self.job_poll_latency = self._histogram(
@@ -161,6 +165,10 @@ class Metrics:
         self.job_lock_conflicts = self._counter("job_lock_conflicts_total", "Polls that returned nothing")
         self.job_pickup_latency = self._histogram(
             "engine_job_pickup_latency_seconds", "From a job's creation to its lease", _PICKUP_BUCKETS_S
+        )
+        self.jobs_passed_over = self._counter(
+            "windlass_jobs_passed_over_total",
+            "Looks, one a minute for each job type, that found a job too large for the gRPC polls that wait",
         )
 
     def _broker(self, dispatch_mode: str) -> None:
@@ -201,22 +209,14 @@ class Metrics:
         self.lane_batch_size: Observes = self._histogram(
             "windlass_lane_batch_size", "Commands committed by one transaction", _BATCH_BUCKETS
         )
-        self.memory_limit: Shows = self._gauge(
-            "windlass_memory_limit_bytes", "Memory that the process may have"
+        self.calls_shed: Counts = self._counter(
+            "windlass_calls_shed_total", "Calls refused because too much waited before them"
         )
-        #: use: body, parsed, batch, answer
-        self.memory_drawn: Children[Shows] = Children(
-            self._gauge(
-                "windlass_memory_drawn_bytes", "Memory drawn on the budget by calls in progress", "use"
-            ).labels
+        self.queue_wait = self._gauge(
+            "windlass_queue_wait_seconds",
+            "How long a small call that comes now would wait for its batch to begin",
         )
-        self.memory_refused: Children[Counts] = Children(
-            self._counter(
-                "windlass_memory_refused_total", "Calls refused because the memory budget had no room", "use"
-            ).labels
-        )
-        for use in Use:
-            self.memory_refused(use.value)
+        self._doors()
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )
@@ -261,6 +261,63 @@ class Metrics:
             ("version", "dispatch_mode"),
             registry=self.registry,
         ).labels(version("windlass"), dispatch_mode).set(1)
+
+    def _doors(self) -> None:
+        """Of calls: who is refused, and for want of what."""
+        self.memory_limit: Shows = self._gauge(
+            "windlass_memory_limit_bytes", "Memory that the process may have"
+        )
+        #: use: body, parsed, batch, answer
+        self.memory_drawn: Children[Shows] = Children(
+            self._gauge(
+                "windlass_memory_drawn_bytes", "Memory drawn on the budget by calls in progress", "use"
+            ).labels
+        )
+        self.memory_refused: Children[Counts] = Children(
+            self._counter(
+                "windlass_memory_refused_total", "Calls refused because the memory budget had no room", "use"
+            ).labels
+        )
+        for use in Use:
+            self.memory_refused(use.value)
+        #: answer: poll, list, history
+        self.answers_cut: Children[Counts] = Children(
+            self._counter(
+                "windlass_answers_cut_total",
+                "Answers that ended before WINDLASS_ANSWER_BYTES_MAX although there was more",
+                "answer",
+            ).labels
+        )
+        for answer in ANSWERS:
+            self.answers_cut(answer)
+        #: reason: missing, unknown, expired, too_many, role
+        self.auth_refused: Children[Counts] = Children(
+            self._counter(
+                "windlass_auth_refused_total", "Calls refused for want of a token that allows them", "reason"
+            ).labels
+        )
+        for reason in Refusal:
+            self.auth_refused(reason.value)
+        self.tokens_unusable: Counts = self._counter(
+            "windlass_auth_tokens_unusable_total",
+            "New contents of the tokens file that could not be used; the tokens read before stay good",
+        )
+        #: api: rest, grpc
+        self.polls_ended_early: Children[Counts] = Children(
+            self._counter(
+                "windlass_polls_ended_early_total",
+                "Polls answered before their time because connections or streams were short",
+                "api",
+            ).labels
+        )
+        for api in APIS:
+            self.polls_ended_early(api)
+        self.connections_closed_idle: Counts = self._counter(
+            "windlass_connections_closed_idle_total", "Idle REST connections closed to make room for others"
+        )
+        self.connections_refused: Counts = self._counter(
+            "windlass_connections_refused_total", "REST connections refused because all were busy"
+        )
 
     def http_observer(self, method: str, path: str, status: int) -> Callable[[float], None]:
         """Return the one function that observes calls of this kind, seconds each; worth keeping."""

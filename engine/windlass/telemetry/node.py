@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from windlass.auth.gate import Refusal
 from windlass.commands import (
+    CancelInstance,
     Command,
     CompleteJob,
     CompleteUserTask,
@@ -19,7 +21,7 @@ from windlass.commands import (
     StartInstance,
 )
 from windlass.memory import Budget, Use
-from windlass.store.apply import Batch
+from windlass.store.batch import Batch
 from windlass.store.jobs import PassedOver
 from windlass.store.migrate import Blocker
 from windlass.store.nodes import Holder
@@ -42,6 +44,8 @@ _TX_TYPES = {
     "CancelInstance": "instance.cancel",
 }
 
+_Called = StartInstance | CompleteJob | FailJob | CompleteUserTask | SignalWait | CancelInstance
+
 FIRST_LEASE_TOKEN = "1"  # noqa: S105  tokens count the leases of a job
 
 
@@ -53,6 +57,7 @@ class NodeTelemetry:
         self._log = log
         #: why the database could not be used
         self._losses = Repeats()
+        self._sheds = Repeats()
 
     # -- calls
 
@@ -71,7 +76,15 @@ class NodeTelemetry:
             if job.lease_token == FIRST_LEASE_TOKEN:
                 self._metrics.job_poll_latency.observe(age_s)
 
+    def answer_was_cut(self, answer: str) -> None:
+        """`answer`: one of `metrics.ANSWERS`."""
+        self._metrics.answers_cut(answer).inc()
+
+    def poll_was_cut(self) -> None:
+        self.answer_was_cut("poll")
+
     def job_passed_over(self, job: PassedOver, job_bytes_max: int) -> None:
+        self._metrics.jobs_passed_over.inc()
         self._log.warning(
             Event.JOB_PASSED_OVER,
             job_id=job.job_id,
@@ -81,11 +94,28 @@ class NodeTelemetry:
             "for it over REST, or raise WINDLASS_ANSWER_BYTES_MAX and what the clients receive at most",
         )
 
+    # -- tokens
+
+    def authentication_off(self) -> None:
+        self._log.warning(
+            Event.AUTHENTICATION_OFF, hint="set WINDLASS_TOKENS_FILE, see windlass token new --help"
+        )
+
+    def call_refused(self, reason: Refusal) -> None:
+        self._metrics.auth_refused(reason.value).inc()
+
+    def tokens_read(self, count: int) -> None:
+        self._log.info(Event.TOKENS_READ, count=count)
+
+    def tokens_unusable(self, cause: str) -> None:
+        self._metrics.tokens_unusable.inc()
+        self._log.warning(Event.TOKENS_KEPT, err=cause)
+
     # -- lanes
 
     def batch_committed(self, batch: Batch, elapsed_s: float) -> None:
         metrics, writes = self._metrics, batch.writes
-        metrics.lane_batch_size.observe(len(batch.commands))
+        metrics.lane_batch_size.observe(batch.carried_out)
         for tx_type in {_tx_type(command) for command in batch.commands}:
             metrics.db_transaction_duration(tx_type).observe(elapsed_s)
             if self._log.enabled("debug"):
@@ -123,12 +153,21 @@ class NodeTelemetry:
                     **traces.get(entered.instance_id, {}),
                 )
         for stale in batch.stale_fails:
-            trace = {"traceparent": stale.traceparent} if stale.traceparent else {}
-            self._log.warning(Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **trace)
+            self._log.warning(
+                Event.STALE_FAIL, job_id=stale.job_id, worker_id=stale.worker_id, **_carried(stale)
+            )
         for chain in batch.chains_refused:
             self._log.warning(
                 Event.CHAIN_REFUSED, instance_id=chain.parent_instance_id, definition_id=chain.definition_id
             )
+
+    def call_shed(self, wait_s: float) -> None:
+        """Callers that are refused come again: one line in ten seconds says so, with their number."""
+        self._metrics.calls_shed.inc()
+        repeated = self._sheds.count("")
+        if repeated is not None:
+            more = {"repeated": repeated} if repeated else {}
+            self._log.warning(Event.CALLS_SHED, wait_s=round(wait_s, 1), **more)
 
     # -- memory
 
@@ -260,10 +299,13 @@ def _attributes(timer: FireTimer) -> dict[str, object]:
 
 
 def _traces(batch: Batch) -> dict[str, dict[str, str]]:
-    """By instance id: the trace attribute of its log lines, if the call that advanced it carried a traceparent."""
-    traces = {}
+    """By instance id: what its log lines carry of the call that advanced it."""
+    traces: dict[str, dict[str, str]] = {}
     for command, answer in zip(batch.commands, batch.answers, strict=True):
-        if isinstance(command, (ExhaustJob, FireTimer)) or command.traceparent is None:
+        if isinstance(command, (ExhaustJob, FireTimer)):
+            continue
+        carried = _carried(command)
+        if not carried:
             continue
         match command:
             case StartInstance() if isinstance(answer, InstanceView):
@@ -274,5 +316,13 @@ def _traces(batch: Batch) -> dict[str, dict[str, str]]:
                 instance_id = command.instance_id
             case _:
                 continue
-        traces[instance_id] = {"traceparent": command.traceparent}
+        traces[instance_id] = carried
     return traces
+
+
+def _carried(command: _Called) -> dict[str, str]:
+    """What the log lines of a call carry: its trace, and its principal."""
+    carried = {"traceparent": command.traceparent} if command.traceparent else {}
+    if command.caller is not None:
+        carried["principal"] = command.caller.name
+    return carried

@@ -7,19 +7,25 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from seatrial.check.assumptions import EFFECTIVE, LOADED, PAIRED, assuming
-from seatrial.check.facts import Facts, error_status, facts_of
+from seatrial.check.facts import Facts, Fault, error_status, facts_of
 from seatrial.check.finding import Findings
 from seatrial.history import Call, History
 from seatrial.verdict import Verdict
 
 GUARANTEE = (
-    "Clients see only allowed errors, only while a fault has an effect, and no replica exits by itself."
+    "Clients see only allowed errors, only while a fault has an effect; no replica exits by itself, and one that is "
+    "told to stop ends in order."
 )
+IN_ORDER = 0
+"""The exit code of a process that ended within its grace, with everything closed."""
+
+UNAVAILABLE, OVERLOADED = 503, 429
 
 
 @assuming("AV", GUARANTEE, PAIRED, EFFECTIVE, LOADED)
 def availability(history: History) -> Verdict:
-    """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out), `error_codes_allowed` (any),
+    """Parameters: `error_statuses_allowed` ([]; 0 is a lost connection or a time-out; 503 allows 429: calls queue while
+    the database is away, and those that come then are refused early), `error_codes_allowed` (any),
     `never_failing` ([]: kinds of calls that may not fail, whatever is allowed to others), `errors_only_during_fault`
     (false; then `recovery_bound_s` after the heal ends the time allowed), `errors_within_s` (any: that time ends so
     long after the fault took effect, healed or not), `errors_only_at_target` (false: those calls may have been made to
@@ -28,6 +34,8 @@ def availability(history: History) -> Verdict:
     facts = facts_of(history)
     findings = Findings(facts)
     statuses = facts.numbers("error_statuses_allowed")
+    if UNAVAILABLE in statuses:
+        statuses |= {OVERLOADED}
     unfailing = facts.words("never_failing")
     codes = facts.words("error_codes_allowed") if facts.has("error_codes_allowed") else None
     windows = _windows(facts) if facts.flag("errors_only_during_fault", default=False) else None
@@ -54,6 +62,13 @@ def availability(history: History) -> Verdict:
         findings.add(
             f"{op.value['node']} exited by itself, with exit code {op.value['exit_code']}", at=(op.index,)
         )
+    stops = [fault for fault in facts.faults if _exit_code(fault) is not None]
+    for fault in stops:
+        if (exit_code := _exit_code(fault)) != IN_ORDER:
+            took_s = (fault.effective_s or fault.invoked_s) - fault.invoked_s
+            told = f"{', '.join(fault.targets)} was told to stop"
+            text = f"{told} and ended with exit code {exit_code} after {took_s:.1f} s"
+            findings.add(text, at=(fault.call.invoke.index,))
     errors = sum(seen.values())
     unanswered = sum(call.end is None for call in calls)
     figures = {
@@ -62,6 +77,7 @@ def availability(history: History) -> Verdict:
         "errors_by_status": {str(status): count for status, count in sorted(seen.items())},
         "errors_not_allowed": findings.count,
         "exits": len(facts.rows("exit")),
+        "stops": len(stops),
         "unanswered": unanswered,
     }
     by_status = (
@@ -71,6 +87,14 @@ def availability(history: History) -> Verdict:
     return findings.verdict(
         "AV", GUARANTEE, summary, figures, vacuous=None if calls else "no client made a call"
     )
+
+
+def _exit_code(fault: Fault) -> int | None:
+    """Of a replica that a signal asked to end; None for other faults."""
+    if fault.call.end is None or (fault.call.invoke.value.get("parameters") or {}).get("signal") != "SIGTERM":
+        return None
+    found = (fault.call.end.value or {}).get("exit_code")
+    return None if found is None else int(found)
 
 
 def _why_not(
@@ -83,7 +107,7 @@ def _why_not(
 ) -> str | None:
     if status not in statuses:
         return f"allowed are {', '.join(map(_named, sorted(statuses))) or 'none'}"
-    if codes is not None and code not in codes:
+    if codes is not None and code not in codes and status != OVERLOADED:
         return f"allowed codes are {', '.join(sorted(codes)) or 'none'}"
     if windows is not None and not any(_overlaps(call, window) for window in windows):
         return "no fault had an effect then, or on that node"

@@ -21,6 +21,7 @@ GUARANTEE = (
     "and no node is restarted."
 )
 LIVENESS = ("/healthz", "/health")
+GRPC_LIVENESS = "/grpc.health.v1.Health/Check"
 READINESS = ("/ready", "/readyz")
 _DATABASE = "database"
 
@@ -51,7 +52,7 @@ def probe_truth(history: History) -> Verdict:
     findings = Findings(facts)
     windows = _windows(facts)
     probes = [call for call in facts.calls_of("probe") if call.end is not None]
-    liveness = [call for call in probes if _path(call) in LIVENESS]
+    liveness = [call for call in probes if _path(call) in (*LIVENESS, GRPC_LIVENESS)]
     readiness = [call for call in probes if _path(call) in READINESS]
     for call in liveness:
         _judge_liveness(call, findings)

@@ -9,6 +9,8 @@ import msgspec
 from seatrial.history import OpType
 
 MESSAGE_CHARS_MAX = 1000
+OVERLOADED = (429, "overloaded")
+"""The engine refuses early what would wait too long (contract 1.2)."""
 
 
 class Job(msgspec.Struct, frozen=True, rename="camel"):
@@ -58,6 +60,11 @@ class Answer(msgspec.Struct, frozen=True):
     def refused(self) -> bool:
         """Nothing listened there: safe to ask another replica."""
         return self.outcome == "fail" and self.status == 0
+
+    @property
+    def refused_for_now(self) -> bool:
+        """Nothing was done, and the same call may be made again: nothing listened, or too much waits there."""
+        return self.refused or self.status == OVERLOADED[0]
 
     @property
     def id(self) -> str:

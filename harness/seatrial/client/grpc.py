@@ -21,7 +21,16 @@ import msgspec
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
 
-from seatrial.client.answer import MESSAGE_CHARS_MAX, Answer, jobs_of, lost, overdue, refused, unreadable
+from seatrial.client.answer import (
+    MESSAGE_CHARS_MAX,
+    OVERLOADED,
+    Answer,
+    jobs_of,
+    lost,
+    overdue,
+    refused,
+    unreadable,
+)
 from seatrial.client.message import body_of, message_of
 from seatrial.client.request import Poll, Request
 from seatrial.cluster import Replica
@@ -55,7 +64,7 @@ REFUSALS: Mapping[grpc.StatusCode, tuple[int, str]] = {
     Code.INVALID_ARGUMENT: (400, "bad-request"),
     Code.OUT_OF_RANGE: (400, "bad-request"),
     Code.UNAUTHENTICATED: (401, "unauthenticated"),
-    Code.PERMISSION_DENIED: (403, "permission-denied"),
+    Code.PERMISSION_DENIED: (403, "forbidden"),
     Code.NOT_FOUND: (404, "not-found"),
     Code.FAILED_PRECONDITION: (409, "conflict"),
     Code.ALREADY_EXISTS: (409, "conflict"),
@@ -72,6 +81,9 @@ FAULTS: Mapping[grpc.StatusCode, tuple[int, str]] = {
 
 POLL_DISABLED = (410, "poll path disabled")
 """What FAILED_PRECONDITION means to a poll (contract 1.7, 2.4)."""
+
+PUSHBACK = "grpc-retry-pushback-ms"
+"""A refusal with this trailer is one for load: nothing was done, and the same may be tried again (contract 2.4)."""
 
 _NEVER_SENT = "failed to connect to all addresses"
 #: How the library begins when it tells of a broken connection: it gives that the code a server gives for being busy.
@@ -93,13 +105,18 @@ class GrpcTransport:
         rpc = type(message).__name__.removesuffix("Request")
         channel = self._channel(replica)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/{rpc}")
+        metadata = None if replica.token is None else (("authorization", f"Bearer {replica.token}"),)
         began_s = time.monotonic()
         try:
-            data = await call(message.SerializeToString(), timeout=limit_s, wait_for_ready=False)
+            data = await call(
+                message.SerializeToString(), timeout=limit_s, metadata=metadata, wait_for_ready=False
+            )
         except grpc.aio.AioRpcError as err:
             if err.code() is Code.DEADLINE_EXCEEDED and _is_over(began_s, limit_s):
                 return overdue(replica.name, limit_s)
             is_connected = channel.get_state() is grpc.ChannelConnectivity.READY
+            if PUSHBACK in dict(err.trailing_metadata() or ()):
+                return _ended(replica.name, "fail", OVERLOADED, f"{err.code().name}: {err.details()}")
             return _judge(replica.name, request, err.code(), err.details() or "", is_connected=is_connected)
         return _read(replica.name, request, rpc, data)
 

@@ -56,7 +56,7 @@ class RestTransport:
                 method,
                 replica.rest_url.rstrip("/") + path,
                 data=None if body is None else msgspec.json.encode(body),
-                headers=_JSON if body is not None else None,
+                headers=_headers(replica, has_body=body is not None),
                 timeout=aiohttp.ClientTimeout(total=limit_s),
             ) as response:
                 return _judge(replica.name, request, response.status, await response.read())
@@ -71,6 +71,11 @@ class RestTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _headers(replica: Replica, *, has_body: bool) -> Mapping[str, str]:
+    headers = _JSON if has_body else {}
+    return headers if replica.token is None else {**headers, "Authorization": f"Bearer {replica.token}"}
 
 
 def _http(request: Request) -> tuple[str, str, Mapping[str, Any] | None]:

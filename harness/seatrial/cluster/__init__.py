@@ -33,6 +33,8 @@ class Replica:
     metrics_url: str | None
     grpc_address: str | None = None
     """host:port; None where gRPC is not spoken or not known."""
+    token: str | None = field(default=None, repr=False)
+    """What calls are made with; None where none is asked for."""
 
 
 Entrance = Literal["replicas", "service"]
@@ -52,6 +54,8 @@ class ClusterSpec:
     engine_command: str | None = None
     folder: Path = Path()
     entrance: Entrance = "replicas"
+    #: of the role admin, sent with every call; None = the engines ask for none
+    token: str | None = field(default=None, repr=False)
 
 
 class Cluster(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from seatrial.cluster.broker import BrokerLogin
@@ -39,3 +39,5 @@ class Options:
     """A compose project that runs already."""
     digests: Path | None = None
     """A JSON file of images by digest."""
+    token: str | None = field(default=None, repr=False)
+    """Sent with every call."""

@@ -156,6 +156,7 @@ CATALOGUE: Mapping[str, Drill] = {
         half_dead_clients.DRILL,
         dashboard_load.DRILL,
         blocked_log.DRILL,
+        blocked_log.STOP,
         doubling_timers.DRILL,
         soak.DRILL,
     )

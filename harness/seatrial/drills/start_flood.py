@@ -20,6 +20,8 @@ BODY_BYTES = 15_000_000
 AT_ONCE = 8
 GRPC_AT_ONCE = 4
 SENT_BYTES_MIN = 8 * BODY_BYTES
+#: PostgreSQL works for seconds on each large start, one of each node at a time: on two cores these take both
+LATENCY_FLOOR_S = 1.0
 
 
 def plan(rng: random.Random) -> Mapping[str, Any]:
@@ -43,7 +45,9 @@ DRILL = Drill(
     checks=pressure.CHECKS,
     plan=plan,
     scenario=scenario,
-    parameters=pressure.parameters(circumstances_min={"bytes_pressed": SENT_BYTES_MIN}),
+    parameters=pressure.parameters(
+        circumstances_min={"bytes_pressed": SENT_BYTES_MIN}, latency_floor_s=LATENCY_FLOOR_S
+    ),
     needs=pressure.NEEDS,
     values=pressure.VALUES,
     replicas=pressure.REPLICAS,

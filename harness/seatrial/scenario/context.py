@@ -336,8 +336,8 @@ class ScenarioContext:
     ) -> list[str]:
         """Makes each start at its `at_s` (late ones at once); returns the ids of the acknowledged ones.
 
-        A refused connection is tried again at another replica for `give_up_s`; a start of unknown outcome
-        is not repeated, since it may have happened.
+        A refused connection, or a call refused for load, is tried again at another replica for `give_up_s`; a
+        start of unknown outcome is not repeated, since it may have happened.
         """
         clients = self.clients(4)
         room = asyncio.Semaphore(in_flight_max)
@@ -350,7 +350,7 @@ class ScenarioContext:
                     answer = await clients[number % len(clients)].start(
                         start.definition_id, {**start.variables, "key": key}, business_key=key
                     )
-                    if not answer.refused:
+                    if not answer.refused_for_now:
                         break
                 if answer.ok:
                     acknowledged.append(answer.id)

@@ -59,8 +59,12 @@ class WorkerSpec(msgspec.Struct, frozen=True):
     """A consumer whose complete failed sends a retryable fail, as all SDKs but Go's do."""
 
 
+TOKEN_VARIABLE = "SEATRIAL_WORKER_TOKEN"  # noqa: S105  a name
+"""What a worker's process makes its calls with; it is in no file of the report."""
+
+
 class WorkerConfig(msgspec.Struct, frozen=True):
-    """The configuration that the pool writes and a worker's process reads."""
+    """The configuration that the pool writes and a worker's process reads; the pool writes it without a token."""
 
     process: str
     """The name in the history, unique for each start of the process."""

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from seatrial.cluster import ClusterError, Replica
 from seatrial.cluster.process import Process, tail
 from seatrial.cluster.reaper import Reaper
 from seatrial.history import Recorder, TransportName
-from seatrial.workload import Way, WorkerConfig, WorkerSpec
+from seatrial.workload import TOKEN_VARIABLE, Way, WorkerConfig, WorkerSpec
 
 if TYPE_CHECKING:
     from seatrial.cluster.broker import ConsumerAccess
@@ -182,12 +182,14 @@ class WorkerPool:
             process=process_name,
             worker_id=spec.worker_id or name,
             seed=f"{self._seed}:{process_name}",
-            replicas=self._replicas,
+            replicas=tuple(replace(replica, token=None) for replica in self._replicas),
             history_folder=str(self._folder.resolve()),
             spec=spec,
             transports=self._transports,
         )
         env = dict(os.environ)
+        if self._replicas[0].token is not None:
+            env[TOKEN_VARIABLE] = self._replicas[0].token
         if way == "consume":
             if self._broker is None:
                 raise ClusterError(

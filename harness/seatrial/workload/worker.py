@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +22,7 @@ import msgspec
 from seatrial.client import Answer, Job, RecordingClient
 from seatrial.deadline import Deadline
 from seatrial.history import Recorder
-from seatrial.workload import Handler, WorkerConfig
+from seatrial.workload import TOKEN_VARIABLE, Handler, WorkerConfig
 
 _RETRY_MIN_S = 0.1
 _RETRY_MAX_S = 1.0
@@ -143,6 +144,8 @@ class Leaving(Protocol):
 def work(new_worker: Callable[[WorkerConfig, Recorder], Leaving]) -> None:
     """The program of a worker's process: its configuration is the file that the command names."""
     config = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=WorkerConfig)
+    replicas = tuple(replace(replica, token=os.environ.get(TOKEN_VARIABLE)) for replica in config.replicas)
+    config = msgspec.structs.replace(config, replicas=replicas)
     asyncio.run(_serve(config, new_worker))
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import psycopg
 from engine_client import EngineClient
 from engine_on_trial import rows
 from engine_process import RunWindlass
+from workflow import END
 
 from patience import eventually
 from seatrial.cluster.kafka.server import KafkaServer
@@ -21,6 +25,11 @@ from seatrial.cluster.postgres import PostgresServer
 BODY_BYTES_MAX = 64 * 1024
 #: Long enough for a busy machine to answer what is not stuck.
 REQUEST_TIMEOUT_S = 0.4
+QUEUE_S = 0.5
+#: Longer than the tests run.
+FOR_EVER_S = "3600"
+#: Reads metrics only, over another port: of the API, nothing but its document.
+METRICS_TOKEN = secrets.token_urlsafe()
 
 
 class Situations:
@@ -64,6 +73,16 @@ class Situations:
 
         return await self._once("well", make)
 
+    async def hurried(self) -> EngineClient:
+        """It does not wait long for a call to arrive."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            _, client = await self._run.serving(WE_POSTGRES_DSN=dsn, WINDLASS_READ_TIMEOUT_SECONDS="0.5")
+            return client
+
+        return await self._once("hurried", make)
+
     async def scheduler(self) -> EngineClient:
         """A node that takes no calls of the API."""
 
@@ -75,14 +94,14 @@ class Situations:
         return await self._once("scheduler", make)
 
     async def full(self) -> EngineClient:
-        """Its one connection is busy with a poll."""
+        """Its one connection is busy with a call that does not end: half of its body has come."""
 
         async def make() -> EngineClient:
             dsn, _ = await self._database()
-            process, client = await self._run.serving(WE_POSTGRES_DSN=dsn, WINDLASS_CONNECTIONS_MAX="1")
-            holder = await self._stack.enter_async_context(EngineClient(process.rest_url, ""))
-            polling = asyncio.create_task(self._poll_for_ever(holder))
-            self._stack.callback(polling.cancel)
+            _, client = await self._run.serving(
+                WE_POSTGRES_DSN=dsn, WINDLASS_CONNECTIONS_MAX="1", WINDLASS_READ_TIMEOUT_SECONDS=FOR_EVER_S
+            )
+            await self._send_and_stay(client, "/v1/instances", b"{", announced_bytes=2)
 
             async def is_full() -> bool:
                 return (await client.get("/healthz")).status == 503
@@ -92,10 +111,55 @@ class Situations:
 
         return await self._once("full", make)
 
-    @staticmethod
-    async def _poll_for_ever(holder: EngineClient) -> None:
-        while True:
-            await holder.post("/v1/jobs/poll", {"workerId": "w", "jobTypes": ["none"], "waitMs": 25_000})
+    async def overloaded(self) -> EngineClient:
+        """Nobody can write, and the calls that would have waited longer than they may for this to end."""
+
+        async def make() -> EngineClient:
+            dsn, superuser_dsn = await self._database()
+            _, client = await self._run.serving(
+                WE_POSTGRES_DSN=dsn,
+                WINDLASS_QUEUE_SECONDS_MAX=str(QUEUE_S),
+                WINDLASS_REQUEST_TIMEOUT_SECONDS=FOR_EVER_S,
+                WINDLASS_DATABASE_TIMEOUT_SECONDS=FOR_EVER_S,
+            )
+            start = json.dumps({"definitionId": (await client.define(END)).id}).encode()
+            await self._lock(superuser_dsn, ["workflow_instance"], "EXCLUSIVE")
+
+            async def is_overloaded() -> bool:
+                # The first are with the database, those after them wait.
+                await self._send_and_stay(client, "/v1/instances", start)
+                return bool((await client.get("/health/detailed")).json["lanes"]["waitSeconds"] > QUEUE_S)
+
+            await eventually(is_overloaded)
+            return client
+
+        return await self._once("overloaded", make)
+
+    async def _send_and_stay(
+        self, engine: EngineClient, path: str, body: bytes, announced_bytes: int | None = None
+    ) -> None:
+        """A POST whose caller waits for the answer as long as the situations last."""
+        url = urlsplit(engine.rest_url)
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        self._stack.callback(writer.close)
+        size = len(body) if announced_bytes is None else announced_bytes
+        writer.write(
+            b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), size, body)
+        )
+        await writer.drain()
+
+    async def guarded(self) -> EngineClient:
+        """It asks for tokens."""
+
+        async def make() -> EngineClient:
+            dsn, _ = await self._database()
+            file = self._folder / "tokens.toml"
+            digest = hashlib.sha256(METRICS_TOKEN.encode()).hexdigest()
+            file.write_text(f'"scraper" = {{ role = "metrics", sha256 = "{digest}" }}\n', encoding="utf-8")
+            _, client = await self._run.serving(WE_POSTGRES_DSN=dsn, WINDLASS_TOKENS_FILE=str(file))
+            return client
+
+        return await self._once("guarded", make)
 
     async def by_broker(self) -> EngineClient:
         """Its jobs travel through a broker, a real one."""
@@ -134,12 +198,11 @@ class Situations:
             _, client = await self._run.serving(
                 WE_POSTGRES_DSN=dsn,
                 WINDLASS_REQUEST_TIMEOUT_SECONDS=str(REQUEST_TIMEOUT_S),
+                # Those that were given up do not keep later ones from waiting.
+                WINDLASS_QUEUE_SECONDS_MAX=FOR_EVER_S,
                 WINDLASS_LONG_POLL_SECONDS_MAX="0.1",
             )
-            tables = ", ".join(await self._tables(superuser_dsn))
-            blocker = await psycopg.AsyncConnection.connect(superuser_dsn)
-            self._stack.push_async_callback(blocker.close)
-            await blocker.execute(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE")
+            await self._lock(superuser_dsn, await self._tables(superuser_dsn), "ACCESS EXCLUSIVE")
 
             async def is_stuck() -> bool:
                 return (await client.get("/ready")).status == 504
@@ -149,6 +212,11 @@ class Situations:
             return client
 
         return await self._once("stuck", make)
+
+    async def _lock(self, superuser_dsn: str, tables: Sequence[str], mode: str) -> None:
+        blocker = await psycopg.AsyncConnection.connect(superuser_dsn)
+        self._stack.push_async_callback(blocker.close)
+        await blocker.execute(f"LOCK TABLE {', '.join(tables)} IN {mode} MODE")
 
     @staticmethod
     async def _tables(dsn: str) -> list[str]:

@@ -19,7 +19,7 @@ from patience import eventually
 from windlass.api import protobuf
 from windlass.api.gen import workflow_pb2 as pb
 from windlass.store.queries import sql
-from windlass.wire import answer_bytes
+from windlass.wire import WorkerRegistration, answer_bytes
 from windlass_client import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -64,7 +64,9 @@ async def test_a_grpc_poll_gets_what_its_client_can_read_and_the_larger_job_is_n
     assert await line.poll(max_jobs=1) == []
     (row,) = await line.one.rows("SELECT id, status, lease_token FROM job WHERE status <> 'LOCKED'")
     assert (row["status"], row["lease_token"]) == ("UNLOCKED", None), "never leased"
-    (told,) = [entry for entry in line.one.log_lines() if entry["msg"] == "job: too large for gRPC polls"]
+    (told,) = await eventually(
+        lambda: [entry for entry in line.one.log_lines() if entry["msg"] == "job: too large for gRPC polls"]
+    )
     assert (told["job_id"], told["job_type"]) == (row["id"], "do-a")
     assert "WINDLASS_ANSWER_BYTES_MAX" in told["err"]
     assert "REST" in told["err"]
@@ -188,6 +190,11 @@ async def test_a_claim_unpacks_no_more_than_it_leases(one: Running, superuser: A
 # -- lists and histories
 
 
+async def define(one: Running, id_: str, description: str) -> None:
+    document = {"id": id_, "name": id_, "description": description, "steps": [END]}
+    await one.engine.upload_definition(json.dumps(document).encode())
+
+
 async def ask(one: Running, path: str) -> tuple[int, dict[str, Any], int]:
     """Status, body and size of the answer."""
     async with (
@@ -225,6 +232,53 @@ async def test_a_list_ends_before_the_bound_and_its_cursor_goes_on(boot: Boot) -
     assert [item["id"] for page in found for item in page] == ids[::-1]
 
 
+async def test_a_list_of_definitions_ends_before_the_bound_and_its_cursor_goes_on(boot: Boot) -> None:
+    """Over both doors; a text that escapes make longer counts as it is written."""
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="100000")
+    ids = [f"d{n:02}" for n in range(12)]
+    for n, id_ in enumerate(ids):
+        description = ("\x01" * 5_000, "x" * 150_000, "short")[n % 3]
+        await define(one, id_, description)
+    found = await pages(one, "/v1/definitions", 100_000)
+    assert [item["id"] for page in found for item in page] == ids
+    assert len(found) > 4
+    assert [len(page) for page in await pages(one, "/v1/definitions?pageSize=5&keyword=1", 10**9)] == [
+        1,
+        1,
+        1,
+    ]
+    _, body, _ = await ask(one, "/v1/definitions?page=5&pageSize=2")
+    assert ([item["id"] for item in body["items"]], body["total"]) == (ids[10:11], 12)
+    assert "nextPageToken" in body
+    line = line_to(one)
+    listed: list[Any] = []
+    token = ""
+    while not listed or token:
+        answer = await line.call("ListDefinitions", page_token=token)
+        assert (answer.total, answer.ByteSize() <= 100_000) == (12, True)
+        listed += answer.definitions
+        token = answer.next_page_token
+    assert [each.id for each in listed] == ids
+    assert [each.id for each in listed if not each.description] == ids[1::3], "too large for any client"
+    await line.channel.close()
+
+
+async def test_a_list_of_workers_ends_before_the_bound_and_its_cursor_goes_on(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="100000")
+    ids = [f"w{n}" for n in range(7)]
+    for id_ in ids:
+        job_types = [f"{n}" + "x" * 200 for n in range(50)]
+        await one.engine.register_worker(WorkerRegistration(id_, job_types, "1", 1, 15.0))
+    found = await pages(one, "/v1/workers", 100_000)
+    assert [item["id"] for page in found for item in page] == ids
+    assert len(found) == 7
+    _, body, _ = await ask(one, "/v1/workers")
+    assert body["total"] == 7
+    assert [len(page) for page in await pages(one, "/v1/workers?pageSize=3", 100_000)] == [1] * 7
+    _, body, size = await ask(one, "/cluster/info")
+    assert size < 100_000
+
+
 async def test_instances_of_one_moment_are_each_on_one_page(one: Running) -> None:
     await one.define(service("a", "end"), END)
     ids = {view.id for view in await asyncio.gather(*(one.start() for _ in range(20)))}
@@ -249,7 +303,9 @@ async def test_a_list_by_pages_is_as_it_was(one: Running) -> None:
 
 
 @pytest.mark.parametrize("token", ["x", "%00", "////", "MjAyNg", "9" * 1000])
-@pytest.mark.parametrize("path", ["/v1/instances", "/v1/instances/i/history"])
+@pytest.mark.parametrize(
+    "path", ["/v1/instances", "/v1/instances/i/history", "/v1/definitions", "/v1/workers"]
+)
 async def test_a_token_of_nobody_is_refused(one: Running, path: str, token: str) -> None:
     status, body, _ = await ask(one, f"{path}?pageToken={token}")
     assert (status, body["error"]) == (400, "bad-request")
@@ -302,6 +358,53 @@ async def test_an_instance_that_no_grpc_client_can_receive_is_named(line: Line) 
         assert (await ask(line.one, f"/v1/instances/{instance.id}"))[0] == 200
         answer = await line.call("CancelInstance", id=instance.id)
         assert (answer.instance.status, answer.instance.HasField("variables")) == (5, False)
+
+
+async def test_a_definition_that_no_grpc_client_can_receive_is_named(line: Line) -> None:
+    await define(line.one, "large", "x" * 5_000_000)
+    status, told = await line.status("GetDefinition", id="large")
+    assert status == "RESOURCE_EXHAUSTED"
+    assert all(text in told for text in ("large", "WINDLASS_ANSWER_BYTES_MAX", "REST"))
+    assert (await ask(line.one, "/v1/definitions/large"))[0] == 200
+
+
+async def test_cut_answers_and_jobs_passed_over_are_counted(boot: Boot) -> None:
+    one = await boot(WINDLASS_ANSWER_BYTES_MAX="100000")
+
+    def counted(name: str, **labels: str) -> float:
+        return one.node.metrics.registry.get_sample_value(f"windlass_{name}_total", labels) or 0
+
+    steps = [
+        {
+            "id": f"t{n}",
+            "type": "TRANSFORMATION",
+            "transformations": {"n": n},
+            "nextStep": ("t1", "t2", "a")[n],
+        }
+        for n in range(3)
+    ]
+    await one.define(*steps, service("a", "end"), END)
+    first = await one.start(text="x" * 40_000)
+    for path in ("/v1/instances", f"/v1/instances/{first.id}/history?pageToken=", "/v1/instances?pageSize=1"):
+        assert (await ask(one, path))[0] == 200
+    await one.poll("do-a", most=10)
+    assert [counted("answers_cut", answer=answer) for answer in ("poll", "list", "history")] == [0, 0, 1]
+    for _ in range(2):
+        await one.start(text="x" * 40_000)
+    assert "nextPageToken" in (await ask(one, "/v1/instances?pageSize=2"))[1]
+    assert counted("answers_cut", answer="list") == 0, "it is as long as was asked for"
+    assert "nextPageToken" in (await ask(one, "/v1/instances"))[1]
+    assert counted("answers_cut", answer="list") == 1
+    await one.start(text="x" * 40_000)
+    assert len(await one.poll("do-a", most=10)) == 2
+    assert counted("answers_cut", answer="poll") == 1
+    await one.poll("do-a", most=10)
+    await one.start(text="x" * 200_000)
+    assert counted("jobs_passed_over") == 0
+    line = line_to(one)
+    assert await line.poll(max_jobs=5) == []
+    await line.channel.close()
+    await eventually(lambda: counted("jobs_passed_over") == 1)
 
 
 async def test_the_client_reads_a_history_to_its_end(boot: Boot) -> None:

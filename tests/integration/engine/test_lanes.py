@@ -14,6 +14,7 @@ from nodes import END, Boot, Running, service
 from patience import eventually
 from windlass.errors import BadRequest, Conflict, EngineError, NotFound, Unavailable
 from windlass.store import apply
+from windlass.store.batch import Batch
 from windlass.store.lease import Lease
 from windlass.wire import InstanceView
 
@@ -171,7 +172,7 @@ async def test_a_connection_lost_in_the_commit_is_reported_as_unknown(
     attempts = []
     original = apply.Transactor.run
 
-    async def loses_the_answer(self: apply.Transactor, connection: Any, batch: apply.Batch) -> None:
+    async def loses_the_answer(self: apply.Transactor, connection: Any, batch: Batch) -> None:
         attempts.append(len(batch.commands))
         await original(self, connection, batch)
         raise ConnectionResetError("the answer to COMMIT was lost")

@@ -13,6 +13,7 @@ from test_queries import plan_nodes
 
 from windlass.page_token import Place
 from windlass.store import views
+from windlass.store.queries import sql
 from windlass.wire import INSTANCES_COUNTED_MAX
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
@@ -78,3 +79,21 @@ async def test_lists_go_by_index_whatever_they_are_filtered_by(one: Running, sup
             )
     most = 2 * (INSTANCES_COUNTED_MAX + PAGE_SIZE)
     assert {way: passed for way, passed in told.items() if passed > most} == {}
+    await retention_goes_by_start(one)
+
+
+async def retention_goes_by_start(one: Running) -> None:
+    """Nothing of what it looks at is filtered or sorted, although other indexes know the status."""
+    async with one.database.connection() as connection:
+        await connection.execute(
+            f"PREPARE guarded (timestamptz, timestamptz, text, bigint, bigint) AS {sql('retention_page')}"
+        )
+        text = await connection.fetchval(
+            "EXPLAIN (ANALYZE, FORMAT JSON) "
+            "EXECUTE guarded (now() - interval '1 hour', '1970-01-01', '', 5000, 500)"
+        )
+        await connection.execute("DEALLOCATE guarded")
+    nodes = plan_nodes(json.loads(text)[0]["Plan"])
+    (scan,) = [node for node in nodes if node.get("Relation Name") == "workflow_instance"]
+    assert scan["Index Name"] == "idx_instance_started_at"
+    assert scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) <= 5001

@@ -133,7 +133,7 @@ def arguments_of(count: int, given: dict[int, str]) -> str:
 
 
 BY_ID = [
-    ("instance_read_for_commands", "'{i-1,i-2}', '{job-1,job-2,job-3}', '{d}'"),
+    ("instance_read_for_commands", "'{i-1,i-2}', '{job-1,job-2,job-3}', '{d}', 100000"),
     ("job_release", "'{job-1,job-2}', '{1,1}'"),
     (
         "apply_rows",

@@ -29,7 +29,7 @@ OF_MIGRATIONS = {STORE / "migrate.py", STORE / "takeover.py"}
 #: Numbers that rows get by themselves, with a statement that uses one. That of dispatch_outbox is an identity, for
 #: which nobody needs a right.
 SEQUENCES: Mapping[str, tuple[Any, ...]] = {
-    "audit_log_id_seq": ("definition_audit", "d", 1),
+    "audit_log_id_seq": ("definition_audit", "d", 1, "operator"),
     "workflow_definition_pk_seq": ("definition_insert", "d", "d", None, "{}", "[]", None, "{}"),
 }
 RIGHTS = pairs(removes=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -16,6 +17,7 @@ from caller import Caller, get, post
 from windlass import errors, wire
 from windlass.api.rest import RestApp
 from windlass.config import Settings
+from windlass.early_end import EarlyEnd
 from windlass.memory import Budget
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import Metrics
@@ -31,6 +33,11 @@ FAULTS: dict[str, Exception] = {
 }
 
 
+def _expire(limit: asyncio.Timeout) -> None:
+    with contextlib.suppress(RuntimeError):
+        limit.reschedule(asyncio.get_running_loop().time())
+
+
 class Memory:
     """A `EnginePort` that keeps what it was asked; an id out of `FAULTS` raises."""
 
@@ -41,6 +48,8 @@ class Memory:
         self.ready = wire.Readiness(ready=True, reasons=())
         self.gate = asyncio.Event()
         self.held_polls = 0
+        #: calls that begin work are refused, and told to come again after it
+        self.wait_s = 0
 
     def _note(self, method: str, **arguments: Any) -> None:
         plain = {key: _plain(value) for key, value in arguments.items()}
@@ -55,13 +64,20 @@ class Memory:
             raise errors.InvalidDefinition(["steps: one", "steps: two"])
         return wire.DefinitionSummary("d", 3, "D", NOW)
 
-    async def list_definitions(self, *, keyword: str, page: int, page_size: int) -> wire.DefinitionPage:
-        self._note("definitions", keyword=keyword, page=page, page_size=page_size)
+    async def list_definitions(
+        self, *, keyword: str, page: int, page_size: int, page_token: str | None = None
+    ) -> wire.DefinitionPage:
+        more = {"page_token": page_token} if page_token else {}
+        self._note("definitions", keyword=keyword, page=page, page_size=page_size, **more)
         return wire.DefinitionPage([wire.DefinitionSummary("d", 3, "D", NOW)], 1, page, page_size)
 
     async def get_definition(self, definition_id: str, version: int | None) -> bytes:
         self._note("definition", id=definition_id, version=version)
         return b'{"id":"d","version":3}'
+
+    def admit(self, call_bytes: int) -> None:
+        if self.wait_s:
+            raise errors.Overloaded(f"{call_bytes} bytes would wait", self.wait_s)
 
     async def start_instance(
         self, *, definition_id: str, version: int | None, variables: wire.RawJson, business_key: str | None
@@ -121,6 +137,7 @@ class Memory:
         lease_s: float,
         wait_s: float,
         job_bytes_max: int | None = None,  # noqa: ARG002 - the port's
+        early: EarlyEnd | None = None,
     ) -> Sequence[wire.JobView]:
         self._note(
             "poll", worker=worker_id, types=list(job_types), max_jobs=max_jobs, lease_s=lease_s, wait_s=wait_s
@@ -128,7 +145,9 @@ class Memory:
         if wait_s and not self.jobs:
             self.held_polls += 1
             try:
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(wait_s) as limit:
+                    if early is not None:
+                        early.bind(functools.partial(_expire, limit))
                     await self.gate.wait()
             except TimeoutError:
                 return []
@@ -180,8 +199,11 @@ class Memory:
     async def unregister_worker(self, worker_id: str) -> None:
         self._note("unregister", id=worker_id)
 
-    async def list_workers(self, *, page: int, page_size: int) -> wire.WorkerPage:
-        self._note("workers", page=page, page_size=page_size)
+    async def list_workers(
+        self, *, page: int, page_size: int, page_token: str | None = None
+    ) -> wire.WorkerPage:
+        more = {"page_token": page_token} if page_token else {}
+        self._note("workers", page=page, page_size=page_size, **more)
         return wire.WorkerPage(list(self.workers.values()), len(self.workers), page, page_size)
 
     async def readiness(self) -> wire.Readiness:

@@ -13,8 +13,9 @@ import pytest
 import uvloop
 from caller import Caller
 
-from windlass.api.call import Limits, Request, Response
+from windlass.api.call import Limits, MadeRoom, Request, Response
 from windlass.api.http import HttpServer
+from windlass.early_end import EarlyEnd
 from windlass.memory import MIB, Budget
 from windlass.telemetry.log import Log
 
@@ -43,6 +44,7 @@ class Echo:
         self.cancelled: list[str] = []
         self.served: list[str] = []
         self.untaken: list[str] = []
+        self.made_room_by: list[MadeRoom] = []
         self.gate = asyncio.Event()
 
     def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
@@ -50,12 +52,17 @@ class Echo:
         self.served.append(path)
         if path.startswith("/wait"):
             return self.wait(path)
+        if path.startswith("/poll"):
+            request.early = EarlyEnd()
+            return self.poll(request.early)
         if path == "/raise":
             raise ValueError("boom with password=hunter2")
         if path == "/raise-later":
             return self.raise_later()
         if path == "/large":
             return Response(200, b"x" * 4_000_000, b"text/plain")
+        if path.startswith("/jobs"):
+            return self.jobs(path)
         if path == "/log":
             self.log.info("said")
             return self.say_later()
@@ -77,6 +84,16 @@ class Echo:
             raise
         return Response(200, path.encode(), b"text/plain", untaken=lambda: self.untaken.append(path))
 
+    async def poll(self, early: EarlyEnd) -> Response:
+        over = asyncio.Event()
+        early.bind(over.set)
+        await over.wait()
+        return Response(200, b"nothing", b"text/plain")
+
+    async def jobs(self, path: str) -> Response:
+        await asyncio.sleep(0)
+        return Response(200, b"x" * 4_000_000, b"text/plain", untaken=lambda: self.untaken.append(path))
+
     async def raise_later(self) -> Response:
         await asyncio.sleep(0)
         raise KeyError("later")
@@ -91,6 +108,9 @@ class Echo:
 
     def refuse(self, status: int, reason: str) -> Response:
         return Response(status, json.dumps({"error": "refused", "reason": reason}).encode() + b"\n")
+
+    def made_room(self, how: MadeRoom) -> None:
+        self.made_room_by.append(how)
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         assert duration_ns >= 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from door import Memory
 from door import opened as rest_opened
 from grpc_door import opened as grpc_opened
 
@@ -25,6 +27,7 @@ from windlass_client import (
     Job,
     NotFound,
     Overdue,
+    Overloaded,
     PollDisabled,
     TooLarge,
     Unavailable,
@@ -33,6 +36,7 @@ from windlass_client import (
     message,
     model,
 )
+from windlass_client import grpc as grpc_transport
 from windlass_client.backoff import FIRST_S, JITTER, Backoff
 from windlass_client.errors import BY_GRPC_STATUS, BY_HTTP_STATUS
 
@@ -119,10 +123,47 @@ def test_every_error_of_the_engine_becomes_one_of_the_client_with_the_same_code(
             continue  # a fault is whatever has no class of its own; the client always says JSON
         over_rest = BY_HTTP_STATUS[http]
         assert over_rest.code == kind.code
-        if kind is not engine_errors.PollDisabled:
+        # Overloaded is told from a message that is too large by its trailer.
+        if kind not in {engine_errors.PollDisabled, engine_errors.Overloaded}:
             assert BY_GRPC_STATUS[grpc] is over_rest
     assert BY_HTTP_STATUS[faults.OVERDUE[0]] is BY_GRPC_STATUS[faults.OVERDUE[1]] is Overdue
     assert set(faults.EARLY_CODES) <= set(BY_HTTP_STATUS)
+
+
+@both
+async def test_what_is_refused_for_load_is_sent_again_after_the_time_that_it_tells(transport: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        memory: Memory
+        if transport == "rest":
+            rest = await stack.enter_async_context(rest_opened())
+            memory, address = rest.service, f"http://127.0.0.1:{rest.rest.port}"
+        else:
+            grpc = await stack.enter_async_context(grpc_opened())
+            memory, address = grpc.service, f"grpc://127.0.0.1:{grpc.app.port}"
+        once = await stack.enter_async_context(Client(address, retry_for_s=0))
+        patient = await stack.enter_async_context(Client(address, retry_for_s=30))
+
+        memory.wait_s = 7
+        for call in (once.start("d"), once.signal("i", "s"), once.complete_user_task("i", "s")):
+            with pytest.raises(Overloaded) as error:
+                await call
+            assert (error.value.code, error.value.retry_after_s) == ("overloaded", 7)
+        await once.complete(JOB)
+        await once.fail(JOB, "no")
+        assert {name for name, _ in memory.asked} == {"complete", "fail"}
+
+        memory.wait_s = 1
+        asyncio.get_running_loop().call_later(0.5, setattr, memory, "wait_s", 0)
+        began_s = time.monotonic()
+        await asyncio.gather(
+            patient.start("d"), patient.signal("i", "s"), patient.complete_user_task("i", "s")
+        )
+        assert time.monotonic() - began_s >= 1
+        assert len(memory.asked) == 5
+
+
+def test_the_client_knows_the_trailer_of_a_refusal_for_load() -> None:
+    assert grpc_transport.PUSHBACK == faults.PUSHBACK
 
 
 def test_the_client_knows_every_word_that_the_engine_answers() -> None:

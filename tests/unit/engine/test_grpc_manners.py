@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import grpc
@@ -69,6 +71,28 @@ async def test_missing_and_unstorable_ids_are_refused(rpc: str, fields: dict[str
     async with opened() as door:
         assert (await door.dial.refusal(rpc, **fields))[0] == "INVALID_ARGUMENT"
         assert door.service.asked == []
+
+
+@pytest.fixture
+def without_collector() -> Iterator[None]:
+    """Only what nothing refers to any more is freed."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("without_collector")
+@pytest.mark.parametrize("message", [b"", b"\x0a\x01\0", b"\xff" * 10], ids=["no id", "NUL", "unreadable"])
+async def test_nothing_of_a_refused_call_stays(message: bytes) -> None:
+    def calls() -> Sequence[Any]:
+        return [each for each in gc.get_objects() if type(each).__name__ == "_ServicerContext"]
+
+    async with opened() as door:
+        before = len(calls())
+        for _ in range(10):
+            await door.dial.refusal("StartInstance", message)
+        await eventually(lambda: len(calls()) == before)
 
 
 async def test_a_poll_in_mode_kafka_outbox_says_where_the_jobs_are() -> None:

@@ -338,60 +338,6 @@ async def test_a_call_behind_a_slow_one_has_its_whole_time_to_arrive() -> None:
 
 
 @on_both_loops
-async def test_at_the_cap_the_longest_idle_connection_makes_room() -> None:
-    async with serving(connections_max=2) as site:
-        oldest, busy = await site.connect(), await site.connect()
-        await busy.send(get("/wait"))
-        await eventually(lambda: site.echo.served)
-        newest = await site.connect()
-        assert (await newest.call(get("/new")))[0] == 200
-        assert await oldest.closed() == b""
-        await newest.send(get("/wait/2"))
-        await eventually(lambda: "/wait/2" in site.echo.served)
-        refused = await site.connect()
-        status, _, body = await refused.answer()
-        assert status == 503
-        assert "2 connections" in json.loads(body)["reason"]
-        site.echo.gate.set()
-        assert (await busy.answer())[0] == 200
-
-
-@on_both_loops
-async def test_calls_that_wait_leave_the_last_connections_to_those_that_do_not() -> None:
-    async with serving(connections_max=5, spare_part=5) as site:
-        waiting = [await site.connect() for _ in range(4)]
-        for number, caller in enumerate(waiting):
-            await caller.send(get(f"/wait/{number}"))
-        await eventually(lambda: len(site.echo.served) == 4)
-        for _ in range(3):
-            probe = await site.connect()
-            status, headers, _ = await probe.call(get("/probe"))
-            assert (status, headers["connection"]) == (200, "close")
-            assert await probe.closed() == b""
-        silent = await site.connect()
-        # A silent one gives way to the next.
-        assert (await (await site.connect()).call(get("/probe")))[0] == 200
-        assert await silent.closed() == b""
-        site.echo.gate.set()
-        assert [(await caller.answer())[0] for caller in waiting] == [200] * 4
-        status, headers, _ = await (await site.connect()).call(get("/probe"))
-        assert (status, headers.get("connection")) == (200, None)
-
-
-@on_both_loops
-async def test_who_makes_room_is_told_apart_within_one_look_at_the_clock() -> None:
-    async with serving(connections_max=12) as site:
-        callers = [await site.connect() for _ in range(12)]
-        for caller in reversed(callers):
-            assert (await caller.call(get("/hello")))[0] == 200
-        newer = [await site.connect() for _ in range(6)]
-        for caller in callers[6:]:
-            assert await caller.closed() == b""
-        for caller in callers[:6] + newer:
-            assert (await caller.call(get("/still")))[0] == 200
-
-
-@on_both_loops
 async def test_a_drain_answers_what_is_under_way_and_closes() -> None:
     async with serving() as site:
         busy, idle = await site.connect(), await site.connect()

@@ -298,6 +298,7 @@ async def test_job_types_that_nobody_waits_for_are_forgotten(monkeypatch: pytest
         claimed=print,
         refused=print,
         passed_over=print,
+        cut=print,
     )
     poll = {"worker_id": "w", "jobs_max": 1, "lease_s": 1.0}
     waiting = asyncio.ensure_future(polls.poll(**poll, job_types=["kept"], wait_s=10))  # type: ignore[arg-type]
@@ -362,6 +363,13 @@ def test_steps_in_a_row_write_so_much_and_no_more(monkeypatch: pytest.MonkeyPatc
     failed = start([*loop, end], json.dumps("x" * 10_000).encode())
     assert failed.status == "FAILED"
     assert "more than 100000 bytes" in (failed.failure_reason or "")
+    digits = {"v": [1e300] * 400}
+    written: list[dict[str, Any]] = [
+        {"id": "t", "type": "TRANSFORMATION", "nextStep": "t30", "transformations": digits},
+        end,
+    ]
+    failure = start(written, b"1").failure_reason
+    assert "larger than 100000 bytes" in (failure or ""), "as the database writes them"
     many = {f"v{n}": "${a}" for n in range(20)}
     swollen: list[dict[str, Any]] = [
         {"id": "t", "type": "TRANSFORMATION", "nextStep": "t30", "transformations": many},

@@ -195,3 +195,25 @@ async def test_the_watch_sees_what_nobody_counted() -> None:
     assert asked.done()
     assert shown == [MIB, 2 * MIB]
     assert resident_bytes() > MIB
+
+
+async def test_what_is_there_and_was_not_drawn_leaves_less_to_large_draws() -> None:
+    resident = [890 * MIB]
+    memory = budget()
+    watch = MemoryWatch(memory, lambda _: None, lambda: resident[0])
+    assert memory.draw(Use.BODY, MIB)
+    await watch.look()
+    assert not memory.draw(Use.BODY, 120 * MIB)
+    assert memory.draw(Use.BODY, MIB // 32), "small ones are taken"
+    assert memory.draw(Use.BODY, 100 * MIB)
+    asked = memory.ask(Use.BODY, 60 * MIB)
+    resident[0] = 300 * MIB
+    await watch.look()
+    assert asked.done()
+
+
+def test_with_nothing_drawn_there_is_nothing_to_wait_for() -> None:
+    memory = budget()
+    memory.uncounted_bytes = 1000 * MIB
+    assert memory.draw(Use.BODY, 120 * MIB)
+    assert not memory.draw(Use.BODY, 2 * MIB)

@@ -190,8 +190,23 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
         ({"backend": "compose", "compose_file": Path("no.yml")}, "--file no.yml: there is no such file"),
         ({"backend": "compose", "digests": Path("no.json")}, "--images no.json: No such file"),
         ({"backend": "kind", "attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+        ({"token_file": Path("no.token")}, "--token-file no.token cannot be read: No such file"),
+        ({"token_file": Path(__file__)}, "--token-file .* holds no token; write into it"),
     ],
 )
 def test_what_a_backend_does_not_support_is_refused(asked: dict[str, Any], message: str) -> None:
     with pytest.raises(Misuse, match=message):
         new_options(**asked)
+
+
+@pytest.mark.parametrize("backend", ["kind", "compose"])
+def test_a_token_is_kept_out_of_sight_and_refused_where_engines_get_none(
+    tmp_path: Path, backend: str
+) -> None:
+    file = tmp_path / "token"
+    file.write_text("wdl_hunter2\n")
+    options = new_options(token_file=file)
+    assert options.token == "wdl_hunter2"
+    assert "hunter2" not in repr(options)
+    with pytest.raises(Misuse, match=f"--backend {backend} gives its engines no tokens"):
+        new_options(backend=backend, token_file=file)

@@ -215,7 +215,7 @@ ENDS = {
     "INVALID_ARGUMENT": ("fail", 400, "bad-request"),
     "OUT_OF_RANGE": ("fail", 400, "bad-request"),
     "UNAUTHENTICATED": ("fail", 401, "unauthenticated"),
-    "PERMISSION_DENIED": ("fail", 403, "permission-denied"),
+    "PERMISSION_DENIED": ("fail", 403, "forbidden"),
     "NOT_FOUND": ("fail", 404, "not-found"),
     "FAILED_PRECONDITION": ("fail", 409, "conflict"),
     "ALREADY_EXISTS": ("fail", 409, "conflict"),
@@ -251,6 +251,18 @@ async def test_a_status_ends_a_call_as_its_twin_on_rest_does(
         ENDS[code][0],
         {"code": ENDS[code][2], "status": ENDS[code][1], "message": f"{code}: because"},
     )
+
+
+async def test_a_refusal_for_load_is_told_from_a_message_that_is_too_large(
+    make: Make, engine: SmallGrpcEngine
+) -> None:
+    async def refuse(rpc: str, request: Any, context: Any) -> None:
+        await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "busy", (("grpc-retry-pushback-ms", "2000"),))
+
+    engine.grpc_script = refuse
+    answer = await make().signal("i1", "paper")
+    assert (answer.outcome, answer.status, answer.code) == ("fail", 429, "overloaded")
+    assert answer.refused_for_now
 
 
 async def test_a_poll_where_polling_is_off_is_gone_as_on_rest(make: Make, engine: SmallGrpcEngine) -> None:

@@ -1,6 +1,7 @@
 """What `helm test` runs: one instance from the definition to its end, through the Service, as a client would.
 
-WINDLASS_URL is the REST API; WINDLASS_STEP the step's type: SERVICE_TASK (a worker's job) or USER_TASK (a person's).
+WINDLASS_URL is the REST API; WINDLASS_STEP the step's type: SERVICE_TASK (a worker's job) or USER_TASK (a person's);
+WINDLASS_TOKEN a token of the role admin, if the engine asks for one.
 The definition is the same each time, so that repeated tests store it once. Exit code 1 tells what did not hold.
 """
 
@@ -14,14 +15,18 @@ from typing import Any
 
 API = os.environ["WINDLASS_URL"]
 STEP = os.environ["WINDLASS_STEP"]
+TOKEN = os.environ.get("WINDLASS_TOKEN", "").strip()
 NAME = f"helm-test-{STEP.lower().replace('_', '-')}"
 WITHIN_S = 30
 
 
 def call(method: str, path: str, body: object = None) -> Any:
     data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    if TOKEN:
+        headers["Authorization"] = f"Bearer {TOKEN}"
     request = urllib.request.Request(  # noqa: S310 - the chart's own Service
-        API + path, data, {"Content-Type": "application/json"}, method=method
+        API + path, data, headers, method=method
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310

@@ -5,8 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from windlass.api.openapi.operation import PAGING, Operation, path_id
-from windlass.api.openapi.shape import Schema, integer, or_null, page_of, record, ref, text, time, whole, word
+from windlass.api.openapi.operation import PAGE_TOKEN, PAGING, Operation, path_id
+from windlass.api.openapi.shape import (
+    Schema,
+    cursor_page_of,
+    integer,
+    or_null,
+    record,
+    ref,
+    text,
+    time,
+    whole,
+    word,
+)
 from windlass.definition import document, duration, validation
 from windlass.definition.model import StepType
 
@@ -86,12 +97,14 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/definitions",
         tag="definitions",
         summary="List definitions",
-        description="The newest version of each id, by id.",
+        description="The newest version of each id, by id. A page may have fewer than were asked for if they are "
+        "large; nextPageToken leads to the next one.",
         query={
             "keyword": text(
                 "Text to find in the id or the name, regardless of case; no character is special."
             ),
             **PAGING,
+            **PAGE_TOKEN,
         },
         answer="DefinitionPage",
         answer_description="A page.",
@@ -241,7 +254,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "description": word("The definition's description, if it has one."),
         },
     ),
-    "DefinitionPage": page_of("DefinitionSummary"),
+    "DefinitionPage": cursor_page_of("DefinitionSummary"),
     "StoredDefinition": whole(
         {
             "id": word("The definition's id."),

@@ -11,6 +11,8 @@ from windlass.api.call import Limits
 from windlass.api.openapi import definitions, instances, jobs, node, parked_steps, responses, workers
 from windlass.api.openapi.operation import Link, Operation
 from windlass.api.openapi.shape import ref
+from windlass.auth import calls
+from windlass.auth.principal import Role
 from windlass.config import Settings
 
 ABOUT = """\
@@ -20,10 +22,11 @@ without a fraction.
 
 Every error with a body has the schema Error; `error` is a stable code. A path that is not listed here is answered 404
 in plain text, a wrong method 405 with an empty body and an Allow header. Every GET also answers HEAD. A CORS preflight
-is answered 200 on any path, and every answer may be read by any origin.
+is answered 200 on any path; who may read answers from a web page is a setting, by default any origin where there is no
+authentication.
 
-A W3C `traceparent` header is copied to the log lines of its call. There is no authentication: do not expose the
-port."""
+A W3C `traceparent` header is copied to the log lines of its call. There is no authentication unless the node has a
+tokens file; without one, do not expose the port."""
 
 TAGS: Mapping[str, str] = {
     "definitions": "The workflows and their versions.",
@@ -60,9 +63,18 @@ def document(settings: Settings, limits: Limits) -> dict[str, Any]:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        # Without a tokens file a token is not looked at.
+        "security": [{"token": []}] if settings.tokens_file else [{}, {"token": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "As `windlass token new` prints it; its role decides which calls it may make.",
+                }
+            },
             "schemas": {
                 **definitions.SCHEMAS,
                 **instances.SCHEMAS,
@@ -94,6 +106,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         made["parameters"] = parameters
     if operation.body is not None:
         made["requestBody"] = _body(operation, operation.body)
+    if _is_open(operation):
+        made["security"] = []
     made["responses"] = _responses(operation)
     return made
 
@@ -120,9 +134,25 @@ def _responses(operation: Operation) -> dict[str, Any]:
     made = {operation.status: _success(operation)}
     if operation.status_of_repeat is not None:
         made[operation.status_of_repeat] = _success(replace(operation, links={}))
-    for status in sorted({*responses.EARLY, *operation.refused, *operation.fails}):
+    for status in sorted({*_gate(operation), *responses.EARLY, *operation.refused, *operation.fails}):
         made[status] = _refusal(operation, status)
     return {str(status): response for status, response in made.items()}
+
+
+def _gate(operation: Operation) -> tuple[int, ...]:
+    """How it can be refused for its caller: what any role may call is never forbidden."""
+    roles = _roles(operation)
+    if roles is None:
+        return ()
+    return tuple(status for status in responses.GATE if status != 403 or roles != calls.EVERY_ROLE)
+
+
+def _is_open(operation: Operation) -> bool:
+    return _roles(operation) is None
+
+
+def _roles(operation: Operation) -> frozenset[Role] | None:
+    return calls.of_route(operation.method.upper(), operation.path).roles
 
 
 def _refusal(operation: Operation, status: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from windlass.api import bounds
 from windlass.api.history import pascal
 from windlass.api.openapi.definitions import NO_DEFINITION
-from windlass.api.openapi.operation import PAGING, Link, Operation, path_id
+from windlass.api.openapi.operation import FAILS_OR_SHED, PAGE_TOKEN, PAGING, Link, Operation, path_id
 from windlass.api.openapi.shape import (
     NEXT_PAGE_TOKEN,
     Schema,
@@ -61,6 +61,7 @@ OPERATIONS: Sequence[Operation] = (
         answer="Instance",
         answer_description="The instance in its current state.",
         refused={404: NO_DEFINITION},
+        fails=FAILS_OR_SHED,
         links=_FROM_INSTANCE,
     ),
     Operation(
@@ -76,7 +77,7 @@ OPERATIONS: Sequence[Operation] = (
             "status": text("Only instances with this status; an unknown status finds nothing."),
             "businessKey": text("Only instances with exactly this business key."),
             **PAGING,
-            "pageToken": text("The nextPageToken of the page before; page is not looked at then."),
+            **PAGE_TOKEN,
         },
         answer="InstancePage",
         answer_description="A page.",

@@ -42,6 +42,10 @@ class Operation:
     links: Mapping[str, Link] = field(default_factory=dict)
 
 
+#: `fails` of what begins work, and is refused while too much waits before it
+FAILS_OR_SHED = (429, 500, 504)
+
+
 def path_id(description: str) -> Schema:
     return text(f"{description} Percent-encode characters that a path cannot contain.", minLength=1)
 
@@ -60,4 +64,7 @@ PAGING: Mapping[str, Schema] = {
         "default": bounds.PAGE_SIZE_DEFAULT,
         "description": f"More counts as {bounds.PAGE_SIZE_MAX}; anything that is not above zero counts as the default.",
     },
+}
+PAGE_TOKEN: Mapping[str, Schema] = {
+    "pageToken": text("The nextPageToken of the page before; page is not looked at then.")
 }

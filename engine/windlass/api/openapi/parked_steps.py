@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from windlass.api.openapi.instances import INSTANCE_ID, NO_INSTANCE
-from windlass.api.openapi.operation import Operation, path_id
+from windlass.api.openapi.operation import FAILS_OR_SHED, Operation, path_id
 from windlass.api.openapi.shape import Schema, or_null, record, text, variables
 
 _WRONG_STEP = "The call is malformed, or the step is of another type. Nothing was changed."
@@ -28,6 +28,7 @@ OPERATIONS: Sequence[Operation] = (
             404: "There is no such instance or step, or it is not waiting there.",
             409: "The instance has ended.",
         },
+        fails=FAILS_OR_SHED,
     ),
     Operation(
         id="signalWait",
@@ -46,6 +47,7 @@ OPERATIONS: Sequence[Operation] = (
             404: NO_INSTANCE,
             409: "There is no such step, it is not waiting there, or the instance has ended.",
         },
+        fails=FAILS_OR_SHED,
     ),
 )
 
@@ -59,6 +61,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "workerId": or_null(text("Who did it, for the audit log.")),
             "completedBy": or_null(text("Used if workerId is absent, null or empty.")),
         },
+        fails=FAILS_OR_SHED,
     ),
     "Signal": variables("The body is the map itself: merged into the instance's variables, key by key."),
 }

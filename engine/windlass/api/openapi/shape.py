@@ -67,20 +67,12 @@ NEXT_PAGE_TOKEN: Schema = text(
 )
 
 
-def page_of(of: str) -> Schema:
-    return whole(_page(of, "How many match on all pages together."))
-
-
-def cursor_page_of(of: str, total: str) -> Schema:
+def cursor_page_of(of: str, total: str = "How many match on all pages together.") -> Schema:
     """A page that may end early, and says where the next one begins."""
-    page = _page(of, total)
-    return record(tuple(page), {**page, "nextPageToken": NEXT_PAGE_TOKEN})
-
-
-def _page(of: str, total: str) -> dict[str, Schema]:
-    return {
+    page = {
         "items": {"type": "array", "items": ref(of), "description": "This page."},
         "total": integer(total, minimum=0),
         "page": integer("This page's number, from 0.", minimum=0),
         "pageSize": integer("The page size in use.", minimum=1, maximum=bounds.PAGE_SIZE_MAX),
     }
+    return record(tuple(page), {**page, "nextPageToken": NEXT_PAGE_TOKEN})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from windlass.api import bounds
-from windlass.api.openapi.operation import PAGING, Operation, path_id
-from windlass.api.openapi.shape import Schema, integer, page_of, record, text, time, whole, word
+from windlass.api.openapi.operation import PAGE_TOKEN, PAGING, Operation, path_id
+from windlass.api.openapi.shape import Schema, cursor_page_of, integer, record, text, time, whole, word
 
 _ID = path_id("The worker's id.")
 _THIS = {"id": "$response.body#/id"}
@@ -40,8 +40,9 @@ OPERATIONS: Sequence[Operation] = (
         path="/v1/workers",
         tag="workers",
         summary="List the workers that are alive",
-        description="In order of ids. A worker is alive until three of its heartbeats are missing.",
-        query=PAGING,
+        description="In order of ids. A worker is alive until three of its heartbeats are missing. A page "
+        "may have fewer than were asked for if they are large; nextPageToken leads to the next one.",
+        query={**PAGING, **PAGE_TOKEN},
         answer="WorkerPage",
         answer_description="A page.",
     ),
@@ -124,5 +125,5 @@ SCHEMAS: Mapping[str, Schema] = {
             "lastSeenAt": time("Its last heartbeat."),
         },
     ),
-    "WorkerPage": page_of("Worker"),
+    "WorkerPage": cursor_page_of("Worker"),
 }

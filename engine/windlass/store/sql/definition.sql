@@ -20,9 +20,9 @@ WHERE id = $1
 RETURNING version, name, description, uploaded_at;
 
 -- name: definition_audit
--- A new version was stored (contract 8.3).
+-- A new version was stored, by $3 (contract 8.3).
 INSERT INTO audit_log (at, actor, kind, detail)
-VALUES (clock_timestamp(), 'engine', 'definition-uploaded',
+VALUES (clock_timestamp(), $3, 'definition-uploaded',
         jsonb_build_object('definition_id', $1::text, 'version', $2::integer));
 
 -- name: definition_get
@@ -48,25 +48,37 @@ LEFT JOIN LATERAL (
 ) AS d ON true;
 
 -- name: definition_list
--- A page of the newest version of each id; $1 is an escaped LIKE pattern or null (contract 1.5).
+-- A page of the newest version of each id after $4; $1 is an escaped LIKE pattern or null (contract 1.5). As many as have
+-- $5 bytes of JSON, in which a character takes six at most, but one at least; `found` counts those of the page. Lengths
+-- are known without unpacking. $6 has the ids that the caller may read, or is null for all.
 WITH newest AS (
     SELECT DISTINCT ON (id) id, version, name, description, uploaded_at
     FROM workflow_definition
     ORDER BY id, version DESC
 ), matching AS (
-    SELECT * FROM newest WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1
+    SELECT * FROM newest
+    WHERE ($1::text IS NULL OR id ILIKE $1 OR name ILIKE $1) AND ($6::text IS NULL OR id = ANY ($6::text::text[]))
+), page AS (
+    SELECT m.* FROM matching AS m WHERE m.id > $4::text ORDER BY m.id LIMIT $2 OFFSET $3
+), measured AS (
+    SELECT p.*, row_number() OVER by_id AS place,
+           sum(200 + 6 * (octet_length(p.id) + octet_length(p.name) + coalesce(octet_length(p.description), 0)::bigint))
+               OVER by_id AS upto
+    FROM page AS p
+    WINDOW by_id AS (ORDER BY p.id)
 )
-SELECT m.*, (SELECT count(*) FROM matching) AS total
-FROM matching AS m
-ORDER BY m.id
-LIMIT $2 OFFSET $3;
+SELECT m.id, m.version, m.name, m.description, m.uploaded_at,
+       (SELECT count(*) FROM matching) AS total, (SELECT count(*) FROM page) AS found
+FROM measured AS m
+WHERE m.place = 1 OR m.upto <= $5::bigint
+ORDER BY m.id;
 
 -- name: definition_count
 -- The total of definition_list, for a page past the end.
 SELECT count(*) FROM (
     SELECT DISTINCT ON (id) id, name FROM workflow_definition ORDER BY id, version DESC
 ) AS newest
-WHERE $1::text IS NULL OR id ILIKE $1 OR name ILIKE $1;
+WHERE ($1::text IS NULL OR id ILIKE $1 OR name ILIKE $1) AND ($2::text IS NULL OR id = ANY ($2::text::text[]));
 
 -- name: definition_job_types
 -- Every job type of every stored version, in order: the topics that must exist (contract 6.6).

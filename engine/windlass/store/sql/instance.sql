@@ -1,11 +1,15 @@
 -- name: instance_read_for_commands
 -- Everything one batch decides on, in one statement: locks the instances (in id order, so that batches never wait for
 -- each other in a circle), then the jobs named by commands, and looks up the newest version of definitions to start.
--- An instance is locked before any job of it; FOR UPDATE returns the newest row version, so nothing is stale.
-WITH wanted AS MATERIALIZED (
+-- An instance is locked before any job of it; FOR UPDATE returns the newest row version, so nothing is stale. Jobs with
+-- a payload above $4 bytes are only named, so that nobody waits for what a large instance takes, or for its lock.
+WITH named AS MATERIALIZED (
+    SELECT id, instance_id, answer_bytes, coalesce(answer_bytes > $4::bigint, false) AS is_large
+    FROM job WHERE id = ANY ($2::text::text[])
+), wanted AS MATERIALIZED (
     SELECT unnest($1::text::text[]) AS id
     UNION
-    SELECT instance_id FROM job WHERE id = ANY ($2::text::text[])
+    SELECT instance_id FROM named WHERE NOT is_large
 ), held AS MATERIALIZED (
     SELECT i.id, i.definition_id, i.definition_version, i.status, i.current_step_ids, i.variables::text AS variables,
            i.progress, i.business_key, i.failure_reason, i.started_at, i.completed_at
@@ -34,6 +38,10 @@ SELECT 'job', jobs.id, NULL, NULL, jobs.status, NULL, NULL, NULL, NULL, NULL, NU
        jobs.instance_id, jobs.step_execution_id, jobs.worker_id, jobs.lease_token, jobs.retries_remaining,
        jobs.lease_is_live, clock_timestamp()
 FROM jobs
+UNION ALL
+SELECT 'large job', named.id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+       NULL, NULL, NULL, named.answer_bytes, NULL, NULL, clock_timestamp()
+FROM named WHERE is_large
 UNION ALL
 SELECT 'definition', w.id, NULL, d.version, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
        NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp()

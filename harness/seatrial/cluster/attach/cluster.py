@@ -26,7 +26,12 @@ class AttachedCluster(Cluster):
     """
 
     def __init__(
-        self, urls: Sequence[str], grpc_addresses: Sequence[str] = (), *, folder: Path | None = None
+        self,
+        urls: Sequence[str],
+        grpc_addresses: Sequence[str] = (),
+        *,
+        folder: Path | None = None,
+        token: str | None = None,
     ) -> None:
         if not urls:
             raise ClusterError("no URL to attach to; give at least one, as http://HOST:PORT")
@@ -38,7 +43,7 @@ class AttachedCluster(Cluster):
             None
         ] * len(urls)
         self._replicas = [
-            Replica(f"replica-{n}", _checked(url), None, address)
+            Replica(f"replica-{n}", _checked(url), None, address, token)
             for n, (url, address) in enumerate(zip(urls, addresses, strict=True))
         ]
         super().__init__(ClusterSpec(replicas=len(urls), folder=folder or Path()), ATTACH.words)

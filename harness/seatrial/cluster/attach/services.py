@@ -20,7 +20,9 @@ class AttachServices(Services):
         restart: bool,  # noqa: ARG002  taken as it is
         broker: BrokerKind | None,  # noqa: ARG002  taken as it is
     ) -> AttachedCluster:
-        return AttachedCluster(self._options.attach, self._options.attach_grpc, folder=spec.folder)
+        return AttachedCluster(
+            self._options.attach, self._options.attach_grpc, folder=spec.folder, token=spec.token
+        )
 
     async def check(self) -> None:
         """Every endpoint answers."""

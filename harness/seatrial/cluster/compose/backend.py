@@ -47,6 +47,10 @@ def _abilities(options: Options) -> frozenset[type]:
 
 
 def _refuse(options: Options) -> None:
+    if options.token:
+        raise Misuse(
+            "--backend compose gives its engines no tokens; run them yourself and use --attach with --token-file"
+        )
     if options.engine_command or options.attach:
         raise Misuse(
             "--backend compose runs images; leave out --engine-command and --attach, and name yours in WINDLASS_IMAGE "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -18,6 +19,7 @@ from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.kubelet import Kubelet
 from seatrial.cluster.local.replicas import LocalReplica
 from seatrial.cluster.memory_limit import MemoryLimit, limited
+from seatrial.cluster.packaged_server import write_secret
 from seatrial.cluster.process import Process
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.values import merge
@@ -55,6 +57,7 @@ class Launcher:
             rest_url=f"http://127.0.0.1:{container.ports['rest']}",
             metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
             grpc_address=f"127.0.0.1:{container.ports['grpc']}" if takes_calls else None,
+            token=self._spec.token,
         )
         kubelet = self._kubelet(process, container)
         return LocalReplica(
@@ -85,7 +88,7 @@ class Launcher:
 
     def without_secret(self, text: str) -> str:
         secrets = [self._foundation.postgres.secret, *(self._broker.secrets() if self._broker else ())]
-        for secret in filter(None, (*secrets, self._foundation.redis_url)):
+        for secret in filter(None, (*secrets, self._foundation.redis_url, self._spec.token)):
             text = text.replace(secret, "***")
         return text
 
@@ -96,11 +99,21 @@ class Launcher:
         return Process(
             name,
             self._command(container),
-            env={**self.base_env(), **container.env},
+            env={**self.base_env(), **container.env, **self._tokens_env()},
             log_path=self._foundation.folder / "logs" / f"{name}.log",
             reaper=self._foundation.reaper,
             memory=self._limit(name, container.memory_bytes_max),
         )
+
+    def _tokens_env(self) -> Mapping[str, str]:
+        """Names the file with the one token that calls are made with, if they are made with any."""
+        if self._spec.token is None:
+            return {}
+        path = self._foundation.folder / "tokens.toml"
+        if not path.exists():
+            digest = hashlib.sha256(self._spec.token.encode()).hexdigest()
+            write_secret(path, f'seatrial = {{ role = "admin", sha256 = "{digest}" }}\n')
+        return {"WINDLASS_TOKENS_FILE": str(path.absolute())}
 
     def _limit(self, name: str, limit_bytes: int | None) -> MemoryLimit | None:
         """One for all the processes of a node, so that it counts over restarts."""

@@ -62,6 +62,20 @@ def test_a_replica_that_ended_by_itself_even_during_a_fault() -> None:
     assert "replica-1 exited by itself, with exit code -11" in verdict.summary
 
 
+def test_a_replica_that_is_told_to_stop_ends_in_order() -> None:
+    for exit_code, expected in ((0, Outcome.PASS), (1, Outcome.FAIL), (-9, Outcome.FAIL)):
+        trial = Trial("AV", **DURING).at(100).start("i1").at(110)
+        trial.call(
+            "fault-0", "stop_replica", {"target": "replica-0", "parameters": {"signal": "SIGTERM"}},
+            got={"exit_code": exit_code},
+        )  # fmt: skip
+        verdict = judged(trial.at(120).heal("replica-0").at(150).start("i2"))
+        assert verdict.outcome is expected
+        assert verdict.figures["stops"] == 1
+        if expected is Outcome.FAIL:
+            assert f"replica-0 was told to stop and ended with exit code {exit_code}" in verdict.summary
+
+
 def test_an_error_code_that_is_not_allowed() -> None:
     for codes, expected in ((["conflict"], Outcome.PASS), (["bad-request"], Outcome.FAIL)):
         trial = Trial("AV", error_statuses_allowed=[409], error_codes_allowed=codes).lived(1)
@@ -199,3 +213,14 @@ def is_broken(history: History) -> bool:
 def test_it_agrees_with_the_naive_restatement(trial: Trial) -> None:
     history = trial.history()
     assert (CHECKS["AV"](history).outcome is Outcome.FAIL) == is_broken(history)
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [([503], Outcome.PASS), ([0, 409], Outcome.FAIL)])
+def test_a_call_refused_early_counts_as_one_that_nobody_could_serve(
+    allowed: list[int], outcome: Outcome
+) -> None:
+    trial = (
+        Trial("AV", error_statuses_allowed=allowed, error_codes_allowed=["unavailable"]).at(100).start("i1")
+    )
+    trial.at(110).start("", outcome="fail", status=429, code="overloaded")
+    assert judged(trial).outcome is outcome

@@ -1,0 +1,35 @@
+"""Cross-origin calls: which web pages may read an answer (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from windlass.api.call import Request
+from windlass.config import Settings
+
+ANY = "*"
+ORIGIN_ANY = b"Access-Control-Allow-Origin: *\r\n"
+_VARIES = b"Vary: Origin\r\n"
+
+
+def headers_of(settings: Settings) -> bytes:
+    """Lines of every answer. Without tokens any page may read, which is the wire's default; with them none may, until
+    it is named.
+    """
+    is_any = settings.cors_origins == ANY or (settings.cors_origins is None and not settings.tokens_file)
+    return ORIGIN_ANY if is_any else b""
+
+
+def headers_for(settings: Settings) -> Callable[[Request], bytes] | None:
+    """What makes the lines of one answer, where the origins are named."""
+    if settings.cors_origins is None or settings.cors_origins == ANY:
+        return None
+    allowed = {
+        origin: b"Access-Control-Allow-Origin: %b\r\n" % origin + _VARIES
+        for origin in _origins_of(settings.cors_origins)
+    }
+    return lambda request: allowed.get(request.headers.get(b"origin", b""), _VARIES)
+
+
+def _origins_of(written: str) -> list[bytes]:
+    return [origin.encode() for origin in (each.strip() for each in written.split(",")) if origin]

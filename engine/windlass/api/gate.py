@@ -1,0 +1,81 @@
+"""How each door asks the gate: with the head of a REST call, or with the metadata of a gRPC call."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote
+
+from windlass.api import faults
+from windlass.api.call import Request, Response
+from windlass.api.head import HeadGate
+from windlass.api.router import Endpoint, Router
+from windlass.auth import calls
+from windlass.auth.gate import Gate
+from windlass.auth.principal import PRINCIPAL
+from windlass.errors import BadRequest, EngineError
+
+
+class GuardedRouter(Router):
+    """Has no route without a row in the table of calls."""
+
+    def add(
+        self,
+        method: str,
+        pattern: str,
+        endpoint: Endpoint,
+        *,
+        quiet: bool = False,
+        waits: bool = False,
+        is_shed: bool = False,
+        call: calls.Call | None = None,
+    ) -> None:
+        """LookupError unless `auth.calls` says which roles may call it."""
+        call = call or calls.of_route(method, pattern)
+        super().add(method, pattern, endpoint, quiet=quiet, waits=waits, is_shed=is_shed, call=call)
+
+
+def is_preflight(request: Request) -> bool:
+    """Browsers send it without credentials, and it reaches nothing."""
+    return request.method == "OPTIONS" and b"access-control-request-method" in request.headers
+
+
+def rest_gate(gate: Gate, router: Router) -> HeadGate:
+    def admit(head: Request) -> Response | None:
+        if is_preflight(head):
+            return None
+        try:
+            head.route, _ = router.find(head)
+        except BadRequest:
+            # Its caller is told so by the route, once it is known.
+            head.route = router.unmatched
+        return _asked(gate, head, head.route.call)
+
+    return admit
+
+
+def metrics_gate(gate: Gate) -> HeadGate:
+    return lambda head: _asked(gate, head, calls.METRICS)
+
+
+def _asked(gate: Gate, head: Request, call: calls.Call) -> Response | None:
+    if call.roles is None:
+        return None
+    authorization = head.headers.get(b"authorization")
+    text = None if authorization is None else authorization.decode("latin-1")
+    try:
+        head.principal = gate.principal_of(text, head.peer.rpartition(":")[0].strip("[]"))
+        gate.require_role(head.principal, call)
+    except EngineError as error:
+        return faults.answer(error)
+    return None
+
+
+def ask_for_grpc(gate: Gate, call: calls.Call, context: Any) -> None:
+    """Before the message is read. Sets the principal of the call's task; raises Unauthenticated or Forbidden."""
+    metadata = context.invocation_metadata() or ()
+    text = next((str(value) for key, value in metadata if key == "authorization"), None)
+    # ipv4:127.0.0.1:50051 or ipv6:%5B::1%5D:50051
+    host = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
+    principal = gate.principal_of(text, host)
+    PRINCIPAL.set(principal)
+    gate.require_role(principal, call)

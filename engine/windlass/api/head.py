@@ -1,0 +1,64 @@
+"""What is judged of a REST call when its head is there and its body is not, and what a call's lines carry."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+
+from windlass.api.call import Request, Response
+from windlass.auth.principal import PRINCIPAL
+from windlass.telemetry.log import TRACEPARENT
+
+HeadGate = Callable[[Request], Response | None]
+"""Sets the principal and the route of a call without body; an answer refuses it."""
+
+LINE_BYTES = len(b": \r\n")
+"""What a header line holds besides name and value."""
+
+_TRACEPARENT_CHARS_MAX = 256
+_SHOWN_BYTES_MAX = 40
+
+
+class Head:
+    """A call's target and headers as they arrive. Names are lower case; of a repeated one the first value counts."""
+
+    __slots__ = ("headers", "hosts", "line_bytes", "url")
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[bytes, bytes] = {}
+        #: header lines that name the host
+        self.hosts = 0
+        #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
+        self.line_bytes = 0
+
+    def add(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        self.hosts += name == b"host"
+        self.headers.setdefault(name, value)
+        self.line_bytes += len(name) + len(value) + LINE_BYTES
+
+
+def flaw_of(head: Head, version: str) -> tuple[int, str] | None:
+    """Status and reason for a head that cannot be served."""
+    if head.hosts != 1 and (head.hosts or version != "1.0"):
+        found = f"{head.hosts} Host headers" if head.hosts else "no Host header"
+        return 400, f"malformed HTTP request: {found}; send one"
+    coding = head.headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding != b"identity":
+        shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
+        return 415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one"
+    return None
+
+
+def in_its_context(request: Request, serve: Callable[[Request], None]) -> None:
+    """Call `serve` so that the task which it makes, and all its lines, carry the caller's header and name."""
+    traceparent = request.headers.get(b"traceparent")
+    if traceparent is None and request.principal is None:
+        serve(request)
+        return
+    context = contextvars.copy_context()
+    if traceparent is not None:
+        context.run(TRACEPARENT.set, traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1"))
+    context.run(PRINCIPAL.set, request.principal)
+    context.run(serve, request)
