@@ -32,6 +32,7 @@ from windlass.states import JobStatus
 from windlass.store.arrays import text_array
 from windlass.store.batch import (
     LARGE_BYTES,
+    SMALL,
     UNBOUNDED,
     Answer,
     Batch,
@@ -57,6 +58,15 @@ from windlass.wire import InstanceView, JobView, RawJson, answer_bytes, format_t
 
 CHAINED_STARTS_MAX = 25
 """Definitions that chain into each other without ever waiting for work would never end."""
+
+_LARGE_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '15s'"
+"""Between two statements much may be computed, and nobody waits for rows of these but calls on the same instances."""
+
+
+async def _begin(connection: Connection, batch: Batch) -> None:
+    await connection.execute(connection.begin_text)
+    if batch.bounds is not SMALL:
+        await connection.execute(_LARGE_IDLE)
 
 
 class Transactor:
@@ -93,14 +103,14 @@ class Transactor:
         )
         try:
             if transactional:
-                await connection.execute(connection.begin_text)
+                await _begin(connection, batch)
             await self._read(connection, batch)
             around = advance.Surroundings(self._new_id, lambda: _whole_seconds(batch.now))
             decided = [self._decide_one(command, batch, around) for command in batch.commands]
             await self._chain(connection, batch, around)
             self._lease_at_insert(batch)
             if not transactional and (batch.writes.has_rare or (self._outbox and batch.writes.new_jobs)):
-                await connection.execute(connection.begin_text)
+                await _begin(connection, batch)
                 transactional = True
             batch.decided()
             await self._write(connection, batch, transactional=transactional)

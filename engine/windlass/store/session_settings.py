@@ -22,9 +22,10 @@ SESSION_SETTINGS = {
     "enable_mergejoin": "off",
     "jit": "off",
     "timezone": "UTC",
-    # A node that is cut off in a transaction holds rows that calls at the other nodes need; the server ends it. Between
-    # two statements of a transaction a node never computes for longer than a second.
-    "idle_in_transaction_session_timeout": "5000",
+    # A node that is lost in a transaction holds rows that calls at the other nodes need, and with them all calls of the
+    # same batches; the server ends it. Between two statements a node computes for milliseconds, but for large batches:
+    # those ask for more time.
+    "idle_in_transaction_session_timeout": "1500",
     "idle_session_timeout": "0",
     # Row locks and their order are made for it (contract 5.3).
     "default_transaction_isolation": "read committed",
