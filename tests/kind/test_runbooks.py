@@ -23,6 +23,9 @@ NO_PROMETHEUS = "for Prometheus, which the cluster has not; tests/acceptance hol
 UNTYPED: Mapping[str, str] = {
     'sum by (status, path) (rate(http_requests_duration_seconds_count{status=~"5.."}[5m]))': NO_PROMETHEUS,
     "sum by (code) (rate(workflow_engine_kafka_producer_errors_total[5m]))": NO_PROMETHEUS,
+    "sum by (pod) (windlass_memory_drawn_bytes)\nmax by (pod) (process_resident_memory_bytes)": NO_PROMETHEUS,
+    "sum by (pod, use) (rate(windlass_memory_refused_total[5m]))\n"
+    "max by (pod, use) (windlass_memory_drawn_bytes)": NO_PROMETHEUS,
 }
 
 
