@@ -9,12 +9,14 @@ from typing import Any
 import pressure_bodies
 import pressure_jobs
 from case import Case
-from oracle import judge_log_bytes
+from oracle import Broken, judge_log_bytes
 from pressure_calls import Doors
 from pressure_cases import recipe_of
 from subject import Subject
 
 READ_TIMEOUT_S = 3.0
+CASE_WITHIN_S = 120.0
+"""Also on a busy machine: a case that never ends would end no run of the tests."""
 
 VARIABLES = {
     # The limits that an operator gets who sets none; what takes time is shorter.
@@ -49,5 +51,8 @@ def carry_out(case: Case, subject: Subject) -> None:
 
 async def _carried_out(case: Case, subject: Subject) -> int:
     recipe = recipe_of(case)
-    async with Doors(subject.rest_port, subject.grpc_port) as doors:
-        return await FAMILIES[type(recipe).__name__](doors, recipe, subject)
+    try:
+        async with asyncio.timeout(CASE_WITHIN_S), Doors(subject.rest_port, subject.grpc_port) as doors:
+            return await FAMILIES[type(recipe).__name__](doors, recipe, subject)
+    except TimeoutError:
+        raise Broken("in time", f"not carried out within {CASE_WITHIN_S:g} s") from None
