@@ -8,30 +8,11 @@ from urllib.parse import unquote
 from windlass.api import faults
 from windlass.api.call import Request, Response
 from windlass.api.head import HeadGate
-from windlass.api.router import Endpoint, Router
+from windlass.api.router import Router
 from windlass.auth import calls
 from windlass.auth.gate import Gate
 from windlass.auth.principal import PRINCIPAL
 from windlass.errors import BadRequest, EngineError
-
-
-class GuardedRouter(Router):
-    """Has no route without a row in the table of calls."""
-
-    def add(
-        self,
-        method: str,
-        pattern: str,
-        endpoint: Endpoint,
-        *,
-        quiet: bool = False,
-        waits: bool = False,
-        is_shed: bool = False,
-        call: calls.Call | None = None,
-    ) -> None:
-        """LookupError unless `auth.calls` says which roles may call it."""
-        call = call or calls.of_route(method, pattern)
-        super().add(method, pattern, endpoint, quiet=quiet, waits=waits, is_shed=is_shed, call=call)
 
 
 def is_preflight(request: Request) -> bool:

@@ -17,13 +17,13 @@ from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.call import STATUS_GONE, Limits, MadeRoom, Request, Response
 from windlass.api.caller import client_address
 from windlass.api.engine_port import EnginePort
-from windlass.api.gate import GuardedRouter, is_preflight, rest_gate
+from windlass.api.gate import is_preflight, rest_gate
 from windlass.api.health import Health
 from windlass.api.http import HttpServer
 from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
 from windlass.api.query import paging_of, query_of
-from windlass.api.router import Outcome, Route
+from windlass.api.router import Outcome, Route, Router
 from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.early_end import EarlyEnd
@@ -92,7 +92,7 @@ class RestApp:
             MadeRoom.REFUSED: metrics.connections_refused,
         }
         self._aside = Aside("REST bodies")
-        self._router = GuardedRouter()
+        self._router = Router()
         self._server = HttpServer(
             self,
             log,

@@ -68,9 +68,12 @@ class Router:
         quiet: bool = False,
         waits: bool = False,
         is_shed: bool = False,
-        call: calls.Call = calls.UNKNOWN,
     ) -> None:
-        """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too."""
+        """Serves `pattern`, whose `{name}` segments become ids in order; a GET route serves HEAD too.
+
+        LookupError unless `auth.calls` says which roles may call it.
+        """
+        call = calls.of_route(method, pattern)
         node = self._root
         for segment in pattern.split("/")[1:]:
             if segment.startswith("{"):
