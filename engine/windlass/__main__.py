@@ -118,9 +118,9 @@ def _run(role: str, settings: Settings) -> int:
 
 
 def _migrate(_: str, settings: Settings) -> int:
-    from windlass import app
+    from windlass import maintenance
 
-    return app.migrate(settings)
+    return maintenance.migrate(settings)
 
 
 def _migrate_with(words: Sequence[str]) -> int:
@@ -135,9 +135,9 @@ def _migrate_with(words: Sequence[str]) -> int:
         return EXIT_MISUSED
 
     def migrate(_: str, settings: Settings) -> int:
-        from windlass import app
+        from windlass import maintenance
 
-        return app.migrate(settings, role)
+        return maintenance.migrate(settings, role)
 
     return _with_settings("migrate", migrate)
 
@@ -148,9 +148,9 @@ def _prune(words: Sequence[str]) -> int:
     order = parse(words)
 
     def act(_: str, settings: Settings) -> int:
-        from windlass import app
+        from windlass import maintenance
 
-        return app.prune(settings, order)
+        return maintenance.prune(settings, order)
 
     return _with_settings("prune", act)
 
@@ -160,9 +160,9 @@ def _check_config(_: str, settings: Settings) -> int:
     from windlass.config import resolved
     from windlass.errors import BootRefused
 
-    if settings.tokens_file is not None:
+    if settings.access.tokens_file is not None:
         try:
-            file.read(settings.tokens_file)
+            file.read(settings.access.tokens_file)
         except BootRefused as error:
             sys.stderr.write(f"config: {error}\n")
             return EXIT_FAILED

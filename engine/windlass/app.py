@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gc
 import signal
-import sys
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -28,7 +27,6 @@ from windlass.engine import Engine
 from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
 from windlass.memory import Budget
-from windlass.prune import Account, Order
 from windlass.shutdown import FORCED_AFTER_S, Closing, end_by_force
 from windlass.store import migrate as schema
 from windlass.store.apply import Transactor
@@ -50,12 +48,12 @@ from windlass.sweep.loop import Sweep
 from windlass.sweep.memory import INTERVAL_S as MEMORY_INTERVAL_S
 from windlass.sweep.memory import MemoryWatch
 from windlass.sweep.nodes import NodeHeartbeat
-from windlass.sweep.retention import RetentionPass, RetentionSweep, interval_s
+from windlass.sweep.retention import RetentionSweep, interval_s
 from windlass.sweep.timers import TimerSweep
 from windlass.sweep.workers import INTERVAL_S as WORKERS_INTERVAL_S
 from windlass.sweep.workers import WorkerSweep
 from windlass.telemetry.events import Event
-from windlass.telemetry.log import Log, bridge_stdlib
+from windlass.telemetry.log import Log, bridge_stdlib, fatal
 from windlass.telemetry.metrics import Metrics
 from windlass.telemetry.node import NodeTelemetry
 from windlass.telemetry.output import standard_output
@@ -65,8 +63,6 @@ if TYPE_CHECKING:
 
 GC_THRESHOLDS = (30_000, 20, 50)
 DAY_S = 86_400.0
-PASSES_MAX = 5
-"""Of one `windlass prune`: another pass looks again at what somebody else had in use."""
 
 
 def run(role: str, settings: Settings) -> int:
@@ -78,94 +74,7 @@ def run(role: str, settings: Settings) -> int:
         settings = shared_out(settings, raise_limit(), doors=1 if role == "scheduler" else 2)
         return uvloop.run(Node(role, settings, log).serve())
     except EngineError as err:
-        return _fatal(log, err)
-
-
-def migrate(settings: Settings, app_role: str | None = None) -> int:
-    """Applies what is missing, gives `app_role` what an engine needs, and ends; returns the exit code."""
-    log = Log(settings.log_level, standard_output())
-    bridge_stdlib(log)
-    try:
-        uvloop.run(_migrate_unless_stopped(settings, log, app_role))
-    except asyncio.CancelledError:
-        return _fatal(
-            log, BootRefused("stopped by a signal; what was applied is whole, run windlass migrate again")
-        )
-    except EngineError as err:
-        return _fatal(log, err)
-    return 0
-
-
-async def _migrate_unless_stopped(settings: Settings, log: Log, app_role: str | None) -> None:
-    """A signal ends it also while it waits; without a handler the first process of a container would ignore it."""
-    telemetry = NodeTelemetry(Metrics(settings.dispatch_mode), log)
-    task = asyncio.current_task()
-    assert task is not None
-
-    def stop(number: signal.Signals) -> None:
-        log.info(Event.SHUTDOWN_SIGNAL, signal=number.name)
-        task.cancel()
-
-    for number in stop_signals.heeded():
-        asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    database = Database(settings)
-    await database.open()
-    telemetry.database_opened(database.server)
-    try:
-        rights = Rights(database, removes=settings.retention_days > 0)
-        if app_role is not None:
-            await rights.require(app_role)
-        telemetry.migrated(*await schema.migrate(database, telemetry.migration_waits))
-        if app_role is not None:
-            telemetry.rights_given(app_role, await rights.grant(app_role))
-    finally:
-        await database.close()
-
-
-def prune(settings: Settings, order: Order) -> int:
-    """Removes, or counts, what the order says; returns the exit code. Progress and counts go to standard output."""
-    log = Log("warn", standard_output())
-    bridge_stdlib(log)
-    try:
-        return uvloop.run(_prune(settings, order))
-    except EngineError as err:
-        return _fatal(log, err)
-
-
-async def _prune(settings: Settings, order: Order) -> int:
-    stopped = asyncio.Event()
-    for number in stop_signals.heeded():
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    account = Account(order)
-    database = Database(settings)
-    await database.open()
-    try:
-        await Rights(database, removes=True).check()
-        state = await Schema(database).state()
-        if state.refused:
-            raise BootRefused(state.refused)
-        if not state.is_current:
-            raise BootRefused(
-                f"the schema is at {state.version}, this release needs {state.needed}; run windlass migrate first"
-            )
-        if state.read_only and not order.dry_run:
-            raise BootRefused(state.read_only)
-        once = RetentionPass(Retention(database), dry_run=order.dry_run, told=account.told)
-        for _ in range(PASSES_MAX):
-            done = await once.run(order.older_than_s, stopped=stopped.is_set)
-            account.add(done)
-            if not done.in_use or not done.complete:
-                break
-        return account.conclude()
-    finally:
-        await database.close()
-
-
-def _fatal(log: Log, err: EngineError) -> int:
-    log.error(Event.FATAL, err=str(err))
-    log.flush()
-    sys.stderr.write(f"windlass: {err}\n")
-    return 1
+        return fatal(log, err)
 
 
 class Node:
@@ -221,7 +130,7 @@ class Node:
         if self.outbox_mode:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
-        self.tokens = TokensWatch(settings.tokens_file, self.telemetry)
+        self.tokens = TokensWatch(settings.access.tokens_file, self.telemetry)
         self.sweeps = self._watches()
         self.metrics.queue_wait.set_function(lambda: self.lanes.wait_s(0))
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
@@ -263,7 +172,7 @@ class Node:
         self.grpc = (
             GrpcApp(self.engine, settings, self.metrics, log, self.memory, gate) if serves_api else None
         )
-        metrics_gate = gate if settings.metrics_tokens else None
+        metrics_gate = gate if settings.access.metrics_tokens else None
         self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length, metrics_gate)
 
     def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from windlass import consistency
+from windlass.access_settings import AccessSettings, read_access
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
@@ -333,21 +334,7 @@ class Settings:
         **_TIME,
     )
 
-    tokens_file: str | None = declare(
-        "WINDLASS_TOKENS_FILE",
-        "the file of the tokens that callers need, a line each as `windlass token new` prints it; read again when it "
-        "changes; unset = no authentication",
-    )
-    metrics_tokens: bool = declare(
-        "WINDLASS_METRICS_TOKENS",
-        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE",
-        default=False,
-    )
-    cors_origins: str | None = declare(
-        "WINDLASS_CORS_ORIGINS",
-        "origins whose web pages may read answers, as https://console.example.com, with commas between; * = any, not "
-        "with WINDLASS_TOKENS_FILE; unset = any without tokens, none with them",
-    )
+    access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
 
     strict_settings: bool = declare(
         "WINDLASS_STRICT_SETTINGS",
@@ -370,8 +357,8 @@ def variables() -> Sequence[Variable]:
     return tuple(variable for _, variable in _declared(Settings))
 
 
-#: read only when they apply
-_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings}
+#: each in a module of its own; a broker's and Redis' are read only when they apply
+_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings, "access": AccessSettings}
 
 
 def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
@@ -407,6 +394,8 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             consistency.judge_pool(reader, values)
         elif field.name == "server_id":
             consistency.settle_name(reader, Settings.__dataclass_fields__["node_name"].default, values)
+        elif field.name == "access":
+            values["access"] = read_access(reader)
         elif field.name == "redis":
             values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
     consistency.judge(reader, values)
@@ -442,10 +431,9 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
+    nested = [getattr(settings, name) for name in _NESTED]
     for field, variable in _declared(Settings):
-        holder = next(
-            (each for each in (settings, settings.kafka, settings.redis) if hasattr(each, field)), None
-        )
+        holder = next((each for each in (settings, *nested) if hasattr(each, field)), None)
         if holder is None:
             continue
         value = getattr(holder, field)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
 from windlass.memory import Budget, Use
 from windlass.variable import Reader, as_text
-
-#: As browsers write it: lower case, no path, no user (https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin).
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
 def judge(reader: Reader, values: Mapping[str, Any]) -> None:
@@ -19,7 +15,6 @@ def judge(reader: Reader, values: Mapping[str, Any]) -> None:
     _judge_waits(reader, values)
     _judge_bodies(reader, values)
     _judge_wake(reader, values)
-    _judge_tokens(reader, values)
 
 
 def judge_pool(reader: Reader, values: Mapping[str, Any]) -> None:
@@ -40,33 +35,6 @@ def settle_name(reader: Reader, made_up: object, values: MutableMapping[str, Any
         )
     values["server_id"] = given or values["server_id"]
     values["node_name"] = values["server_id"] or values["node_name"]
-
-
-def _judge_tokens(reader: Reader, values: Mapping[str, Any]) -> None:
-    path, origins = values["tokens_file"], values["cors_origins"]
-    if path is not None and not path.startswith("/"):
-        # Not shown: some put the token itself here.
-        reader.problems.append(
-            "config: WINDLASS_TOKENS_FILE must be the absolute path of a file; for example /run/secrets/tokens.toml"
-        )
-    if values["metrics_tokens"] and path is None:
-        reader.problems.append(
-            "config: WINDLASS_METRICS_TOKENS asks for tokens, but WINDLASS_TOKENS_FILE names none; set it, or "
-            "unset the other"
-        )
-    if origins == "*":
-        if path is not None:
-            reader.problems.append(
-                "config: WINDLASS_CORS_ORIGINS is *, so that any web page could read what WINDLASS_TOKENS_FILE guards; "
-                "list the origins, or unset it for none"
-            )
-        return
-    for origin in (origins or "").split(","):
-        if origin.strip() and not _ORIGIN.fullmatch(origin.strip()):
-            reader.problems.append(
-                f"config: WINDLASS_CORS_ORIGINS has {origin.strip()!r}, which is no origin; write scheme and host, and "
-                "the port if it is not the scheme's own, as https://console.example.com"
-            )
 
 
 def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:

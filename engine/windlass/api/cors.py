@@ -16,17 +16,18 @@ def headers_of(settings: Settings) -> bytes:
     """Lines of every answer. Without tokens any page may read, which is the wire's default; with them none may, until
     it is named.
     """
-    is_any = settings.cors_origins == ANY or (settings.cors_origins is None and not settings.tokens_file)
+    origins = settings.access.cors_origins
+    is_any = origins == ANY or (origins is None and not settings.access.tokens_file)
     return ORIGIN_ANY if is_any else b""
 
 
 def headers_for(settings: Settings) -> Callable[[Request], bytes] | None:
     """What makes the lines of one answer, where the origins are named."""
-    if settings.cors_origins is None or settings.cors_origins == ANY:
+    if settings.access.cors_origins is None or settings.access.cors_origins == ANY:
         return None
     allowed = {
         origin: b"Access-Control-Allow-Origin: %b\r\n" % origin + _VARIES
-        for origin in _origins_of(settings.cors_origins)
+        for origin in _origins_of(settings.access.cors_origins)
     }
     return lambda request: allowed.get(request.headers.get(b"origin", b""), _VARIES)
 

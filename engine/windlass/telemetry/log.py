@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import contextvars
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import msgspec
 
 from windlass.auth.principal import PRINCIPAL
 from windlass.dsn import redact
+from windlass.errors import EngineError
 from windlass.telemetry.events import Event
 from windlass.telemetry.output import Output, Stream
 
@@ -166,3 +168,11 @@ def _printable(value: object) -> object:
     if value is None or isinstance(value, int):
         return value
     return repr(value).encode("ascii", "backslashreplace").decode()
+
+
+def fatal(log: Log, error: EngineError) -> int:
+    """Tell what ends the process, in the log and on standard error; returns the exit code."""
+    log.error(Event.FATAL, err=str(error))
+    log.flush()
+    sys.stderr.write(f"windlass: {error}\n")
+    return 1

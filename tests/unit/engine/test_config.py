@@ -99,6 +99,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
     assert declared == {field.name for field in dataclasses.fields(Settings)} - {
         "kafka",
         "redis",
+        "access",
         "metrics_connections_max",
         "secret_files",
         "unknown_variables",

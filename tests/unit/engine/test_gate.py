@@ -13,6 +13,7 @@ from dial import Dial
 from door import Door
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from windlass.access_settings import AccessSettings
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
@@ -40,8 +41,8 @@ def bearer(token: str) -> str:
 class Guarded(Door):
     """Both doors and the metrics port behind one gate; the token of each role is the role's name."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(tokens_file="/nowhere", **settings)
+    def __init__(self, **access: Any) -> None:
+        super().__init__(access=AccessSettings(tokens_file="/nowhere", **access))
         self.refused: list[Refusal] = []
         self.clock_s = 0.0
         self.gate = Gate(

@@ -64,7 +64,7 @@ def document(settings: Settings, limits: Limits) -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         # Without a tokens file a token is not looked at.
-        "security": [{"token": []}] if settings.tokens_file else [{}, {"token": []}],
+        "security": [{"token": []}] if settings.access.tokens_file else [{}, {"token": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {

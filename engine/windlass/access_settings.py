@@ -1,0 +1,70 @@
+"""The variables that say who may come in, beside `config.py`, which reads them."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from windlass.variable import Reader, declare
+
+#: As browsers write it: lower case, no path, no user (https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin).
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessSettings:
+    tokens_file: str | None = declare(
+        "WINDLASS_TOKENS_FILE",
+        "the file of the tokens that callers need, a line each as `windlass token new` prints it; read again when it "
+        "changes; unset = no authentication",
+    )
+    metrics_tokens: bool = declare(
+        "WINDLASS_METRICS_TOKENS",
+        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE",
+        default=False,
+    )
+    cors_origins: str | None = declare(
+        "WINDLASS_CORS_ORIGINS",
+        "origins whose web pages may read answers, as https://console.example.com, with commas between; * = any, not "
+        "with WINDLASS_TOKENS_FILE; unset = any without tokens, none with them",
+    )
+
+
+def read_access(reader: Reader) -> AccessSettings:
+    """What does not fit together is recorded as a problem."""
+    access = AccessSettings(
+        **{
+            field.name: reader.read(field.metadata["variable"])
+            for field in dataclasses.fields(AccessSettings)
+        }
+    )
+    _judge(reader, access)
+    return access
+
+
+def _judge(reader: Reader, access: AccessSettings) -> None:
+    path, origins = access.tokens_file, access.cors_origins
+    if path is not None and not path.startswith("/"):
+        # Not shown: some put the token itself here.
+        reader.problems.append(
+            "config: WINDLASS_TOKENS_FILE must be the absolute path of a file; for example /run/secrets/tokens.toml"
+        )
+    if access.metrics_tokens and path is None:
+        reader.problems.append(
+            "config: WINDLASS_METRICS_TOKENS asks for tokens, but WINDLASS_TOKENS_FILE names none; set it, or "
+            "unset the other"
+        )
+    if origins == "*":
+        if path is not None:
+            reader.problems.append(
+                "config: WINDLASS_CORS_ORIGINS is *, so that any web page could read what WINDLASS_TOKENS_FILE guards; "
+                "list the origins, or unset it for none"
+            )
+        return
+    for origin in (origins or "").split(","):
+        if origin.strip() and not _ORIGIN.fullmatch(origin.strip()):
+            reader.problems.append(
+                f"config: WINDLASS_CORS_ORIGINS has {origin.strip()!r}, which is no origin; write scheme and host, and "
+                "the port if it is not the scheme's own, as https://console.example.com"
+            )
