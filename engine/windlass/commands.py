@@ -1,7 +1,8 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
 `traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
-1.3). `caller` is None while authentication is off.
+1.3). `caller` is None while authentication is off. `sent_bytes` is the size of what the caller sent: variables, or a
+text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class StartInstance:
     variables: Variables
     business_key: str | None
     traceparent: str | None = None
-    variables_bytes: int = 0
+    sent_bytes: int = 0
     caller: Principal | None = None
 
 
@@ -31,7 +32,7 @@ class CompleteJob:
     lease_token: str | None
     variables: Variables
     traceparent: str | None = None
-    variables_bytes: int = 0
+    sent_bytes: int = 0
     caller: Principal | None = None
 
 
@@ -45,12 +46,17 @@ class FailJob:
     traceparent: str | None = None
     caller: Principal | None = None
 
+    @property
+    def sent_bytes(self) -> int:
+        return len(self.error_message)
+
 
 @dataclass(frozen=True, slots=True)
 class ExhaustJob:
     """From the lease sweep: the job's lease expired too often, whoever held it."""
 
     caller: ClassVar[None] = None
+    sent_bytes: ClassVar[int] = 0
     job_id: str
     reason: str
 
@@ -62,7 +68,7 @@ class CompleteUserTask:
     worker_id: str | None
     variables: Variables
     traceparent: str | None = None
-    variables_bytes: int = 0
+    sent_bytes: int = 0
     caller: Principal | None = None
 
 
@@ -72,13 +78,14 @@ class SignalWait:
     step_id: str
     variables: Variables
     traceparent: str | None = None
-    variables_bytes: int = 0
+    sent_bytes: int = 0
     caller: Principal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FireTimer:
     caller: ClassVar[None] = None
+    sent_bytes: ClassVar[int] = 0
     timer_id: str
     instance_id: str
     execution_id: str
@@ -93,6 +100,10 @@ class CancelInstance:
     traceparent: str | None = None
     caller: Principal | None = None
 
+    @property
+    def sent_bytes(self) -> int:
+        return len(self.reason)
+
 
 Command = (
     StartInstance
@@ -104,19 +115,6 @@ Command = (
     | FireTimer
     | CancelInstance
 )
-
-
-def bytes_sent(command: Command) -> int:
-    """Size of what the caller sent: variables, or a text."""
-    match command:
-        case StartInstance() | CompleteJob() | CompleteUserTask() | SignalWait():
-            return command.variables_bytes
-        case FailJob():
-            return len(command.error_message)
-        case CancelInstance():
-            return len(command.reason)
-        case _:
-            return 0
 
 
 def lane_key(command: Command) -> str:

@@ -43,6 +43,9 @@ class Use(Enum):
     ANSWER = "answer"
     """Rows that were read and the answer made of them, until it is written."""
 
+    # Each member is one object; Enum's own hash, of the name, is a call of Python for each draw.
+    __hash__ = object.__hash__
+
 
 class _Account:
     __slots__ = ("most", "most_large", "share", "used")
@@ -91,16 +94,21 @@ class Budget:
 
     def draw(self, use: Use, count: int) -> bool:
         """True: it is the caller's until `give_back` of the same. A large draw does not overtake one that waits."""
+        account = self._accounts[use]
+        if count <= SMALL_BYTES and account.used + count <= account.share:
+            # What most calls are. Its share is its own, whoever waits.
+            account.used += count
+            return True
         if count > SMALL_BYTES and (use in self._waiting_uses or not self._takes_large()):
             return False
         return self._take(use, count, common=count <= SMALL_BYTES or not self._common_is_wanted)
 
     def give_back(self, use: Use, count: int) -> None:
         account = self._accounts[use]
-        over = max(0, account.used - account.share)
+        if account.used > account.share:
+            self._common_left += min(count, account.used - account.share)
         account.used -= count
         assert account.used >= 0
-        self._common_left += over - max(0, account.used - account.share)
         if self._waiting:
             self.serve()
 

@@ -121,8 +121,8 @@ _ABSOLUTE = re.compile(rb"^https?://[^/?#]*(/?)", re.IGNORECASE)
 
 
 def origin_form(url: bytes) -> bytes:
-    """A request's target as path and query."""
-    return url if url.startswith(b"/") else _ABSOLUTE.sub(b"/", url)
+    """Path and query of a target in absolute form; any other is as it was."""
+    return _ABSOLUTE.sub(b"/", url)
 
 
 class Response:

@@ -28,12 +28,8 @@ def client_address(headers: dict[bytes, bytes], peer: str) -> str:
     return peer
 
 
-def has_gone(transport: asyncio.Transport, *, surely: bool) -> bool:
-    """`surely`: whether the caller's end of the connection, or its reset, has arrived although the loop has not told
-    yet.
-    """
-    if transport.is_closing() or not surely:
-        return transport.is_closing()
+def has_gone(transport: asyncio.Transport) -> bool:
+    """Whether the caller's end of the connection, or its reset, has arrived although the loop has not told yet."""
     fd = transport.get_extra_info("socket").fileno()
     if fd < 0:
         return True

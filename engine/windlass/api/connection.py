@@ -139,7 +139,6 @@ class Connection(asyncio.Protocol):
         self._head = Head()
         self._chunks = []
         self._body_bytes = 0
-        self.room.begin()
         self._head_bytes = 0
         self._in_head = self._made_progress = True
         self._message_since_s = self._server.now_s
@@ -149,7 +148,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._in_head:
-            self._head.add(name, value)
+            head, name = self._head, name.lower()
+            head.hosts += name == b"host"
+            head.headers.setdefault(name, value)
+            head.line_bytes += len(name) + len(value) + LINE_BYTES
         else:
             # A trailer: it is ignored, so that no header can be added in this way.
             self._made_progress = True
@@ -173,14 +175,15 @@ class Connection(asyncio.Protocol):
         if flaw is not None:
             self._refuse(*flaw)
             return
-        self._head.url = origin_form(self._head.url)
+        if not self._head.url.startswith(b"/"):
+            self._head.url = origin_form(self._head.url)
         if self._server.gate is not None and not self._is_admitted(self._server.gate):
             return
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
         self._expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
-        if length is None or self._draw(int(length)):
+        if (length is None or self._draw(int(length))) and self._expects:
             self._continue()
 
     def _is_admitted(self, gate: HeadGate) -> bool:
@@ -219,7 +222,10 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         keep_alive = self._parser.should_keep_alive() and not self.is_spare
-        request = self._request(self._method(), b"".join(self._chunks), keep_alive=keep_alive)
+        head, chunks = self._head, self._chunks
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        method = str(self._parser.get_method(), "ascii")
+        request = Request(method, head.url, head.headers, body, self._peer, keep_alive=keep_alive)
         self._chunks = []
         request.principal = self._principal
         self.room.hand_over(request)
@@ -231,8 +237,8 @@ class Connection(asyncio.Protocol):
     def _method(self) -> str:
         return str(self._parser.get_method(), "ascii")
 
-    def _request(self, method: str, body: bytes = b"", *, keep_alive: bool = False) -> Request:
-        return Request(method, self._head.url, self._head.headers, body, self._peer, keep_alive=keep_alive)
+    def _request(self, method: str) -> Request:
+        return Request(method, self._head.url, self._head.headers, peer=self._peer)
 
     def _without_upgrade(self, rest: bytes) -> bytes | None:
         """The call as plain HTTP/1.1, to be parsed again: the parser stopped before its body. None: it is refused."""
@@ -246,15 +252,15 @@ class Connection(asyncio.Protocol):
 
     def _draw(self, count: int) -> bool:
         """True: there is room now. Otherwise nothing more is read until there is, or the call is refused."""
-        refusal = self.room.draw(count, self._server.loop.time())
+        if self.room.drawn(count):
+            return True
+        self._server.is_full = True
+        refusal = self.room.ask(count, self._server.loop.time())
         if refusal is not None:
-            self._server.is_full = True
             self._refuse(*refusal)
-            return False
-        if self.room.waits:
-            self._server.is_full = True
+        else:
             self._steer_reading()
-        return not self.room.waits
+        return False
 
     def _room_found(self) -> None:
         if self._message_since_s:
@@ -322,7 +328,10 @@ class Connection(asyncio.Protocol):
             if response is not None:
                 self._finish(request, response)
                 continue
-            in_its_context(request, self._serve)
+            if request.principal is None and b"traceparent" not in request.headers:
+                self._serve(request)
+            else:
+                in_its_context(request, self._serve)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 
@@ -380,15 +389,20 @@ class Connection(asyncio.Protocol):
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        if self._transport is None or has_gone(self._transport, surely=response.untaken is not None):
+        transport = self._transport
+        if (
+            transport is None
+            or transport.is_closing()
+            or (response.untaken is not None and has_gone(transport))
+        ):
             response.drop()
             self.room.sent()
             self._note(request, Response(STATUS_GONE))
             return
         keep = request.keep_alive and not response.close and not self._server.draining
-        self._transport.write(self._server.render(request, response, keep=keep))
+        transport.write(self._server.render(request, response, keep=keep))
         self._unsent = response if self._write_paused else None
-        if not self._write_paused:
+        if not self._write_paused and self.room.unsent_bytes:
             self.room.sent()
         self._note(request, response)
         if not keep:

@@ -32,12 +32,6 @@ class Head:
         #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
         self.line_bytes = 0
 
-    def add(self, name: bytes, value: bytes) -> None:
-        name = name.lower()
-        self.hosts += name == b"host"
-        self.headers.setdefault(name, value)
-        self.line_bytes += len(name) + len(value) + LINE_BYTES
-
 
 def flaw_of(head: Head, version: str) -> tuple[int, str] | None:
     """Status and reason for a head that cannot be served."""
@@ -54,9 +48,6 @@ def flaw_of(head: Head, version: str) -> tuple[int, str] | None:
 def in_its_context(request: Request, serve: Callable[[Request], None]) -> None:
     """Call `serve` so that the task which it makes, and all its lines, carry the caller's header and name."""
     traceparent = request.headers.get(b"traceparent")
-    if traceparent is None and request.principal is None:
-        serve(request)
-        return
     context = contextvars.copy_context()
     if traceparent is not None:
         context.run(TRACEPARENT.set, traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterable
 
 import msgspec
 
@@ -79,7 +80,8 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
         return EMPTY_OBJECT
     if first != b"{":
         raise _bad(name, f"must be a JSON object or null, got {_KINDS.get(first[0], 'a number')}")
-    _check_shape(data, name)
+    if data.count(b"{") + data.count(b"[") > NESTING_MAX or data.count(b":") > VARIABLES_MAX:
+        _check_shape(data, name)
     if b"\\u0000" in data and _NUL.search(data):
         raise _bad(name, "contains the character U+0000, which cannot be stored; remove it")
     if _may_have_doubles(data):
@@ -91,8 +93,13 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
 
 def _may_have_doubles(data: bytes) -> bool:
     """Whether there may be a double, or an integer outside the range of one, also inside of strings."""
-    for start in range(0, len(data), _SLICE_BYTES):
-        alike = data[start : start + _SLICE_BYTES + _HUGE_CHARS].translate(_NUMBERS_ALIKE)
+    if len(data) <= _SLICE_BYTES:
+        slices: Iterable[bytes] = (data,)
+    else:
+        starts = range(0, len(data), _SLICE_BYTES)
+        slices = (data[start : start + _SLICE_BYTES + _HUGE_CHARS] for start in starts)
+    for each in slices:
+        alike = each.translate(_NUMBERS_ALIKE)
         if _DOUBLE in alike or _HUGE in alike:
             return True
     return False
@@ -116,8 +123,6 @@ def _check_text(data: bytes, name: str) -> None:
 
 
 def _check_shape(data: bytes, name: str) -> None:
-    if data.count(b"{") + data.count(b"[") <= NESTING_MAX and data.count(b":") <= VARIABLES_MAX:
-        return
     deepest, variables = _shape(data, _NEXT_STRUCTURE_BUT_FLAT)
     if deepest >= NESTING_MAX:
         # Those that hold no other one, of which there may be very many, are a level as well.

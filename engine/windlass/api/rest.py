@@ -171,7 +171,7 @@ class RestApp:
 
     def handle(self, request: Request) -> Outcome:
         try:
-            if is_preflight(request):
+            if request.method == "OPTIONS" and is_preflight(request):
                 return PREFLIGHT
             route, ids = self._router.find(request)
             request.route = route

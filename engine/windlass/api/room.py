@@ -39,16 +39,16 @@ class BodyRoom:
     def waits(self) -> bool:
         return self._asked is not None
 
-    def begin(self) -> None:
-        """Another body is read."""
-        self._seen_bytes = self._arrived_bytes = 0
-
-    def draw(self, count: int, now_s: float) -> Refusal | None:
-        """Draw so much more; unless it is refused, `waits` tells whether nothing may be read until `found`."""
-        memory = self._memory
-        if not count or memory.draw(Use.BODY, count):
+    def drawn(self, count: int) -> bool:
+        """So much more is there now, and is drawn."""
+        if self._memory.draw(Use.BODY, count):
             self.drawn_bytes += count
-            return None
+            return True
+        return False
+
+    def ask(self, count: int, now_s: float) -> Refusal | None:
+        """Wait for so much more; unless it is refused, nothing may be read until `found`."""
+        memory = self._memory
         if count > memory.most(Use.BODY):
             memory.refused(Use.BODY)
             return 413, (
@@ -77,6 +77,7 @@ class BodyRoom:
     def hand_over(self, request: Request) -> None:
         """All of the body has come: what is drawn for it is the call's, until `release`."""
         request.held_bytes, self.drawn_bytes = self.drawn_bytes, 0
+        self._seen_bytes = self._arrived_bytes = 0
         if self._asked is not None:
             self.asked_for = request
 
@@ -121,15 +122,18 @@ class BodyRoom:
 
     def sent(self) -> None:
         """The caller has read its answers, or never will."""
-        self._memory.give_back(Use.ANSWER, self.unsent_bytes)
-        self.unsent_bytes = 0
+        if self.unsent_bytes:
+            self._memory.give_back(Use.ANSWER, self.unsent_bytes)
+            self.unsent_bytes = 0
 
     def release(self, request: Request) -> None:
         """What is held for a call that is answered, or has nobody left to be answered; for its answer until `sent`."""
         self.unsent_bytes += request.answer_bytes
         request.answer_bytes = 0
-        self._memory.give_back(Use.BODY, request.held_bytes)
-        self._memory.give_back(Use.PARSED, request.drawn_bytes)
+        if request.held_bytes:
+            self._memory.give_back(Use.BODY, request.held_bytes)
+        if request.drawn_bytes:
+            self._memory.give_back(Use.PARSED, request.drawn_bytes)
         request.held_bytes = request.drawn_bytes = 0
         if request is self.asked_for:
             self.asked_for = None
@@ -138,7 +142,7 @@ class BodyRoom:
     def drop(self) -> None:
         """What is held for the body being read."""
         self._memory.give_back(Use.BODY, self.drawn_bytes)
-        self.drawn_bytes = 0
+        self.drawn_bytes = self._seen_bytes = self._arrived_bytes = 0
         if self.asked_for is None:
             self._leave()
 

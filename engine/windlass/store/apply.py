@@ -22,7 +22,6 @@ from windlass.commands import (
     FireTimer,
     SignalWait,
     StartInstance,
-    bytes_sent,
 )
 from windlass.definition.model import StepType
 from windlass.effects import JobClosed, JobRequeued, Recorded
@@ -175,13 +174,17 @@ class Transactor:
     ) -> EngineError | PutAside | str | None:
         """The error, or the id of the instance whose view answers the command, or nothing to show."""
         if batch.work_bytes >= batch.bounds.batch_bytes_max:
+            batch.put_aside += 1
             return PutAside(0)
         try:
             if command.caller is not None:
                 require_scope(command.caller, command, batch.jobs, batch.instances, batch.definitions)
                 around = around._replace(caller=command.caller.name)
             return self._decide(command, batch, around)
-        except (EngineError, PutAside) as err:
+        except EngineError as err:
+            return err
+        except PutAside as err:
+            batch.put_aside += 1
             return err
         except Exception as err:
             defect = Defect(f"internal error: {type(err).__name__}: {err}")
@@ -189,7 +192,7 @@ class Transactor:
             return defect
 
     def _decide(self, command: Command, batch: Batch, around: advance.Surroundings) -> str | None:
-        batch.sent_bytes = bytes_sent(command)
+        batch.sent_bytes = command.sent_bytes
         match command:
             case StartInstance():
                 return self._start(command, batch, around)

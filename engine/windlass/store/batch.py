@@ -91,6 +91,8 @@ class Batch:
     """By instance, its variables as they were read."""
     sent_bytes: int = 0
     """Variables of the command that is being decided."""
+    put_aside: int = 0
+    """How many commands were."""
 
     def take_on(self, decision: Decision) -> None:
         """Counts the work of a decision, before it is kept. Raises PutAside for more than one command may have."""
@@ -108,7 +110,7 @@ class Batch:
     @property
     def carried_out(self) -> int:
         """How many of the commands were not put aside."""
-        return sum(not isinstance(answer, PutAside) for answer in self.answers)
+        return len(self.answers) - self.put_aside
 
 
 def versions(batch: Batch) -> set[tuple[str, int]]:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from windlass.commands import Command, bytes_sent
+from windlass.commands import Command
 from windlass.store.batch import EFFECT_BYTES, WRITES, Answer
 
 COMMAND_BYTES = 4 * EFFECT_BYTES
@@ -24,16 +24,19 @@ class Pending:
     since_s: float
     work_bytes: int
     """Estimated."""
+    unsent_bytes: int = 0
+    """Of it, what is beyond what its caller's own variables take."""
 
-    @property
-    def unsent_bytes(self) -> int:
-        """Work beyond what its caller's own variables take."""
-        return max(0, self.work_bytes - COMMAND_BYTES - WRITES * bytes_sent(self.command))
+    def is_more(self, work_bytes: int) -> None:
+        """Its work is known better now."""
+        if work_bytes > self.work_bytes:
+            self.work_bytes = work_bytes
+            self.unsent_bytes = work_bytes - work_of(self.command.sent_bytes)
 
 
-def work_of(variables_bytes: int) -> int:
+def work_of(sent_bytes: int) -> int:
     """Before anything else of a command is known."""
-    return COMMAND_BYTES + WRITES * variables_bytes
+    return COMMAND_BYTES + WRITES * sent_bytes
 
 
 class CommandQueue:
@@ -53,14 +56,13 @@ class CommandQueue:
         return len(self._queue)
 
     def put(self, command: Command, future: asyncio.Future[Answer]) -> None:
-        self._append(Pending(command, future, self._clock(), work_of(bytes_sent(command))))
+        work_bytes = work_of(command.sent_bytes)
+        self._queue.append(Pending(command, future, self._clock(), work_bytes))
+        self._work_bytes += work_bytes
 
     def put_aside(self, pending: Pending) -> None:
         """One from another queue: it waits from now on."""
         pending.since_s = self._clock()
-        self._append(pending)
-
-    def _append(self, pending: Pending) -> None:
         self._queue.append(pending)
         self._work_bytes += pending.work_bytes
 

@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Sequence
 from zlib import crc32
 
-from windlass.commands import Command, bytes_sent, lane_key
+from windlass.commands import Command, lane_key
 from windlass.errors import EngineError, Unavailable
 from windlass.memory import SMALL_BYTES, Budget, Use
 from windlass.store.apply import Transactor
-from windlass.store.batch import LARGE_BYTES, SMALL, Answer, Batch, Bounds, PutAside
-from windlass.store.command_queue import CommandQueue, Pending, work_of
+from windlass.store.batch import LARGE_BYTES, SMALL, WRITES, Answer, Batch, Bounds, PutAside
+from windlass.store.command_queue import COMMAND_BYTES, CommandQueue, Pending
 from windlass.store.database import Database
 from windlass.store.driver import failure_of, is_read_only
 from windlass.store.sqlstate import RETRIED, Failure
@@ -32,6 +32,8 @@ IN_FLIGHT_MAX = 3
 """Batches of one lane in the database at a time; more would make them small and take connections from polls."""
 LARGE_BATCH_BYTES_MAX = 4 * 1024 * 1024
 """Work of a batch of large commands; one that is more is a batch by itself."""
+SENT_BYTES_MAX = (LARGE_BYTES - COMMAND_BYTES) // WRITES
+"""What the caller of a small command sends at most."""
 BATCH_COPIES = 3
 """Of what a batch writes, on its way to the database."""
 STOPPING = "this node is stopping; try another"
@@ -73,6 +75,7 @@ class Lane:
         self._idle.set()
 
     def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._task = asyncio.create_task(self._run(), name="lane")
 
     @property
@@ -84,19 +87,17 @@ class Lane:
         return self._queue.wait_s()
 
     def submit(self, command: Command) -> asyncio.Future[Answer]:
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.put(command, future)
-        self._has_gathered()
-        return future
-
-    def _has_gathered(self) -> None:
         self._idle.clear()
         self._gathered.set()
+        return future
 
     def take_over(self, pending: Pending) -> None:
         """A command of another lane that turned out to be much work."""
         self._queue.put_aside(pending)
-        self._has_gathered()
+        self._idle.clear()
+        self._gathered.set()
 
     async def drain(self) -> None:
         """Returns when every command taken so far is answered."""
@@ -163,7 +164,7 @@ class Lane:
         """Memory for what the batch holds beyond what its callers sent, which was drawn with their bodies. What small
         commands hold is bounded by their number.
         """
-        count = BATCH_COPIES * sum(pending.unsent_bytes for pending in taken)
+        count = BATCH_COPIES * sum([pending.unsent_bytes for pending in taken])
         # Half of the most can always be had when other batches end, whatever the callers of this one hold.
         return min(count, self._memory.most(Use.BATCH) // 2) if count > SMALL_BYTES else 0
 
@@ -187,16 +188,18 @@ class Lane:
         put_back = []
         for pending, answer in zip(taken, answers, strict=True):
             if not isinstance(answer, PutAside):
-                _answer(pending, answer)
+                if not pending.future.done():
+                    pending.future.set_result(answer)
             elif not self._put_aside(pending, answer.work_bytes):
                 put_back.append(pending)
         if put_back:
             self._queue.put_back(put_back)
-            self._has_gathered()
+            self._idle.clear()
+            self._gathered.set()
 
     def _put_aside(self, pending: Pending, work_bytes: int) -> bool:
         """False: it stays in this lane, where it comes first again, with its work known better."""
-        pending.work_bytes = max(pending.work_bytes, work_bytes)
+        pending.is_more(work_bytes)
         if not work_bytes or self._large is None:
             return False
         self._large.take_over(pending)
@@ -277,7 +280,7 @@ class Lanes:
         return answer
 
     def _lane_for(self, command: Command) -> Lane:
-        if work_of(bytes_sent(command)) > LARGE_BYTES:
+        if command.sent_bytes > SENT_BYTES_MAX:
             return self._large
         key = lane_key(command)
         if key:
@@ -293,9 +296,9 @@ class Lanes:
 
     def wait_s(self, call_bytes: int) -> float:
         """How long a call of that size that comes now would wait for its turn, in the slowest of its lanes."""
-        if work_of(call_bytes) > LARGE_BYTES:
+        if call_bytes > SENT_BYTES_MAX:
             return self._large.wait_s()
-        return max(lane.wait_s() for lane in self._lanes)
+        return max([lane.wait_s() for lane in self._lanes])
 
     async def drain(self) -> None:
         # The lane for large commands is the last: the others may leave some to it.

@@ -113,14 +113,16 @@ class Log:
             return self._encode({key: _printable(value) for key, value in record.items()})
 
     def _hand_over_soon(self) -> None:
+        # Asking for the running loop is a system call, and this is done for each line.
+        if self._scheduled_on is not None and not self._scheduled_on.is_closed():
+            return
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             self._hand_over()
             return
-        if loop is not self._scheduled_on:
-            self._scheduled_on = loop
-            loop.call_later(WRITE_AFTER_S, self._hand_over)
+        self._scheduled_on = loop
+        loop.call_later(WRITE_AFTER_S, self._hand_over)
 
 
 def bridge_stdlib(log: Log) -> None:

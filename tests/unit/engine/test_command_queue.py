@@ -34,7 +34,7 @@ def queue(clock: Clock) -> CommandQueue:
 
 
 def command(name: str, size: int = 0) -> Command:
-    return StartInstance(name, None, {}, None, variables_bytes=size)
+    return StartInstance(name, None, {}, None, sent_bytes=size)
 
 
 def put(queue: CommandQueue, name: str, size: int = 0) -> asyncio.Future[Answer]:
@@ -84,7 +84,7 @@ async def test_a_command_of_more_work_than_a_batch_may_have_is_one_by_itself(que
     [
         FailJob("j", "w", None, "x" * BYTES_MAX, retryable=False),
         CancelInstance("i", "x" * BYTES_MAX),
-        CompleteJob("j", "w", None, {}, variables_bytes=BYTES_MAX),
+        CompleteJob("j", "w", None, {}, sent_bytes=BYTES_MAX),
     ],
 )
 async def test_a_long_text_is_work_like_variables(queue: CommandQueue, large: Command) -> None:
