@@ -44,6 +44,7 @@ CONNECT_SHARE = 0.9
 """Of the time that a caller waits for a session, so that there is an error which says what was tried."""
 SESSION_CLOSE_S = 1.0
 CLOSE_S = 5.0
+READS_BUSY = "every connection for reads is busy with one that the database is slow to answer; try again"
 NO_SESSIONS = (
     "a pooler in transaction mode is between engine and database, which gives no session of its own; set "
     "WINDLASS_POSTGRES_SESSION_DSN to a way without it"
@@ -76,6 +77,7 @@ class Database:
         self._pool: Any = None
         self.server: Server
         """Known since `open`."""
+        self._reads = asyncio.Semaphore(max(1, settings.db_max_conns // 2))
         self._renewed_s = -math.inf
         self._is_open = False
 
@@ -243,8 +245,22 @@ class Database:
             raise await self.translated(err) from err
 
     async def read(self, text: str, *arguments: object) -> list[Row]:
-        """As `fetch`, for what callers are told: refused on a standby, which shows the past."""
-        return await self._fetch(text, arguments, check=_refuse_on_standby)
+        """As `fetch`, for what callers are told: refused on a standby, which shows the past.
+
+        Reads have half of the pool at most, so that slow ones leave connections to claims, commands and repair.
+        """
+        if self._reads.locked():
+            try:
+                async with asyncio.timeout(self._settings.database_timeout_s):
+                    await self._reads.acquire()
+            except TimeoutError:
+                raise Unavailable(READS_BUSY) from None
+        else:
+            await self._reads.acquire()
+        try:
+            return await self._fetch(text, arguments, check=_refuse_on_standby)
+        finally:
+            self._reads.release()
 
     async def fetch(self, text: str, *arguments: object) -> list[Row]:
         """One statement of its own; driver errors arrive translated."""
