@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable
 
 import msgspec
 
@@ -93,13 +92,8 @@ def variables_of(raw: RawJson | bytes, *, name: str = "variables") -> RawJson:
 
 def _may_have_doubles(data: bytes) -> bool:
     """Whether there may be a double, or an integer outside the range of one, also inside of strings."""
-    if len(data) <= _SLICE_BYTES:
-        slices: Iterable[bytes] = (data,)
-    else:
-        starts = range(0, len(data), _SLICE_BYTES)
-        slices = (data[start : start + _SLICE_BYTES + _HUGE_CHARS] for start in starts)
-    for each in slices:
-        alike = each.translate(_NUMBERS_ALIKE)
+    for start in range(0, len(data), _SLICE_BYTES):
+        alike = data[start : start + _SLICE_BYTES + _HUGE_CHARS].translate(_NUMBERS_ALIKE)
         if _DOUBLE in alike or _HUGE in alike:
             return True
     return False
