@@ -1,9 +1,9 @@
 """How many pods there are while manifests are applied and an autoscaler looks, told on a model of the cluster.
 
 Sources: Kubernetes' page on declarative management (kubectl apply clears what was in the last manifest and is not in
-this one; Helm 3 and Argo CD merge in the same way), on server-side apply (a field that its only owner applies no more is
-removed; Helm 4), on Deployments (without replicas there is one pod) and on the autoscaler (its bounds hold whatever it
-measures).
+this one; Helm 3 and Argo CD merge in the same way), on server-side apply (a field that its only owner applies no more
+is removed; Helm 4), on Deployments (without replicas there is one pod) and on the autoscaler (its bounds hold whatever
+it measures).
 """
 
 import copy

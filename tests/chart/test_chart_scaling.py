@@ -22,9 +22,9 @@ def steps(section: str = "autoscaling") -> list[Values]:
     text = README.split("\n### Switching it on\n")[1].split("\n## ", maxsplit=1)[0]
     found = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     if section == "keda":
-        scaled = [values.pop("autoscaling", None) for values in found]
-        for values, given in zip(found, scaled, strict=True):
-            values |= {"keda": given | {"queues": [QUEUE]}} if given else {}
+        for values in found:
+            if scaled := values.pop("autoscaling", None):
+                values["keda"] = scaled | {"queues": [QUEUE]}
     return found
 
 
