@@ -10,12 +10,15 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
 
 import helm_python
+import yaml
+from artifact_hub import Described
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "windlass"
@@ -36,11 +39,17 @@ def commit_time_s() -> int:
     return int(shown.stdout or 0)
 
 
-def package(destination: Path, *, chart: Path = CHART, at_s: int | None = None) -> Path:
-    """Raises helm_python.HelmError for a chart that is none."""
+def package(
+    destination: Path, *, chart: Path = CHART, at_s: int | None = None, described: Described | None = None
+) -> Path:
+    """`described` takes the place of Chart.yaml. Raises helm_python.HelmError for a chart that is none."""
     made_at_s = commit_time_s() if at_s is None else at_s
     with tempfile.TemporaryDirectory() as folder:
-        written = Path(helm_python.package(chart, destination=folder))
+        copy = Path(folder) / "chart" / chart.name
+        shutil.copytree(chart, copy)
+        if described is not None:
+            (copy / "Chart.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
+        written = Path(helm_python.package(copy, destination=folder))
         content = _rewritten(written, made_at_s)
         path = destination / written.name
     path.write_bytes(content)

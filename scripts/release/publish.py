@@ -21,6 +21,7 @@ import helm_python
 import oras.client
 import oras.oci
 import yaml
+from artifact_hub import described
 from package import CHART, package
 from sbom import bom_of
 
@@ -100,7 +101,7 @@ class Registry:
         )
 
 
-def publish(registry: Registry, *, image: str, artifact_hub_id: str, sign: bool) -> None:
+def publish(registry: Registry, *, image: str, artifact_hub_id: str, source_url: str, sign: bool) -> None:
     """Raises Refused before anything is pushed, CalledProcessError or HelmError for a push that fails."""
     version = str(yaml.safe_load((CHART / "Chart.yaml").read_text())["version"])
     if image.rpartition(":")[2] != version:
@@ -115,7 +116,10 @@ def publish(registry: Registry, *, image: str, artifact_hub_id: str, sign: bool)
             )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        pushed = [_push_image(registry, image, version, folder), _push_chart(registry, version, folder)]
+        pushed = [
+            _push_image(registry, image, version, folder),
+            _push_chart(registry, version, source_url, folder),
+        ]
         if artifact_hub_id:
             registry.push_metadata("charts/windlass", artifact_hub_id, folder)
             print("pushed", f"{registry.address}/charts/windlass:{ARTIFACT_HUB_TAG}")
@@ -137,8 +141,9 @@ def _push_image(registry: Registry, image: str, version: str, folder: Path) -> s
     return f"{registry.address}/windlass@{manifest.digest}"
 
 
-def _push_chart(registry: Registry, version: str, folder: Path) -> str:
-    archive = package(folder)
+def _push_chart(registry: Registry, version: str, source_url: str, folder: Path) -> str:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    archive = package(folder, described=described(chart, registry=registry.address, source_url=source_url))
     with helm_python.RegistryClient(
         plain_http=registry.plain_http, credentials_file=_docker_login()
     ) as client:
@@ -195,6 +200,8 @@ def main() -> int:
     parser.add_argument("--image", help="the built image; default: windlass:VERSION of the chart")
     parser.add_argument("--artifact-hub-id", default=os.environ.get("ARTIFACT_HUB_ID", ""),
                         help="the repository's id there; its metadata is pushed when it is given")  # fmt: skip
+    parser.add_argument("--source-url", default=os.environ.get("SOURCE_URL", ""),
+                        help="the page of the repository that this comes from, for Artifact Hub")  # fmt: skip
     parser.add_argument(
         "--plain-http", action="store_true", help="for a registry without TLS, on this machine"
     )
@@ -206,6 +213,7 @@ def main() -> int:
             Registry(asked.registry.rstrip("/"), plain_http=asked.plain_http),
             image=asked.image or f"windlass:{version}",
             artifact_hub_id=asked.artifact_hub_id,
+            source_url=asked.source_url,
             sign=not asked.no_sign,
         )
     except (Refused, helm_python.HelmError) as err:

@@ -53,6 +53,9 @@ TOPICS: Values = merged(
         }
     },
 )
+USER_NAMED: Values = merged(SECURED, {"kafka": {"saslUsername": "orders"}})
+JOBS: Values = merged(DATABASE, {"migrations": {"enabled": True}})
+OWN_ACCOUNTS: Values = merged(JOBS, {"jobs": {"serviceAccount": {"create": True}}})
 ASKED: Values = merged(
     DATABASE, {"auth": {"existingSecret": "windlass-tokens"}, "tests": {"existingSecret": "windlass-admin"}}
 )
@@ -107,6 +110,8 @@ CONTEXTS: Mapping[str, Values] = {
         WOKEN, {"redis": {"url": "rediss://one", "existingSecret": "", "secretKeys": {"url": ""}}}
     ),
     "redis.tls.caKey": merged(WOKEN, {"redis": {"tls": {"existingSecret": "ca"}}}),
+    "jobs": JOBS,
+    "jobs.serviceAccount.annotations": OWN_ACCOUNTS,
     "migrations": _enabled("migrations"),
     "migrations.enabled": DATABASE,
     "migrations.existingSecretKey": OWNED,

@@ -34,7 +34,7 @@ NARROW: Values = {
     "preStopSeconds": 0,
     "podAnnotations": {"example.com/revision": 1000000},
     "podLabels": {"tier": "back"},
-    "podSecurityContext": {"runAsUser": None},
+    "podSecurityContext": {"runAsUser": None, "fsGroup": ""},
     "nodeSelector": {"disk": "ssd"},
     "tolerations": [{"key": "dedicated", "operator": "Exists"}],
     "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
@@ -67,6 +67,21 @@ NARROW: Values = {
         TEXT_OBJECT,
     ],
 }
+MESHED: Values = {
+    "platform": "openshift",
+    "jobs": {
+        "podAnnotations": {"example.com/inject": True},
+        "podLabels": {"team": "orders"},
+        "serviceAccount": {"create": True, "annotations": {"example.com/role": "jobs"}},
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "extraInitContainers": [
+            {"name": "proxy", "image": "registry.example/proxy:1", "restartPolicy": "Always"}
+        ],
+    },
+    "migrations": {"enabled": True, "annotations": {"argocd.argoproj.io/sync-wave": "-1"}},
+    "kafka": {"saslUsername": "orders"},
+}
+"""A place that asks much of pods: a mesh, an identity for each Job, ids of the platform's choosing."""
 OPEN_WAYS: Values = {
     "networkPolicy": {
         "enabled": True,
@@ -181,6 +196,10 @@ CASES: Mapping[str, Values] = {
     "everything": merged(TRIAL, KAFKA, EVERYTHING, TLS),
     "narrow": merged(DATABASE, NARROW, MONITORED, OPEN_WAYS),
     "topics": merged(TOPICS, OPEN_WAYS, POOLS),
+    "meshed": merged(TOPICS, MESHED),
+    "meshed-plain": merged(
+        TOPICS, MESHED, {"migrations": {"useHelmHooks": False}, "topics": {"useHelmHooks": False}}
+    ),
     **{path.stem: values_of_overlay(path) for path in OVERLAYS},
 }
 LONG_CHARACTERS = 1000

@@ -98,7 +98,7 @@ def pods(result: Rendered) -> Iterator[Object]:
     """Every pod and pod template."""
     yield from result.of_kind("Pod")
     for found in result.objects:
-        if "template" in found.get("spec", {}):
+        if "spec" in found.get("spec", {}).get("template", {}):  # a SealedSecret's has none
             yield found["spec"]["template"]
 
 

@@ -47,6 +47,8 @@ class Cluster:
     outside: set[Reference] = field(default_factory=set)
     objects: dict[Reference, Object] = field(default_factory=dict)
     events: list[str] = field(default_factory=list)
+    made: dict[Reference, Reference] = field(default_factory=dict)
+    """Secrets that an operator keeps, each with the object it is made of."""
     broken: bool = False
     """Jobs fail."""
 
@@ -64,16 +66,25 @@ class Cluster:
             self.objects[_reference(found)] = found
             if found["kind"] in {"Job", "Pod"}:
                 self.run(found)
+            if found["kind"] in SECRET_OF:
+                self.made["Secret", SECRET_OF[found["kind"]](found)] = _reference(found)
+                self.events.append(f"make Secret {SECRET_OF[found['kind']](found)}")
 
     def delete(self, reference: Reference) -> None:
-        self.objects.pop(reference, None)
+        """What an operator has made of it goes with it, unless it is to be left."""
+        gone = self.objects.pop(reference, None)
+        if gone is None or _outlives(gone):
+            return
+        for secret in [secret for secret, source in self.made.items() if source == reference]:
+            del self.made[secret]
+            self.events.append(f"lose Secret {secret[1]}")
 
     def run(self, job: Object) -> None:
         """Starts its pod, which needs all that it names."""
         name = job["metadata"]["name"]
         spec = job["spec"]["template"]["spec"] if "template" in job["spec"] else job["spec"]
         for needed in references(spec):
-            if needed not in self.objects and needed not in self.outside:
+            if needed not in self.objects and needed not in self.outside and needed not in self.made:
                 raise SyncError(f"{name} needs {needed[0]} {needed[1]}, which is not there")
         if self.broken:
             raise SyncError(f"{name} failed")
@@ -98,6 +109,23 @@ IMMUTABLE: Mapping[str, Sequence[Sequence[str]]] = {
     "Deployment": [("spec", "selector")],
     "Pod": [("spec",)],
 }
+
+
+SECRET_OF: Mapping[str, Callable[[Object], str]] = {
+    "ExternalSecret": lambda found: str(found["spec"]["target"].get("name", found["metadata"]["name"])),
+    "SealedSecret": lambda found: str(found["metadata"]["name"]),
+}
+"""By the kind of object: the name of the Secret that its operator makes."""
+
+
+def _outlives(found: Object) -> bool:
+    """Whether its Secret stays: it then has no owner whose end would be its own."""
+    if found["kind"] == "ExternalSecret":
+        return bool(found["spec"]["target"].get("creationPolicy") == "Orphan")
+    if found["kind"] == "SealedSecret":
+        made = found["spec"]["template"].get("metadata", {}).get("annotations", {})
+        return bool(made.get("sealedsecrets.bitnami.com/skip-set-owner-references") == "true")
+    return True
 
 
 def references(spec: Object) -> Iterator[Reference]:

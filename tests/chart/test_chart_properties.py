@@ -110,6 +110,7 @@ def consistent(values: Values) -> Values:
     _replicas(values)
     _rollout(values)
     _pod(values)
+    _jobs(values)
     return values
 
 
@@ -205,7 +206,9 @@ def _kafka(values: Values) -> None:
         tls["existingSecret"] = tls["existingConfigMap"] = ""
         return
     if kafka.get("existingSecret"):
-        kafka["saslUsername"] = kafka["saslPassword"] = ""
+        kafka["saslPassword"] = ""
+        if kafka.get("saslUsername"):
+            kafka["existingSecretUsernameKey"] = "username"
     else:
         kafka["saslUsername"] = kafka.get("saslUsername") or "user"
         kafka["saslPassword"] = kafka.get("saslPassword") or "password"
@@ -279,6 +282,20 @@ def _pod(values: Values) -> None:
         unique = {each["name"]: each for each in values.get(section, ()) if each["name"] not in names}
         values[section] = list(unique.values())
         names |= set(unique)
+
+
+def _jobs(values: Values) -> None:
+    if values.get("platform") == "openshift":
+        values["podSecurityContext"] = {}
+    jobs = values.setdefault("jobs", {})
+    account = jobs.setdefault("serviceAccount", {})
+    if account.get("create"):
+        account["name"] = ""
+    else:
+        account["annotations"] = {}
+    jobs["extraInitContainers"] = list(
+        {each["name"]: each for each in jobs.get("extraInitContainers", ())}.values()
+    )
 
 
 LEGAL = legal(ROOT).map(consistent)

@@ -12,6 +12,9 @@ POOL: Values = {
     "pools": [{"name": "outbox", "dispatchMode": "kafka_outbox", "replicas": 2}],
     "kafka": {"seedBrokers": "kafka:9092"},
 }
+GUARDED: Values = {"networkPolicy": {"enabled": True}}
+IN_PARTS: Values = {"postgresql": {"host": "db", "user": "u", "secretKeys": {"password": "p"}}}
+INLINE: Values = {"postgresql": {"existingSecret": "", "dsn": "host=db port=6432"}}
 README = (CHART / "README.md").read_text()
 
 
@@ -65,6 +68,16 @@ def test_every_set_in_the_text_is_a_key() -> None:
             {"postgresql": {"session": {"existingSecretKey": "s"}}, "engine": {"db": {"maxConns": 8}}},
             "up to 24 connections to the pooler and 6 to PostgreSQL",
         ),
+        (GUARDED, "lets pods reach the database at 5432: the real port is in a Secret"),
+        (
+            merged(GUARDED, {"postgresql": {"port": 6432, "session": {"existingSecretKey": "s"}}}),
+            "at 6432 and 5432: the real",
+        ),
+        (
+            merged(GUARDED, IN_PARTS, {"postgresql": {"secretKeys": {"port": "p"}}}),
+            "lets pods reach the database at 5432: the real",
+        ),
+        (merged(OWNED, GUARDED, INLINE), "at 6432 and 5432: the real"),
         ({"postgresql": {"pooler": "transaction"}}, "jobs are found by polling only: postgresql.session"),
         (OWNED, "Only the Job migrates, with the role in the Secret windlass-db-owner.\n"),
         (
@@ -109,6 +122,21 @@ def test_the_notes_tell_nothing_that_is_not_on() -> None:
     )
     for word in ("polling only", "Only the Job", "are removed"):
         assert word not in told
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"networkPolicy": {"enabled": True, "databasePorts": [6432]}},
+        merged(GUARDED, IN_PARTS),
+        merged(GUARDED, INLINE),
+        merged(GUARDED, IN_PARTS, {"migrations": OWNED["migrations"] | {"user": "o", "secretKeys": {"password": "p"}}}),
+        {},
+    ],
+    ids=["named", "in parts", "in the DSN", "an owner in parts", "no policy"],
+)  # fmt: skip
+def test_the_notes_doubt_no_port_that_the_values_tell(values: Values) -> None:
+    assert "real port is in a Secret" not in rendered(merged(DATABASE, values)).notes
 
 
 def test_topics_that_the_chart_makes_are_nobody_s_work() -> None:

@@ -13,7 +13,7 @@ CANARY = "canary-3f9a1c"
 
 def test_there_are_refusals_and_overlays() -> None:
     assert len(BAD) >= 60
-    assert [path.stem for path in OVERLAYS] == ["kafka", "mixed", "production", "small-cluster"]
+    assert [path.stem for path in OVERLAYS] == ["kafka", "mixed", "production", "rochallor", "small-cluster"]
 
 
 @pytest.mark.parametrize("path", BAD, ids=lambda path: path.stem)

@@ -14,6 +14,7 @@ OUTSIDE = {("Secret", "windlass-db"), ("Secret", "windlass-kafka"), ("ConfigMap"
 MIGRATED: Values = {"migrations": {"enabled": True}}
 PLAIN: Values = {"migrations": {"enabled": True, "useHelmHooks": False}}
 WAITING: Values = {"migrations": {"enabled": True, "onStartup": False}}
+ACCOUNTS: Values = {"jobs": {"serviceAccount": {"create": True, "annotations": {"example.com/role": "jobs"}}}}
 TOPICS_PLAIN = merged(TOPICS, PLAIN, {"topics": {"useHelmHooks": False}})
 WAYS = {
     "hook": MIGRATED,
@@ -21,6 +22,8 @@ WAYS = {
     "plain Job": PLAIN,
     "hooks, topics": merged(TOPICS, MIGRATED),
     "plain Jobs, topics": TOPICS_PLAIN,
+    "hooks with identities": merged(TOPICS, WAITING, ACCOUNTS),
+    "plain Jobs with identities": merged(TOPICS_PLAIN, ACCOUNTS),
     "wave": merged(MIGRATED, {"migrations": {"annotations": {"argocd.argoproj.io/sync-wave": "-1"}}}),
 }
 

@@ -2,6 +2,7 @@
 
 import pytest
 from effects import context_of, effects, examples_of
+from place_cases import PLACES
 from rendering import DATABASE, EVERYTHING, KAFKA, deployment, merged, rendered
 from value_cases import CASES, Case, kafka, values_of, variable
 from values_schema import leaves, schema
@@ -9,7 +10,7 @@ from values_schema import leaves, schema
 NODES = {".".join(path): node for path, node in leaves(schema()) if path != ("enabled",)}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.key}={case.value}"[:60])
+@pytest.mark.parametrize("case", [*CASES, *PLACES], ids=lambda case: f"{case.key}={case.value}"[:60])
 def test_a_key_acts_where_it_belongs_and_only_when_set(case: Case) -> None:
     context = case.before or (case.context if case.context is not DATABASE else context_of(case.key))
     assert case.get(rendered(values_of(case))) == case.expected
@@ -17,7 +18,7 @@ def test_a_key_acts_where_it_belongs_and_only_when_set(case: Case) -> None:
 
 
 def test_every_key_of_the_schema_is_in_the_table() -> None:
-    assert {case.key for case in CASES} == set(NODES)
+    assert {case.key for case in (*CASES, *PLACES)} == set(NODES)
 
 
 @pytest.mark.parametrize("key", NODES)

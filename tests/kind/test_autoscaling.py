@@ -1,4 +1,5 @@
 """The chart's autoscaler on a cluster that measures: load brings pods, and an upgrade does not take them away again.
+Switched on in three steps, as the chart's README says, it costs a running release no pod.
 
 Helm 4 took `spec.replicas` for its own beside an autoscaler (nginx/nginx-gateway-fabric#4858).
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from trial_namespace import a_namespace
 
 from patience import eventually
@@ -104,3 +107,44 @@ async def test_load_brings_pods_and_an_upgrade_keeps_them(shared: SharedServices
         upgraded = {"podAnnotations": {"example.com/revision": "2"}}
         await release.upgrade({**VALUES, **database, **upgraded}, within_s=WITHIN_S)
         assert await ready() >= 2, "the upgrade took the autoscaler's pods away"
+
+
+def switching_on() -> list[dict[str, Any]]:
+    """The values of the upgrades in the README's section of that name."""
+    page = (default_chart() / "README.md").read_text()
+    section = page.split("\n### Switching it on\n")[1].split("\n## ", maxsplit=1)[0]
+    return [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", section, re.DOTALL)]
+
+
+async def test_it_is_switched_on_without_losing_a_pod(shared: SharedServices) -> None:
+    """Nothing has to be measured: the autoscaler's bounds hold anyhow."""
+    async with a_namespace(shared) as (namespace, database):
+
+        async def ready(name: str = "") -> int:
+            found = await shared.kube.list("Deployment", namespace)
+            return sum(
+                int(each["status"].get("readyReplicas") or 0)
+                for each in found
+                if name in {"", each["metadata"]["name"]}
+            )
+
+        async def all_there() -> bool:
+            return await ready(RELEASE) >= 3
+
+        fewest: list[int] = []
+
+        async def watch() -> None:
+            while True:
+                fewest.append(await ready())
+                await asyncio.sleep(0.1)
+
+        values = {"resources": {"requests": {"cpu": "20m"}}, "replicaCount": 3, **database}
+        release = Release(shared.access, namespace, default_chart())
+        await release.install(values, within_s=WITHIN_S)
+        watching = asyncio.create_task(watch())
+        for step in switching_on():
+            await release.upgrade(values | step, within_s=WITHIN_S)
+            await eventually(all_there, SCALED_WITHIN_S, every_s=0.5)
+        watching.cancel()
+        assert min(fewest) >= 3, fewest
+        assert await ready() == 3

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.slow
 
 SIZE_MAX_MB = 260
 READY_WITHIN_S = 60.0
+UNKNOWN_USER = "1000660000:0"
+"""As OpenShift starts a container: an id of the namespace's own, in group 0."""
 HARDENED = ("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--tmpfs", "/tmp")
 
 
@@ -37,11 +39,14 @@ def database(image: str, postgres_image: str) -> Iterator[str]:
     docker("network", "rm", name)
 
 
-def test_it_serves_with_a_read_only_root_and_no_arguments_and_answers_wget(image: str, database: str) -> None:
+@pytest.mark.parametrize("user", ["10001:10001", UNKNOWN_USER])
+def test_it_serves_with_a_read_only_root_and_no_arguments_and_answers_wget(
+    image: str, database: str, user: str
+) -> None:
     dsn = f"postgresql://postgres:trial@{database}/postgres"
     # The database may not listen yet; as in a cluster, the engine is then started again.
-    engine = docker("run", "--detach", "--network", database, "--restart", "on-failure", "--env",
-                    f"WE_POSTGRES_DSN={dsn}", *HARDENED, image)  # fmt: skip
+    engine = docker("run", "--detach", "--network", database, "--restart", "on-failure", "--user", user,
+                    "--env", f"WE_POSTGRES_DSN={dsn}", *HARDENED, image)  # fmt: skip
     try:
         health = ["docker", "exec", engine, "wget", "-qO-", "http://localhost:8080/healthz"]
         until_blocking(
@@ -50,7 +55,7 @@ def test_it_serves_with_a_read_only_root_and_no_arguments_and_answers_wget(image
             every_s=0.1,
             otherwise=lambda: AssertionError(docker("logs", engine)),
         )
-        assert docker("exec", engine, "sh", "-c", "id -u") == "10001"
+        assert docker("exec", engine, "sh", "-c", "id -u") == user.partition(":")[0]
         assert subprocess.run(
             ["docker", "exec", engine, "sh", "-c", "echo > /opt/windlass/x"], capture_output=True, check=False
         ).returncode

@@ -18,7 +18,7 @@ from windlass_client import Client, Instance
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
-OF_POLLING = ("small-cluster.yaml", "production.yaml")
+OF_POLLING = ("small-cluster.yaml", "production.yaml", "rochallor.yaml")
 OF_KAFKA = ("kafka.yaml", "mixed.yaml")
 PARCEL = linear(1, name="parcel", handler=Handler(echo={"answered": "asked"}))
 SENT_WITHIN_S, ENDED_WITHIN_S = 20.0, 60.0

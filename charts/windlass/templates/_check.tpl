@@ -2,7 +2,7 @@
      no message contains the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
-{{- range list "names" "postgresql" "session" "migrations" "ports" "kafka" "redis" "auth" "replicas" "budget" "rollout" "pools" "jobs" "monitors" "labels" "variables" "containers" "volumes" -}}
+{{- range list "names" "postgresql" "session" "migrations" "ports" "kafka" "redis" "auth" "replicas" "budget" "rollout" "pools" "jobs" "jobPods" "platform" "image" "monitors" "labels" "variables" "containers" "volumes" -}}
 {{- range include (printf "windlass.check.%s" .) $ | splitList "\n" -}}
 {{- with trim . -}}{{- $problems = append $problems . -}}{{- end -}}
 {{- end -}}
@@ -68,9 +68,10 @@ topics.enabled is set but no pod dispatches by kafka_outbox: set engine.dispatch
 
 {{/* Takes the section kafka. */}}
 {{- define "windlass.check.kafka.secured" -}}
-{{- $inline := or .saslUsername .saslPassword -}}
-{{- if and $inline .existingSecret }}
-kafka.saslUsername or kafka.saslPassword and kafka.existingSecret are both set: keep one way
+{{- if and .saslPassword .existingSecret }}
+kafka.saslPassword and kafka.existingSecret are both set: keep one
+{{- else if and .saslUsername .existingSecret (ne .existingSecretUsernameKey "username") }}
+kafka.saslUsername and kafka.existingSecretUsernameKey both say who the SASL user is: keep one
 {{- else if not (or .existingSecret (and .saslUsername .saslPassword)) }}
 kafka.transport is sasl_scram_tls but the credentials are missing: set kafka.existingSecret, or kafka.saslUsername and kafka.saslPassword for a trial
 {{- end }}

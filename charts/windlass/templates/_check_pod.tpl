@@ -2,7 +2,7 @@
 {{- define "windlass.check.labels" -}}
 {{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" "windlass/serves" -}}
 {{- $values := .Values -}}
-{{- $maps := dict "commonLabels" $values.commonLabels "podLabels" $values.podLabels "serviceMonitor.labels" $values.serviceMonitor.labels "podMonitor.labels" $values.podMonitor.labels "prometheusRule.labels" $values.prometheusRule.labels "dashboards.labels" $values.dashboards.labels -}}
+{{- $maps := dict "commonLabels" $values.commonLabels "podLabels" $values.podLabels "jobs.podLabels" $values.jobs.podLabels "serviceMonitor.labels" $values.serviceMonitor.labels "podMonitor.labels" $values.podMonitor.labels "prometheusRule.labels" $values.prometheusRule.labels "dashboards.labels" $values.dashboards.labels -}}
 {{- range $name, $labels := $maps -}}
 {{- range $key, $_ := $labels -}}
 {{- if has $key $own }}

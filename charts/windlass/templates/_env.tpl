@@ -119,10 +119,14 @@
 - name: WE_KAFKA_SASL_MECHANISM
   value: {{ $kafka.saslMechanism | quote }}
 - name: WE_KAFKA_SASL_USERNAME
+  {{- if and $kafka.existingSecret $kafka.saslUsername }}
+  value: {{ $kafka.saslUsername | quote }}
+  {{- else }}
   valueFrom:
     secretKeyRef:
       name: {{ $kafka.existingSecret | default .ownSecret | quote }}
       key: {{ ternary $kafka.existingSecretUsernameKey "kafka-username" (ne $kafka.existingSecret "") | quote }}
+  {{- end }}
 - name: WE_KAFKA_SASL_PASSWORD
   valueFrom:
     secretKeyRef:

@@ -6,9 +6,11 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   runAsNonRoot: true
+  {{- if ne $values.platform "openshift" }}
   {{- range $key, $id := $values.podSecurityContext }}
-  {{- if not (kindIs "invalid" $id) }}
+  {{- if $id }}
   {{ $key }}: {{ int64 $id }}
+  {{- end }}
   {{- end }}
   {{- end }}
   seccompProfile:
