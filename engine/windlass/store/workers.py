@@ -43,14 +43,14 @@ class Workers:
         """Raises NotFound for one that is not registered, or was removed after long silence; OutOfScope for another
         principal's.
         """
-        await self._change("worker_beat", worker_id, caller)
+        await self._change(sql("worker_beat"), worker_id, caller)
 
     async def remove(self, worker_id: str, caller: Principal | None = None) -> None:
         """Raises NotFound for one that is not registered; OutOfScope for another principal's."""
-        await self._change("worker_remove", worker_id, caller)
+        await self._change(sql("worker_remove"), worker_id, caller)
 
     async def _change(self, statement: str, worker_id: str, caller: Principal | None) -> None:
-        if await self._database.fetch(sql(statement), worker_id, *_owner(caller)):
+        if await self._database.fetch(statement, worker_id, *_owner(caller)):
             return
         if caller is not None and await self._database.fetch(sql("worker_is_registered"), worker_id):
             raise _of_another(worker_id)
