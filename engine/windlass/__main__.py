@@ -156,16 +156,15 @@ def _prune(words: Sequence[str]) -> int:
 
 
 def _check_config(_: str, settings: Settings) -> int:
-    from windlass.auth import file
+    from windlass.auth.access import read_files
     from windlass.config import resolved
     from windlass.errors import BootRefused
 
-    if settings.access.tokens_file is not None:
-        try:
-            file.read(settings.access.tokens_file)
-        except BootRefused as error:
-            sys.stderr.write(f"config: {error}\n")
-            return EXIT_FAILED
+    try:
+        read_files(settings.access)
+    except BootRefused as error:
+        sys.stderr.write(f"config: {error}\n")
+        return EXIT_FAILED
     for variable, value in resolved(settings):
         path = settings.secret_files.get(variable.name)
         default = "  (default)" if value == variable.default_text else ""

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
+from windlass.jwt_settings import JwtSettings, read_jwt
 from windlass.variable import Reader, declare
 
 #: As browsers write it: lower case, no path, no user (https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin).
@@ -17,18 +18,24 @@ class AccessSettings:
     tokens_file: str | None = declare(
         "WINDLASS_TOKENS_FILE",
         "the file of the tokens that callers need, a line each as `windlass token new` prints it; read again when it "
-        "changes; unset = no authentication",
+        "changes; unset, and no WINDLASS_JWT_* set = no authentication",
     )
     metrics_tokens: bool = declare(
         "WINDLASS_METRICS_TOKENS",
-        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE",
+        "ask for a token at the metrics port too; needs WINDLASS_TOKENS_FILE or WINDLASS_JWT_*",
         default=False,
     )
     cors_origins: str | None = declare(
         "WINDLASS_CORS_ORIGINS",
         "origins whose web pages may read answers, as https://console.example.com, with commas between; * = any, not "
-        "with WINDLASS_TOKENS_FILE; unset = any without tokens, none with them",
+        "with authentication; unset = any without authentication, none with it",
     )
+    jwt: JwtSettings | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether calls need credentials."""
+        return self.tokens_file is not None or self.jwt is not None
 
 
 def read_access(reader: Reader) -> AccessSettings:
@@ -37,7 +44,9 @@ def read_access(reader: Reader) -> AccessSettings:
         **{
             field.name: reader.read(field.metadata["variable"])
             for field in dataclasses.fields(AccessSettings)
-        }
+            if "variable" in field.metadata
+        },
+        jwt=read_jwt(reader),
     )
     _judge(reader, access)
     return access
@@ -50,16 +59,17 @@ def _judge(reader: Reader, access: AccessSettings) -> None:
         reader.problems.append(
             "config: WINDLASS_TOKENS_FILE must be the absolute path of a file; for example /run/secrets/tokens.toml"
         )
-    if access.metrics_tokens and path is None:
+    if access.metrics_tokens and not access.is_on:
         reader.problems.append(
-            "config: WINDLASS_METRICS_TOKENS asks for tokens, but WINDLASS_TOKENS_FILE names none; set it, or "
-            "unset the other"
+            "config: WINDLASS_METRICS_TOKENS asks for tokens, but neither WINDLASS_TOKENS_FILE nor WINDLASS_JWT_* is "
+            "set; set one, or unset it"
         )
     if origins == "*":
-        if path is not None:
+        if access.is_on:
+            guard = "WINDLASS_TOKENS_FILE guards" if path is not None else "WINDLASS_JWT_* guards"
             reader.problems.append(
-                "config: WINDLASS_CORS_ORIGINS is *, so that any web page could read what WINDLASS_TOKENS_FILE guards; "
-                "list the origins, or unset it for none"
+                f"config: WINDLASS_CORS_ORIGINS is *, so that any web page could read what {guard}; list the origins, "
+                "or unset it for none"
             )
         return
     for origin in (origins or "").split(","):

@@ -16,7 +16,7 @@ from windlass import allocator, stop_signals
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
-from windlass.auth.file import LOOK_INTERVAL_S, TokensWatch
+from windlass.auth.access import LOOK_INTERVAL_S, Access
 from windlass.config import Settings
 from windlass.descriptors import raise_limit, shared_out
 from windlass.dispatch.buses import bus_of
@@ -130,7 +130,7 @@ class Node:
         if self.outbox_mode:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
-        self.tokens = TokensWatch(settings.access.tokens_file, self.telemetry)
+        self.access = Access(settings.access, self.telemetry)
         self.sweeps = self._watches()
         self.metrics.queue_wait.set_function(lambda: self.lanes.wait_s(0))
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
@@ -157,15 +157,15 @@ class Node:
         """Of the node itself, whatever its role."""
         failed = self.telemetry.sweep_failed
         memory = MemoryWatch(self.memory, self.telemetry.memory_drawn)
-        tokens = [Sweep("tokens", LOOK_INTERVAL_S, self.tokens.look, failed)] if self.tokens.gate else []
+        access = [Sweep(name, LOOK_INTERVAL_S, look, failed) for name, look in self.access.looks]
         return [
             Sweep("nodes", self.settings.node_heartbeat_interval_s, self.heartbeat.beat, failed),
             Sweep("memory", MEMORY_INTERVAL_S, memory.look, failed),
-            *tokens,
+            *access,
         ]
 
     def _make_doors(self, *, serves_api: bool) -> None:
-        settings, log, gate = self.settings, self.log, self.tokens.gate
+        settings, log, gate = self.settings, self.log, self.access.gate
         self.rest = RestApp(
             self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api, gate=gate
         )
@@ -297,7 +297,7 @@ class Node:
             await starting
 
     async def _start(self) -> None:
-        self.tokens.begin()
+        await self.access.begin()
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
         await self._check_rights()
@@ -364,6 +364,7 @@ class Node:
             if self.grpc is not None:
                 doors.create_task(self.grpc.drain(closing.callers_s))
         await closing.step("sweeps", self._stop_sweeps())
+        await closing.step("fetch of keys", self.access.stop())
         await closing.step("commits", self.lanes.drain())
         await closing.step("lanes", self.lanes.stop())
         await closing.step("leases to give back", self.polls.drain())

@@ -18,6 +18,7 @@ from windlass.access_settings import AccessSettings, read_access
 from windlass.cpu import cpu_count
 from windlass.dsn import MASK, DatabaseUrl, redact
 from windlass.dsn_files import environment_problems
+from windlass.jwt_settings import JwtSettings
 from windlass.kafka_settings import KafkaSettings, read_kafka
 from windlass.memory import LIMIT_BYTES_MIN
 from windlass.memory_limit import allowed_bytes
@@ -357,8 +358,13 @@ def variables() -> Sequence[Variable]:
     return tuple(variable for _, variable in _declared(Settings))
 
 
-#: each in a module of its own; a broker's and Redis' are read only when they apply
-_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings, "access": AccessSettings}
+#: each in a module of its own; a broker's, Redis' and those of JWTs are read only when they apply
+_NESTED: Mapping[str, type] = {
+    "kafka": KafkaSettings,
+    "redis": RedisSettings,
+    "access": AccessSettings,
+    "jwt": JwtSettings,
+}
 
 
 def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
@@ -431,7 +437,7 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
-    nested = [getattr(settings, name) for name in _NESTED]
+    nested = settings.kafka, settings.redis, settings.access, settings.access.jwt
     for field, variable in _declared(Settings):
         holder = next((each for each in (settings, *nested) if hasattr(each, field)), None)
         if holder is None:

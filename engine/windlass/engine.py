@@ -308,13 +308,13 @@ class Engine:
         caller = PRINCIPAL.get()
         if caller is not None:
             caller.require_job_types(worker.job_types, "register for jobs")
-        return await self._workers.register(worker)
+        return await self._workers.register(worker, caller)
 
     async def worker_is_alive(self, worker_id: str) -> None:
-        await self._workers.beat(worker_id)
+        await self._workers.beat(worker_id, PRINCIPAL.get())
 
     async def unregister_worker(self, worker_id: str) -> None:
-        await self._workers.remove(worker_id)
+        await self._workers.remove(worker_id, PRINCIPAL.get())
 
     async def list_workers(self, *, page: int, page_size: int, page_token: str | None) -> wire.WorkerPage:
         found = await self._workers.page(page, page_size, page_token, self._settings.answer_bytes_max)

@@ -69,6 +69,17 @@ class Forbidden(Rejected):
     code = "forbidden"
 
 
+class OutOfScope(Forbidden):
+    """The role may, but not for this job type, definition or registration.
+
+    `limit`: which of the three, as `windlass.auth.gate.Refusal` has them.
+    """
+
+    def __init__(self, reason: str, *, limit: str) -> None:
+        super().__init__(reason)
+        self.limit = limit
+
+
 class NotFound(Rejected):
     """No such definition, instance, user task or job."""
 

@@ -34,6 +34,8 @@ class Attempts:
         self._by_surface: Mapping[Surface, Callable[[Case], bool]] = {
             "rest": self._rest,
             "grpc": self._grpc,
+            "strangers-rest": self._rest,
+            "strangers-grpc": self._grpc,
             "definition": self._definition,
             "expression": self._expression,
             **dict.fromkeys(pressure_cases.STRATEGIES, self._pressure),

@@ -12,6 +12,7 @@ import grpc_cases
 import hypothesis
 import pressure_cases
 import rest_cases
+import stranger_cases
 from attempt import Attempts
 from case import Case, Finding, Surface
 from hypothesis import strategies as st
@@ -35,6 +36,7 @@ STRATEGIES: Mapping[Surface, st.SearchStrategy[Case]] = {
     "grpc": grpc_cases.cases,
     "definition": definition_cases.cases,
     "expression": expression_cases.cases,
+    **stranger_cases.STRATEGIES,
     **pressure_cases.STRATEGIES,
 }
 SHARES: Mapping[Surface, float] = {
@@ -52,7 +54,9 @@ SHARES: Mapping[Surface, float] = {
     "large-answers": 0.0014,
 }
 """Of all cases, how many go where."""
-WIRE: Sequence[Surface] = ("rest", "grpc", "definition", "expression")
+STRANGERS: Mapping[Surface, float] = {"strangers-rest": 0.6, "strangers-grpc": 0.4}
+"""The same with authentication on."""
+WIRE: Sequence[Surface] = ("rest", "grpc", "definition", "expression", *STRANGERS)
 """Surfaces whose engine has small limits; the others get one with the default limits."""
 
 ROWS_EVERY = 25

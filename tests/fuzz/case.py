@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 Surface = Literal[
     "rest", "grpc", "definition", "expression",
+    "strangers-rest", "strangers-grpc",
     "numbers", "hollow-bodies", "body-floods", "pipelined-upgrades", "slow-bodies", "cancelled-polls", "large-answers",
 ]  # fmt: skip
 
@@ -43,6 +44,10 @@ class Case:
     answers: int = 1
     #: an expression's variables, as JSON
     variables: str = field(default="{}")
+    #: whose it is, with authentication on: anybody's, a stranger's, or that of one who is known and may do nothing
+    by: Literal["", "stranger", "powerless"] = ""
+    #: its head is right, so that nothing but the gate has a word before its body is read
+    is_whole: bool = False
 
     def aimed(self, instance_id: str, job_id: str) -> Self:
         """The same case with real ids for INSTANCE_ID and JOB_ID."""
@@ -63,6 +68,8 @@ class Case:
             "metadata": [_pair_as_json(key, value) for key, value in self.metadata],
             "answers": self.answers,
             "variables": self.variables,
+            "by": self.by,
+            "isWhole": self.is_whole,
         }
 
     @classmethod
@@ -77,6 +84,8 @@ class Case:
             metadata=tuple(_pair_of_json(*pair) for pair in found["metadata"]),
             answers=found["answers"],
             variables=found["variables"],
+            by=found["by"],
+            is_whole=found["isWhole"],
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pressure
 import pytest
+import strangers
 from campaign import Campaign
 from subject import Subject
 
@@ -21,6 +22,13 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
 @pytest.fixture(scope="session")
 def campaign(subject: Subject) -> Campaign:
     return Campaign(subject, SEED)
+
+
+@pytest.fixture(scope="session")
+def let_guess(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    """On an engine with authentication on."""
+    with strangers.subject(tmp_path_factory.mktemp("strangers")) as subject:
+        yield Campaign(subject, SEED)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,8 @@ from pathlib import Path
 import guided_run
 import pressure
 import slow_clients
-from campaign import SHARES, WIRE, Campaign, Result
+import strangers
+from campaign import SHARES, STRANGERS, WIRE, Campaign, Result
 from case import Case, Finding, Surface
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -29,6 +30,7 @@ examples:
   scripts/fuzz                                  10,000 cases, coverage-guided inputs, slow clients
   scripts/fuzz --seed 7 --cases 1000            fewer, the same each time
   scripts/fuzz --surface rest --surface grpc    some of it
+  scripts/fuzz --tokens                         10,000 cases of callers who may not come in
   scripts/fuzz --replay reports/fuzz/rest-status.json
                                                 a finding again, on a fresh engine
 """
@@ -38,15 +40,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.cases < 1:
         _misused(f"--cases must be at least 1, got {options.cases}")
+    if options.tokens and options.engine_command:
+        _misused("--tokens starts our own engine, with tokens that it knows; leave out --engine-command")
     if options.replay:
         return _replay(options.replay, options.engine_command)
     seed = random.SystemRandom().randrange(2**31) if options.seed is None else options.seed
     console = Console(highlight=False)
+    tokens = " --tokens" if options.tokens else ""
     console.print(
-        f"seed {seed}; again with: scripts/fuzz --seed {seed} --cases {options.cases}", soft_wrap=True
+        f"seed {seed}; again with: scripts/fuzz --seed {seed} --cases {options.cases}{tokens}", soft_wrap=True
     )
     began_s = time.monotonic()
-    chosen = options.surface or [*SHARES, "guided", "connections"]
+    chosen = options.surface or (list(STRANGERS) if options.tokens else [*SHARES, "guided", "connections"])
+    if options.tokens != any(name in STRANGERS for name in chosen) or (
+        options.tokens and {*chosen} - {*STRANGERS}
+    ):
+        _misused(f"the surfaces {', '.join(STRANGERS)} go with --tokens, and no other does")
     whole = Whole(seed, options.cases, options.engine_command)
     with Progress(
         TextColumn("{task.description}"),
@@ -82,8 +91,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--surface",
         action="append",
-        choices=[*SHARES, "guided", "connections"],
+        choices=[*SHARES, "guided", "connections", *STRANGERS],
         help="only this one; may be repeated",
+    )
+    parser.add_argument(
+        "--tokens",
+        action="store_true",
+        help="an engine that asks for tokens and JWTs, and callers with none, wrong, expired or mangled ones: none may "
+        "come in",
     )
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run the case of a finding again")
     parser.add_argument(
@@ -116,6 +131,9 @@ class Whole:
 
     def run(self, chosen: Sequence[str], progress: Progress) -> None:
         with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+            if any(name in STRANGERS for name in chosen):
+                self._run_strangers(chosen, Path(scratch) / "strangers", progress)
+                return
             surfaces = [name for name in SHARES if name in chosen]
             self._total = sum(SHARES[name] for name in surfaces)
             wire = [name for name in surfaces if name in WIRE]
@@ -136,13 +154,22 @@ class Whole:
         if not names:
             return
         with Subject(folder, engine_command=self._engine_command, **variables) as subject:
-            progress.console.print(f"memory of the engine: {subject.memory_bound()}")
-            campaign = Campaign(subject, self._seed)
-            for name in names:
-                count = max(1, round(self._wanted * SHARES[name] / self._total))
-                task = progress.add_task(name, total=count)
-                campaign.told = _stepper(progress, task)
-                self._results.append(campaign.run(name, count))
+            self._run_on(subject, {name: SHARES[name] / self._total for name in names}, progress)
+
+    def _run_strangers(self, chosen: Sequence[str], folder: Path, progress: Progress) -> None:
+        shares = {name: share for name, share in STRANGERS.items() if name in chosen}
+        with strangers.subject(folder) as subject:
+            total = sum(shares.values())
+            self._run_on(subject, {name: share / total for name, share in shares.items()}, progress)
+
+    def _run_on(self, subject: Subject, shares: Mapping[Surface, float], progress: Progress) -> None:
+        progress.console.print(f"memory of the engine: {subject.memory_bound()}")
+        campaign = Campaign(subject, self._seed)
+        for name, share in shares.items():
+            count = max(1, round(self._wanted * share))
+            task = progress.add_task(name, total=count)
+            campaign.told = _stepper(progress, task)
+            self._results.append(campaign.run(name, count))
 
     def _run_connections(self, folder: Path, progress: Progress) -> None:
         task = progress.add_task("connections", total=len(slow_clients.SCENARIOS))
@@ -225,17 +252,21 @@ def _replay(path: Path, engine_command: str | None) -> int:
     else:
         with (
             tempfile.TemporaryDirectory(prefix="fuzz-") as scratch,
-            Subject(
-                Path(scratch),
-                engine_command=engine_command,
-                **({} if case.surface in WIRE else pressure.VARIABLES),
-            ) as subject,
+            _subject_for(case, Path(scratch), engine_command) as subject,
         ):
             findings = Campaign(subject, told["seed"]).replay(case).findings
     for finding in findings:
         print(f"broken: {finding.oracle}: {finding.text}")
     print("the case breaks it again" if findings else "nothing is broken by this case now")
     return 1 if findings else 0
+
+
+def _subject_for(case: Case, folder: Path, engine_command: str | None) -> Subject:
+    if case.surface in STRANGERS:
+        return strangers.subject(folder)
+    return Subject(
+        folder, engine_command=engine_command, **({} if case.surface in WIRE else pressure.VARIABLES)
+    )
 
 
 if __name__ == "__main__":

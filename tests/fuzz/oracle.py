@@ -27,6 +27,16 @@ REFUSED = frozenset({400, 404, 405, 408, 409, 413, 415, 431})
 ACCEPTED = frozenset({200, 201, 204})
 EMPTY_BODY = frozenset({405})
 
+#: What one who may not come in is told: 413 for a length that the head tells, which is past the cap for everybody.
+NOT_LET_IN = frozenset({401, 403, 413})
+#: ... and of a head that is none, or asks for what there is not, before it is known who calls.
+NO_HEAD = frozenset({400, 408, 415, 431})
+#: One who is known may learn that there is no such route, and read the API's document.
+KNOWN_TOLD = frozenset({404, 405})
+
+GRPC_NOT_LET_IN = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+GRPC_NO_CALL = frozenset({grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.RESOURCE_EXHAUSTED})
+
 GRPC_REFUSED = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -66,12 +76,30 @@ def judge_exchange(case: Case, found: Exchange) -> bool:
         raise Broken("whole answers", f"bytes that are no answer: {found.rest[:200]!r}")
     if len(found.answers) < case.answers:
         raise Broken("every call answered", f"{len(found.answers)} answers to {case.answers} calls: {found}")
+    if case.by:
+        judge_not_let_in(case, found.answers)
+        return False
     for answer in found.answers:
         _judge_answer(answer, head_only=case.sent.startswith(b"HEAD "))
     accepted = any(answer.status in ACCEPTED for answer in found.answers)
     if case.must_refuse and accepted:
         raise Broken("refused", f"it must be refused and was answered {found.answers[0].status}")
     return accepted
+
+
+def judge_not_let_in(case: Case, answers: Sequence[Answer]) -> None:
+    """Raises Broken when a caller who may do nothing here was told more than that."""
+    for number, answer in enumerate(answers):
+        allowed = NOT_LET_IN
+        if not (case.is_whole and number == 0):
+            # A body that was not read is no call either.
+            allowed |= NO_HEAD | (KNOWN_TOLD if case.by == "powerless" else frozenset())
+        if answer.status not in allowed:
+            raise Broken("not let in", f"answered {answer.status} to {case.by}: {answer.body[:300]!r}")
+        if answer.status == 401 and not answer.headers.get("www-authenticate", "").startswith("Bearer"):
+            raise Broken("not let in", "401 without WWW-Authenticate, which RFC 9110, 15.5.2 asks for")
+        if answer.status in NOT_LET_IN and not case.sent.startswith(b"HEAD "):
+            judge_error_body(answer)
 
 
 def _judge_answer(answer: Answer, *, head_only: bool) -> None:
@@ -107,6 +135,11 @@ def judge_call(case: Case, found: GrpcAnswer) -> bool:
     """The same over gRPC."""
     if found.code is grpc.StatusCode.DEADLINE_EXCEEDED or found.took_s > ANSWER_WITHIN_S:
         raise Broken("in time", f"no answer within {ANSWER_WITHIN_S:g} s")
+    if case.by:
+        allowed = GRPC_NOT_LET_IN if case.is_whole else GRPC_NOT_LET_IN | GRPC_NO_CALL
+        if found.code not in allowed:
+            raise Broken("not let in", f"answered {found.code.name} to {case.by}: {found.details[:300]}")
+        return False
     if found.code is grpc.StatusCode.OK:
         if case.must_refuse:
             raise Broken("refused", "it must be refused and was answered OK")

@@ -89,10 +89,14 @@ def _take_answers(found: Exchange, *, head_only: bool) -> None:
             found.answers.append(Answer(status, headers, rest[:length]))
 
 
-def call(port: int, method: str, path: str, body: object = None, *, within_s: float = 30.0) -> Answer:
+def call(
+    port: int, method: str, path: str, body: object = None, *, token: str = "", within_s: float = 30.0
+) -> Answer:
     """A right call, by itself. AssertionError when no answer comes."""
     content = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"{method} {path} HTTP/1.1\r\nHost: fuzz\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    shown = f"Authorization: Bearer {token}\r\n" if token else ""
+    lines = f"Host: fuzz\r\n{shown}Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\n{lines}"
     found = exchange(port, head.encode() + content, answers=1, within_s=within_s)
     assert len(found.answers) == 1, f"{method} {path}: {found}"
     return found.answers[0]

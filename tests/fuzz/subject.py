@@ -61,7 +61,11 @@ Rows = dict[str, tuple[int, int]]
 class Subject:
     """`with Subject(folder) as subject`. `engine_command` puts another engine in its place (a mutant)."""
 
-    def __init__(self, folder: Path, *, engine_command: str | None = None, **variables: str) -> None:
+    def __init__(
+        self, folder: Path, *, engine_command: str | None = None, token: str = "", **variables: str
+    ) -> None:
+        #: what calls that prepare and look show
+        self.token = token
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="cluster", daemon=True)
         self._postgres = PostgresServer(folder / "postgres.log")

@@ -60,7 +60,7 @@ class Targets:
     """`renew` after each call that was accepted: it may have used up what the next case aims at."""
 
     def __init__(self, subject: Subject) -> None:
-        self._port = subject.rest_port
+        self._port, self._token = subject.rest_port, subject.token
         for definition in (SERVICE, PARKED, PROBE):
             self._post("/v1/definitions", definition, 201)
         self.instance_id = self.job_id = ""
@@ -83,11 +83,13 @@ class Targets:
         poll = {"workerId": "probe", "jobTypes": ["fuzz-probe.work"], "maxJobs": 1}
         (job,) = self._post("/v1/jobs/poll", poll, 200).json["jobs"]
         self._post(f"/v1/jobs/{job['id']}/complete", {"workerId": "probe", "variables": {"m": 2}}, 204)
-        ended: dict[str, Any] = call(self._port, "GET", f"/v1/instances/{instance['id']}").json
+        ended: dict[str, Any] = call(
+            self._port, "GET", f"/v1/instances/{instance['id']}", token=self._token
+        ).json
         assert (ended["status"], ended["variables"]) == ("COMPLETED", {"n": 1, "m": 2}), ended
         return time.monotonic() - began_s
 
     def _post(self, path: str, body: object, status: int) -> Answer:
-        answer = call(self._port, "POST", path, body)
+        answer = call(self._port, "POST", path, body, token=self._token)
         assert answer.status == status, f"POST {path}: {answer}"
         return answer

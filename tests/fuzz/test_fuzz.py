@@ -10,7 +10,7 @@ import guided_run
 import pressure_cases
 import pytest
 import slow_clients
-from campaign import SHARES, WIRE, Campaign
+from campaign import SHARES, STRANGERS, WIRE, Campaign
 from case import Case, Surface
 from guided_run import Target
 from subject import Subject
@@ -23,7 +23,7 @@ SCALE = 0.04
 pytestmark = pytest.mark.xdist_group("fuzz")
 
 
-@pytest.mark.parametrize("surface", WIRE)
+@pytest.mark.parametrize("surface", [name for name in WIRE if name in SHARES])
 def test_bad_input_is_refused_and_changes_nothing(campaign: Campaign, surface: Surface) -> None:
     count = round(CASES * SHARES[surface])
     result = campaign.run(surface, count)
@@ -32,6 +32,15 @@ def test_bad_input_is_refused_and_changes_nothing(campaign: Campaign, surface: S
     # Both happen: an engine that refused or accepted everything would show nothing.
     assert result.refused > count / 4
     assert result.accepted > 0
+
+
+@pytest.mark.parametrize("surface", STRANGERS)
+def test_strangers_do_not_come_in(let_guess: Campaign, surface: Surface) -> None:
+    count = round(CASES * STRANGERS[surface])
+    result = let_guess.run(surface, count)
+    assert [f"{finding.oracle}: {finding.text} {finding.case}" for finding in result.findings] == []
+    assert result.cases == count
+    assert result.refused > count / 2
 
 
 def test_a_number_that_one_door_takes_is_told_by_all(campaign: Campaign) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import grpc
 import guided_run
@@ -14,6 +16,7 @@ import pressure
 import pressure_bodies
 import pressure_cases
 import pytest
+import strangers
 from campaign import Campaign, Result
 from case import Case, Surface
 from faulty_door import FaultyDoor
@@ -24,6 +27,7 @@ from socket_caller import exchange
 from subject import Subject
 
 import fuzz
+from mutants import gate_planted
 
 HERE = Path(__file__).resolve().parent
 CALL = Case("rest", "a call", b"GET /v1/definitions HTTP/1.1\r\n\r\n")
@@ -183,6 +187,59 @@ def test_an_error_in_the_log_is_seen(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_an_engine_that_becomes_slow_is_seen(tmp_path: Path) -> None:
     assert "still serving" in [finding.oracle for finding in run_on(tmp_path, "tires", "rest", 150).findings]
+
+
+GATE_FAULTS: Mapping[str, Surface] = {
+    "role-not-asked-over-grpc": "strangers-grpc",
+    "other-headers-count": "strangers-rest",
+    "expired-is-good": "strangers-rest",
+    "unsigned-is-good": "strangers-grpc",
+    "public-key-is-secret": "strangers-rest",
+    "audience-not-asked": "strangers-grpc",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", GATE_FAULTS)
+def test_a_faulty_gate_is_seen(fault: str, tmp_path: Path) -> None:
+    assert {*GATE_FAULTS} == {*gate_planted.FAULTS}
+    with strangers.subject(tmp_path, fault) as subject:
+        result = Campaign(subject, 1).run(GATE_FAULTS[fault], 600)
+    assert result.findings[0].oracle == "not let in"
+    assert result.findings[0].case is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "by", "is_whole"),
+    [
+        (200, b"{}", "stranger", False),
+        (201, b"{}", "powerless", True),
+        (404, GOOD_BODY, "stranger", False),
+        (400, GOOD_BODY, "stranger", True),
+        (408, GOOD_BODY, "stranger", True),
+        (409, GOOD_BODY, "powerless", False),
+        (500, GOOD_BODY, "stranger", False),
+        (401, GOOD_BODY, "stranger", True),
+    ],
+)
+def test_an_answer_that_lets_a_stranger_in_is_seen(
+    status: int, body: bytes, by: Literal["stranger", "powerless"], is_whole: bool
+) -> None:
+    case = dataclasses.replace(CALL, by=by, is_whole=is_whole, must_refuse=True)
+    with FaultyDoor(answer(status, body)) as door:
+        found = exchange(door.port, case.sent, answers=1, within_s=5)
+    with pytest.raises(Broken, match="not let in"):
+        oracle.judge_exchange(case, found)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_whole"),
+    [("OK", False), ("NOT_FOUND", False), ("UNIMPLEMENTED", True), ("INVALID_ARGUMENT", True)],
+)
+def test_a_call_that_lets_a_stranger_in_is_seen(code: str, is_whole: bool) -> None:
+    case = Case("strangers-grpc", "x", b"", must_refuse=True, method="/s/m", by="stranger", is_whole=is_whole)
+    with pytest.raises(Broken, match="not let in"):
+        oracle.judge_call(case, GrpcAnswer(grpc.StatusCode[code], "x", 0))
 
 
 PLANTED_UNDER_PRESSURE: Mapping[str, tuple[pressure_cases.Recipe, str]] = {

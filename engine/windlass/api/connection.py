@@ -137,9 +137,9 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._head = Head()
-        self._chunks = []
-        self._body_bytes = 0
-        self._head_bytes = 0
+        self._chunks, self._body_bytes = [], 0
+        # Of a read that calls before it are in, nobody knows how much is its own; its lines are counted at its end.
+        self._head_bytes = -self._chunk_bytes if self._made_progress else 0
         self._in_head = self._made_progress = True
         self._message_since_s = self._server.now_s
 

@@ -17,7 +17,7 @@ def headers_of(settings: Settings) -> bytes:
     it is named.
     """
     origins = settings.access.cors_origins
-    is_any = origins == ANY or (origins is None and not settings.access.tokens_file)
+    is_any = origins == ANY or (origins is None and not settings.access.is_on)
     return ORIGIN_ANY if is_any else b""
 
 

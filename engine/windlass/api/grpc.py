@@ -27,7 +27,7 @@ from windlass.api.streams import Streams
 from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.early_end import EarlyEnd
-from windlass.errors import BadRequest, Defect, EngineError
+from windlass.errors import BadRequest, Defect, EngineError, OutOfScope
 from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
@@ -262,6 +262,8 @@ class GrpcApp:
         """Status and text; of an internal error the log gets everything and the caller a short text."""
         if not isinstance(error, EngineError):
             error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+        if isinstance(error, OutOfScope):
+            self._metrics.auth_refused(error.limit).inc()
         if faults.status_of(error)[0] == 500:
             self._log.error(
                 Event.GRPC_HANDLER_BROKE, method=rpc.method, err=error.reason, stack=stack_of(error)

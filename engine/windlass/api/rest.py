@@ -32,6 +32,7 @@ from windlass.errors import (
     Defect,
     EngineError,
     NotFound,
+    OutOfScope,
     PollDisabled,
     Unavailable,
     UnsupportedFormat,
@@ -240,6 +241,8 @@ class RestApp:
         """Answers an error; of an internal error the log gets everything and the caller a short text."""
         if not isinstance(error, EngineError):
             error = Defect(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+        if isinstance(error, OutOfScope):
+            self._metrics.auth_refused(error.limit).inc()
         if faults.status_of(error)[0] == 500:
             path = request.route.pattern if request.route else ""
             self._log.error(

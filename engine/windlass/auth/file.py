@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from windlass import secret_files
-from windlass.auth.gate import Gate, Refusal
+from windlass.auth.gate import Gate
 from windlass.auth.principal import Principal
 from windlass.auth.tokens import FILE_BYTES_MAX, Unreadable, parse
 from windlass.errors import BootRefused
 
-LOOK_INTERVAL_S = 2.0
 VARIABLE = "WINDLASS_TOKENS_FILE"
 
 
@@ -39,34 +38,27 @@ def _parsed(path: str, text: str) -> Mapping[bytes, Principal]:
 class Reports(Protocol):
     """What `telemetry.node.NodeTelemetry` is told."""
 
-    def authentication_off(self) -> None: ...
-    def call_refused(self, reason: Refusal) -> None: ...
     def tokens_read(self, count: int) -> None: ...
     def tokens_unusable(self, cause: str) -> None: ...
 
 
 class TokensWatch:
-    """Makes the gate, None without a path, and gives it the tokens of the file; when that has changed and cannot be
-    used, it tells once and changes nothing.
+    """Gives the gate the tokens of the file; when that has changed and cannot be used, it tells once and changes
+    nothing.
     """
 
-    def __init__(self, path: str | None, reports: Reports) -> None:
+    def __init__(self, path: str, gate: Gate, reports: Reports) -> None:
         self._path = path
+        self._gate = gate
         self._reports = reports
         self._text, self._trouble = "", ""
-        self.gate = None if path is None else Gate({}, reports.call_refused)
 
     def begin(self) -> None:
         """Read it for the first time. Raises BootRefused."""
-        if self._path is None or self.gate is None:
-            self._reports.authentication_off()
-            return
-        self._text, self.gate.tokens = read(self._path)
-        self._reports.tokens_read(len(self.gate.tokens))
+        self._text, self._gate.tokens = read(self._path)
+        self._reports.tokens_read(len(self._gate.tokens))
 
     async def look(self) -> None:
-        if self._path is None or self.gate is None:
-            return
         # All of it, since it is small: a change leaves size and times as they were if it comes soon enough.
         try:
             text = await asyncio.to_thread(_text, self._path)
@@ -78,5 +70,5 @@ class TokensWatch:
             return
         self._trouble = ""
         if tokens is not None:
-            self._text, self.gate.tokens = text, tokens
+            self._text, self._gate.tokens = text, tokens
             self._reports.tokens_read(len(tokens))

@@ -6,14 +6,16 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Protocol
 
 from windlass.auth.attempts import Attempts, address_of
 from windlass.auth.calls import Call
 from windlass.auth.principal import Principal
 from windlass.auth.tokens import TOKEN_CHARS_MAX, digest_of
-from windlass.errors import Forbidden, TooManyAttempts, Unauthenticated
+from windlass.errors import Forbidden, TooManyAttempts, Unauthenticated, Unavailable
 
 _SCHEME = "bearer"
+_DOTS_OF_A_JWT = 2
 
 
 class Refusal(StrEnum):
@@ -22,12 +24,34 @@ class Refusal(StrEnum):
     MISSING = "missing"
     UNKNOWN = "unknown"
     EXPIRED = "expired"
+    INVALID = "invalid"
+    KEYS = "keys"
     TOO_MANY = "too_many"
     ROLE = "role"
+    JOB_TYPE = "job_type"
+    DEFINITION = "definition"
+    REGISTRATION = "registration"
+
+
+class NotRecognized(Exception):
+    """Credentials that are no good here: why, as the metric says it, and for the caller."""
+
+    def __init__(self, refusal: Refusal, reason: str) -> None:
+        super().__init__(reason)
+        self.refusal = refusal
+        self.reason = reason
+
+
+class Verifier(Protocol):
+    """What `windlass.auth.jwt_verifier.JwtVerifier` is to the gate."""
+
+    def principal_of(self, token: str, digest: bytes) -> Principal:
+        """Raises NotRecognized, or Unavailable while the issuer's keys are awaited."""
+        ...
 
 
 class Gate:
-    """One for a node. `refused` is told of every refusal; `wall_s` is the clock that tokens expire by."""
+    """One for a node. `refused` is told of every refusal of its own; `wall_s` is the clock that tokens expire by."""
 
     def __init__(
         self,
@@ -39,18 +63,22 @@ class Gate:
     ) -> None:
         #: replaced as a whole when the file changes
         self.tokens = tokens
+        #: who judges JWTs; None = there is no issuer
+        self.jwt: Verifier | None = None
         self._refused = refused
         self._wall_s = wall_s
         self._attempts = attempts or Attempts()
 
     def require_role(self, principal: Principal, call: Call) -> None:
         """Raises Forbidden, naming role and action."""
-        if call.roles is not None and principal.role not in call.roles:
-            self._refused(Refusal.ROLE)
-            raise Forbidden(
-                f"the token {principal.name!r} has the role {principal.role}, which may not {call.action}; use a token "
-                f"with one of the roles {', '.join(sorted(call.roles))}"
-            )
+        if call.roles is None or not call.roles.isdisjoint(principal.roles):
+            return
+        self._refused(Refusal.ROLE)
+        has = f"the role {', '.join(sorted(principal.roles))}" if principal.roles else "no role here"
+        raise Forbidden(
+            f"the token {principal.name!r} has {has}, which may not {call.action}; use a token with one of the roles "
+            f"{', '.join(sorted(call.roles))}"
+        )
 
     def principal_of(self, authorization: str | None, host: str) -> Principal:
         """Raises Unauthenticated, or TooManyAttempts, which is one."""
@@ -59,7 +87,8 @@ class Gate:
         if scheme.lower() != _SCHEME or not token:
             self._refused(Refusal.MISSING)
             raise Unauthenticated("this engine needs a token; send it as Authorization: Bearer TOKEN")
-        digest = digest_of(token[:TOKEN_CHARS_MAX])
+        is_jwt = self.jwt is not None and token.count(".") == _DOTS_OF_A_JWT
+        digest = digest_of(token if is_jwt else token[:TOKEN_CHARS_MAX])
         address = address_of(host)
         wait_s = self._attempts.holds_up(address, digest)
         if wait_s:
@@ -68,16 +97,26 @@ class Gate:
                 f"too many wrong tokens came from {address}; try again in {math.ceil(wait_s)} s",
                 retry_after_s=math.ceil(wait_s),
             )
-        principal = self.tokens.get(digest)
-        if principal is None:
+        try:
+            principal = self._recognized(token, digest, is_jwt=is_jwt)
+        except NotRecognized as error:
             self._attempts.wrong(address)
-            self._refused(Refusal.UNKNOWN)
-            raise Unauthenticated("the token is not known here; send one of the tokens file", is_invalid=True)
+            self._refused(error.refusal)
+            raise Unauthenticated(error.reason, is_invalid=True) from None
+        except Unavailable:
+            self._refused(Refusal.KEYS)
+            raise
         if principal.expires_at_s is not None and self._wall_s() >= principal.expires_at_s:
             self._refused(Refusal.EXPIRED)
-            raise Unauthenticated(
-                f"the token {principal.name!r} has expired; get a new one, see windlass token new",
-                is_invalid=True,
-            )
+            raise Unauthenticated(f"the token {principal.name!r} has expired; get a new one", is_invalid=True)
         self._attempts.right(address, digest)
+        return principal
+
+    def _recognized(self, token: str, digest: bytes, *, is_jwt: bool) -> Principal:
+        if is_jwt and self.jwt is not None:
+            return self.jwt.principal_of(token, digest)
+        principal = self.tokens.get(digest)
+        if principal is None:
+            where = "the tokens file" if self.jwt is None else "the tokens file, or a JWT of the issuer"
+            raise NotRecognized(Refusal.UNKNOWN, f"the token is not known here; send one of {where}")
         return principal

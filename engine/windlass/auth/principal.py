@@ -1,4 +1,4 @@
-"""Whom a token stands for, and what its line in the tokens file limits it to."""
+"""Whom credentials stand for, and what they are limited to: by a line of the tokens file, or by the claims of a JWT."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from windlass.errors import Forbidden
+from windlass.errors import OutOfScope
+
+JWT_PREFIX = "jwt:"
+"""Before the name of whom a JWT stands for, so that no issuer's user is taken for a name of the tokens file."""
 
 
 class Role(StrEnum):
@@ -20,31 +23,35 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """`job_types` and `definitions`: None = all. `expires_at_s` is Unix time; None = never."""
+    """`roles`: empty = it may call nothing that is not open. `job_types` and `definitions`: None = all. `expires_at_s`
+    is Unix time; None = never.
+    """
 
     name: str
-    role: Role
+    roles: frozenset[Role]
     job_types: frozenset[str] | None = None
     definitions: frozenset[str] | None = None
     expires_at_s: float | None = None
 
     def require_job_types(self, job_types: Iterable[str], what: str) -> None:
-        """Forbidden names the first type that the token is not for; `what` is the action, as `poll jobs`."""
+        """OutOfScope names the first type that the token is not for; `what` is the action, as `poll jobs`."""
         if self.job_types is None:
             return
         for job_type in job_types:
             if job_type not in self.job_types:
-                raise Forbidden(
+                raise OutOfScope(
                     f"the token {self.name!r} may not {what} of type {job_type!r}; its job types are "
-                    f"{_listed(self.job_types)}: use another token, or add the type to its line"
+                    f"{_listed(self.job_types)}: use another token, or add the type to its line or claim",
+                    limit="job_type",
                 )
 
     def require_definition(self, definition_id: str, what: str) -> None:
-        """Forbidden names the definition that the token is not for; `what` is the action, as `start instances`."""
+        """OutOfScope names the definition that the token is not for; `what` is the action, as `start instances`."""
         if self.definitions is not None and definition_id not in self.definitions:
-            raise Forbidden(
+            raise OutOfScope(
                 f"the token {self.name!r} may not {what} of definition {definition_id!r}; its definitions are "
-                f"{_listed(self.definitions)}: use another token, or add the definition to its line"
+                f"{_listed(self.definitions)}: use another token, or add the definition to its line or claim",
+                limit="definition",
             )
 
 

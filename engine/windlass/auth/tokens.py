@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from windlass.auth.principal import Principal, Role
+from windlass.auth.principal import JWT_PREFIX, Principal, Role
 
 PREFIX = "wdl_"
 """So that scanners of secrets know a token when they see one."""
@@ -83,6 +83,8 @@ def _problems(name: str, line: Any) -> list[str]:
         return [f"the name {name[:64]!r} must be 1 to 64 printable ASCII characters without spaces"]
     if name in RESERVED:
         return [f"the name {name!r} is the engine's own in the audit log; choose another"]
+    if name.startswith(JWT_PREFIX):
+        return [f"the name {name!r} begins as those of JWTs do; choose another"]
     if not isinstance(line, dict):
         return [f"{name!r} must be a table: {name!r} = {{ role = ..., sha256 = ... }}"]
     found = [
@@ -120,7 +122,7 @@ def _problems(name: str, line: Any) -> list[str]:
 def _principal(name: str, line: Mapping[str, Any]) -> Principal:
     return Principal(
         name=name,
-        role=Role(line["role"]),
+        roles=frozenset({Role(line["role"])}),
         job_types=frozenset(line["job_types"]) if "job_types" in line else None,
         definitions=frozenset(line["definitions"]) if "definitions" in line else None,
         expires_at_s=line["expires"].timestamp() if "expires" in line else None,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from windlass.errors import NotFound
+from windlass.auth.principal import Principal, Role
+from windlass.errors import NotFound, OutOfScope
 from windlass.page_token import id_of, token_after_id
 from windlass.store.database import Database
 from windlass.store.driver import Row
@@ -19,27 +20,41 @@ class Workers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def register(self, worker: WorkerRegistration) -> tuple[WorkerView, bool]:
-        """The worker as it is now known, and whether it was not known before."""
-        (row,) = await self._database.fetch(
+    async def register(
+        self, worker: WorkerRegistration, caller: Principal | None = None
+    ) -> tuple[WorkerView, bool]:
+        """The worker as it is now known, and whether it was not known before. Raises OutOfScope while another
+        principal's worker with the id is alive.
+        """
+        rows = await self._database.fetch(
             sql("worker_register"),
             worker.id,
             worker.job_types,
             worker.version,
             worker.capacity,
             worker.heartbeat_s,
+            *_owner(caller),
         )
-        return _worker(row), row["is_new"]
+        if not rows:
+            raise _of_another(worker.id)
+        return _worker(rows[0]), rows[0]["is_new"]
 
-    async def beat(self, worker_id: str) -> None:
-        """Raises NotFound for one that is not registered, or was removed after long silence."""
-        if not await self._database.fetch(sql("worker_beat"), worker_id):
-            raise _not_registered(worker_id)
+    async def beat(self, worker_id: str, caller: Principal | None = None) -> None:
+        """Raises NotFound for one that is not registered, or was removed after long silence; OutOfScope for another
+        principal's.
+        """
+        await self._change(sql("worker_beat"), worker_id, caller)
 
-    async def remove(self, worker_id: str) -> None:
-        """Raises NotFound for one that is not registered."""
-        if not await self._database.fetch(sql("worker_remove"), worker_id):
-            raise _not_registered(worker_id)
+    async def remove(self, worker_id: str, caller: Principal | None = None) -> None:
+        """Raises NotFound for one that is not registered; OutOfScope for another principal's."""
+        await self._change(sql("worker_remove"), worker_id, caller)
+
+    async def _change(self, statement: str, worker_id: str, caller: Principal | None) -> None:
+        if await self._database.fetch(statement, worker_id, *_owner(caller)):
+            return
+        if caller is not None and await self._database.fetch(sql("worker_is_registered"), worker_id):
+            raise _of_another(worker_id)
+        raise _not_registered(worker_id)
 
     async def page(self, page: int, page_size: int, page_token: str | None, bytes_max: int) -> WorkerPage:
         """Of those that are alive, in order of ids: the page after that of the token, else the one of this number. It
@@ -70,6 +85,19 @@ class Workers:
     async def remove_stale(self, rows_max: int) -> int:
         """Removes those that have been gone for an hour, `rows_max` at most; returns how many."""
         return len(await self._database.fetch(sql("worker_remove_stale"), rows_max))
+
+
+def _owner(caller: Principal | None) -> tuple[str | None, bool]:
+    """Its name, None while authentication is off; and whether it may change the workers of others."""
+    return (None, False) if caller is None else (caller.name, Role.ADMIN in caller.roles)
+
+
+def _of_another(worker_id: str) -> OutOfScope:
+    return OutOfScope(
+        f"worker {worker_id} was registered with another token; choose another id, or register it anew when "
+        "three of its heartbeats are missed",
+        limit="registration",
+    )
 
 
 def _not_registered(worker_id: str) -> NotFound:

@@ -26,6 +26,11 @@ class Event:
     AUTHENTICATION_OFF: Final = "auth: off, whoever reaches the ports may do everything"  # hint
     TOKENS_READ: Final = "auth: tokens read"  # count
     TOKENS_KEPT: Final = "auth: the tokens file cannot be used, the tokens read before stay good"  # err
+    KEYS_READ: Final = "auth: the issuer's keys read"  # count
+    KEYS_KEPT: Final = "auth: the issuer's keys cannot be read, those read before stay good"  # err
+    KEYS_AWAITED: Final = (
+        "auth: the issuer's keys cannot be read, JWTs are answered 503 until they are"  # err
+    )
 
     # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack; with authentication on, the
     # principal is in every line of a call.

@@ -290,7 +290,7 @@ class Metrics:
         )
         for answer in ANSWERS:
             self.answers_cut(answer)
-        #: reason: missing, unknown, expired, too_many, role
+        #: reason: missing, unknown, expired, invalid, keys, too_many, role, job_type, definition, registration
         self.auth_refused: Children[Counts] = Children(
             self._counter(
                 "windlass_auth_refused_total", "Calls refused for want of a token that allows them", "reason"
@@ -301,6 +301,10 @@ class Metrics:
         self.tokens_unusable: Counts = self._counter(
             "windlass_auth_tokens_unusable_total",
             "New contents of the tokens file that could not be used; the tokens read before stay good",
+        )
+        self.keys_unusable: Counts = self._counter(
+            "windlass_auth_keys_unusable_total",
+            "Fetches or new contents of the issuer's keys that could not be used; the keys read before stay good",
         )
         #: api: rest, grpc
         self.polls_ended_early: Children[Counts] = Children(

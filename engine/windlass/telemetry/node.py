@@ -111,6 +111,15 @@ class NodeTelemetry:
         self._metrics.tokens_unusable.inc()
         self._log.warning(Event.TOKENS_KEPT, err=cause)
 
+    def keys_read(self, count: int) -> None:
+        self._log.info(Event.KEYS_READ, count=count)
+
+    def keys_unusable(self, cause: str, *, are_there: bool, is_new: bool) -> None:
+        """`are_there`: some were read before. `is_new`: the cause is not that of the time before."""
+        self._metrics.keys_unusable.inc()
+        if is_new:
+            self._log.warning(Event.KEYS_KEPT if are_there else Event.KEYS_AWAITED, err=cause)
+
     # -- lanes
 
     def batch_committed(self, batch: Batch, elapsed_s: float) -> None:

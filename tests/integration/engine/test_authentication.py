@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from windlass.api.gen import workflow_pb2 as pb
 from windlass.auth.calls import CALLS, Call
 from windlass.auth.principal import Role
 from windlass.auth.tokens import line_of
-from windlass_client import Client, Forbidden, NotFound, Unauthenticated
+from windlass_client import Client, Forbidden, Job, NotFound, Unauthenticated
 
 SERVICE = "workflow.v1.WorkflowEngine"
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -38,6 +39,7 @@ def line(name: str, role: Role, **limits: Sequence[str]) -> str:
 LINES = (
     *(line(role, role) for role in Role),
     line("only-a", Role.WORKER, job_types=["do-a"]),
+    line("only-b", Role.WORKER, job_types=["do-b"]),
     line("only-d", Role.CLIENT, definitions=["d"]),
     line("uploads-d", Role.OPERATOR, definitions=["d"]),
 )
@@ -127,6 +129,17 @@ async def test_every_cell_of_the_table_holds_over_grpc(guarded: Guarded) -> None
     assert served <= {rpc for call in CALLS for rpc in call.rpcs}
 
 
+async def refused(guarded: Guarded, reason: str) -> int:
+    """As the metric counts it."""
+    async with (
+        aiohttp.ClientSession(headers={"Authorization": "Bearer metrics"}) as session,
+        session.get(f"{guarded.metrics}/metrics") as answer,
+    ):
+        name = f'windlass_auth_refused_total{{reason="{reason}"}}'
+        [line] = [each for each in (await answer.text()).splitlines() if each.startswith(name)]
+        return int(float(line.rpartition(" ")[2]))
+
+
 both = pytest.mark.parametrize("transport", ["rest", "grpc"])
 
 
@@ -159,11 +172,110 @@ async def test_a_worker_s_job_types_bound_what_it_polls_completes_and_fails(
         assert [(state["status"], state["retries_remaining"]) for state in states] == [("LOCKED", 0)]
         with pytest.raises(NotFound):
             await limited.complete(msgspec.structs.replace(job, id="nothing"))
+        assert await refused(guarded, "job_type") == 6
     if transport == "rest":
         async with guarded.client(transport, "only-a") as limited:
             await limited.register_worker("w", ["do-a"])
             with pytest.raises(Forbidden, match="may not register for jobs of type 'do-b'"):
                 await limited.register_worker("w", ["do-b"])
+
+
+@both
+async def test_who_guesses_the_id_of_an_unpolled_job_needs_a_token_of_its_type(
+    guarded: Guarded, transport: str
+) -> None:
+    running = guarded.running
+    await running.define(service("a", "end"), END)
+
+    async def unpolled() -> Job:
+        instance = await running.start()
+        [row] = await running.rows("SELECT id FROM job WHERE instance_id = $1", instance.id)
+        return Job(
+            id=row["id"],
+            instance_id=instance.id,
+            step_id="a",
+            step_execution_id="",
+            job_type="do-a",
+            retries_remaining=0,
+            variables={},
+            lock_expires_at=datetime.now(UTC),
+            lease_token="",
+            worker_id="guesser",
+        )
+
+    async def state(job: Job) -> tuple[str, str]:
+        [row] = await running.rows("SELECT status, instance_id FROM job WHERE id = $1", job.id)
+        return row["status"], (await running.engine.get_instance(row["instance_id"])).status
+
+    job = await unpolled()
+    for token in ("only-b", "client", "operator", "metrics", "only-d"):
+        async with guarded.client(transport, token) as other:
+            with pytest.raises(Forbidden, match="may not complete"):
+                await other.complete(job)
+            with pytest.raises(Forbidden, match=r"may not (complete or )?fail"):
+                await other.fail(job, "stolen", retryable=False)
+    for nobody in (None, "guess"):
+        async with guarded.client(transport, nobody) as stranger:
+            with pytest.raises(Unauthenticated):
+                await stranger.complete(job)
+    assert await state(job) == ("UNLOCKED", "ACTIVE")
+    # Of its type: one that is limited to it, and one that has no limit.
+    for token in ("only-a", "worker"):
+        async with guarded.client(transport, token) as own:
+            job = await unpolled()
+            await own.complete(job)
+            assert await state(job) == ("COMPLETED", "COMPLETED")
+
+
+async def test_a_registration_belongs_to_the_principal_that_made_it(guarded: Guarded) -> None:
+    running = guarded.running
+
+    async def owner() -> str | None:
+        [row] = await running.rows("SELECT principal FROM windlass_worker WHERE id = 'w'")
+        name: str | None = row["principal"]
+        return name
+
+    async with aiohttp.ClientSession() as session:
+
+        async def call(token: str, method: str, path: str = "", **body: Any) -> int:
+            async with session.request(
+                method,
+                f"{guarded.rest}/v1/workers{path}",
+                json=body or None,
+                headers={"Authorization": f"Bearer {token}"},
+            ) as answer:
+                text = await answer.text()
+                if answer.status == 403:
+                    assert "worker w was registered with another token" in text
+                return answer.status
+
+        mine: dict[str, Any] = {"id": "w", "jobTypes": ["do-a"], "heartbeatSeconds": 60}
+        assert await call("worker", "POST", **mine) == 201
+        for _ in range(2):
+            assert await call("only-a", "POST", **mine) == 403
+            assert await call("only-a", "POST", "/w/heartbeat") == 403
+            assert await call("only-a", "DELETE", "/w") == 403
+        assert await refused(guarded, "registration") == 6
+        assert await owner() == "worker"
+        assert await call("only-a", "POST", "/other/heartbeat") == 404
+        assert await call("worker", "POST", "/w/heartbeat") == 204
+        assert await call("worker", "POST", **mine) == 200
+        # An admin may, and a heartbeat of its own does not make it the owner.
+        assert await call("admin", "POST", "/w/heartbeat") == 204
+        assert await owner() == "worker"
+        assert await call("admin", "DELETE", "/w") == 204
+        assert await call("only-a", "POST", **mine) == 201
+        # One that is gone may be taken over, as after a rotation that brought a new name.
+        await running.rows("UPDATE windlass_worker SET last_seen_at = clock_timestamp() - interval '179 s'")
+        assert await call("worker", "POST", **mine) == 403
+        await running.rows("UPDATE windlass_worker SET last_seen_at = clock_timestamp() - interval '181 s'")
+        assert await call("worker", "POST", **mine) == 200
+        assert await owner() == "worker"
+        # One from before authentication was on is whose is first.
+        await running.rows("UPDATE windlass_worker SET principal = NULL")
+        assert await call("only-a", "POST", "/w/heartbeat") == 204
+        assert await call("only-a", "POST", **mine) == 200
+        assert await owner() == "only-a"
 
 
 @both
@@ -190,6 +302,7 @@ async def test_a_client_s_definitions_bound_what_it_starts_reads_and_changes(
         ):
             with pytest.raises(Forbidden, match=r"'only-d' may not .* of definition"):
                 await call
+        assert await refused(guarded, "definition") == 7
         assert (await running.engine.get_instance(foreign.id)).status == "WAITING"
         await limited.signal(own.id, "wait")
         assert (await limited.wait_for_end(own.id, timeout_s=20)).status == "COMPLETED"
@@ -279,7 +392,7 @@ async def test_tokens_change_without_a_restart_and_a_broken_file_does_not(guarde
         with pytest.raises(Unauthenticated):
             await new.get("nothing")
         guarded.file.write_text("broken")
-        await node.tokens.look()
+        await node.access.looks[0][1]()
         with pytest.raises(NotFound):
             await old.get("nothing")
         assert await has("windlass_auth_tokens_unusable_total 1.0")

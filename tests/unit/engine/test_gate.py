@@ -28,9 +28,9 @@ from windlass_client import Unauthenticated as ClientUnauthenticated
 
 NOW_S = 1_000_000.0
 WHO: Mapping[str, Principal] = {
-    **{role.value: Principal(name=f"the-{role}", role=role) for role in Role},
-    "old": Principal(name="the-old", role=Role.ADMIN, expires_at_s=NOW_S),
-    "young": Principal(name="the-young", role=Role.ADMIN, expires_at_s=NOW_S + 1),
+    **{role.value: Principal(name=f"the-{role}", roles=frozenset({role})) for role in Role},
+    "old": Principal(name="the-old", roles=frozenset({Role.ADMIN}), expires_at_s=NOW_S),
+    "young": Principal(name="the-young", roles=frozenset({Role.ADMIN}), expires_at_s=NOW_S + 1),
 }
 
 

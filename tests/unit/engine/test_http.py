@@ -64,6 +64,22 @@ async def test_a_long_pipeline_loses_nothing() -> None:
 
 
 @on_both_loops
+async def test_a_head_that_is_cut_by_the_end_of_a_read_is_not_charged_for_the_calls_before_it() -> None:
+    async with serving(head_bytes_max=4096) as site:
+        caller = await site.connect()
+        call = get("/h", "X: " + "y" * 1000)
+        await caller.send(call * 8 + call[:500])
+        assert [(await caller.answer())[0] for _ in range(8)] == [200] * 8
+        await caller.send(call[500:])
+        assert (await caller.answer())[0] == 200
+        # One that goes on past the limit is as large as ever.
+        await caller.send(call * 8 + call[:500])
+        assert [(await caller.answer())[0] for _ in range(8)] == [200] * 8
+        await caller.send(b"y" * 5000)
+        assert (await caller.answer())[0] == 431
+
+
+@on_both_loops
 async def test_bytes_may_come_one_at_a_time_and_in_chunks() -> None:
     async with serving() as site:
         caller = await site.connect()

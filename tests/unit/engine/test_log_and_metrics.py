@@ -300,6 +300,7 @@ BOTH = {
     "windlass_answers_cut_total": "counter",
     "windlass_auth_refused_total": "counter",
     "windlass_auth_tokens_unusable_total": "counter",
+    "windlass_auth_keys_unusable_total": "counter",
     "windlass_log_dropped_lines_total": "counter",
     "windlass_polls_ended_early_total": "counter",
     "windlass_connections_closed_idle_total": "counter",

@@ -63,8 +63,8 @@ def document(settings: Settings, limits: Limits) -> dict[str, Any]:
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        # Without a tokens file a token is not looked at.
-        "security": [{"token": []}] if settings.access.tokens_file else [{}, {"token": []}],
+        # With authentication off a token is not looked at.
+        "security": [{"token": []}] if settings.access.is_on else [{}, {"token": []}],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
         "components": {
@@ -72,7 +72,8 @@ def document(settings: Settings, limits: Limits) -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "As `windlass token new` prints it; its role decides which calls it may make.",
+                    "description": "As `windlass token new` prints it, or a JWT of the issuer; its roles decide which "
+                    "calls it may make.",
                 }
             },
             "schemas": {
