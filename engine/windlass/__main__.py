@@ -162,6 +162,10 @@ def _check_config(_: str, settings: Settings) -> int:
 
     try:
         read_files(settings.access)
+        if settings.tls.is_on:
+            from windlass.tls.files import read
+
+            read(settings.tls)
     except BootRefused as error:
         sys.stderr.write(f"config: {error}\n")
         return EXIT_FAILED

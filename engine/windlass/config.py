@@ -24,6 +24,7 @@ from windlass.memory import LIMIT_BYTES_MIN
 from windlass.memory_limit import allowed_bytes
 from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import read_dsn, read_schema
+from windlass.tls_settings import TlsSettings, read_tls
 from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -337,6 +338,8 @@ class Settings:
 
     access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
 
+    tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
+
     strict_settings: bool = declare(
         "WINDLASS_STRICT_SETTINGS",
         "do not start while a WE_* or WINDLASS_* variable is set that this engine does not know",
@@ -364,6 +367,7 @@ _NESTED: Mapping[str, type] = {
     "redis": RedisSettings,
     "access": AccessSettings,
     "jwt": JwtSettings,
+    "tls": TlsSettings,
 }
 
 
@@ -402,6 +406,8 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             consistency.settle_name(reader, Settings.__dataclass_fields__["node_name"].default, values)
         elif field.name == "access":
             values["access"] = read_access(reader)
+        elif field.name == "tls":
+            values["tls"] = read_tls(reader)
         elif field.name == "redis":
             values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
     consistency.judge(reader, values)
@@ -437,7 +443,7 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
-    nested = settings.kafka, settings.redis, settings.access, settings.access.jwt
+    nested = settings.kafka, settings.redis, settings.access, settings.access.jwt, settings.tls
     for field, variable in _declared(Settings):
         holder = next((each for each in (settings, *nested) if hasattr(each, field)), None)
         if holder is None:

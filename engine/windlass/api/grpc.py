@@ -20,6 +20,7 @@ from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
+from windlass.api.grpc_tls import credentials
 from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
@@ -32,11 +33,14 @@ from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
 from windlass.telemetry.metrics import Metrics
+from windlass.tls.watch import CertificateWatch
 
 #: Time for streams that never end by themselves (health watchers, reflection) during a shutdown.
 LAST_MOMENT_S = 1.0
 #: A vanished caller is noticed this soon, and its waiting poll gives back what it was about to get.
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
+DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.25, 0.25
+"""How long before the caller's deadline a poll is answered: the answer's way to him, at most this part of the time."""
 _TRACEPARENT_CHARS_MAX = 256
 COPIES = 10
 VALUE_BYTES = 200
@@ -61,8 +65,10 @@ class GrpcApp:
         log: Log,
         memory: Budget,
         gate: Gate | None = None,
+        tls: CertificateWatch | None = None,
     ) -> None:
         self._gate = gate
+        self._tls = tls
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
@@ -122,7 +128,10 @@ class GrpcApp:
             services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(services, server)
         try:
-            self.port = server.add_insecure_port(f"{host}:{port}")
+            if self._tls is None:
+                self.port = server.add_insecure_port(f"{host}:{port}")
+            else:
+                self.port = server.add_secure_port(f"{host}:{port}", credentials(self._tls))
         except RuntimeError as error:
             raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, OSError(str(error))) from error
         for name in ("", SERVICE):
@@ -176,6 +185,7 @@ class GrpcApp:
         room = MessageRoom(self._rooms)
         peer, early = context.peer(), EarlyEnd() if rpc.waits else None
         self._streams.enter(peer, early)
+        ending = None if early is None else _end_in_time(context, early)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
@@ -204,6 +214,8 @@ class GrpcApp:
                 trailer = ((faults.PUSHBACK, str(1000 * retry_after_s)),)
         finally:
             room.close()
+            if ending is not None:
+                ending.cancel()
             self._streams.leave(peer, early)
             self._under_way -= 1
             if not self._under_way:
@@ -284,6 +296,17 @@ class GrpcApp:
             self._log.warning(
                 Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns, err=text
             )
+
+
+def _end_in_time(context: Any, early: EarlyEnd) -> asyncio.TimerHandle | None:
+    """A poll whose caller gives up sooner than it would end is answered before that: with the jobs that it has got,
+    which nobody would take otherwise, or none.
+    """
+    remaining_s = context.time_remaining()
+    if remaining_s is None:
+        return None
+    way_s = min(DEADLINE_WAY_S_MAX, remaining_s * DEADLINE_WAY_PART)
+    return asyncio.get_running_loop().call_later(max(0.0, remaining_s - way_s), early)
 
 
 def _weight_of(message: bytes) -> int:

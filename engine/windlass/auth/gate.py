@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     INVALID = "invalid"
     KEYS = "keys"
     TOO_MANY = "too_many"
+    CERTIFICATE = "certificate"
     ROLE = "role"
     JOB_TYPE = "job_type"
     DEFINITION = "definition"
@@ -55,7 +56,7 @@ class Gate:
 
     def __init__(
         self,
-        tokens: Mapping[bytes, Principal],
+        tokens: Mapping[bytes | str, Principal],
         refused: Callable[[Refusal], None] = lambda _: None,
         *,
         wall_s: Callable[[], float] = time.time,
@@ -80,8 +81,14 @@ class Gate:
             f"{', '.join(sorted(call.roles))}"
         )
 
-    def principal_of(self, authorization: str | None, host: str) -> Principal:
-        """Raises Unauthenticated, or TooManyAttempts, which is one."""
+    def principal_of(
+        self, authorization: str | None, host: str, certificate: frozenset[str] = frozenset()
+    ) -> Principal:
+        """A token counts alone, also where it is wrong; `certificate`, what the caller's names it as, is for calls
+        without one. Raises Unauthenticated, or TooManyAttempts, which is one.
+        """
+        if authorization is None and certificate:
+            return self._holder_of(certificate)
         scheme, _, rest = (authorization or "").partition(" ")
         token = rest.strip()
         if scheme.lower() != _SCHEME or not token:
@@ -106,9 +113,7 @@ class Gate:
         except Unavailable:
             self._refused(Refusal.KEYS)
             raise
-        if principal.expires_at_s is not None and self._wall_s() >= principal.expires_at_s:
-            self._refused(Refusal.EXPIRED)
-            raise Unauthenticated(f"the token {principal.name!r} has expired; get a new one", is_invalid=True)
+        self._require_valid(principal)
         self._attempts.right(address, digest)
         return principal
 
@@ -120,3 +125,21 @@ class Gate:
             where = "the tokens file" if self.jwt is None else "the tokens file, or a JWT of the issuer"
             raise NotRecognized(Refusal.UNKNOWN, f"the token is not known here; send one of {where}")
         return principal
+
+    def _holder_of(self, certificate: frozenset[str]) -> Principal:
+        found = [self.tokens[name] for name in certificate if name in self.tokens]
+        if len(found) != 1:
+            self._refused(Refusal.CERTIFICATE)
+            lines = (
+                f"the lines {', '.join(sorted(repr(each.name) for each in found))}" if found else "no line"
+            )
+            raise Unauthenticated(
+                f"the certificate fits {lines} of the tokens file; have one line name it, or send a token"
+            )
+        self._require_valid(found[0])
+        return found[0]
+
+    def _require_valid(self, principal: Principal) -> None:
+        if principal.expires_at_s is not None and self._wall_s() >= principal.expires_at_s:
+            self._refused(Refusal.EXPIRED)
+            raise Unauthenticated(f"the token {principal.name!r} has expired; get a new one", is_invalid=True)

@@ -32,6 +32,9 @@ class Event:
         "auth: the issuer's keys cannot be read, JWTs are answered 503 until they are"  # err
     )
 
+    TLS_READ: Final = "tls: certificate read"  # serial, not_after
+    TLS_KEPT: Final = "tls: the certificate files cannot be used, the certificate read before stays"  # err
+
     # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack; with authentication on, the
     # principal is in every line of a call.
     REST_REQUEST: Final = "rest request"
