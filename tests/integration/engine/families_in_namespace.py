@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from errno import EAFNOSUPPORT
 from pathlib import Path
 from socket import AF_INET6
+from typing import Any
 
 import aiohttp
 import grpc
@@ -125,9 +126,8 @@ async def served(host: str, ports: Mapping[str, int]) -> None:
                 assert answer.status == 200, url
                 assert words in await answer.text(), url
     async with grpc.aio.insecure_channel(f"{at}:{ports['gRPC']}") as channel:
-        found = await health_pb2_grpc.HealthStub(channel).Check(
-            health_pb2.HealthCheckRequest(), timeout=WITHIN_S
-        )
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=WITHIN_S)
         assert found.status == health_pb2.HealthCheckResponse.SERVING
 
 
