@@ -61,6 +61,7 @@ from seatrial.cluster.ability import (
     Scale,
     ScaleOut,
     Schedulers,
+    Service,
     Siblings,
     Sockets,
     Upgrade,
@@ -74,6 +75,7 @@ from seatrial.cluster.wire import read_wire
 from seatrial.deadline import Deadline
 from seatrial.history import Recorder
 from seatrial.workload.linear import linear
+from service_exercise import service
 
 REPLICAS = 2
 #: more than a file that names its servers has
@@ -482,6 +484,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Scale: scale,
     ScaleOut: scale_out,
     Schedulers: schedulers,
+    Service: service,
     Siblings: siblings,
     Sockets: sockets,
     Upgrade: upgrade,

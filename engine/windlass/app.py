@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from windlass import allocator, stop_signals
+from windlass.api.address import any_address, written
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
@@ -328,14 +329,16 @@ class Node:
         if self.outbox_mode:
             self.outbox_mode.start()
         self.log.info(Event.DISPATCH_READY, mode=self.settings.dispatch_mode)
-        await self.metrics_app.start("0.0.0.0", self.settings.metrics_port)
-        self.log.info(Event.METRICS_LISTENING, addr=f":{self.metrics_app.port}")
+        settings, host = self.settings, self.settings.bind or any_address()
+        shown = "" if self.settings.bind is None else written(host, 0).removesuffix(":0")
+        await self.metrics_app.start(host, settings.metrics_port)
+        self.log.info(Event.METRICS_LISTENING, addr=f"{shown}:{self.metrics_app.port}")
         # REST starts last: its /ready tells that gRPC is up as well.
         if self.grpc is not None:
-            await self.grpc.start("0.0.0.0", self.settings.grpc_port)
-            self.log.info(Event.GRPC_LISTENING, addr=f":{self.grpc.port}")
-        await self.rest.start("0.0.0.0", self.settings.rest_port)
-        self.log.info(Event.REST_LISTENING, addr=f":{self.rest.port}")
+            await self.grpc.start(host, settings.grpc_port)
+            self.log.info(Event.GRPC_LISTENING, addr=f"{shown}:{self.grpc.port}")
+        await self.rest.start(host, settings.rest_port)
+        self.log.info(Event.REST_LISTENING, addr=f"{shown}:{self.rest.port}")
         # The objects made so far stay until the process ends, so the collector need not visit them again. Requests
         # make many short-lived objects and few cycles, so it may run seldom.
         gc.collect()

@@ -304,6 +304,11 @@ class Settings:
         default=5.0,
         **_TIME,
     )
+    bind: str | None = declare(
+        "WINDLASS_BIND",
+        "the address that REST, gRPC and metrics listen on; unset = all of the machine, IPv6 and IPv4 (`::`), or IPv4 "
+        "alone where there is no IPv6; `0.0.0.0` = IPv4 alone",
+    )
     connections_max: int = declare(
         "WINDLASS_CONNECTIONS_MAX",
         "connections of REST and gRPC each, fewer if the limit of open files is low; beyond it REST closes the one "
@@ -316,6 +321,14 @@ class Settings:
         "concurrent calls on one gRPC connection; more wait at the client",
         default=1000,
         **_COUNT,
+    )
+    grpc_connection_age_s: float = declare(
+        "WINDLASS_GRPC_CONNECTION_AGE_SECONDS",
+        "how long a gRPC connection is used, 10 % more or less, so that callers come to new pods; its calls then have "
+        "WINDLASS_REQUEST_TIMEOUT_SECONDS and 5 s more to end; 0 = for ever",
+        default=300.0,
+        minimum=0,
+        maximum=86_400,
     )
     read_timeout_s: float = declare(
         "WINDLASS_READ_TIMEOUT_SECONDS",

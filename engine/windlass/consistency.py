@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from windlass.variable import Reader, as_text
 def judge(reader: Reader, values: Mapping[str, Any]) -> None:
     """`values` are by field of Settings; what does not fit is recorded as a problem."""
     _judge_ports(reader, values)
+    _judge_bind(reader, values)
     _judge_waits(reader, values)
     _judge_bodies(reader, values)
     _judge_wake(reader, values)
@@ -47,6 +49,16 @@ def _judge_ports(reader: Reader, values: Mapping[str, Any]) -> None:
                 f"config: {name} is {port}, which {taken[port]} already uses; give each its own port"
             )
         taken.setdefault(port, name)
+
+
+def _judge_bind(reader: Reader, values: Mapping[str, Any]) -> None:
+    try:
+        ipaddress.ip_address(values["bind"] or "::")
+    except ValueError:
+        reader.problems.append(
+            f"config: WINDLASS_BIND must be one IP address without a port, got {values['bind']!r}; for example "
+            "127.0.0.1 or ::1, or unset it for all addresses"
+        )
 
 
 def _judge_waits(reader: Reader, values: Mapping[str, Any]) -> None:

@@ -50,6 +50,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `leads`        | info only: node, leads: what its gauge says now; null: no answer | |
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `sessions`     | info only: total, nodes: {node: count}: the connections of engines that the database counts | |
+| observer   | `calls`        | info only: nodes: {node: count}: the gRPC calls that each replica that answers has answered so far | |
 | observer   | `exposure`     | info only: place, bytes, found: how often an old or new password was found there | |
 | observer   | `promotion`    | info only: timeline, parted_at: the LSN where the old primary's timeline was left; no engine could reach the new one yet | |
 | observer   | `held_instance` | info only: server in (old, new), id, status, keys: what that primary held at the promotion; keys are names of variables | |

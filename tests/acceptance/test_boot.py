@@ -158,6 +158,35 @@ async def test_a_port_in_use(windlass: RunWindlass, server: PostgresServer, dsn:
     assert await rows(server.dsn(database_of(dsn)), "SELECT id FROM windlass_node") == []
 
 
+@pytest.mark.parametrize("variable", ["WE_REST_PORT", "WE_GRPC_PORT", "WE_METRICS_PORT"])
+async def test_a_port_in_use_over_ipv6_alone(windlass: RunWindlass, dsn: str, variable: str) -> None:
+    with socket.socket(socket.AF_INET6) as holder:
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        holder.bind(("::", 0))
+        holder.listen()
+        port = str(holder.getsockname()[1])
+        text = await (await windlass("serve", WE_POSTGRES_DSN=dsn, **{variable: port})).refused_to_boot()
+    assert f"cannot listen on [::]:{port}: the port is in use" in text
+
+
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+async def test_an_address_of_another_machine(windlass: RunWindlass, dsn: str, address: str) -> None:
+    process = await windlass("serve", WE_POSTGRES_DSN=dsn, WINDLASS_BIND=address)
+    text = await process.refused_to_boot()
+    assert "metrics cannot listen on " in text
+    assert address in text
+    assert "the machine does not have this address; set WINDLASS_BIND to one that it has" in text
+
+
+@pytest.mark.parametrize("address", ["localhost", "127.0.0.1:8080", "[::1]", "*"])
+async def test_what_is_no_address(windlass: RunWindlass, address: str) -> None:
+    text = await (await windlass(WE_POSTGRES_DSN="postgresql:///d", WINDLASS_BIND=address)).refused_to_boot()
+    assert text == (
+        f"config: WINDLASS_BIND must be one IP address without a port, got {address!r}; for example 127.0.0.1 or ::1, "
+        "or unset it for all addresses"
+    )
+
+
 async def test_two_of_one_port(windlass: RunWindlass) -> None:
     process = await windlass(WE_POSTGRES_DSN="postgresql:///d", WE_REST_PORT="18080", WE_METRICS_PORT="18080")
     text = await process.refused_to_boot()

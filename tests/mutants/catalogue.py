@@ -172,5 +172,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant("waits_for_its_log", "N5-stop", ("AV",), "the end of a process waits until its log is written"),
     Mutant("open_steps_unbounded", "N6", ("NL", "LV"), "any number of an instance's steps may wait"),
     Mutant("leaks_on_each_call", "N7", ("FLAT",), "a kilobyte of each call stays in memory"),
+    Mutant(
+        "ageless_connections", "U12", ("SPREAD",), "a gRPC connection is kept for as long as its client likes"
+    ),
+    Mutant("age_cuts_calls", "U12", ("AV",), "a gRPC connection that is old enough is cut with its calls"),
     Mutant("no_adoption", "M2", ("LV", "NL"), "jobs that wait when the mode changes are stranded"),
 )

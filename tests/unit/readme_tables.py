@@ -57,6 +57,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "MEM": ("memory.py", "api/connection.py"),
     "LAT": ("store/lanes.py", "api/connection.py"),
+    "SPREAD": ("api/grpc.py", "config.py"),
     "FLAT": ("store/lanes.py", "telemetry/output.py"),
     "RO": ("../../charts/windlass/templates/migrate.yaml", "../../charts/windlass/templates/deployment.yaml"),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import select
 
+from windlass.api.address import plain, written
+
 _ADDRESS_HEADERS = (b"true-client-ip", b"x-real-ip", b"x-forwarded-for")
 _ADDRESS_CHARS_MAX = 64
 
@@ -14,7 +16,7 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     peer = transport.get_extra_info("peername")
     if not isinstance(peer, tuple):
         return ""
-    return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
+    return written(plain(peer[0]), peer[1])
 
 
 def certificate_of(transport: asyncio.BaseTransport | None) -> frozenset[str]:

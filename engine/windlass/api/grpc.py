@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -16,12 +16,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from windlass.api import faults
+from windlass.api.address import ANY_IPV4, ANY_IPV6, bound, cannot_listen, written
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
 from windlass.api.grpc_tls import credentials
-from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
 from windlass.api.streams import Streams
@@ -41,6 +41,9 @@ LAST_MOMENT_S = 1.0
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
 DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.25, 0.25
 """How long before the caller's deadline a poll is answered: the answer's way to him, at most this part of the time."""
+#: A connection that is as old as it may be takes no new calls. Those in progress, long polls too, end by themselves
+#: within the longest time of a call; what is cut would be a lost answer, so there is a little more.
+AGE_GRACE_S = 5.0
 _TRACEPARENT_CHARS_MAX = 256
 COPIES = 10
 VALUE_BYTES = 200
@@ -110,6 +113,7 @@ class GrpcApp:
                 ("grpc.http.overload_protection", 0),
                 ("grpc.server_handshake_timeout_ms", round(self._settings.read_timeout_s * 1000)),
                 ("grpc.max_connection_idle_ms", round(self._settings.idle_timeout_s * 1000)),
+                *_age(self._settings),
                 ("grpc.keepalive_time_ms", KEEPALIVE_S * 1000),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_ANSWER_S * 1000),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -128,10 +132,12 @@ class GrpcApp:
             services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(services, server)
         try:
-            if self._tls is None:
-                self.port = server.add_insecure_port(f"{host}:{port}")
-            else:
-                self.port = server.add_secure_port(f"{host}:{port}", credentials(self._tls))
+            with _ipv6_kept_from(host, port) as free_port:
+                where = written(host, free_port)
+                if self._tls is None:
+                    self.port = server.add_insecure_port(where)
+                else:
+                    self.port = server.add_secure_port(where, credentials(self._tls))
         except RuntimeError as error:
             raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, OSError(str(error))) from error
         for name in ("", SERVICE):
@@ -309,6 +315,14 @@ def _end_in_time(context: Any, early: EarlyEnd) -> asyncio.TimerHandle | None:
     return asyncio.get_running_loop().call_later(max(0.0, remaining_s - way_s), early)
 
 
+def _age(settings: Settings) -> Iterator[tuple[str, int]]:
+    """The library spreads the ages by 10 %, or callers that came together would come together again (gRFC A9)."""
+    if settings.grpc_connection_age_s:
+        grace_s = settings.request_timeout_s + AGE_GRACE_S
+        yield "grpc.max_connection_age_ms", round(settings.grpc_connection_age_s * 1000)
+        yield "grpc.max_connection_age_grace_ms", round(grace_s * 1000)
+
+
 def _weight_of(message: bytes) -> int:
     """Bytes that parsing and serving it takes at most; each value in it begins with the byte of a line end."""
     return COPIES * len(message) + VALUE_BYTES * message.count(b"\n")
@@ -318,10 +332,24 @@ def _probe(host: str, port: int) -> None:
     """Bind and close again: the library only says that it cannot listen, the system says why."""
     if not port:
         return
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
+    try:
+        with contextlib.closing(bound(host, port)) as probe:
             probe.listen()
-        except OSError as error:
-            raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, error) from error
+    except OSError as error:
+        raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, error) from error
+
+
+@contextlib.contextmanager
+def _ipv6_kept_from(host: str, port: int) -> Iterator[int]:
+    """The library takes 0.0.0.0 for every address of both families, and listens on IPv4 alone only if the IPv6 port is
+    taken: so it is, until the library listens. Yields the port to listen on.
+    """
+    if host != ANY_IPV4:
+        yield port
+        return
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            holder = stack.enter_context(contextlib.closing(bound(ANY_IPV6, port, is_shared=False)))
+            holder.listen()
+            port = holder.getsockname()[1]
+        yield port

@@ -13,10 +13,11 @@ from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 
+from windlass.api.address import cannot_listen
 from windlass.api.call import Handler, Limits, MadeRoom, Request, Response
 from windlass.api.connection import Connection
 from windlass.api.head import HeadGate
-from windlass.api.listener import Listener, cannot_listen
+from windlass.api.listener import Listener
 from windlass.api.tls_transport import BUFFER_BYTES, TlsTransport
 from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event

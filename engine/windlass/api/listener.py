@@ -6,28 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import socket
 from collections.abc import Callable
 
-from windlass.errors import BootRefused
+from windlass.api.address import bound
 
 BACKLOG = 1024
 ACCEPTED_AT_ONCE_MAX = 256
 """Then the loop serves others first."""
-
-
-def cannot_listen(name: str, variable: str, host: str, port: int, error: OSError) -> BootRefused:
-    """Return the error to raise, with the cause and the variable to change."""
-    where = f"{name} cannot listen on {host or '*'}:{port}"
-    if error.errno == errno.EADDRINUSE:
-        return BootRefused(
-            f"{where}: the port is in use; stop the process that uses it or set {variable} to a free port"
-        )
-    if error.errno == errno.EACCES:
-        return BootRefused(f"{where}: not permitted; set {variable} to a port above 1023")
-    return BootRefused(f"{where}: {error.strerror or error}; set {variable} to a port that is free")
 
 
 class Listener:
@@ -44,23 +30,16 @@ class Listener:
     async def open(self, host: str, port: int) -> int:
         """Listen, and return the port (the one asked for, unless that was 0). Raises OSError."""
         self._loop = asyncio.get_running_loop()
-        # The loop's own server knows how to bind every address of a host, but not how to stop accepting for a while.
-        server = await self._loop.create_server(
-            asyncio.Protocol, host or None, port, reuse_address=True, start_serving=False
-        )
+        listening = bound(host, port)
+        self._sockets.append(listening)
         try:
-            for bound in server.sockets:
-                listening = socket.socket(fileno=os.dup(bound.fileno()))
-                self._sockets.append(listening)
-                listening.setblocking(False)
-                listening.listen(BACKLOG)
+            listening.setblocking(False)
+            listening.listen(BACKLOG)
         except OSError:
             self.close()
             raise
-        finally:
-            server.close()
         self.resume()
-        actual: int = self._sockets[0].getsockname()[1]
+        actual: int = listening.getsockname()[1]
         return actual
 
     def resume(self) -> None:

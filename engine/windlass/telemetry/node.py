@@ -121,6 +121,7 @@ class NodeTelemetry:
         self._metrics.keys_unusable.inc()
         if is_new:
             self._log.warning(Event.KEYS_KEPT if are_there else Event.KEYS_AWAITED, err=cause)
+
     # -- TLS at the doors
 
     def certificate_read(self, expires_at_s: float, serial: str) -> None:

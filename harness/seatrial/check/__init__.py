@@ -37,6 +37,7 @@ from seatrial.check.recovery_time import recovery_time
 from seatrial.check.retention import retention
 from seatrial.check.rollout import rollout
 from seatrial.check.secret_keeping import secret_keeping
+from seatrial.check.spread import spread
 from seatrial.check.steadiness import steadiness
 from seatrial.check.step_once import step_once
 from seatrial.history import History
@@ -72,6 +73,7 @@ CHECKS: Mapping[str, Check] = {
     "MEM": memory,
     "LAT": latency,
     "FLAT": steadiness,
+    "SPREAD": spread,
 }
 
 

@@ -235,6 +235,20 @@ class Balancer(Protocol):
         ...
 
 
+class Service(Protocol):
+    """One address in front of some of the replicas, as a Kubernetes Service is: each new connection goes to one of
+    them, in turn, and stays there.
+    """
+
+    async def open(self, *replicas: str) -> Replica:
+        """Leads to these; once in a cluster's life."""
+        ...
+
+    def lead_to(self, *replicas: str) -> None:
+        """New connections; those that are open stay where they are."""
+        ...
+
+
 class WakeBus(Protocol):
     """A Redis by which the engines tell each other of jobs."""
 

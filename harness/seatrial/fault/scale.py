@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
 from seatrial.cluster import Cluster
-from seatrial.cluster.ability import Scale
+from seatrial.cluster.ability import Kill, Scale, Service
 from seatrial.fault import ALL_REPLICAS, Bare, Evidence, FaultHadNoEffect
 
 
@@ -33,6 +33,37 @@ class ScaleRelease(Bare):
         if self._seen["pods_before"] == self._seen["pods_after"]:
             raise FaultHadNoEffect(f"{self.name}: the {self.replicas} pods were there already")
         return dict(self._seen)
+
+    async def heal(self, cluster: Cluster) -> None:
+        """Nothing to take away."""
+
+    async def wait_until_healed(self, cluster: Cluster) -> None:
+        """It returned when it was done."""
+
+
+@dataclass(frozen=True)
+class JoinService(Bare):
+    """Replicas start, and new connections to the service go to them as well as to those that were `there`. It is over
+    when it is done, so there is nothing to heal.
+    """
+
+    there: tuple[str, ...]
+    new: tuple[str, ...]
+    name: ClassVar[str] = "join_service"
+    needs: ClassVar[tuple[type, ...]] = (Kill, Service)
+    target: str = field(default=ALL_REPLICAS, kw_only=True)
+
+    def parameters(self) -> Mapping[str, Any]:
+        return {"there": self.there, "new": self.new}
+
+    async def inject(self, cluster: Cluster) -> None:
+        for name in self.new:
+            await cluster.ability(Kill).start(name)
+        cluster.ability(Service).lead_to(*self.there, *self.new)
+
+    async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so
+        """A replica that starts is waited for until it is ready."""
+        return {"behind": [*self.there, *self.new]}
 
     async def heal(self, cluster: Cluster) -> None:
         """Nothing to take away."""

@@ -19,6 +19,7 @@ from seatrial.history import OBSERVER, Recorder
 from seatrial.observe.metrics import scrape
 
 _LEADER_GAUGE = "workflow_engine_dispatch_relay_leader"
+_GRPC_CALLS = "grpc_requests_duration_seconds_count"
 _EVERY_S = 0.2
 _ANSWER_WITHIN_S = 1.0
 _DATABASE_WITHIN_S = 2.0
@@ -75,6 +76,19 @@ class Sampler:
         if self._dsn is None:
             raise ClusterError("this cluster shows no database; add Database to the drill's needs")
         await self._ask_again(self._dsn, _SESSIONS, self._tell_sessions)
+
+    async def watch_calls(self) -> None:
+        """Records `calls`: how many gRPC calls each node that answers has answered so far, until cancelled."""
+        async with aiohttp.ClientSession() as session:
+            while True:
+                asked = (
+                    scrape(session, each, within_s=_ANSWER_WITHIN_S, of=_GRPC_CALLS)
+                    for each in self._replicas
+                )
+                said = zip(self._replicas, await asyncio.gather(*asked), strict=True)
+                counts = {each.name: round(sum(found.values())) for each, found in said if found is not None}
+                self._tell("calls", "", {"nodes": counts})
+                await asyncio.sleep(_EVERY_S)
 
     async def _watch_depth(self, dsn: Callable[[], str]) -> None:
         await self._ask_again(dsn, _DEPTH, self._tell_depth)

@@ -408,6 +408,10 @@ class ScenarioContext:
         """Counts the engines' connections to the database, from now until the scenario's end; needs Database."""
         return self.spawn(self._sampler.watch_sessions())
 
+    def watch_calls(self) -> asyncio.Task[None]:
+        """Counts the gRPC calls that each replica answers, from now until the scenario's end."""
+        return self.spawn(self._sampler.watch_calls())
+
     async def race(self, calls: Iterable[Awaitable[Result]]) -> list[Result]:
         """All at once; the answers in the order of the calls."""
         return list(await asyncio.gather(*calls))

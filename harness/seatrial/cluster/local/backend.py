@@ -24,6 +24,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Schedulers,
+    Service,
     Siblings,
     Sockets,
     WakeBus,
@@ -40,7 +41,7 @@ _ALWAYS = frozenset(
     {
         *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
         *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Schedulers, Siblings, Sockets),
-        *(LogReader, Resources, WakeBus),
+        *(LogReader, Resources, Service, WakeBus),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})

@@ -27,6 +27,7 @@ from seatrial.cluster.ability import (
     Restarts,
     RollingReconfigure,
     Schedulers,
+    Service,
     Siblings,
     Sockets,
     WakeBus,
@@ -50,6 +51,7 @@ from seatrial.cluster.local.release import LocalNextRelease
 from seatrial.cluster.local.replicas import LocalReplica, Replicas
 from seatrial.cluster.local.resources import LocalResources
 from seatrial.cluster.local.schedulers import LocalSchedulers
+from seatrial.cluster.local.service import LocalService
 from seatrial.cluster.local.siblings import LocalCommands, LocalSiblings
 from seatrial.cluster.local.wake_bus import LocalWakeBus
 from seatrial.cluster.postgres import PostgresServer
@@ -154,6 +156,7 @@ class LocalCluster(Cluster):
         self._offer(NextRelease, LocalNextRelease(self.spec.folder))
         self._offer(Pooler, LocalPooler(foundation, replicas))
         self._offer(WakeBus, LocalWakeBus(foundation))
+        self._offer(Service, LocalService(foundation, replicas, self.spec.token))
         self._offer(Reconfigure, reconfigure)
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
