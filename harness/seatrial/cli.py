@@ -112,6 +112,20 @@ TokenFile = Annotated[
         help="Holds a token of the role admin, sent with every call; the run's own engines then ask for it.",
     ),
 ]
+Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls",
+        help="Engines show certificates of an authority made for the run, which every client verifies.",
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="PEM of the authority of --attach https://...; default: the system's.",
+    ),
+]
 Keep = Annotated[
     bool,
     typer.Option(
@@ -149,6 +163,8 @@ def run(
     project: ComposeProject = None,
     images: Digests = None,
     token_file: TokenFile = None,
+    tls: Tls = False,
+    ca_file: CaFile = None,
     keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
@@ -194,6 +210,8 @@ def run(
             compose_project=project,
             digests=images,
             token_file=token_file,
+            tls=tls,
+            ca_file=ca_file,
         )
         names = drills or []
         command = _command_with_seed(options.seed)
