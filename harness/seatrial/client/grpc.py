@@ -7,14 +7,8 @@ pause before the next attempt to connect is as short as the library allows.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping
-
-# The library reads these when it is loaded. Processes are started here all the time, each by a fork followed at once
-# by an exec: that needs no support, and the library's messages about it would disturb the progress.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import grpc
 import msgspec
