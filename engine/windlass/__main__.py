@@ -160,12 +160,16 @@ def _check_config(_: str, settings: Settings) -> int:
     from windlass.config import resolved
     from windlass.errors import BootRefused
 
-    if settings.access.tokens_file is not None:
-        try:
+    try:
+        if settings.access.tokens_file is not None:
             file.read(settings.access.tokens_file)
-        except BootRefused as error:
-            sys.stderr.write(f"config: {error}\n")
-            return EXIT_FAILED
+        if settings.tls.is_on:
+            from windlass.tls.files import read
+
+            read(settings.tls)
+    except BootRefused as error:
+        sys.stderr.write(f"config: {error}\n")
+        return EXIT_FAILED
     for variable, value in resolved(settings):
         path = settings.secret_files.get(variable.name)
         default = "  (default)" if value == variable.default_text else ""

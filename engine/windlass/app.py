@@ -57,6 +57,8 @@ from windlass.telemetry.log import Log, bridge_stdlib, fatal
 from windlass.telemetry.metrics import Metrics
 from windlass.telemetry.node import NodeTelemetry
 from windlass.telemetry.output import standard_output
+from windlass.tls.watch import LOOK_INTERVAL_S as TLS_INTERVAL_S
+from windlass.tls.watch import CertificateWatch
 
 if TYPE_CHECKING:
     from windlass.outbox_mode import OutboxMode
@@ -131,6 +133,7 @@ class Node:
             self.hints.subscribe(self.outbox_mode)
         self.lanes = self._make_lanes(new_id, self.outbox_mode.outbox if self.outbox_mode else None)
         self.tokens = TokensWatch(settings.access.tokens_file, self.telemetry)
+        self.tls = CertificateWatch(settings.tls, self.telemetry) if settings.tls.is_on else None
         self.sweeps = self._watches()
         self.metrics.queue_wait.set_function(lambda: self.lanes.wait_s(0))
         self.retention_days = settings.retention_days if role in {"serve", "scheduler"} else 0.0
@@ -158,22 +161,27 @@ class Node:
         failed = self.telemetry.sweep_failed
         memory = MemoryWatch(self.memory, self.telemetry.memory_drawn)
         tokens = [Sweep("tokens", LOOK_INTERVAL_S, self.tokens.look, failed)] if self.tokens.gate else []
+        tls = [Sweep("tls", TLS_INTERVAL_S, self.tls.look, failed)] if self.tls is not None else []
         return [
             Sweep("nodes", self.settings.node_heartbeat_interval_s, self.heartbeat.beat, failed),
             Sweep("memory", MEMORY_INTERVAL_S, memory.look, failed),
             *tokens,
+            *tls,
         ]
 
     def _make_doors(self, *, serves_api: bool) -> None:
-        settings, log, gate = self.settings, self.log, self.tokens.gate
-        self.rest = RestApp(
-            self.engine, settings, self.metrics, log, self.memory, serves_api=serves_api, gate=gate
+        settings, log, gate, tls = self.settings, self.log, self.tokens.gate, self.tls
+        parts = self.engine, settings, self.metrics, log, self.memory
+        self.rest = RestApp(*parts, serves_api=serves_api, gate=gate, tls=tls)
+        self.grpc = GrpcApp(*parts, gate, tls) if serves_api else None
+        self.metrics_app = MetricsApp(
+            self.metrics,
+            settings,
+            log,
+            Queues(self.database).length,
+            gate if settings.access.metrics_tokens else None,
+            tls if settings.tls.tls_metrics else None,
         )
-        self.grpc = (
-            GrpcApp(self.engine, settings, self.metrics, log, self.memory, gate) if serves_api else None
-        )
-        metrics_gate = gate if settings.access.metrics_tokens else None
-        self.metrics_app = MetricsApp(self.metrics, settings, log, Queues(self.database).length, metrics_gate)
 
     def _outbox_mode(self, new_id: Callable[[], str]) -> OutboxMode | None:
         if self.settings.dispatch_mode == "polling":
@@ -298,6 +306,8 @@ class Node:
 
     async def _start(self) -> None:
         self.tokens.begin()
+        if self.tls is not None:
+            self.tls.begin()
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
         await self._check_rights()

@@ -72,6 +72,7 @@ class Request:
     __slots__ = (
         "answer_bytes",
         "body",
+        "certificate",
         "drawn_bytes",
         "early",
         "headers",
@@ -104,6 +105,8 @@ class Request:
         self.keep_alive = keep_alive
         #: who calls, as the gate found; None while authentication is off
         self.principal: Principal | None = None
+        #: what the caller's certificate names it as, for the gate
+        self.certificate: frozenset[str] = frozenset()
         #: what was drawn on the memory budget, for the body and for serving it
         self.held_bytes = self.drawn_bytes = 0
         #: ... and for its answer, if that is large

@@ -17,6 +17,12 @@ def address_of(transport: asyncio.BaseTransport) -> str:
     return f"[{peer[0]}]:{peer[1]}" if ":" in peer[0] else f"{peer[0]}:{peer[1]}"
 
 
+def certificate_of(transport: asyncio.BaseTransport | None) -> frozenset[str]:
+    """What its certificate names it as; nothing without TLS, or when it has sent none."""
+    found = None if transport is None else transport.get_extra_info("certificate")
+    return found or frozenset()
+
+
 def client_address(headers: dict[bytes, bytes], peer: str) -> str:
     """As the nearest proxy tells it, else the connection's own."""
     for name in _ADDRESS_HEADERS:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response, origin_form
-from windlass.api.caller import address_of, has_gone
+from windlass.api.caller import address_of, certificate_of, has_gone
 from windlass.api.head import LINE_BYTES, Head, HeadGate, flaw_of, in_its_context
-from windlass.api.room import NO_ROOM, BodyRoom
+from windlass.api.room import NO_ROOM, TOO_SLOW, BodyRoom
 from windlass.api.router import Outcome
 from windlass.api.upgrade import without_upgrade
 from windlass.auth.principal import Principal
@@ -75,8 +75,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._peer = address_of(transport)
         if self.is_refused:
-            self._refuse(503, f"all {self._limits.connections_max} connections are busy; try again")
-            self._pump()
+            self.refuse_now(503, f"all {self._limits.connections_max} connections are busy; try again")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         self._transport = None
@@ -186,6 +185,7 @@ class Connection(asyncio.Protocol):
     def _is_admitted(self, gate: HeadGate) -> bool:
         """Ask the gate, which needs no body; a call that it refuses is the connection's last."""
         request = self._request(self._method())
+        request.certificate = certificate_of(self._transport)
         refusal = gate(request)
         self._principal = request.principal
         if refusal is not None:
@@ -275,10 +275,7 @@ class Connection(asyncio.Protocol):
         return self.room.is_slow(self._body_bytes, reading_s) and not self._deaf
 
     def give_way(self) -> None:
-        self._refuse(
-            408, "the request body arrives too slowly while others wait for room; send it faster, or later"
-        )
-        self._pump()
+        self.refuse_now(408, TOO_SLOW)
 
     def _count_lines(self, count: int) -> None:
         self._head.line_bytes += count
@@ -290,6 +287,10 @@ class Connection(asyncio.Protocol):
 
     def _refuse_body(self) -> None:
         self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
+
+    def refuse_now(self, status: int, reason: str) -> None:
+        self._refuse(status, reason)
+        self._pump()
 
     def _refuse(self, status: int, reason: str) -> None:
         if self._deaf:
@@ -477,8 +478,7 @@ class Connection(asyncio.Protocol):
                 self._give_up_asking()
         elif self._message_since_s:
             if now_s - self._message_since_s > limits.read_s:
-                self._refuse(408, f"the request did not arrive within {limits.read_s:g} s")
-                self._pump()
+                self.refuse_now(408, f"the request did not arrive within {limits.read_s:g} s")
         elif self.idle and now_s > self._server.idle_deadline_s(self.idle_since_s):
             self.close()
 

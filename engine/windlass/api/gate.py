@@ -10,6 +10,7 @@ from windlass.api.call import Request, Response
 from windlass.api.head import HeadGate
 from windlass.api.router import Router
 from windlass.auth import calls
+from windlass.auth.certificate import identities_of
 from windlass.auth.gate import Gate
 from windlass.auth.principal import PRINCIPAL
 from windlass.errors import BadRequest, EngineError
@@ -44,7 +45,7 @@ def _asked(gate: Gate, head: Request, call: calls.Call) -> Response | None:
     authorization = head.headers.get(b"authorization")
     text = None if authorization is None else authorization.decode("latin-1")
     try:
-        head.principal = gate.principal_of(text, head.peer.rpartition(":")[0].strip("[]"))
+        head.principal = gate.principal_of(text, head.peer.rpartition(":")[0].strip("[]"), head.certificate)
         gate.require_role(head.principal, call)
     except EngineError as error:
         return faults.answer(error)
@@ -57,6 +58,7 @@ def ask_for_grpc(gate: Gate, call: calls.Call, context: Any) -> None:
     text = next((str(value) for key, value in metadata if key == "authorization"), None)
     # ipv4:127.0.0.1:50051 or ipv6:%5B::1%5D:50051
     host = unquote(context.peer()).partition(":")[2].rpartition(":")[0].strip("[]")
-    principal = gate.principal_of(text, host)
+    given = context.auth_context().get("x509_pem_cert")
+    principal = gate.principal_of(text, host, identities_of(given[0]) if given else frozenset())
     PRINCIPAL.set(principal)
     gate.require_role(principal, call)

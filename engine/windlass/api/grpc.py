@@ -20,6 +20,7 @@ from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
+from windlass.api.grpc_tls import credentials
 from windlass.api.listener import cannot_listen
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
@@ -32,6 +33,7 @@ from windlass.memory import SMALL_BYTES, Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
 from windlass.telemetry.metrics import Metrics
+from windlass.tls.watch import CertificateWatch
 
 #: Time for streams that never end by themselves (health watchers, reflection) during a shutdown.
 LAST_MOMENT_S = 1.0
@@ -61,8 +63,10 @@ class GrpcApp:
         log: Log,
         memory: Budget,
         gate: Gate | None = None,
+        tls: CertificateWatch | None = None,
     ) -> None:
         self._gate = gate
+        self._tls = tls
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
@@ -122,7 +126,10 @@ class GrpcApp:
             services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(services, server)
         try:
-            self.port = server.add_insecure_port(f"{host}:{port}")
+            if self._tls is None:
+                self.port = server.add_insecure_port(f"{host}:{port}")
+            else:
+                self.port = server.add_secure_port(f"{host}:{port}", credentials(self._tls))
         except RuntimeError as error:
             raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, OSError(str(error))) from error
         for name in ("", SERVICE):

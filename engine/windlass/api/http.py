@@ -17,9 +17,11 @@ from windlass.api.call import Handler, Limits, MadeRoom, Request, Response
 from windlass.api.connection import Connection
 from windlass.api.head import HeadGate
 from windlass.api.listener import Listener, cannot_listen
+from windlass.api.tls_transport import BUFFER_BYTES, TlsTransport
 from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
+from windlass.tls.watch import CertificateWatch
 
 #: Idle connections of a server that shuts down stay open this long, so that their next call is still answered, with
 #: `Connection: close`, instead of meeting a closed socket.
@@ -33,7 +35,7 @@ class HttpServer:
     """Listens on one port. `name` and `variable` are for the message when it cannot.
 
     `headers` go out with every answer: ready lines, each ended by CRLF; `headers_for` makes those that depend on the
-    call. `gate` is asked before a body is read.
+    call. `gate` is asked before a body is read. With `tls` nothing else is spoken.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class HttpServer:
         headers: bytes = b"",
         headers_for: Callable[[Request], bytes] | None = None,
         gate: HeadGate | None = None,
+        tls: CertificateWatch | None = None,
     ) -> None:
         self.handler = handler
         self.gate = gate
@@ -65,6 +68,8 @@ class HttpServer:
         #: calls already answered 504 whose work has not ended yet
         self.overdue: set[asyncio.Task[None]] = set()
         self._log = log
+        self._tls = tls
+        self._tls_buffer = memoryview(bytearray(BUFFER_BYTES if tls is not None else 0))
         self._name = name
         self._variable = variable
         self._headers = headers
@@ -202,8 +207,11 @@ class HttpServer:
         task.add_done_callback(self._coming.discard)
 
     async def _connect(self, connection: Connection, sock: socket.socket) -> None:
+        protocol: asyncio.BaseProtocol = connection
+        if self._tls is not None:
+            protocol = TlsTransport(connection, self._tls, self._tls_buffer, self.limits.read_s)
         try:
-            await self.loop.connect_accepted_socket(lambda: connection, sock)
+            await self.loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
             # It has gone already.
             sock.close()

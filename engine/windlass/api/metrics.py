@@ -18,6 +18,7 @@ from windlass.errors import BadRequest, EngineError
 from windlass.memory import LIMIT_BYTES_MIN, Budget
 from windlass.telemetry.log import Log
 from windlass.telemetry.metrics import CONTENT_TYPE, Metrics
+from windlass.tls.watch import CertificateWatch
 
 _BODY_BYTES_MAX = 64 * 1024
 _QUEUES = b"/metrics/"
@@ -33,6 +34,7 @@ class MetricsApp:
         log: Log,
         queue_length: Callable[[str], Awaitable[int]],
         gate: Gate | None = None,
+        tls: CertificateWatch | None = None,
     ) -> None:
         self._metrics = metrics
         self._queue_length = queue_length
@@ -51,6 +53,7 @@ class MetricsApp:
             name="metrics",
             variable="WE_METRICS_PORT",
             gate=metrics_gate(gate) if gate else None,
+            tls=tls,
         )
         self.port = 0
 

@@ -40,6 +40,7 @@ from windlass.memory import Budget
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.telemetry.metrics import Metrics
+from windlass.tls.watch import CertificateWatch
 
 PREFLIGHT = Response(
     200,
@@ -72,6 +73,7 @@ class RestApp:
         *,
         serves_api: bool = True,
         gate: Gate | None = None,
+        tls: CertificateWatch | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -103,6 +105,7 @@ class RestApp:
             headers=cors.headers_of(settings),
             headers_for=cors.headers_for(settings),
             gate=rest_gate(gate, self._router) if gate else None,
+            tls=tls,
         )
         self._serves_api = serves_api
         self._add_routes()

@@ -9,6 +9,7 @@ from windlass.api.call import Limits, Request, Response
 from windlass.memory import SMALL_BYTES, Budget, Use
 
 NO_ROOM = "this node has no memory left for another request of this size; try again"
+TOO_SLOW = "the request body arrives too slowly while others wait for room; send it faster, or later"
 WAITING_MAX = 64
 """Bodies that wait for room: of each, a part has been read already."""
 

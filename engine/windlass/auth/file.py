@@ -16,7 +16,7 @@ LOOK_INTERVAL_S = 2.0
 VARIABLE = "WINDLASS_TOKENS_FILE"
 
 
-def read(path: str) -> tuple[str, Mapping[bytes, Principal]]:
+def read(path: str) -> tuple[str, Mapping[bytes | str, Principal]]:
     """The file's text, and whom its tokens stand for. BootRefused names what is wrong and never a value."""
     text = _text(path)
     return text, _parsed(path, text)
@@ -29,7 +29,7 @@ def _text(path: str) -> str:
         raise BootRefused(f"{VARIABLE} {error}") from None
 
 
-def _parsed(path: str, text: str) -> Mapping[bytes, Principal]:
+def _parsed(path: str, text: str) -> Mapping[bytes | str, Principal]:
     try:
         return parse(text)
     except Unreadable as error:

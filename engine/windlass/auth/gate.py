@@ -23,6 +23,7 @@ class Refusal(StrEnum):
     UNKNOWN = "unknown"
     EXPIRED = "expired"
     TOO_MANY = "too_many"
+    CERTIFICATE = "certificate"
     ROLE = "role"
 
 
@@ -31,7 +32,7 @@ class Gate:
 
     def __init__(
         self,
-        tokens: Mapping[bytes, Principal],
+        tokens: Mapping[bytes | str, Principal],
         refused: Callable[[Refusal], None] = lambda _: None,
         *,
         wall_s: Callable[[], float] = time.time,
@@ -52,8 +53,14 @@ class Gate:
                 f"with one of the roles {', '.join(sorted(call.roles))}"
             )
 
-    def principal_of(self, authorization: str | None, host: str) -> Principal:
-        """Raises Unauthenticated, or TooManyAttempts, which is one."""
+    def principal_of(
+        self, authorization: str | None, host: str, certificate: frozenset[str] = frozenset()
+    ) -> Principal:
+        """A token counts alone, also where it is wrong; `certificate`, what the caller's names it as, is for calls
+        without one. Raises Unauthenticated, or TooManyAttempts, which is one.
+        """
+        if authorization is None and certificate:
+            return self._holder_of(certificate)
         scheme, _, rest = (authorization or "").partition(" ")
         token = rest.strip()
         if scheme.lower() != _SCHEME or not token:
@@ -73,11 +80,27 @@ class Gate:
             self._attempts.wrong(address)
             self._refused(Refusal.UNKNOWN)
             raise Unauthenticated("the token is not known here; send one of the tokens file", is_invalid=True)
+        self._require_valid(principal)
+        self._attempts.right(address, digest)
+        return principal
+
+    def _holder_of(self, certificate: frozenset[str]) -> Principal:
+        found = [self.tokens[name] for name in certificate if name in self.tokens]
+        if len(found) != 1:
+            self._refused(Refusal.CERTIFICATE)
+            lines = (
+                f"the lines {', '.join(sorted(repr(each.name) for each in found))}" if found else "no line"
+            )
+            raise Unauthenticated(
+                f"the certificate fits {lines} of the tokens file; have one line name it, or send a token"
+            )
+        self._require_valid(found[0])
+        return found[0]
+
+    def _require_valid(self, principal: Principal) -> None:
         if principal.expires_at_s is not None and self._wall_s() >= principal.expires_at_s:
             self._refused(Refusal.EXPIRED)
             raise Unauthenticated(
                 f"the token {principal.name!r} has expired; get a new one, see windlass token new",
                 is_invalid=True,
             )
-        self._attempts.right(address, digest)
-        return principal

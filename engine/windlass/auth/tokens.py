@@ -11,12 +11,13 @@ import hashlib
 import re
 import secrets
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from windlass.auth import certificate
 from windlass.auth.principal import Principal, Role
 
 PREFIX = "wdl_"
@@ -29,7 +30,7 @@ FILE_BYTES_MAX = 1024 * 1024
 RESERVED = frozenset({"engine", "dispatch-relay"})
 _NAME = re.compile(r"[!-~]{1,64}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
-_KEYS = ("role", "sha256", "job_types", "definitions", "expires")
+_KEYS = ("role", "sha256", "certificate", "job_types", "definitions", "expires")
 _SLOW_HASHES = frozenset({"argon2", "bcrypt", "scrypt", "pbkdf2"})
 #: Which limit fits which roles.
 _LIMITS: Mapping[str, Collection[Role]] = {
@@ -50,8 +51,8 @@ def digest_of(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
 
 
-def parse(text: str) -> Mapping[bytes, Principal]:
-    """By digest, whom each token stands for. Raises Unreadable."""
+def parse(text: str) -> Mapping[bytes | str, Principal]:
+    """By a token's digest, or what a certificate names its caller as, who that is. Raises Unreadable."""
     try:
         lines = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -59,18 +60,17 @@ def parse(text: str) -> Mapping[bytes, Principal]:
             [f"it is not TOML: {error}; write a line for each token as windlass token new does"]
         ) from None
     problems: list[str] = []
-    found: dict[bytes, Principal] = {}
+    found: dict[bytes | str, Principal] = {}
     for name, line in lines.items():
         told = len(problems)
         problems.extend(_problems(name, line))
         if len(problems) > told:
             continue
-        digest = bytes.fromhex(line["sha256"])
-        if digest in found:
-            problems.append(
-                f"{name!r} and {found[digest].name!r} have the same sha256; give each a token of its own"
-            )
-        found[digest] = _principal(name, line)
+        by = "sha256" if "sha256" in line else "certificate"
+        key = bytes.fromhex(line[by]) if by == "sha256" else line[by]
+        if key in found:
+            problems.append(f"{name!r} and {found[key].name!r} have the same {by}; give each one of its own")
+        found[key] = _principal(name, line)
     if not lines:
         problems.append("it has no token in it, so that nobody could call; add one with windlass token new")
     if problems:
@@ -95,9 +95,7 @@ def _problems(name: str, line: Any) -> list[str]:
     role = line.get("role")
     if role not in list(Role):
         return [*found, f"{name!r} needs a role, one of {', '.join(Role)}"]
-    digest = line.get("sha256")
-    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
-        found.append(f"{name!r} needs sha256, the token's digest as 64 hexadecimal digits")
+    found.extend(_credential_problems(name, line))
     for key, roles in _LIMITS.items():
         if key not in line:
             continue
@@ -115,6 +113,20 @@ def _problems(name: str, line: Any) -> list[str]:
             f"{name!r} has expires that is not a time with its zone, as 2027-01-31T00:00:00Z without quotes"
         )
     return found
+
+
+def _credential_problems(name: str, line: Mapping[str, Any]) -> Iterator[str]:
+    if "certificate" not in line:
+        digest = line.get("sha256")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            yield f"{name!r} needs sha256, the token's digest as 64 hexadecimal digits, or certificate"
+    elif "sha256" in line:
+        yield f"{name!r} has both sha256 and certificate; give each a line and a name of its own"
+    elif not isinstance(line["certificate"], str) or not certificate.WRITTEN.fullmatch(line["certificate"]):
+        yield (
+            f"{name!r} has certificate that names nobody; write the subject's common name as CN=mailer, or an "
+            "alternative name as dns:mailer.example.com or spiffe://example.com/mailer"
+        )
 
 
 def _principal(name: str, line: Mapping[str, Any]) -> Principal:

@@ -27,6 +27,9 @@ class Event:
     TOKENS_READ: Final = "auth: tokens read"  # count
     TOKENS_KEPT: Final = "auth: the tokens file cannot be used, the tokens read before stay good"  # err
 
+    TLS_READ: Final = "tls: certificate read"  # serial, not_after
+    TLS_KEPT: Final = "tls: the certificate files cannot be used, the certificate read before stays"  # err
+
     # The wire: method, path (pattern), status, bytes, duration (ns), remote, err, stack; with authentication on, the
     # principal is in every line of a call.
     REST_REQUEST: Final = "rest request"

@@ -18,6 +18,7 @@ from prometheus_client import (
 
 from windlass.auth.gate import Refusal
 from windlass.memory import Use
+from windlass.tls.watch import HandshakeFault
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -302,6 +303,24 @@ class Metrics:
             "windlass_auth_tokens_unusable_total",
             "New contents of the tokens file that could not be used; the tokens read before stay good",
         )
+        self.tls_expiry: Shows = self._gauge(
+            "windlass_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that the doors show ends, as Unix time; 0 without TLS",
+        )
+        self.tls_unusable: Shows = self._gauge(
+            "windlass_tls_certificate_unusable",
+            "1 while the certificate's files hold what cannot be used; the certificate read before is shown meanwhile",
+        )
+        #: reason: plaintext, timeout, refused
+        self.tls_handshakes_failed: Children[Counts] = Children(
+            self._counter(
+                "windlass_tls_handshakes_failed_total",
+                "Connections to REST and metrics that were ended because no TLS came about",
+                "reason",
+            ).labels
+        )
+        for fault in HandshakeFault:
+            self.tls_handshakes_failed(fault.value)
         #: api: rest, grpc
         self.polls_ended_early: Children[Counts] = Children(
             self._counter(

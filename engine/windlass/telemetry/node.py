@@ -7,6 +7,7 @@ which log line show it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 from windlass.auth.gate import Refusal
 from windlass.commands import (
@@ -31,6 +32,7 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, error_text
 from windlass.telemetry.metrics import WAKE_BUSES, Metrics
 from windlass.telemetry.repeats import Repeats
+from windlass.tls.watch import HandshakeFault
 from windlass.wire import InstanceView, JobView, format_time
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
@@ -110,6 +112,21 @@ class NodeTelemetry:
     def tokens_unusable(self, cause: str) -> None:
         self._metrics.tokens_unusable.inc()
         self._log.warning(Event.TOKENS_KEPT, err=cause)
+
+    # -- TLS at the doors
+
+    def certificate_read(self, expires_at_s: float, serial: str) -> None:
+        self._metrics.tls_expiry.set(expires_at_s)
+        self._metrics.tls_unusable.set(0)
+        not_after = format_time(datetime.fromtimestamp(expires_at_s, UTC))
+        self._log.info(Event.TLS_READ, serial=serial, not_after=not_after)
+
+    def certificate_unusable(self, cause: str) -> None:
+        self._metrics.tls_unusable.set(1)
+        self._log.warning(Event.TLS_KEPT, err=cause)
+
+    def handshake_failed(self, fault: HandshakeFault) -> None:
+        self._metrics.tls_handshakes_failed(fault.value).inc()
 
     # -- lanes
 

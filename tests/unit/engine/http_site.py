@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import io
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -18,6 +19,7 @@ from windlass.api.http import HttpServer
 from windlass.early_end import EarlyEnd
 from windlass.memory import MIB, Budget
 from windlass.telemetry.log import Log
+from windlass.tls.watch import CertificateWatch
 
 
 def on_both_loops(scenario: Callable[[], Awaitable[None]]) -> Callable[..., None]:
@@ -122,8 +124,8 @@ class Site:
         self.server, self.echo, self.log, self.stream, self.port = server, echo, log, stream, port
         self.callers: list[Caller] = []
 
-    async def connect(self) -> Caller:
-        caller = await Caller.connect(self.port)
+    async def connect(self, tls: ssl.SSLContext | None = None) -> Caller:
+        caller = await Caller.connect(self.port, tls)
         self.callers.append(caller)
         return caller
 
@@ -133,7 +135,9 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def serving(*, memory: Budget | None = None, **limits: Any) -> AsyncIterator[Site]:
+async def serving(
+    *, memory: Budget | None = None, tls: CertificateWatch | None = None, **limits: Any
+) -> AsyncIterator[Site]:
     stream = io.BytesIO()
     log = Log("debug", stream)
     echo = Echo(log)
@@ -145,6 +149,7 @@ async def serving(*, memory: Budget | None = None, **limits: Any) -> AsyncIterat
         name="TEST",
         variable="TEST_PORT",
         headers=b"X-Site: 1\r\n",
+        tls=tls,
     )
     port = await server.start("127.0.0.1", 0)
     site = Site(server, echo, log, stream, port)

@@ -100,6 +100,7 @@ def test_every_variable_is_declared_once_and_described() -> None:
         "kafka",
         "redis",
         "access",
+        "tls",
         "metrics_connections_max",
         "secret_files",
         "unknown_variables",

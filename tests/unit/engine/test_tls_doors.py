@@ -1,0 +1,295 @@
+"""TLS of all doors, and callers known by their certificates, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from caller import Caller, get
+from door import Door
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from certificates import Authority, Issued
+from windlass.access_settings import AccessSettings
+from windlass.api.gen import workflow_pb2 as pb
+from windlass.api.grpc import GrpcApp
+from windlass.api.metrics import MetricsApp
+from windlass.api.rest import RestApp
+from windlass.auth import tokens
+from windlass.auth.certificate import IDENTITIES_MAX, identities_of
+from windlass.auth.gate import Gate, Refusal
+from windlass.telemetry.node import NodeTelemetry
+from windlass.tls.watch import CertificateWatch
+from windlass.tls_settings import TlsSettings
+
+AUTHORITY, STRANGER = Authority(), Authority("a stranger")
+FIRST, SECOND = AUTHORITY.issue(), AUTHORITY.issue()
+CALLERS = {
+    "by-name": AUTHORITY.issue("mailer", dns=()),
+    "by-dns": AUTHORITY.issue("any", dns=("mailer.example.com", "more.example.com")),
+    "by-uri": AUTHORITY.issue("any", dns=(), uris=("spiffe://example.com/shop",)),
+    "by-two": AUTHORITY.issue("mailer", dns=("mailer.example.com",)),
+    "by-none": AUTHORITY.issue("nobody"),
+}
+LINES = "\n".join(
+    [
+        '"by-name" = { role = "client", certificate = "CN=mailer" }',
+        '"by-dns" = { role = "client", certificate = "dns:mailer.example.com" }',
+        '"by-uri" = { role = "worker", certificate = "spiffe://example.com/shop", job_types = ["a"] }',
+        f'"by-token" = {{ role = "client", sha256 = "{tokens.digest_of("right").hex()}" }}',
+    ]
+)
+
+
+class Secure(Door):
+    """All doors behind TLS, and behind a gate if there are lines of a tokens file."""
+
+    def __init__(self, folder: Path, lines: str = "", *, asks: bool = False, **settings: Any) -> None:
+        super().__init__(access=AccessSettings(tokens_file="/nowhere" if lines else None), **settings)
+        self.folder = folder
+        cert, key = FIRST.write(folder)
+        authority = AUTHORITY.write(folder / "ca.crt")
+        self.tls = CertificateWatch(
+            TlsSettings(
+                tls_cert_file=str(cert),
+                tls_key_file=str(key),
+                tls_client_ca_file=str(authority) if asks else None,
+            ),
+            NodeTelemetry(self.metrics, self.log),
+        )
+        self.tls.begin()
+        self.refused: list[Refusal] = []
+        gate = Gate(tokens.parse(lines), self.refused.append) if lines else None
+        parts = self.service, self.settings, self.metrics, self.log, self.memory
+        self.rest = RestApp(*parts, gate=gate, tls=self.tls)
+        self.grpc = GrpcApp(*parts, gate, self.tls)
+        self.metrics_app = MetricsApp(self.metrics, self.settings, self.log, self._length, None, self.tls)
+
+    async def _length(self, _: str) -> int:
+        return 7
+
+    async def renew(self, issued: Issued) -> None:
+        issued.write(self.folder)
+        await self.tls.look()
+
+    def channel(self, issued: Issued | None = None, authority: Authority = AUTHORITY) -> grpc.aio.Channel:
+        own = () if issued is None else (issued.key_text.encode(), issued.chain.encode())
+        return grpc.aio.secure_channel(
+            f"localhost:{self.grpc.port}",
+            grpc.ssl_channel_credentials(authority.pem.encode(), *own),
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_reconnect_backoff_ms", 200)],
+        )
+
+    async def over_rest(
+        self, issued: Issued | None, folder: Path, *headers: str, path: str = "/v1/instances/i"
+    ) -> tuple[int, bytes]:
+        caller = await Caller.connect(self.rest.port, AUTHORITY.trusting(issued, folder))
+        try:
+            status, _, body = await caller.call(get(path, *headers))
+        finally:
+            await caller.close()
+        return status, body
+
+    async def over_grpc(self, issued: Issued | None, token: str | None = None) -> tuple[str, str]:
+        async with self.channel(issued) as channel:
+            try:
+                await get_instance(channel, token)
+            except grpc.aio.AioRpcError as error:
+                return error.code().name, error.details() or ""
+        return "OK", ""
+
+
+async def get_instance(channel: grpc.aio.Channel, token: str | None = None) -> Any:
+    metadata = (("authorization", f"Bearer {token}"),) if token else None
+    call = channel.unary_unary(
+        "/workflow.v1.WorkflowEngine/GetInstance",
+        request_serializer=pb.GetInstanceRequest.SerializeToString,
+        response_deserializer=pb.GetInstanceResponse.FromString,
+    )
+    return await call(pb.GetInstanceRequest(id="i"), metadata=metadata, timeout=10)
+
+
+@contextlib.asynccontextmanager
+async def secure(folder: Path, lines: str = "", **options: Any) -> AsyncIterator[Secure]:
+    door = Secure(folder / "served", lines, **options)
+    for each in (door.rest, door.grpc, door.metrics_app):
+        await each.start("127.0.0.1", 0)
+    try:
+        yield door
+    finally:
+        for other in (door.rest, door.grpc, door.metrics_app):
+            await other.drain(0)
+
+
+def serial_at(port: int) -> str:
+    """Of the certificate that a new connection is shown, whatever is spoken above."""
+    context = AUTHORITY.trusting()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    with (
+        socket.create_connection(("127.0.0.1", port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as tls,
+    ):
+        found = tls.getpeercert()
+    assert found is not None
+    return str(found["serialNumber"]).lstrip("0")
+
+
+async def test_every_door_shows_the_new_certificate_and_calls_go_on(tmp_path: Path) -> None:
+    async with secure(tmp_path) as door, door.channel() as old:
+        ports = door.rest.port, door.grpc.port, door.metrics_app.port
+        await get_instance(old)
+        for issued in (FIRST, SECOND, FIRST):
+            await door.renew(issued)
+            shown = [await asyncio.to_thread(serial_at, port) for port in ports]
+            assert shown == [issued.serial] * 3
+            await get_instance(old)
+        # A pair that does not fit is no reason to show nothing.
+        (door.folder / "tls.key").write_text(SECOND.key_text)
+        await door.tls.look()
+        assert [await asyncio.to_thread(serial_at, port) for port in ports] == [FIRST.serial] * 3
+        exposed = door.metrics.exposition().decode()
+        assert "\nwindlass_tls_certificate_unusable 1.0\n" in exposed
+        expiry_s = FIRST.certificate.not_valid_after_utc.timestamp()
+        shown_s = exposed.partition("\nwindlass_tls_certificate_expiry_timestamp_seconds ")[2].partition(
+            "\n"
+        )[0]
+        assert float(shown_s) == pytest.approx(expiry_s)
+        await door.renew(SECOND)
+        assert "\nwindlass_tls_certificate_unusable 0.0\n" in door.metrics.exposition().decode()
+        told = [line["msg"] for line in door.lines() if line["msg"].startswith("tls: ")]
+        assert told.count("tls: certificate read") == 4
+        assert told.count("tls: the certificate files cannot be used, the certificate read before stays") == 1
+
+
+async def test_who_does_not_know_the_authority_does_not_come_in(tmp_path: Path) -> None:
+    async with secure(tmp_path) as door:
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await Caller.connect(door.rest.port, STRANGER.trusting())
+        async with door.channel(authority=STRANGER) as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as error:
+                await get_instance(channel)
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert door.service.asked == []
+
+
+async def test_a_handshake_over_grpc_that_does_not_end_is_cut(tmp_path: Path) -> None:
+    async with secure(tmp_path, read_timeout_s=0.5) as door:
+        for beginning in (b"", b"\x16\x03\x01\x02\x00\x01", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"):
+            caller = await Caller.connect(door.grpc.port)
+            await caller.send(beginning)
+            with contextlib.suppress(ConnectionResetError):
+                assert await caller.closed() == b""
+            await caller.close()
+        assert (await door.over_grpc(None))[0] == "OK"
+
+
+# -- callers known by their certificates
+
+
+@pytest.mark.parametrize("name", ["by-name", "by-dns"])
+async def test_a_certificate_stands_for_its_line_over_both_doors(tmp_path: Path, name: str) -> None:
+    async with secure(tmp_path, LINES, asks=True) as door:
+        status, body = await door.over_rest(CALLERS[name], tmp_path / "own")
+        assert (status, b'"id":"i"' in body) == (200, True)
+        assert await door.over_grpc(CALLERS[name]) == ("OK", "")
+        lines = [line for line in door.lines() if line["msg"] in {"rest request", "grpc request"}]
+        assert [line["principal"] for line in lines] == [name] * 2
+        assert door.refused == []
+
+
+async def test_its_role_bounds_what_it_may(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES, asks=True) as door:
+        status, body = await door.over_rest(CALLERS["by-uri"], tmp_path / "own")
+        assert (status, b"may not read instances" in body) == (403, True)
+        code, text = await door.over_grpc(CALLERS["by-uri"])
+        assert (code, "may not read instances" in text) == ("PERMISSION_DENIED", True)
+
+
+async def test_a_certificate_that_fits_no_line_or_two_is_nobody_s(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES, asks=True) as door:
+        for name, told in (("by-none", "fits no line"), ("by-two", "fits the lines 'by-dns', 'by-name'")):
+            status, body = await door.over_rest(CALLERS[name], tmp_path / "own")
+            assert (status, told.encode() in body) == (401, True)
+            code, text = await door.over_grpc(CALLERS[name])
+            assert (code, told in text) == ("UNAUTHENTICATED", True)
+        assert door.refused == [Refusal.CERTIFICATE] * 4
+        assert door.service.asked == []
+
+
+async def test_a_token_counts_before_the_certificate_also_when_it_is_wrong(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES, asks=True) as door:
+        own = tmp_path / "own"
+        # The certificate's own role, worker, may not read: the token's is what counts.
+        assert (await door.over_rest(CALLERS["by-uri"], own, "Authorization: Bearer right"))[0] == 200
+        assert (await door.over_grpc(CALLERS["by-uri"], "right"))[0] == "OK"
+        for header in ("Bearer wrong", "", "Basic eDp5"):
+            assert (await door.over_rest(CALLERS["by-name"], own, f"Authorization: {header}"))[0] == 401
+        assert (await door.over_grpc(CALLERS["by-name"], "wrong"))[0] == "UNAUTHENTICATED"
+
+
+async def test_without_a_certificate_rest_asks_for_a_token_and_probes_come_in(tmp_path: Path) -> None:
+    """Over gRPC the library lets nobody in without one."""
+    async with secure(tmp_path, LINES, asks=True) as door:
+        assert (await door.over_rest(None, tmp_path, path="/ready"))[0] == 200
+        assert (await door.over_rest(None, tmp_path))[0] == 401
+        assert (await door.over_rest(None, tmp_path, "Authorization: Bearer right"))[0] == 200
+        assert (await door.over_grpc(None, "right"))[0] == "UNAVAILABLE"
+        async with door.channel(CALLERS["by-none"]) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == 1
+
+
+async def test_another_authority_s_certificate_ends_the_handshake(tmp_path: Path) -> None:
+    forged = STRANGER.issue("mailer", dns=())
+    async with secure(tmp_path, LINES, asks=True) as door:
+        with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
+            await door.over_rest(forged, tmp_path / "own")
+        assert (await door.over_grpc(forged))[0] == "UNAVAILABLE"
+        # Where no certificates are asked for, none is looked at.
+    (tmp_path / "more").mkdir()
+    async with secure(tmp_path / "more", LINES) as door:
+        assert (await door.over_rest(CALLERS["by-name"], tmp_path / "own"))[0] == 401
+        assert (await door.over_grpc(CALLERS["by-name"]))[0] == "UNAUTHENTICATED"
+
+
+def test_what_a_certificate_names_its_caller_as() -> None:
+    def of(issued: Issued) -> frozenset[str]:
+        return identities_of(issued.chain.encode())
+
+    assert of(CALLERS["by-dns"]) == {"CN=any", "dns:mailer.example.com", "dns:more.example.com"}
+    assert of(CALLERS["by-uri"]) == {"CN=any", "spiffe://example.com/shop"}
+    # A name inside a name is another name.
+    assert of(AUTHORITY.issue("dns:a", dns=("CN=b",))) == {"CN=dns:a", "dns:CN=b"}
+    assert (
+        of(AUTHORITY.issue("many", dns=[f"h{n}.example.com" for n in range(IDENTITIES_MAX)])) == frozenset()
+    )
+    assert identities_of(b"nothing") == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ('certificate = "mailer"', "has certificate that names nobody"),
+        ('certificate = "CN="', "has certificate that names nobody"),
+        ('certificate = ["CN=a"]', "has certificate that names nobody"),
+        (f'certificate = "CN=a", sha256 = "{"0" * 64}"', "has both sha256 and certificate"),
+        ("", "needs sha256, the token's digest as 64 hexadecimal digits, or certificate"),
+    ],
+)
+def test_lines_that_name_no_certificate_are_refused(line: str, problem: str) -> None:
+    with pytest.raises(tokens.Unreadable) as error:
+        tokens.parse(f'"a" = {{ role = "admin"{", " if line else ""}{line} }}')
+    assert problem in str(error.value)
+
+
+def test_one_name_has_one_line() -> None:
+    text = '"a" = { role = "admin", certificate = "CN=x" }\n"b" = { role = "admin", certificate = "CN=x" }'
+    with pytest.raises(tokens.Unreadable, match="'b' and 'a' have the same certificate"):
+        tokens.parse(text)
