@@ -171,15 +171,11 @@ def run(
 
     `seatrial run`  the core set on three local replicas
 
-    `seatrial run L5 --seed 7 --report out`  one drill, the same schedule each time
+    `seatrial run L5 --seed 7 --transport both`  one drill, the same schedule each time
 
     `seatrial run --all --engine-command "./engine serve"`  another engine with the same API
 
-    `seatrial run L5 --transport both`  REST or gRPC, at random for each call
-
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
-
-    `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
 
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
 
@@ -187,7 +183,7 @@ def run(
 
     `seatrial run --backend compose`  in containers behind a balancer, with docker and its compose plugin
 
-    `seatrial run --backend compose smoke --project mine`  in a compose project that runs already
+    `seatrial run smoke --token-file admin.token --tls`  with sign-in and certificates
     """
     from seatrial.trial import carry_out, new_options
 
