@@ -18,7 +18,15 @@ from typing import Any
 import psutil
 import pytest
 
-from configuration_exercises import BOOT_BOUND_S, boots, commands, reconfigure, rolling_reconfigure, siblings
+from configuration_exercises import (
+    BOOT_BOUND_S,
+    boots,
+    certificates,
+    commands,
+    reconfigure,
+    rolling_reconfigure,
+    siblings,
+)
 from database_exercises import disk, failover, managed_failover, next_release, pooler, wake_bus
 from exercise_looks import (
     OTHER,
@@ -40,6 +48,7 @@ from seatrial.cluster.ability import (
     Aliases,
     Balancer,
     Boots,
+    Certificates,
     Commands,
     Credentials,
     Database,
@@ -459,6 +468,7 @@ EXERCISES: Mapping[type, Exercise] = {
     Aliases: aliases,
     Balancer: balancer,
     Boots: boots,
+    Certificates: certificates,
     Broker: broker,
     BrokerNetwork: broker_network,
     BrokerProcess: broker_process,

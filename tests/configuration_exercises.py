@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from exercise_looks import (
     REPLICA,
     SMALL_BODIES,
     answers,
+    eventually,
     is_ready,
     of,
     reaches_broker,
@@ -19,12 +21,41 @@ from exercise_looks import (
     rows,
 )
 from seatrial.cluster import Cluster, ClusterError
-from seatrial.cluster.ability import Boots, Commands, Database, Reconfigure, RollingReconfigure, Siblings
+from seatrial.cluster.ability import (
+    Boots,
+    Certificates,
+    Commands,
+    Database,
+    Logs,
+    Reconfigure,
+    RollingReconfigure,
+    Siblings,
+)
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.values import engine_variables
 from seatrial.drill import OUTBOX_VALUES
+from seatrial.observe.certificates import doors_of, shown
 
 BOOT_BOUND_S = 40.0
+
+
+async def certificates(ability: Certificates, cluster: Cluster, _folder: Path) -> None:
+    """In a cluster that speaks TLS."""
+    doors = doors_of(cluster.replicas())
+    assert {door.name for door in doors} == {"rest", "grpc", "metrics"}
+
+    async def all_show(serial: str) -> bool:
+        return {found for found, _ in await asyncio.gather(*map(shown, doors))} == {serial}
+
+    renewed = await ability.renew()
+    await eventually(lambda: all_show(renewed), "every door shows the renewed certificate")
+    spoilt = await ability.spoil()
+    log = cluster.ability(Logs).log_path(REPLICA)
+    await eventually(lambda: "tls: the certificate files cannot be used" in log.read_text(), "it is told of")
+    assert spoilt != renewed
+    assert await all_show(renewed)
+    again = await ability.renew()
+    await eventually(lambda: all_show(again), "every door shows the next good one")
 
 
 async def reconfigure(ability: Reconfigure, cluster: Cluster, _folder: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from seatrial.cluster import Cluster, Replica
 from seatrial.cluster.ability import Sockets
 from seatrial.cluster.broker import Broker
+from seatrial.cluster.trust import trust_of
 from seatrial.cluster.values import engine_variables
 from seatrial.deadline import until
 from seatrial.fault.liveness import silence
@@ -35,7 +36,7 @@ async def answers(cluster: Cluster, name: str, path: str, within_s: float = 1.0)
     try:
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.get(url, headers={"Connection": "close"}) as answer,
+            session.get(url, headers={"Connection": "close"}, ssl=trust_of(of(cluster, name))) as answer,
         ):
             return answer.status == 200
     except (aiohttp.ClientError, TimeoutError):

@@ -112,6 +112,20 @@ TokenFile = Annotated[
         help="Holds a token of the role admin, sent with every call; the run's own engines then ask for it.",
     ),
 ]
+Tls = Annotated[
+    bool,
+    typer.Option(
+        "--tls",
+        help="Engines show certificates of an authority made for the run, which every client verifies.",
+    ),
+]
+CaFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="PEM of the authority of --attach https://...; default: the system's.",
+    ),
+]
 Keep = Annotated[
     bool,
     typer.Option(
@@ -149,21 +163,19 @@ def run(
     project: ComposeProject = None,
     images: Digests = None,
     token_file: TokenFile = None,
+    tls: Tls = False,
+    ca_file: CaFile = None,
     keep: Keep = False,
 ) -> None:
     """Runs drills, judges them and writes the report.
 
     `seatrial run`  the core set on three local replicas
 
-    `seatrial run L5 --seed 7 --report out`  one drill, the same schedule each time
+    `seatrial run L5 --seed 7 --transport both`  one drill, the same schedule each time
 
     `seatrial run --all --engine-command "./engine serve"`  another engine with the same API
 
-    `seatrial run L5 --transport both`  REST or gRPC, at random for each call
-
     `seatrial run --attach http://a:8080,http://b:8080`  a cluster that runs already
-
-    `seatrial run --attach http://a:8080 --attach-grpc a:9090 --transport grpc`  the same over gRPC
 
     `seatrial run smoke-kafka --brokers kafka-0:9092`  jobs through a Kafka cluster that runs already
 
@@ -171,7 +183,7 @@ def run(
 
     `seatrial run --backend compose`  in containers behind a balancer, with docker and its compose plugin
 
-    `seatrial run --backend compose smoke --project mine`  in a compose project that runs already
+    `seatrial run smoke --token-file admin.token --tls`  with sign-in and certificates
     """
     from seatrial.trial import carry_out, new_options
 
@@ -194,6 +206,8 @@ def run(
             compose_project=project,
             digests=images,
             token_file=token_file,
+            tls=tls,
+            ca_file=ca_file,
         )
         names = drills or []
         command = _command_with_seed(options.seed)

@@ -21,7 +21,8 @@ from seatrial.cluster import Cluster, Entrance
 from seatrial.cluster.ability import Database
 from seatrial.cluster.broker import Broker, BrokerKind
 from seatrial.cluster.brokers import BROKERS, DEFAULT, kind_of_mode
-from seatrial.cluster.options import Misuse
+from seatrial.cluster.options import Misuse, Options
+from seatrial.cluster.tokens import PRINCIPAL
 from seatrial.cluster.values import engine_variables, merge
 from seatrial.environment import Environment
 from seatrial.history import HISTORY_FILE, History, Recorder, RunHeader
@@ -78,6 +79,10 @@ class Drill:
     """Whether --backend kind runs it."""
     on_compose: bool = False
     """Whether --backend compose does."""
+    tls: bool = False
+    """Whether engines speak TLS, also in a run without --tls."""
+    transport: str = ""
+    """What clients and workers speak, whatever the run says: a name of `seatrial.client.TRANSPORTS`."""
     entrance: Entrance = "replicas"
     """The addresses that clients use; `service` where pods come and go."""
     bound_s: float = 120.0
@@ -171,6 +176,7 @@ async def run(
             restart=drill.restart,
             broker=drill.broker_kind,
             entrance=drill.entrance,
+            tls=drill.tls,
         )
         await cluster.up()
         if drill.mode != "polling" and cluster.has(Database):
@@ -180,7 +186,7 @@ async def run(
         context = ScenarioContext(
             cluster, recorder, folder=folder, seed=drawn.seed, run_key=run_key,
             schedule=drawn.schedule, parameters=drill.parameters, mode=drill.mode,
-            transports=TRANSPORTS[options.transport],
+            transports=TRANSPORTS[drill.transport or options.transport],
         )  # fmt: skip
         await _act(drill, context)
         recorder.info("harness", "phase", {"name": "observe"})
@@ -282,9 +288,18 @@ def _header(drill: Drill, environment: Environment, drawn: Drawn, started_at: da
         checks=drill.checks,
         parameters=dict(drill.parameters),
         schedule_hash=drawn.hash,
-        transport=options.transport,
+        transport=drill.transport or options.transport,
         images=dict(environment.images()),
+        tls=drill.tls or options.speaks_tls,
+        principal=_principal(options),
     )
+
+
+def _principal(options: Options) -> str | None:
+    """Engines that the run starts know its token by a name of the harness's."""
+    if options.token is None:
+        return None
+    return "" if options.attach or options.compose_project else PRINCIPAL
 
 
 def _fresh_folder(report_dir: Path, drill_id: str) -> Path:

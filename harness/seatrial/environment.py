@@ -56,6 +56,7 @@ class Environment:
         restart: bool = False,
         broker: BrokerKind | None = None,
         entrance: Entrance = "replicas",
+        tls: bool = False,
     ) -> Cluster:
         """Creates one that is not yet up; `values` override the run's values files. Raises ClusterError.
 
@@ -68,6 +69,7 @@ class Environment:
             folder=folder,
             entrance=entrance,
             token=self.options.token,
+            tls=tls or self.options.tls,
         )
         return await self._opened().cluster(spec, restart=restart, broker=broker)
 

@@ -39,7 +39,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `job`          | info only: id, instance_id, step_execution_id, job_type, status, worker_id, lock_expires_at, retries_remaining, created_at | |
 | observer   | `user_task`    | info only: id, instance_id, step_id, status           | |
 | observer   | `timer`        | info only: id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired | |
-| observer   | `audit`        | info only: kind, instance_id, detail, at               | |
+| observer   | `audit`        | info only: actor, kind, instance_id, detail, at        | |
 | observer   | `table_count`  | info only: table, rows                                | |
 | observer   | `outbox_line`  | info only: a row of dispatch_outbox was added or removed: seq, what in (enqueued, removed), dedup_id, job_id, instance_id, job_type, job_status, by_whom, epoch, at | |
 | observer   | `outbox_row`   | info only: it still waits: dedup_id, job_id, instance_id, job_type | |
@@ -51,6 +51,7 @@ Functions (`f`) and their values; ids are the engine's, times are the database's
 | observer   | `outbox_depth` | info only: rows, transaction_age_s: of the oldest open transaction of an engine | |
 | observer   | `sessions`     | info only: total, nodes: {node: count}: the connections of engines that the database counts | |
 | observer   | `calls`        | info only: nodes: {node: count}: the gRPC calls that each replica that answers has answered so far | |
+| observer   | `certificate`  | info only: node, door in (rest, grpc, metrics), serial: what new connections get from now on; null: none came about, and cause says why | |
 | observer   | `exposure`     | info only: place, bytes, found: how often an old or new password was found there | |
 | observer   | `promotion`    | info only: timeline, parted_at: the LSN where the old primary's timeline was left; no engine could reach the new one yet | |
 | observer   | `held_instance` | info only: server in (old, new), id, status, keys: what that primary held at the promotion; keys are names of variables | |
@@ -139,6 +140,11 @@ class RunHeader(msgspec.Struct, frozen=True):
     """What the clients and workers spoke: rest, grpc or both."""
     images: dict[str, str] = {}
     """What the cluster ran, by the names of its parts; empty where it ran no images."""
+    tls: bool = False
+    """Whether engines and callers spoke TLS."""
+    principal: str | None = None
+    """Whom the engines took the callers for, by their token; empty where that is not known, because the engines ran
+    already; None without a token."""
 
 
 class BrokenHistory(Exception):

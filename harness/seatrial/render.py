@@ -49,6 +49,8 @@ class Probe:
     timeout_s: int
     failure_threshold: int
     initial_delay_s: int
+    scheme: str = "HTTP"
+    """HTTP or HTTPS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +214,7 @@ def _probe(name: str, probe: Object, ports: Mapping[str, int]) -> Probe:
         timeout_s=int(probe.get("timeoutSeconds", 1)),
         failure_threshold=int(probe.get("failureThreshold", 3)),
         initial_delay_s=int(probe.get("initialDelaySeconds", 0)),
+        scheme=probe["httpGet"].get("scheme", "HTTP"),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import signal
+import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from seatrial.cluster import Cluster, backends
 from seatrial.cluster.broker import BrokerLogin
 from seatrial.cluster.brokers import DEFAULT, kind_of
 from seatrial.cluster.options import Misuse, Options
+from seatrial.cluster.trust import verifying
 from seatrial.cluster.values import merge, read_values
 from seatrial.drill import NOT_UP, Drill, judge_folder, run
 from seatrial.drills import CATALOGUE, select
@@ -52,6 +54,8 @@ def new_options(
     compose_project: str | None = None,
     digests: Path | None = None,
     token_file: Path | None = None,
+    tls: bool = False,
+    ca_file: Path | None = None,
 ) -> Options:
     """Checks everything that can be checked before anything starts: raises Misuse or RenderError."""
     urls = _listed(attach)
@@ -81,6 +85,8 @@ def new_options(
         compose_project=compose_project,
         digests=digests,
         token=_token_in(token_file),
+        tls=tls,
+        ca_file=_checked_ca(ca_file),
     )
     backends.check(options)
     if entry.renders_chart:
@@ -104,6 +110,18 @@ def _token_in(path: Path | None) -> str | None:
             f"--token-file {path} holds no token; write into it the first line of windlass token new --role admin"
         )
     return token
+
+
+def _checked_ca(path: Path | None) -> Path | None:
+    if path is not None:
+        try:
+            verifying(str(path))
+        except OSError as err:
+            reason = "it holds no certificate" if isinstance(err, ssl.SSLError) else err.strerror
+            raise Misuse(
+                f"--ca-file {path} cannot be used: {reason}; name a PEM file with the authority's certificate"
+            ) from None
+    return path
 
 
 def _checked_brokers(brokers: str | None) -> str | None:

@@ -82,6 +82,19 @@ def test_a_drill_passes_on_engines_that_ask_every_caller_for_a_token(tmp_path: P
     log = (folder / "smoke/logs/replica-0.log").read_text()
     assert '"msg":"auth: tokens read"' in log
     assert '"principal":"seatrial"' in log
+    history = History.load(folder / "smoke")
+    assert history.header.principal == "seatrial"
+    acted = [op.value for op in history.ops if op.f == "audit"]
+    started = {call.end.value["instance_id"] for call in history.calls_of("start") if call.end}
+    # Chained instances are the engine's.
+    asked = [row for row in acted if row["kind"] != "instance-started" or row["instance_id"] in started]
+    actors = {row["kind"]: set[str]() for row in asked}
+    for row in asked:
+        actors[row["kind"]].add(row["actor"])
+    for kind in ("definition-uploaded", "instance-started", "job-completed", "wait-signalled"):
+        assert actors[kind] == {"seatrial"}, kind
+    assert "<dt>token of</dt><dd>seatrial</dd>" in (page := (folder / "report.html").read_text())
+    assert re.search(r"<dt>actors in the audit log</dt><dd>[^<]*seatrial [1-9]", page)
     shown = [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
     assert shown == []
     assert token not in done.stdout + done.stderr

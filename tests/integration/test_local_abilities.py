@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 
 from ability_exercises import EXERCISES, REPLICAS, exercised
-from seatrial.cluster import Cluster, ClusterSpec, MissingAbility
-from seatrial.cluster.ability import Exits, Logs, Reconfigure, Schedulers
+from seatrial.cluster import Cluster, ClusterError, ClusterSpec, MissingAbility
+from seatrial.cluster.ability import Certificates, Exits, Logs, Reconfigure, Schedulers
 from seatrial.cluster.backend import Services
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork
@@ -49,7 +49,9 @@ async def test_it_hands_out_what_its_entry_offers_and_nothing_else(cluster: Clus
 
 
 @pytest.mark.parametrize(
-    "kind", [kind for kind in OFFERED if kind is not Schedulers], ids=lambda kind: kind.__name__
+    "kind",
+    [kind for kind in OFFERED if kind not in {Certificates, Schedulers}],
+    ids=lambda kind: kind.__name__,
 )
 async def test_the_ability(cluster: Cluster, kind: type, tmp_path: Path) -> None:
     if lacking := ENTRY.uninstalled([kind]):
@@ -75,6 +77,19 @@ async def test_schedulers(services: Services, tmp_path: Path) -> None:
         assert '"role":"api"' in made.ability(Logs).log_path("replica-0").read_text()
     finally:
         await made.down()
+
+
+async def test_certificates(services: Services, cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(ClusterError, match="no certificate; run it with --tls"):
+        await cluster.ability(Certificates).renew()
+    spec = ClusterSpec(REPLICAS, folder=tmp_path / "cluster", tls=True)
+    made = await services.cluster(spec, restart=True, broker=None)
+    try:
+        await made.up()
+        await exercised(made, Certificates, tmp_path)
+    finally:
+        await made.down()
+    assert not list(tmp_path.rglob("tls.key")), "no key stays in the report"
 
 
 async def test_of_somebody_elses_broker_only_what_breaks_nothing_is_handed_out(tmp_path: Path) -> None:

@@ -92,6 +92,11 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "overdue_timers_dropped", "U10", ("TP", "LV"), "a node that starts drops the timers that are overdue"
     ),
+    Mutant("certificate_read_once", "U11", ("CR",), "the certificate is read at boot alone", fast=True),
+    Mutant("grpc_keeps_certificate", "U11", ("CR",), "gRPC goes on with the certificate of the boot"),
+    Mutant(
+        "renewal_cuts_calls", "U11", ("AV",), "connections that began with the certificate before are cut"
+    ),
     Mutant("tells_the_password", "T6", ("BC",), "a boot that cannot connect shows its password"),
     Mutant("timer_mark_then_dispatch", "X1", ("TP", "LV", "S1x"), "a timer is marked before it takes effect"),
     Mutant(

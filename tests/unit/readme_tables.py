@@ -54,6 +54,7 @@ ENFORCED_IN: Mapping[str, tuple[str, ...]] = {
     "FL": ("store/lanes.py", "store/database.py"),
     "RY": ("store/database.py", "store/schema.py"),
     "SK": ("../../charts/windlass/templates/_env.tpl", "dsn.py"),
+    "CR": ("tls/watch.py", "api/grpc_tls.py"),
     "RN": ("store/sql/retention.sql", "sweep/retention.py"),
     "MEM": ("memory.py", "api/connection.py"),
     "LAT": ("store/lanes.py", "api/connection.py"),

@@ -10,6 +10,7 @@ import msgspec
 from seatrial.check.availability import availability
 from seatrial.check.boot_contract import boot_contract
 from seatrial.check.broker_outage import broker_outage
+from seatrial.check.certificate_renewal import certificate_renewal
 from seatrial.check.circumstance import counted, missing
 from seatrial.check.claim_cost import claim_cost
 from seatrial.check.connection_budget import connection_budget
@@ -67,6 +68,7 @@ CHECKS: Mapping[str, Check] = {
     "BC": boot_contract,
     "RO": rollout,
     "SK": secret_keeping,
+    "CR": certificate_renewal,
     "FL": failover_loss,
     "RY": read_truth,
     "RN": retention,

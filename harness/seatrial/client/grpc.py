@@ -25,6 +25,7 @@ from seatrial.client.answer import (
     refused,
     unreadable,
 )
+from seatrial.client.channel import channel_to, metadata_of
 from seatrial.client.message import body_of, message_of
 from seatrial.client.request import Poll, Request
 from seatrial.cluster import Replica
@@ -99,11 +100,13 @@ class GrpcTransport:
         rpc = type(message).__name__.removesuffix("Request")
         channel = self._channel(replica)
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(f"/{SERVICE}/{rpc}")
-        metadata = None if replica.token is None else (("authorization", f"Bearer {replica.token}"),)
         began_s = time.monotonic()
         try:
             data = await call(
-                message.SerializeToString(), timeout=limit_s, metadata=metadata, wait_for_ready=False
+                message.SerializeToString(),
+                timeout=limit_s,
+                metadata=metadata_of(replica),
+                wait_for_ready=False,
             )
         except grpc.aio.AioRpcError as err:
             if err.code() is Code.DEADLINE_EXCEEDED and _is_over(began_s, limit_s):
@@ -122,7 +125,7 @@ class GrpcTransport:
     def _channel(self, replica: Replica) -> grpc.aio.Channel:
         if replica.name not in self._channels:
             assert replica.grpc_address is not None  # the recording client refuses such replicas
-            self._channels[replica.name] = grpc.aio.insecure_channel(replica.grpc_address, _OPTIONS)
+            self._channels[replica.name] = channel_to(replica, _OPTIONS)
         return self._channels[replica.name]
 
 

@@ -35,6 +35,7 @@ from seatrial.client.request import (
     segment,
 )
 from seatrial.cluster import Replica
+from seatrial.cluster.trust import trust_of
 
 _JSON = {"Content-Type": "application/json"}
 
@@ -56,7 +57,8 @@ class RestTransport:
                 method,
                 replica.rest_url.rstrip("/") + path,
                 data=None if body is None else msgspec.json.encode(body),
-                headers=_headers(replica, has_body=body is not None),
+                headers=headers_of(replica, has_body=body is not None),
+                ssl=trust_of(replica),
                 timeout=aiohttp.ClientTimeout(total=limit_s),
             ) as response:
                 return _judge(replica.name, request, response.status, await response.read())
@@ -73,7 +75,8 @@ class RestTransport:
             self._session = None
 
 
-def _headers(replica: Replica, *, has_body: bool) -> Mapping[str, str]:
+def headers_of(replica: Replica, *, has_body: bool) -> Mapping[str, str]:
+    """What every call carries."""
     headers = _JSON if has_body else {}
     return headers if replica.token is None else {**headers, "Authorization": f"Bearer {replica.token}"}
 

@@ -35,6 +35,13 @@ class Replica:
     """host:port; None where gRPC is not spoken or not known."""
     token: str | None = field(default=None, repr=False)
     """What calls are made with; None where none is asked for."""
+    ca_file: str | None = None
+    """PEM of the authorities that its certificate is verified against; None: the system's."""
+
+    @property
+    def speaks_tls(self) -> bool:
+        """At all of its addresses, or at none."""
+        return self.rest_url.startswith("https://")
 
 
 Entrance = Literal["replicas", "service"]
@@ -56,6 +63,8 @@ class ClusterSpec:
     entrance: Entrance = "replicas"
     #: of the role admin, sent with every call; None = the engines ask for none
     token: str | None = field(default=None, repr=False)
+    #: engines get a certificate of the run's own authority, and speak TLS at all addresses
+    tls: bool = False
 
 
 class Cluster(ABC):

@@ -352,6 +352,18 @@ class BootReport:
     processes_left: int
 
 
+class Certificates(Protocol):
+    """The certificate that all doors of the engines show, as files that change under them; a mounted Secret."""
+
+    async def renew(self) -> str:
+        """Another good one is there; its serial in hexadecimal."""
+        ...
+
+    async def spoil(self) -> str:
+        """A certificate is there beside a key that does not belong to it; its serial."""
+        ...
+
+
 class Boots(Protocol):
     async def boot(self, values: Mapping[str, object], *, bound_s: float) -> BootReport:
         """Starts one more replica with these chart values over the cluster's, until it exits, is ready, or the bound

@@ -1,10 +1,10 @@
-"""Certificates of a run's own making: an authority, and the broker's certificate that it signs."""
+"""Certificates of a run's own making: an authority, and the servers' certificates that it signs."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +16,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 _VALID = timedelta(days=7)
 #: tolerance for other machines whose clocks are slow
 _EARLIER = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A server's certificate and its key (PKCS#8), both PEM. `serial` is the certificate's number, in hexadecimal."""
+
+    serial: str
+    certificate: bytes
+    key: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,12 @@ class Authority:
         return path
 
     def server_pem(self, names: Sequence[str], addresses: Sequence[str]) -> bytes:
-        """A key (PKCS#8) followed by a certificate for these names: what Kafka, for one, reads as a PEM keystore."""
+        """The key followed by the certificate: what Kafka, for one, reads as a PEM keystore."""
+        issued = self.issue(names, addresses)
+        return issued.key + issued.certificate
+
+    def issue(self, names: Sequence[str], addresses: Sequence[str]) -> Issued:
+        """A certificate for a server of these names and IP addresses."""
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives: list[x509.GeneralName] = [x509.DNSName(name) for name in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
@@ -53,9 +67,13 @@ class Authority:
             )
             .sign(self.key, hashes.SHA256())
         )
-        return key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ) + certificate.public_bytes(serialization.Encoding.PEM)
+        return Issued(
+            f"{certificate.serial_number:x}",
+            certificate.public_bytes(serialization.Encoding.PEM),
+            key.private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            ),
+        )
 
 
 def new_authority(name: str) -> Authority:

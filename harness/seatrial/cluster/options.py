@@ -41,3 +41,12 @@ class Options:
     """A JSON file of images by digest."""
     token: str | None = field(default=None, repr=False)
     """Sent with every call."""
+    tls: bool = False
+    """The run's own engines get certificates, and clients verify them."""
+    ca_file: Path | None = None
+    """PEM of the authorities of engines that run already."""
+
+    @property
+    def speaks_tls(self) -> bool:
+        """Of engines that run already their addresses say it."""
+        return self.tls or any(url.startswith("https://") for url in self.attach)

@@ -40,7 +40,7 @@ _ROWS: Mapping[str, LiteralString] = {
     "user_task": "SELECT id, instance_id, step_id, status FROM user_task ORDER BY id",
     "timer": """SELECT id, instance_id, step_execution_id, target_step_id, fire_at, interrupting, fired
         FROM boundary_event_schedule ORDER BY id""",
-    "audit": "SELECT kind, instance_id, detail, at FROM audit_log ORDER BY id",
+    "audit": "SELECT actor, kind, instance_id, detail, at FROM audit_log ORDER BY id",
 }
 _COUNTED = (
     "workflow_definition",

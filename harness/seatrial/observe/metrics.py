@@ -7,7 +7,9 @@ import math
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from seatrial.client.rest import headers_of
 from seatrial.cluster import Replica
+from seatrial.cluster.trust import trust_of
 
 
 class UnreadableMetrics(Exception):
@@ -23,7 +25,12 @@ async def scrape(
     """
     timeout = aiohttp.ClientTimeout(total=within_s)
     try:
-        async with session.get(str(replica.metrics_url), timeout=timeout) as response:
+        async with session.get(
+            str(replica.metrics_url),
+            timeout=timeout,
+            headers=headers_of(replica, has_body=False),
+            ssl=trust_of(replica),
+        ) as response:
             if response.status != 200:
                 return None
             text = await response.text()

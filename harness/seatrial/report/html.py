@@ -14,7 +14,7 @@ from seatrial.report import store, wording
 from seatrial.report.markup import Html, el, join
 from seatrial.report.section import Study, command, figures, pill, section
 from seatrial.report.timeline import timeline
-from seatrial.report.traffic import traffic
+from seatrial.report.traffic import actors, traffic
 from seatrial.report.witness import Events
 from seatrial.verdict import DrillResult, Outcome
 
@@ -67,6 +67,7 @@ def _study(result: DrillResult, folder: Path) -> Study:
         zero_s,
         problem="",
         traffic=traffic(history),
+        actors=actors(history),
     )
 
 

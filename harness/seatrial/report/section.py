@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,8 @@ class Study:
     problem: str
     """Why there is no timeline; empty when there is one."""
     traffic: tuple[Traffic, ...] = ()
+    actors: Mapping[str, int] = field(default_factory=dict)
+    """How many rows of the audit log each has, as its principal or otherwise."""
 
     @property
     def anchor(self) -> str:
@@ -104,7 +106,8 @@ def _facts(study: Study) -> Html:
         pairs += [
             ("backend", header.backend),
             ("replicas", str(header.replicas)),
-            ("transport", header.transport),
+            ("transport", header.transport + (" over TLS" if header.tls else "")),
+            *([("token of", header.principal or "the caller's own")] if header.principal is not None else []),
             ("started", wording.instant(header.started_at)),
             *((f"image of {name}", el("code", image)) for name, image in header.images.items()),
         ]
@@ -114,6 +117,9 @@ def _facts(study: Study) -> Html:
             ("starts", f"{study.timeline.accepted['start']:,}"),
             ("completions", f"{study.timeline.accepted['complete']:,}"),
         ]
+    if study.actors:
+        named = ", ".join(f"{actor} {count:,}" for actor, count in study.actors.items())
+        pairs.append(("actors in the audit log", named))
     pairs.append(("history", el("code", str(study.folder))))
     return el("dl", *(el("div", el("dt", name), el("dd", value)) for name, value in pairs), class_="facts")
 

@@ -13,6 +13,7 @@ from seatrial.report.markup import Html, el, join
 
 #: calls that the engine may hold as long as the caller wants: their time tells nothing about the engine
 _HELD = frozenset({"poll"})
+_ACTORS_MAX = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,16 @@ def traffic(history: History) -> tuple[Traffic, ...]:
         )
         for (f, transport), ended in sorted(ends.items())
     )
+
+
+def actors(history: History) -> dict[str, int]:
+    """By actor, the rows of the audit log, most first; beyond a few they are one, since each worker has a name."""
+    counted = Counter(
+        str(op.value["actor"]) for op in history.ops if op.f == "audit" and op.value.get("actor")
+    )
+    shown = dict(counted.most_common(_ACTORS_MAX))
+    rest = counted.total() - sum(shown.values())
+    return {**shown, **({f"{len(counted) - len(shown)} others": rest} if rest else {})}
 
 
 def traffic_table(rows: Sequence[Traffic]) -> Html | None:

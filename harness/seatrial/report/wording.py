@@ -135,6 +135,10 @@ def rerun_command(result: DrillResult, header: RunHeader | None) -> str:
             words += ["--engine-command", header.engine_command]
         if header.transport != "rest":
             words += ["--transport", header.transport]
+        if header.tls and header.backend != "attach":
+            words += ["--tls"]
+        if header.principal is not None:
+            words += ["--token-file", "FILE"]
     return shlex.join([*words, "--seed", str(result.seed)])
 
 

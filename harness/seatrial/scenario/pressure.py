@@ -14,8 +14,10 @@ from typing import Any
 import aiohttp
 
 from seatrial.check.probe_truth import LIVENESS, READINESS
+from seatrial.client.rest import headers_of
 from seatrial.cluster.ability import Database, Restarts
 from seatrial.cluster.resources import Resources
+from seatrial.cluster.trust import trust_of
 from seatrial.cluster.values import engine_variables
 from seatrial.fault import Fault
 from seatrial.history import OBSERVER
@@ -133,8 +135,8 @@ async def started_large(context: ScenarioContext, count: int, size_bytes: int) -
     async with aiohttp.ClientSession() as session:
         for number in range(count):
             replica = context.replicas[number % len(context.replicas)]
-            url, headers = f"{replica.rest_url}/v1/instances", {"Content-Type": "application/json"}
-            async with session.post(url, data=body, headers=headers) as response:
+            url, headers = f"{replica.rest_url}/v1/instances", headers_of(replica, has_body=True)
+            async with session.post(url, data=body, headers=headers, ssl=trust_of(replica)) as response:
                 if response.status != HTTPStatus.CREATED:
                     raise NotReached(f"a start of {size_bytes} bytes was answered {response.status}")
                 ids.append((await response.json())["id"])

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import aiohttp
 import grpc
 
+from seatrial.client.channel import channel_to, metadata_of
 from seatrial.client.grpc import SERVICE
 from seatrial.cluster import Replica
 from seatrial.gen import workflow_pb2 as pb
@@ -34,12 +35,12 @@ class GrpcFlood(Pressure):
     async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002
         """The status is gRPC's: 0 is `none` for the library's UNAVAILABLE, 200 for OK, else the HTTP twin."""
         message = self._messages[number % len(self._messages)]
-        async with grpc.aio.insecure_channel(str(self.replica.grpc_address), _OPTIONS) as channel:
+        async with channel_to(self.replica, _OPTIONS) as channel:
             start: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{SERVICE}/StartInstance"
             )
             try:
-                await start(message, timeout=_CALL_TIMEOUT_S)
+                await start(message, timeout=_CALL_TIMEOUT_S, metadata=metadata_of(self.replica))
                 status = 200
             except grpc.aio.AioRpcError as err:
                 status = _STATUSES.get(err.code(), 500)

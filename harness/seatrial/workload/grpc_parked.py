@@ -8,6 +8,7 @@ import aiohttp
 import grpc
 
 from seatrial.check.probe_truth import GRPC_LIVENESS
+from seatrial.client.channel import channel_to, metadata_of
 from seatrial.client.grpc import SERVICE
 from seatrial.cluster import Replica
 from seatrial.gen import workflow_pb2 as pb
@@ -37,7 +38,7 @@ class GrpcParkedPolls(Pressure):
         self._channel: grpc.aio.Channel
 
     async def run(self) -> None:
-        async with grpc.aio.insecure_channel(str(self.replica.grpc_address), _OPTIONS) as self._channel:
+        async with channel_to(self.replica, _OPTIONS) as self._channel:
             await asyncio.gather(super().run(), self._probe_on())
 
     async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002
@@ -49,7 +50,11 @@ class GrpcParkedPolls(Pressure):
             worker_id=f"parked-{number}", job_types=["nobody-makes-this"], wait_ms=round(self._wait_s * 1000)
         )
         try:
-            self.bytes += len(await poll(message.SerializeToString(), timeout=self._wait_s + _GIVE_UP_S))
+            limit_s = self._wait_s + _GIVE_UP_S
+            answered = await poll(
+                message.SerializeToString(), timeout=limit_s, metadata=metadata_of(self.replica)
+            )
+            self.bytes += len(answered)
         except grpc.aio.AioRpcError:
             return 0
         await asyncio.sleep(_AGAIN_AFTER_S)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from abc import abstractmethod
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import aiohttp
 
+from seatrial.client.rest import headers_of
 from seatrial.cluster import Replica
+from seatrial.cluster.trust import trust_of
 from seatrial.workload.pressure import Pressure
 
 _STEP_S = 1.0
@@ -43,7 +46,9 @@ class HalfDead(Pressure):
             await asyncio.get_running_loop().sock_connect(
                 sock, (str(address.hostname), int(address.port or 0))
             )
-            reader, writer = await asyncio.open_connection(sock=sock, limit=_RECEIVE_BYTES)
+            reader, writer = await asyncio.open_connection(
+                sock=sock, limit=_RECEIVE_BYTES, **self._security(str(address.hostname))
+            )
         except BaseException:
             sock.close()
             raise
@@ -51,6 +56,9 @@ class HalfDead(Pressure):
             return await self.converse(reader, writer, number)
         finally:
             writer.transport.abort()
+
+    def _security(self, host: str) -> Mapping[str, Any]:
+        return {"ssl": trust_of(self.replica), "server_hostname": host} if self.replica.speaks_tls else {}
 
     @abstractmethod
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:
@@ -79,7 +87,7 @@ class SlowBody(HalfDead):
         now, later = body[: -self._missing_bytes], body[-self._missing_bytes :]
         answer = asyncio.ensure_future(_status(reader))
         try:
-            if await _first(self._send(writer, _post("/v1/instances", len(body)) + now), answer):
+            if await _first(self._send(writer, _post(self.replica, len(body)) + now), answer):
                 return answer.result()
             for byte in later:
                 if await _first(asyncio.sleep(_STEP_S), answer):
@@ -98,7 +106,9 @@ class UnreadAnswer(HalfDead):
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:  # noqa: ARG002
         # A stream takes what fits its limit, and then stops reading.
-        await self._send(writer, _get("/v1/instances?pageSize=100") * self.ASKED_TIMES)
+        await self._send(
+            writer, _request(self.replica, "GET /v1/instances?pageSize=100", {}) * self.ASKED_TIMES
+        )
         await asyncio.wait([asyncio.ensure_future(writer.wait_closed())], timeout=_HOLD_S)
         return 0
 
@@ -110,23 +120,36 @@ class HalfClosed(HalfDead):
 
     def __init__(self, replica: Replica, at_once: int, body: bytes) -> None:
         super().__init__(replica, at_once)
-        self._data = _post("/v1/instances", len(body)) + body[: len(body) // 2]
+        self._data = _post(replica, len(body)) + body[: len(body) // 2]
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int) -> int:  # noqa: ARG002
         await self._send(writer, self._data)
-        writer.write_eof()
+        await _end_of_sending(writer)
         async with asyncio.timeout(_HOLD_S):
             return await _status(reader)
 
 
-def _post(path: str, length: int) -> bytes:
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: engine\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
-    ).encode()
+async def _end_of_sending(writer: asyncio.StreamWriter) -> None:
+    """Of TLS only the connection beneath it can be closed by half, once all that was written has gone there."""
+    if writer.can_write_eof():
+        writer.write_eof()
+        return
+    writer.transport.set_write_buffer_limits(high=0)
+    await writer.drain()
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as beneath:
+        beneath.shutdown(socket.SHUT_WR)
 
 
-def _get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: engine\r\n\r\n".encode()
+def _post(replica: Replica, length: int) -> bytes:
+    """The head of a start whose body is so long."""
+    return _request(replica, "POST /v1/instances", {"Content-Length": str(length)})
+
+
+def _request(replica: Replica, call: str, more: Mapping[str, str]) -> bytes:
+    """The head of a call, which is a method and a path."""
+    headers = {"Host": "engine", **headers_of(replica, has_body=bool(more)), **more}
+    lines = [f"{call} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode()
 
 
 async def _status(reader: asyncio.StreamReader) -> int:

@@ -15,9 +15,10 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from seatrial.client.rest import headers_of
 from seatrial.cluster import Replica
+from seatrial.cluster.trust import trust_of
 
-_JSON = {"Content-Type": "application/json"}
 _GIVE_UP_S = 30.0
 _PART_BYTES = 262_144
 
@@ -94,8 +95,10 @@ class Flood(Pressure):
     async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002  all are the same
         body = next(self._bodies)
         url = f"{self.replica.rest_url}/v1/instances"
-        headers = {**_JSON, "Content-Length": str(len(body))}
-        async with session.post(url, data=self._sent(body), headers=headers) as response:
+        headers = {**headers_of(self.replica, has_body=True), "Content-Length": str(len(body))}
+        async with session.post(
+            url, data=self._sent(body), headers=headers, ssl=trust_of(self.replica)
+        ) as response:
             await response.read()
             return response.status
 
@@ -126,7 +129,10 @@ class ParkedPolls(Pressure):
             }
         )
         async with session.post(
-            f"{self.replica.rest_url}/v1/jobs/poll", data=body, headers=_JSON
+            f"{self.replica.rest_url}/v1/jobs/poll",
+            data=body,
+            headers=headers_of(self.replica, has_body=True),
+            ssl=trust_of(self.replica),
         ) as response:
             self.bytes += len(await response.read())
             return response.status
@@ -145,7 +151,11 @@ class Dashboard(Pressure):
         self._next_path = paths
 
     async def call(self, session: aiohttp.ClientSession, number: int) -> int:  # noqa: ARG002  all are the same
-        async with session.get(self.replica.rest_url + self._next_path()) as response:
+        async with session.get(
+            self.replica.rest_url + self._next_path(),
+            headers=headers_of(self.replica, has_body=False),
+            ssl=trust_of(self.replica),
+        ) as response:
             async for part in response.content.iter_any():
                 self.bytes += len(part)
             return response.status

@@ -14,9 +14,10 @@ import aiohttp
 import msgspec
 
 from seatrial.check.latency import nearest_rank
+from seatrial.client.rest import headers_of
 from seatrial.cluster import Replica
+from seatrial.cluster.trust import trust_of
 
-_JSON = {"Content-Type": "application/json"}
 _TICK_S = 0.02
 _POLL_WAIT_MS = 1000
 _POLL_JOBS = 20
@@ -30,7 +31,7 @@ class Soak:
     """`run` beside the caller, until cancelled; `begin` sets the pace. Replicas are called in turn."""
 
     def __init__(self, replicas: Sequence[Replica], definition_id: str, job_type: str, workers: int) -> None:
-        self._urls = itertools.cycle([replica.rest_url for replica in replicas])
+        self._replicas = itertools.cycle(replicas)
         self._definition_id = definition_id
         self._job_type = job_type
         self._workers = workers
@@ -135,9 +136,13 @@ class Soak:
 
     async def _call(self, path: str, body: Mapping[str, Any]) -> tuple[int, Any]:
         """Status and body; 0 without an answer."""
+        replica = next(self._replicas)
         try:
             async with self._session.post(
-                next(self._urls) + path, data=msgspec.json.encode(body), headers=_JSON
+                replica.rest_url + path,
+                data=msgspec.json.encode(body),
+                headers=headers_of(replica, has_body=True),
+                ssl=trust_of(replica),
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError):

@@ -5,6 +5,7 @@ Its definitions consist of one END step, so every instance is complete when it s
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any, Self
@@ -12,6 +13,7 @@ from typing import Any, Self
 from aiohttp import web
 
 from seatrial.cluster import Replica
+from seatrial.cluster.mounted_certificate import MountedCertificate
 
 Script = Callable[[web.Request, Any], Awaitable[web.StreamResponse | None]]
 
@@ -30,13 +32,15 @@ class SmallEngine:
         self._leases = 0
         self._runner: web.AppRunner | None = None
         self.port = 0
+        self.certificate: MountedCertificate | None = None
+        """It speaks TLS if one is given before it listens."""
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", self.port)
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._context())
         await site.start()
         self.port = self._runner.addresses[0][1]
         return self
@@ -53,8 +57,23 @@ class SmallEngine:
 
     @property
     def replica(self) -> Replica:
-        url = f"http://127.0.0.1:{self.port}"
-        return Replica(self.name, url, f"{url}/metrics")
+        url = self.url
+        return Replica(self.name, url, f"{url}/metrics", ca_file=self.ca_file)
+
+    @property
+    def url(self) -> str:
+        return f"{'https' if self.certificate else 'http'}://127.0.0.1:{self.port}"
+
+    @property
+    def ca_file(self) -> str | None:
+        return str(self.certificate.ca_file) if self.certificate else None
+
+    def _context(self) -> ssl.SSLContext | None:
+        if self.certificate is None:
+            return None
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate.certificate_file, self.certificate.key_file)
+        return context
 
     def add_job(
         self, job_id: str, job_type: str, *, retries: int = 0, variables: dict[str, Any] | None = None

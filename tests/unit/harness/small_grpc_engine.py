@@ -47,7 +47,12 @@ class SmallGrpcEngine(SmallEngine):
             rpc: grpc.unary_unary_rpc_method_handler(self._handler(rpc)) for rpc in RPCS
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.grpc_port = self._server.add_insecure_port(f"127.0.0.1:{self.grpc_port}")
+        address, certificate = f"127.0.0.1:{self.grpc_port}", self.certificate
+        if certificate is None:
+            self.grpc_port = self._server.add_insecure_port(address)
+        else:
+            pair = certificate.key_file.read_bytes(), certificate.certificate_file.read_bytes()
+            self.grpc_port = self._server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         await self._server.start()
 
     async def close_grpc(self) -> None:
@@ -61,8 +66,8 @@ class SmallGrpcEngine(SmallEngine):
 
     @property
     def replica(self) -> Replica:
-        url = f"http://127.0.0.1:{self.port}"
-        return Replica(self.name, url, f"{url}/metrics", f"127.0.0.1:{self.grpc_port}")
+        address = f"127.0.0.1:{self.grpc_port}"
+        return Replica(self.name, self.url, f"{self.url}/metrics", address, ca_file=self.ca_file)
 
     def _handler(self, rpc: str) -> Any:
         async def handle(data: bytes, context: Any) -> bytes:

@@ -15,6 +15,7 @@ from seatrial.cluster.ability import Kill, ManagedFailover, Nodes, Pause
 from seatrial.cluster.backend import Backend
 from seatrial.cluster.backends import BACKENDS
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
+from seatrial.cluster.certificate import new_authority
 from seatrial.cluster.options import Misuse, Options
 from seatrial.drills import CATALOGUE, select
 from seatrial.trial import carry_out, new_options
@@ -179,7 +180,23 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
             "--backend kind runs a broker of its own .* leave out --brokers",
         ),
         ({"attach": "http://h:1", "brokers": "h:1"}, "with the broker that it has; leave out --brokers"),
-        ({"attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+        ({"attach_grpc": "h:2"}, "--attach-grpc and --ca-file are for --attach; leave them out"),
+        (
+            {"attach": "https://h:1", "tls": True},
+            "--attach takes engines with the certificates that they have",
+        ),
+        (
+            {"attach": "https://h:1", "ca_file": Path("no.pem")},
+            "--ca-file no.pem cannot be used: No such file",
+        ),
+        (
+            {"attach": "https://h:1", "ca_file": Path(__file__)},
+            "--ca-file .* cannot be used: it holds no cert",
+        ),
+        (
+            {"backend": "compose", "tls": True},
+            "--backend compose runs a balancer that speaks no TLS; leave out",
+        ),
         ({"compose_project": "p"}, "--file, --project and --images are for --backend compose, .* is local"),
         ({"backend": "kind", "digests": Path("x")}, "are for --backend compose, and the backend is kind"),
         ({"backend": "compose", "node_image": "x"}, "are for --backend kind, and the backend is compose"),
@@ -189,7 +206,7 @@ def test_options_choose_a_backend(asked: dict[str, Any], backend: str) -> None:
         ({"backend": "compose", "compose_project": "p", "replicas": 2}, "takes a compose project as it runs"),
         ({"backend": "compose", "compose_file": Path("no.yml")}, "--file no.yml: there is no such file"),
         ({"backend": "compose", "digests": Path("no.json")}, "--images no.json: No such file"),
-        ({"backend": "kind", "attach_grpc": "h:2"}, "--attach-grpc is for --attach with"),
+        ({"backend": "kind", "attach_grpc": "h:2"}, "are for --attach; leave them out with --backend kind"),
         ({"token_file": Path("no.token")}, "--token-file no.token cannot be read: No such file"),
         ({"token_file": Path(__file__)}, "--token-file .* holds no token; write into it"),
     ],
@@ -199,14 +216,22 @@ def test_what_a_backend_does_not_support_is_refused(asked: dict[str, Any], messa
         new_options(**asked)
 
 
-@pytest.mark.parametrize("backend", ["kind", "compose"])
-def test_a_token_is_kept_out_of_sight_and_refused_where_engines_get_none(
-    tmp_path: Path, backend: str
-) -> None:
+@pytest.mark.parametrize("asked", [{}, {"backend": "kind"}, {"backend": "compose"}, {"attach": "http://h:1"}])
+def test_a_token_is_kept_out_of_sight_on_every_backend(tmp_path: Path, asked: dict[str, Any]) -> None:
     file = tmp_path / "token"
     file.write_text("wdl_hunter2\n")
-    options = new_options(token_file=file)
+    options = new_options(token_file=file, **asked)
     assert options.token == "wdl_hunter2"
     assert "hunter2" not in repr(options)
-    with pytest.raises(Misuse, match=f"--backend {backend} gives its engines no tokens"):
-        new_options(backend=backend, token_file=file)
+
+
+def test_an_authority_is_for_engines_that_speak_tls(tmp_path: Path) -> None:
+    ca = new_authority("Test").write(tmp_path / "ca.pem")
+    assert new_options(attach="https://h:1", ca_file=ca).ca_file == ca
+    assert new_options(attach="https://h:1").speaks_tls
+    with pytest.raises(
+        Misuse, match="--ca-file is for engines that speak TLS; give their addresses as https"
+    ):
+        new_options(attach="http://h:1,https://h:2", ca_file=ca)
+    with pytest.raises(Misuse, match="--attach-grpc and --ca-file are for --attach"):
+        new_options(ca_file=ca)

@@ -111,7 +111,10 @@ def test_the_list_tells_every_drill_and_its_promise(seatrial: Seatrial) -> None:
             ["run", "--attach", "http://h:1", "--attach-grpc", "h:2"],
             "--attach-grpc is for --attach with --transport grpc or both; add those, or leave it out",
         ),
-        (["run", "--attach-grpc", "h:2", "--transport", "grpc"], "--attach-grpc is for --attach with"),
+        (
+            ["run", "--attach-grpc", "h:2", "--transport", "grpc"],
+            "--attach-grpc and --ca-file are for --attach; leave them out with --backend local",
+        ),
         (
             ["run", "smoke", "--attach", "http://h:1", "--attach-grpc", "h:2,h:3", "--transport", "grpc"],
             "2 gRPC addresses for 1 URLs; give one for each, in the same order",

@@ -28,6 +28,13 @@ def _refuse(options: Options) -> None:
         )
     if options.brokers:
         raise Misuse("--attach takes a cluster with the broker that it has; leave out --brokers")
+    if options.tls:
+        raise Misuse(
+            "--attach takes engines with the certificates that they have; leave out --tls and give https:// addresses, "
+            "and their authority with --ca-file if the system does not know it"
+        )
+    if options.ca_file is not None and not all(url.startswith("https://") for url in options.attach):
+        raise Misuse("--ca-file is for engines that speak TLS; give their addresses as https://HOST:PORT")
     speaks_grpc = options.transport != "rest"
     if options.attach_grpc and not speaks_grpc:
         raise Misuse(_GRPC_ADDRESSES_ELSEWHERE)
@@ -51,6 +58,6 @@ ATTACH = Backend(
     refuse=_refuse,
     in_core=lambda drill: drill.core,
     renders_chart=False,
-    own_options=("attach_grpc",),
-    own_options_elsewhere=_GRPC_ADDRESSES_ELSEWHERE,
+    own_options=("attach_grpc", "ca_file"),
+    own_options_elsewhere="--attach-grpc and --ca-file are for --attach; leave them out with --backend {backend}",
 )

@@ -32,7 +32,9 @@ class AttachedCluster(Cluster):
         *,
         folder: Path | None = None,
         token: str | None = None,
+        ca_file: Path | None = None,
     ) -> None:
+        """Over gRPC TLS is spoken where REST speaks it."""
         if not urls:
             raise ClusterError("no URL to attach to; give at least one, as http://HOST:PORT")
         if grpc_addresses and len(grpc_addresses) != len(urls):
@@ -43,7 +45,7 @@ class AttachedCluster(Cluster):
             None
         ] * len(urls)
         self._replicas = [
-            Replica(f"replica-{n}", _checked(url), None, address, token)
+            Replica(f"replica-{n}", _checked(url), None, address, token, str(ca_file) if ca_file else None)
             for n, (url, address) in enumerate(zip(urls, addresses, strict=True))
         ]
         super().__init__(ClusterSpec(replicas=len(urls), folder=folder or Path()), ATTACH.words)

@@ -21,12 +21,17 @@ class AttachServices(Services):
         broker: BrokerKind | None,  # noqa: ARG002  taken as it is
     ) -> AttachedCluster:
         return AttachedCluster(
-            self._options.attach, self._options.attach_grpc, folder=spec.folder, token=spec.token
+            self._options.attach,
+            self._options.attach_grpc,
+            folder=spec.folder,
+            token=spec.token,
+            ca_file=self._options.ca_file,
         )
 
     async def check(self) -> None:
         """Every endpoint answers."""
-        await AttachedCluster(self._options.attach, self._options.attach_grpc).up()
+        options = self._options
+        await AttachedCluster(options.attach, options.attach_grpc, ca_file=options.ca_file).up()
 
     async def close(self) -> None:
         """Nothing was made."""

@@ -47,9 +47,9 @@ def _abilities(options: Options) -> frozenset[type]:
 
 
 def _refuse(options: Options) -> None:
-    if options.token:
+    if options.tls:
         raise Misuse(
-            "--backend compose gives its engines no tokens; run them yourself and use --attach with --token-file"
+            "--backend compose runs a balancer that speaks no TLS; leave out --tls, or run it on --backend local"
         )
     if options.engine_command or options.attach:
         raise Misuse(

@@ -53,7 +53,12 @@ class _ComposeCluster(Cluster):
     ) -> None:
         super().__init__(spec, COMPOSE.words)
         self._deployment = Deployment(
-            docker, agent, spec.folder, project, behind_balancer=spec.entrance == "service"
+            docker,
+            agent,
+            spec.folder,
+            project,
+            behind_balancer=spec.entrance == "service",
+            token=spec.token,
         )
         deployment = self._deployment
         self._database = ComposeDatabase(deployment)
@@ -117,6 +122,7 @@ class OwnProject(_ComposeCluster):
             servers=spec.replicas,
             schedulers=schedulers_of(spec.values),
             variables=variables,
+            token=spec.token,
         )
         super().__init__(spec, docker, agent, self._project.name, restart=restart)
         self._docker = docker

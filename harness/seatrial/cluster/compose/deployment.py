@@ -30,12 +30,20 @@ class Deployment:
     """`open` ... `close`, while the containers are there."""
 
     def __init__(
-        self, docker: Docker, agent: Agent, folder: Path, project: str, *, behind_balancer: bool
+        self,
+        docker: Docker,
+        agent: Agent,
+        folder: Path,
+        project: str,
+        *,
+        behind_balancer: bool,
+        token: str | None,
     ) -> None:
         self.docker = docker
         self.agent = agent
         self.project = project
         self.behind_balancer = behind_balancer
+        self._token = token
         self.replicas: Sequence[Replica] = []
         self.aliases: Mapping[str, str] = {}
         """The replica's name by the name that its engine has for itself."""
@@ -66,7 +74,7 @@ class Deployment:
             if service not in found:
                 raise ClusterError(f"project {self.project} has no container of {service}; start it")
             self._services[name] = service
-            self._nodes[name] = _replica(name, found[service])
+            self._nodes[name] = self._replica(name, found[service])
             self._follow(service, found[service])
         self.aliases = {
             next((found[service].env[each] for each in _NAMES if found[service].env.get(each)), service): name
@@ -74,7 +82,7 @@ class Deployment:
         }
         self.replicas = [self._nodes[name] for name in self.nodes]
         if self.behind_balancer:
-            self.replicas = [_replica(SERVICE, await self.of_service(BALANCER))]
+            self.replicas = [self._replica(SERVICE, await self.of_service(BALANCER))]
         for heal in self._heals:
             self._stack.push_async_callback(heal)
 
@@ -134,7 +142,7 @@ class Deployment:
         for name in replicas:
             if name in self._schedulers:
                 # It publishes no port, and its own address changes with its container.
-                self._nodes[name] = _replica(name, await self.container(name))
+                self._nodes[name] = self._replica(name, await self.container(name))
             replica = self._nodes[name] if name in self._nodes else self.replicas[0]
             await until_passes(
                 lambda replica=replica: unready(self.session, replica, within_s=_CALL_TIMEOUT_S),  # type: ignore[misc]
@@ -145,7 +153,7 @@ class Deployment:
 
     async def until_serves(self, service: str, within_s: float = READY_WITHIN_S) -> None:
         """For a server that is no replica from the start. Raises ClusterError."""
-        replica = _replica(service, await self.of_service(service))
+        replica = self._replica(service, await self.of_service(service))
         await until_passes(
             lambda: unready(self.session, replica, within_s=_CALL_TIMEOUT_S),
             within_s=within_s,
@@ -172,6 +180,20 @@ class Deployment:
         follower.open()
         self._stack.push_async_callback(follower.close)
 
+    def _replica(self, name: str, container: Container) -> Replica:
+        rest, metrics = container.endpoint(REST_PORT), container.endpoint(METRICS_PORT)
+        if rest is None:
+            raise ClusterError(
+                f"{container.name} publishes no port {REST_PORT} and has no address; publish it for this machine"
+            )
+        return Replica(
+            name,
+            f"http://{rest}",
+            f"http://{metrics}" if metrics else None,
+            container.endpoint(GRPC_PORT),
+            self._token,
+        )
+
     async def _keep_logs(self) -> None:
         """Those of the services that nobody followed; the followed ones are there already."""
         self._services.clear()
@@ -185,14 +207,3 @@ async def keep_logs(docker: Docker, project: str, folder: Path, *, without: set[
         if container.service not in without:
             with (folder / f"{container.service}.log").open("wb") as file:
                 await docker.run("logs", container.id, output=file)
-
-
-def _replica(name: str, container: Container) -> Replica:
-    rest, metrics = container.endpoint(REST_PORT), container.endpoint(METRICS_PORT)
-    if rest is None:
-        raise ClusterError(
-            f"{container.name} publishes no port {REST_PORT} and has no address; publish it for this machine"
-        )
-    return Replica(
-        name, f"http://{rest}", f"http://{metrics}" if metrics else None, container.endpoint(GRPC_PORT)
-    )

@@ -19,6 +19,7 @@ from seatrial.cluster import ClusterError
 from seatrial.cluster.compose.docker import Docker, DockerFailed
 from seatrial.cluster.compose.engine_settings import EngineSettings
 from seatrial.cluster.port import Ports
+from seatrial.cluster.tokens import TOKENS_FILE, tokens_file
 from seatrial.render import RenderError, default_chart
 
 FILE = "docker-compose.small-cluster.yml"
@@ -64,12 +65,15 @@ class Project:
         servers: int,
         schedulers: int,
         variables: Mapping[str, str],
+        token: str | None = None,
     ) -> None:
         self.docker = docker
         self.file = file.resolve()
         self.name = f"seatrial-{secrets.token_hex(4)}"
         self._folder = folder.resolve() / "compose"
         self._override = self._folder / "override.json"
+        self._access = self._folder / "access.json"
+        self._token = token
         self._profiles = (*_SERVER_PROFILES.get(servers, ()), *_SCHEDULER_PROFILES.get(schedulers, ()))
         self._left_out = SERVERS[servers:]
         self._ports = Ports()
@@ -96,6 +100,8 @@ class Project:
                 f"{self.file} has no service {', '.join(sorted(missing))}; there are {', '.join(self._services)}. "
                 f"Servers are {', '.join(SERVERS)}, the database is {DATABASE}, the balancer {BALANCER}"
             )
+        if self._token is not None:
+            await self._ask_for(self._token)
 
     @property
     def services(self) -> Sequence[str]:
@@ -148,7 +154,8 @@ class Project:
         self, *words: str, laid_over: Sequence[Path] = (), within_s: float = DOWN_WITHIN_S
     ) -> str:
         """Raises DockerFailed."""
-        files = [self.file, *([self._override] if self._override.exists() else ()), *laid_over]
+        own = [path for path in (self._access, self._override) if path.exists()]
+        files = [self.file, *own, *laid_over]
         options = [word for path in files for word in ("--file", str(path))]
         options += [word for profile in self._profiles for word in ("--profile", profile)]
         return await self.docker.run(
@@ -184,7 +191,22 @@ class Project:
             self._ports.close()
             for path in (self._folder / "secrets").glob("*"):
                 path.unlink()
+            self._access.unlink(missing_ok=True)
             self._override.unlink(missing_ok=True)
+
+    async def _ask_for(self, token: str) -> None:
+        """Engines get the tokens file as a secret, and ask every caller for the token."""
+        self.docker.secrets.add(token)
+        path = self._folder / "secrets" / TOKENS_FILE
+        path.write_text(tokens_file(token), encoding="utf-8")
+        engine = {
+            "environment": {"WINDLASS_TOKENS_FILE": f"/run/secrets/{TOKENS_FILE}"},
+            "secrets": [TOKENS_FILE],
+        }
+        # Of all servers: one that is left out now may be added later.
+        found = json.loads(await self.compose(*ALL_NODES, "config", "--format", "json"))["services"]
+        services = {name: engine for name in (*SERVERS, *SCHEDULERS) if name in found}
+        self._write(self._access, {"services": services, "secrets": {TOKENS_FILE: {"file": str(path)}}})
 
     async def _make_secrets(self) -> None:
         """By the script beside the compose file, as its operator does. Containers read them as users of their own, so

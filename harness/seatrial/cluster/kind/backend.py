@@ -46,10 +46,6 @@ def _abilities(_options: Options) -> frozenset[type]:
 
 
 def _refuse(options: Options) -> None:
-    if options.token:
-        raise Misuse(
-            "--backend kind gives its engines no tokens; run them yourself and use --attach with --token-file"
-        )
     if options.engine_command or options.attach:
         raise Misuse(
             "--backend kind runs images; leave out --engine-command and --attach, and name yours in --values"

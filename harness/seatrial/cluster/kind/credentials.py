@@ -28,5 +28,5 @@ class KindCredentials(Credentials):
             installation.release,
             installation.namespace,
             installation.spec.folder,
-            shared.server.secrets,
+            installation.secrets,
         )

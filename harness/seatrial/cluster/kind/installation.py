@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,18 @@ from seatrial.cluster.kind.reachability import told_by_pods
 from seatrial.cluster.kind.release import RELEASE, Release, engine_image
 from seatrial.cluster.kind.replica_slots import SERVICE, Pod, ReplicaSlots, place_services
 from seatrial.cluster.kind.shared import SharedServices
+from seatrial.cluster.tokens import TOKENS_FILE, tokens_file
 from seatrial.cluster.values import merge
 from seatrial.render import default_chart
 
 READY_WITHIN_S = 60.0
 SECRET, SECRET_KEY = "database", "dsn"
+TOKENS, TOKEN, TOKEN_KEY = "tokens", "token", "token"
 SERVICE_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=engine"
+_WITH_TOKEN: Mapping[str, Any] = {
+    "auth": {"existingSecret": TOKENS, "existingSecretKey": TOKENS_FILE},
+    "tests": {"existingSecret": TOKEN, "existingSecretKey": TOKEN_KEY},
+}
 _PORTS = {"rest": 8080, "grpc": 9090, "metrics": 9091}
 _SUFFIX: dict[Build, str] = {"this": "", "next": "-next", "broken": "-broken"}
 
@@ -66,7 +72,9 @@ class Installation:
         self._stack.push_async_callback(self._drop_database)
         self._stack.push_async_callback(self._remove_namespace)
         await shared.kube.apply(
-            _namespace(self.namespace), self.secret(shared.server.engine_dsn(self.database))
+            _namespace(self.namespace),
+            self.secret(shared.server.engine_dsn(self.database)),
+            *self._tokens_secrets(),
         )
         places = [] if self.by_service else [f"replica-{number}" for number in range(self.spec.replicas)]
         await shared.kube.apply(*place_services(self.namespace, places, _PORTS))
@@ -95,12 +103,25 @@ class Installation:
         return self.spec.entrance == "service"
 
     def secret(self, dsn: str) -> dict[str, Any]:
+        return self._secret(SECRET, {SECRET_KEY: dsn})
+
+    def _secret(self, name: str, contents: Mapping[str, str]) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": SECRET, "namespace": self.namespace},
-            "stringData": {SECRET_KEY: dsn},
+            "metadata": {"name": name, "namespace": self.namespace},
+            "stringData": dict(contents),
         }
+
+    def _tokens_secrets(self) -> list[dict[str, Any]]:
+        """What engines are told of the run's token, and the token itself for `helm test`."""
+        token = self.spec.token
+        if token is None:
+            return []
+        return [
+            self._secret(TOKENS, {TOKENS_FILE: tokens_file(token)}),
+            self._secret(TOKEN, {TOKEN_KEY: token}),
+        ]
 
     def add_values(self, values: dict[str, Any]) -> None:
         """For this and all later upgrades."""
@@ -113,6 +134,7 @@ class Installation:
             {
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
+                **(_WITH_TOKEN if self.spec.token is not None else {}),
                 **({"service": {"type": "NodePort"}} if self.by_service else {}),
                 **(self.broker.engine_values(secured=False) if self.broker is not None else {}),
             },
@@ -170,8 +192,13 @@ class Installation:
     async def why_not_up(self) -> str:
         return await told_by_pods(self.shared.kube, self.namespace, RELEASE)
 
+    @property
+    def secrets(self) -> Sequence[str]:
+        """The passwords of the database, and the run's token."""
+        return [*self.shared.server.secrets, *([self.spec.token] if self.spec.token is not None else ())]
+
     def without_secret(self, text: str) -> str:
-        for secret in (*self.shared.server.secrets, *(self.broker.secrets() if self.broker else ())):
+        for secret in filter(None, (*self.secrets, *(self.broker.secrets() if self.broker else ()))):
             text = text.replace(secret, "***")
         return text
 
@@ -180,7 +207,13 @@ class Installation:
         ports = {port["name"]: port["nodePort"] for port in found["spec"]["ports"]}
         base = f"http://{self.shared.address}"
         metrics = f"{base}:{ports['metrics']}" if "metrics" in ports else None
-        return Replica(name, f"{base}:{ports['rest']}", metrics, f"{self.shared.address}:{ports['grpc']}")
+        return Replica(
+            name,
+            f"{base}:{ports['rest']}",
+            metrics,
+            f"{self.shared.address}:{ports['grpc']}",
+            self.spec.token,
+        )
 
     async def _remove_namespace(self) -> None:
         """With all in it."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from seatrial.cluster.ability import (
     Boots,
+    Certificates,
     Commands,
     Database,
     Disk,
@@ -41,7 +42,7 @@ _ALWAYS = frozenset(
     {
         *(Boots, Broker, Commands, Database, Disk, Exits, Failover, Kill, Logs, ManagedFailover, NextRelease),
         *(Partition, Pause, Pooler, Reconfigure, Restarts, RollingReconfigure, Schedulers, Siblings, Sockets),
-        *(LogReader, Resources, Service, WakeBus),
+        *(Certificates, LogReader, Resources, Service, WakeBus),
     }
 )
 _WITH_OWN_BROKER = frozenset({BrokerNetwork, BrokerProcess})

@@ -10,6 +10,7 @@ from pathlib import Path
 from seatrial.cluster import Cluster, ClusterError, ClusterSpec, Replica
 from seatrial.cluster.ability import (
     Boots,
+    Certificates,
     Commands,
     Database,
     Disk,
@@ -35,6 +36,7 @@ from seatrial.cluster.ability import (
 from seatrial.cluster.broker import Broker, BrokerNetwork, BrokerProcess
 from seatrial.cluster.local.backend import LOCAL
 from seatrial.cluster.local.boots import LocalBoots
+from seatrial.cluster.local.certificates import LocalCertificates
 from seatrial.cluster.local.database import LocalDatabase
 from seatrial.cluster.local.disk import LocalDisk
 from seatrial.cluster.local.failover import LocalFailover
@@ -161,6 +163,7 @@ class LocalCluster(Cluster):
         self._offer(RollingReconfigure, reconfigure)
         self._offer(Boots, LocalBoots(self.spec, foundation, launcher))
         self._offer(Commands, LocalCommands(replicas, launcher))
+        self._offer(Certificates, LocalCertificates(launcher.doors))
         self._offer(Schedulers, LocalSchedulers(replicas, self._processes))
 
     def _offer_broker(self, broker: Broker | None, own_broker: BrokerProcess | None) -> None:

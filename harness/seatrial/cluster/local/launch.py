@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
 import shutil
@@ -15,11 +14,11 @@ from typing import Any
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
 from seatrial.cluster.broker import Broker
 from seatrial.cluster.brokers import WITH_BROKER, kind_of
+from seatrial.cluster.local.doors import ADDRESS, Doors
 from seatrial.cluster.local.foundation import Foundation
 from seatrial.cluster.local.kubelet import Kubelet
 from seatrial.cluster.local.replicas import LocalReplica
 from seatrial.cluster.memory_limit import MemoryLimit, limited
-from seatrial.cluster.packaged_server import write_secret
 from seatrial.cluster.process import Process
 from seatrial.cluster.proxy import Proxy
 from seatrial.cluster.values import merge
@@ -39,6 +38,7 @@ class Launcher:
         self._foundation = foundation
         self._broker = broker
         self._chart = chart
+        self.doors = Doors(spec, foundation)
         self._limits: dict[str, MemoryLimit] = {}
 
     async def new(self, name: str, values: Mapping[str, Any], *, takes_calls: bool = True) -> LocalReplica:
@@ -54,10 +54,11 @@ class Launcher:
         process = self._process(name, container)
         address = Replica(
             name,
-            rest_url=f"http://127.0.0.1:{container.ports['rest']}",
-            metrics_url=f"http://127.0.0.1:{container.ports['metrics']}",
-            grpc_address=f"127.0.0.1:{container.ports['grpc']}" if takes_calls else None,
+            rest_url=f"{self.doors.scheme}://{ADDRESS}:{container.ports['rest']}",
+            metrics_url=f"{self.doors.scheme}://{ADDRESS}:{container.ports['metrics']}",
+            grpc_address=f"{ADDRESS}:{container.ports['grpc']}" if takes_calls else None,
             token=self._spec.token,
+            ca_file=self.doors.ca_file,
         )
         kubelet = self._kubelet(process, container)
         return LocalReplica(
@@ -99,21 +100,11 @@ class Launcher:
         return Process(
             name,
             self._command(container),
-            env={**self.base_env(), **container.env, **self._tokens_env()},
+            env={**self.base_env(), **container.env},
             log_path=self._foundation.folder / "logs" / f"{name}.log",
             reaper=self._foundation.reaper,
             memory=self._limit(name, container.memory_bytes_max),
         )
-
-    def _tokens_env(self) -> Mapping[str, str]:
-        """Names the file with the one token that calls are made with, if they are made with any."""
-        if self._spec.token is None:
-            return {}
-        path = self._foundation.folder / "tokens.toml"
-        if not path.exists():
-            digest = hashlib.sha256(self._spec.token.encode()).hexdigest()
-            write_secret(path, f'seatrial = {{ role = "admin", sha256 = "{digest}" }}\n')
-        return {"WINDLASS_TOKENS_FILE": str(path.absolute())}
 
     def _limit(self, name: str, limit_bytes: int | None) -> MemoryLimit | None:
         """One for all the processes of a node, so that it counts over restarts."""
@@ -153,9 +144,10 @@ class Launcher:
         try:
             rendered = render_chart(self._chart or default_chart(), values)
             found = rendered.containers("Deployment", pod_name=name)
-            return next(each for each in found if takes_calls or each.command[1:] == _SCHEDULER)
+            chosen = next(each for each in found if takes_calls or each.command[1:] == _SCHEDULER)
         except RenderError as err:
             raise ClusterError(f"the chart cannot be rendered: {self.without_secret(str(err))}") from None
+        return self.doors.applied(chosen)
 
     def _with_broker(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Adds the values that name the broker, unless `values` have their own; none in polling mode."""

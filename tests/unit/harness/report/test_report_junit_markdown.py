@@ -161,6 +161,14 @@ def test_key_figures_are_findings_not_bounds() -> None:
             msgspec.structs.replace(HEADER, backend="attach", replicas=2, transport="grpc"),
             "seatrial run L5 --attach URL,URL --attach-grpc HOST:PORT,HOST:PORT --transport grpc --seed 7",
         ),
+        (
+            msgspec.structs.replace(HEADER, tls=True, principal="seatrial"),
+            "seatrial run L5 --backend local --replicas 3 --tls --token-file FILE --seed 7",
+        ),
+        (
+            msgspec.structs.replace(HEADER, backend="attach", tls=True, principal=""),
+            "seatrial run L5 --attach URL,URL,URL --token-file FILE --seed 7",
+        ),
         (None, "seatrial run L5 --seed 7"),
     ],
 )
