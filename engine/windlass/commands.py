@@ -1,7 +1,7 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
 `traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
-1.3). `caller` is None while authentication is off.
+1.3). `trace` is what the work of the call carries on (`trace_context.py`). `caller` is None without authentication.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ class StartInstance:
     traceparent: str | None = None
     variables_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class CompleteJob:
     traceparent: str | None = None
     variables_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class FailJob:
     retryable: bool
     traceparent: str | None = None
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ class ExhaustJob:
     caller: ClassVar[None] = None
     job_id: str
     reason: str
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class CompleteUserTask:
     traceparent: str | None = None
     variables_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,7 @@ class SignalWait:
     traceparent: str | None = None
     variables_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +90,7 @@ class FireTimer:
     execution_id: str
     target_step_id: str
     interrupting: bool
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,7 @@ class CancelInstance:
     reason: str
     traceparent: str | None = None
     caller: Principal | None = None
+    trace: str | None = None
 
 
 Command = (

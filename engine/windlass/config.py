@@ -23,6 +23,7 @@ from windlass.memory import LIMIT_BYTES_MIN
 from windlass.memory_limit import allowed_bytes
 from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import read_dsn, read_schema
+from windlass.trace_settings import TraceSettings, read_traces
 from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -335,6 +336,7 @@ class Settings:
     )
 
     access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
+    traces: TraceSettings = dataclasses.field(default_factory=TraceSettings)
 
     strict_settings: bool = declare(
         "WINDLASS_STRICT_SETTINGS",
@@ -358,7 +360,12 @@ def variables() -> Sequence[Variable]:
 
 
 #: each in a module of its own; a broker's and Redis' are read only when they apply
-_NESTED: Mapping[str, type] = {"kafka": KafkaSettings, "redis": RedisSettings, "access": AccessSettings}
+_NESTED: Mapping[str, type] = {
+    "kafka": KafkaSettings,
+    "redis": RedisSettings,
+    "access": AccessSettings,
+    "traces": TraceSettings,
+}
 
 
 def _declared(kind: type) -> Iterator[tuple[str, Variable]]:
@@ -396,6 +403,8 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             consistency.settle_name(reader, Settings.__dataclass_fields__["node_name"].default, values)
         elif field.name == "access":
             values["access"] = read_access(reader)
+        elif field.name == "traces":
+            values["traces"] = read_traces(reader, env)
         elif field.name == "redis":
             values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
     consistency.judge(reader, values)

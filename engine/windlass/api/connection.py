@@ -322,7 +322,7 @@ class Connection(asyncio.Protocol):
             if response is not None:
                 self._finish(request, response)
                 continue
-            in_its_context(request, self._serve)
+            in_its_context(request, self._serve, self._server.traces)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 

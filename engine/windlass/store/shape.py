@@ -176,6 +176,7 @@ OWN: Mapping[int, Shape] = {
             "idx_windlass_instance_key": "workflow_instance",
         }
     ),
+    9: Shape(columns={"job": _columns("trace_context text")}),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}
