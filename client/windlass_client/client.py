@@ -14,7 +14,7 @@ from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.rest import RestTransport
 from windlass_client.tls import File, Tls
 from windlass_client.token import Token
-from windlass_client.transport import Transport, Variables
+from windlass_client.transport import NO_TRACE, Trace, Transport, Variables
 
 LEASE_S = 30.0
 HEARTBEAT_S = 15.0
@@ -84,10 +84,14 @@ class Client:
         *,
         version: int | None = None,
         business_key: str | None = None,
+        trace: Trace = NO_TRACE,
     ) -> Instance:
-        """The new instance, which has run as far as it can without waiting. `version` None is the newest."""
+        """The new instance, which has run as far as it can without waiting. `version` None is the newest. `trace`:
+        headers as OpenTelemetry's `inject` writes them; the instance and its jobs belong to that trace then.
+        """
         return await self._repeated(
-            lambda: self._transport.start(definition_id, variables or {}, version, business_key), Overloaded
+            lambda: self._transport.start(definition_id, variables or {}, version, business_key, trace),
+            Overloaded,
         )
 
     async def get(self, instance_id: str) -> Instance:
@@ -142,13 +146,21 @@ class Client:
         """Leases up to `max_jobs` for `lease_s`; held up to `wait_s` while there is none."""
         return await self._transport.poll(worker_id, job_types, max_jobs, lease_s, wait_s)
 
-    async def complete(self, job: Job, variables: Variables | None = None) -> None:
-        """Merges `variables` into the instance's and goes on. Conflict when the lease went to another."""
-        await self._repeated(lambda: self._transport.complete(job, variables or {}))
+    async def complete(
+        self, job: Job, variables: Variables | None = None, *, trace: Trace | None = None
+    ) -> None:
+        """Merges `variables` into the instance's and goes on. Conflict when the lease went to another. `trace`: as for
+        `start`; the job's own if None.
+        """
+        carried = job.trace if trace is None else trace
+        await self._repeated(lambda: self._transport.complete(job, variables or {}, carried))
 
-    async def fail(self, job: Job, message: str, *, retryable: bool = False) -> None:
+    async def fail(
+        self, job: Job, message: str, *, retryable: bool = False, trace: Trace | None = None
+    ) -> None:
         """Puts the job back while it is `retryable` and has retries; else the instance fails with `message`."""
-        await self._repeated(lambda: self._transport.fail(job, message, retryable=retryable))
+        carried = job.trace if trace is None else trace
+        await self._repeated(lambda: self._transport.fail(job, message, carried, retryable=retryable))
 
     # -- the list of workers; `Worker` does this for you
 

@@ -31,7 +31,7 @@ from windlass_client.message import (
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.tls import Tls, system_authorities
 from windlass_client.token import Token, authorization_of
-from windlass_client.transport import Variables
+from windlass_client.transport import NO_TRACE, Trace, Variables
 
 SERVICE = "workflow.v1.WorkflowEngine"
 OPTIONS = (
@@ -106,10 +106,16 @@ class GrpcTransport:
         return uploaded_of(answer)
 
     async def start(
-        self, definition_id: str, variables: Variables, version: int | None, business_key: str | None
+        self,
+        definition_id: str,
+        variables: Variables,
+        version: int | None,
+        business_key: str | None,
+        trace: Trace,
     ) -> Instance:
         answer = await self._call(
             "StartInstance",
+            trace=trace,
             definition_id=definition_id,
             definition_version=version or 0,
             variables=struct_of(variables),
@@ -149,18 +155,20 @@ class GrpcTransport:
             raise PollDisabled(error.reason) from error
         return [job_of(each, worker_id) for each in answer.jobs]
 
-    async def complete(self, job: Job, variables: Variables) -> None:
+    async def complete(self, job: Job, variables: Variables, trace: Trace) -> None:
         await self._call(
             "CompleteJob",
+            trace=trace,
             job_id=job.id,
             worker_id=job.worker_id,
             lease_token=job.lease_token,
             variables_to_set=struct_of(variables),
         )
 
-    async def fail(self, job: Job, message: str, *, retryable: bool) -> None:
+    async def fail(self, job: Job, message: str, trace: Trace, *, retryable: bool) -> None:
         await self._call(
             "FailJob",
+            trace=trace,
             job_id=job.id,
             worker_id=job.worker_id,
             lease_token=job.lease_token,
@@ -200,7 +208,7 @@ class GrpcTransport:
     async def unregister_worker(self, worker_id: str) -> None:  # noqa: ARG002
         raise NotFound(_REST_ONLY)
 
-    async def _call(self, rpc: str, *, extra_s: float = 0, **fields: Any) -> Any:
+    async def _call(self, rpc: str, *, extra_s: float = 0, trace: Trace = NO_TRACE, **fields: Any) -> Any:
         """The answer's message; `extra_s` is how long the engine may hold the call by itself."""
         try:
             request = getattr(pb, f"{rpc}Request")(**fields)
@@ -208,7 +216,10 @@ class GrpcTransport:
         except (TypeError, ValueError) as error:
             raise BadRequest(f"{rpc}: the request does not fit its message: {error}") from error
         authorization = authorization_of(self._token)
-        metadata = None if authorization is None else (("authorization", authorization),)
+        metadata = (
+            *trace.items(),
+            *((("authorization", authorization),) if authorization is not None else ()),
+        )
         channel = self._current()
         call: Any = channel.unary_unary(
             f"/{SERVICE}/{rpc}", response_deserializer=getattr(pb, f"{rpc}Response").FromString

@@ -148,6 +148,8 @@ def job_of(message: pb.Job, worker_id: str) -> Job:
         lock_expires_at=_time(message.lock_expires_at),
         lease_token=message.lease_token,
         worker_id=worker_id,
+        traceparent=message.traceparent or None,
+        tracestate=message.tracestate or None,
     )
 
 

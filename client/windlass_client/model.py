@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -92,3 +93,11 @@ class Job(msgspec.Struct, frozen=True, rename="camel"):
     lock_expires_at: datetime
     lease_token: str
     worker_id: str
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace(self) -> Mapping[str, str]:
+        """The headers of W3C trace context that it came with, as OpenTelemetry's `extract` reads them; often none."""
+        named = {"traceparent": self.traceparent, "tracestate": self.tracestate}
+        return {name: value for name, value in named.items() if value}

@@ -24,7 +24,7 @@ from windlass_client.errors import (
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.tls import Tls
 from windlass_client.token import Token, authorization_of
-from windlass_client.transport import Variables
+from windlass_client.transport import NO_TRACE, Trace, Variables
 
 #: aiohttp hands a larger body over in pieces only when it is a file.
 _WHOLE_BODY_BYTES_MAX = 512 * 1024
@@ -67,7 +67,12 @@ class RestTransport:
         return await self._ask(Uploaded, "POST", "/v1/definitions", definition)
 
     async def start(
-        self, definition_id: str, variables: Variables, version: int | None, business_key: str | None
+        self,
+        definition_id: str,
+        variables: Variables,
+        version: int | None,
+        business_key: str | None,
+        trace: Trace,
     ) -> Instance:
         body = {
             "definitionId": definition_id,
@@ -75,7 +80,7 @@ class RestTransport:
             "variables": variables,
             "businessKey": business_key,
         }
-        return await self._ask(Instance, "POST", "/v1/instances", body)
+        return await self._ask(Instance, "POST", "/v1/instances", body, trace=trace)
 
     async def get(self, instance_id: str) -> Instance:
         return await self._ask(Instance, "GET", f"/v1/instances/{_quoted(instance_id)}")
@@ -105,18 +110,18 @@ class RestTransport:
         }
         return (await self._ask(_Jobs, "POST", "/v1/jobs/poll", body, extra_s=wait_s)).jobs
 
-    async def complete(self, job: Job, variables: Variables) -> None:
+    async def complete(self, job: Job, variables: Variables, trace: Trace) -> None:
         body = {"workerId": job.worker_id, "leaseToken": job.lease_token, "variables": variables}
-        await self._call("POST", f"/v1/jobs/{_quoted(job.id)}/complete", body)
+        await self._call("POST", f"/v1/jobs/{_quoted(job.id)}/complete", body, trace=trace)
 
-    async def fail(self, job: Job, message: str, *, retryable: bool) -> None:
+    async def fail(self, job: Job, message: str, trace: Trace, *, retryable: bool) -> None:
         body = {
             "workerId": job.worker_id,
             "leaseToken": job.lease_token,
             "errorMessage": message,
             "retryable": retryable,
         }
-        await self._call("POST", f"/v1/jobs/{_quoted(job.id)}/fail", body)
+        await self._call("POST", f"/v1/jobs/{_quoted(job.id)}/fail", body, trace=trace)
 
     async def complete_user_task(
         self, instance_id: str, step_id: str, variables: Variables, completed_by: str
@@ -147,8 +152,16 @@ class RestTransport:
     async def unregister_worker(self, worker_id: str) -> None:
         await self._call("DELETE", f"/v1/workers/{_quoted(worker_id)}")
 
-    async def _ask(self, kind: type[T], method: str, path: str, body: object = None, extra_s: float = 0) -> T:
-        text = await self._call(method, path, body, extra_s)
+    async def _ask(
+        self,
+        kind: type[T],
+        method: str,
+        path: str,
+        body: object = None,
+        extra_s: float = 0,
+        trace: Trace = NO_TRACE,
+    ) -> T:
+        text = await self._call(method, path, body, extra_s, trace)
         try:
             return msgspec.json.decode(text, type=kind)
         except msgspec.DecodeError as error:
@@ -156,7 +169,9 @@ class RestTransport:
                 f"{method} {path} was answered with something other than a {kind.__name__}: {error}"
             ) from error
 
-    async def _call(self, method: str, path: str, body: object = None, extra_s: float = 0) -> bytes:
+    async def _call(
+        self, method: str, path: str, body: object = None, extra_s: float = 0, trace: Trace = NO_TRACE
+    ) -> bytes:
         """The body of a success; `extra_s` is how long the engine may hold the call by itself."""
         data: io.BytesIO | bytes | None = None
         if body is not None:
@@ -165,7 +180,7 @@ class RestTransport:
                 data = io.BytesIO(data)
         url = yarl.URL(self._base_url + path, encoded=True)
         timeout = aiohttp.ClientTimeout(total=self._timeout_s + extra_s)
-        headers = {"Content-Type": "application/json"} if data is not None else {}
+        headers = {**trace, **({"Content-Type": "application/json"} if data is not None else {})}
         authorization = authorization_of(self._token)
         if authorization is not None:
             headers["Authorization"] = authorization

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 
 Variables = Mapping[str, Any]
+Trace = Mapping[str, str]
+"""Headers of W3C trace context: `traceparent`, and perhaps `tracestate`."""
+NO_TRACE: Trace = MappingProxyType({})
 
 
 class Transport(Protocol):
@@ -18,7 +22,12 @@ class Transport(Protocol):
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded: ...
     async def start(
-        self, definition_id: str, variables: Variables, version: int | None, business_key: str | None
+        self,
+        definition_id: str,
+        variables: Variables,
+        version: int | None,
+        business_key: str | None,
+        trace: Trace,
     ) -> Instance: ...
     async def get(self, instance_id: str) -> Instance: ...
     async def history(self, instance_id: str) -> Sequence[StepExecution]: ...
@@ -26,8 +35,8 @@ class Transport(Protocol):
     async def poll(
         self, worker_id: str, job_types: Sequence[str], max_jobs: int, lease_s: float, wait_s: float
     ) -> Sequence[Job]: ...
-    async def complete(self, job: Job, variables: Variables) -> None: ...
-    async def fail(self, job: Job, message: str, *, retryable: bool) -> None: ...
+    async def complete(self, job: Job, variables: Variables, trace: Trace) -> None: ...
+    async def fail(self, job: Job, message: str, trace: Trace, *, retryable: bool) -> None: ...
     async def complete_user_task(
         self, instance_id: str, step_id: str, variables: Variables, completed_by: str
     ) -> None: ...

@@ -84,6 +84,7 @@ def start(
     variables: Variables,
     business_key: str | None,
     around: Surroundings,
+    trace: str | None = None,
 ) -> Decision:
     """A new instance, run up to where it first parks."""
     blank = Instance(
@@ -93,7 +94,7 @@ def start(
         InstanceStatus.ACTIVE,
         (),
         variables,
-        Progress(),
+        Progress(trace=trace),
         business_key,
     )
     run = _Run(definition, blank, around)
@@ -263,7 +264,7 @@ class _Run:
             self.status,
             tuple(current),
             self.variables,
-            Progress(self.visits, self.open, self.activations),
+            Progress(self.visits, self.open, self.activations, self.before.progress.trace),
             self.before.business_key,
             self.failure_reason,
         )

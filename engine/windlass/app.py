@@ -63,6 +63,7 @@ from windlass.tls.watch import CertificateWatch
 
 if TYPE_CHECKING:
     from windlass.outbox_mode import OutboxMode
+    from windlass.telemetry.tracing.spans import Traces
 
 GC_THRESHOLDS = (30_000, 20, 50)
 DAY_S = 86_400.0
@@ -91,6 +92,7 @@ class Node:
         self.metrics = Metrics(settings.dispatch_mode)
         log.count_dropped = self.metrics.log_lines_dropped.inc
         self.telemetry = NodeTelemetry(self.metrics, log)
+        self.traces = self._traces()
         self.memory = Budget(settings.memory_bytes_max)
         self.memory.refused = self.telemetry.memory_refused
         self.hints = Hints()
@@ -154,8 +156,25 @@ class Node:
             role=role,
             is_draining=lambda: self.is_draining,
             outbox_mode=self.outbox_mode,
+            traces=self.traces,
         )
+        if self.traces:
+            for sweep in self.sweeps:
+                sweep.wrap(self.traces.sweep)
         self._make_doors(serves_api=serves_api)
+
+    def _traces(self) -> Traces | None:
+        if self.settings.traces.otlp_endpoint is None:
+            return None
+        try:
+            # Imported here: it is large, and an extra that need not be installed.
+            from windlass.telemetry.tracing.spans import Traces
+        except ModuleNotFoundError as err:
+            package = (err.name or "").partition(".")[0]
+            raise BootRefused(
+                f"WINDLASS_OTLP_ENDPOINT is set, but {package} is not installed; install windlass[otel], or unset it"
+            ) from err
+        return Traces(self.settings.traces, self.telemetry, node=self.node, version=version("windlass"))
 
     def _watches(self) -> list[Sweep]:
         """Of the node itself, whatever its role."""
@@ -173,8 +192,8 @@ class Node:
     def _make_doors(self, *, serves_api: bool) -> None:
         settings, log, gate, tls = self.settings, self.log, self.access.gate, self.tls
         parts = self.engine, settings, self.metrics, log, self.memory
-        self.rest = RestApp(*parts, serves_api=serves_api, gate=gate, tls=tls)
-        self.grpc = GrpcApp(*parts, gate, tls) if serves_api else None
+        self.rest = RestApp(*parts, serves_api=serves_api, gate=gate, tls=tls, traces=self.traces)
+        self.grpc = GrpcApp(*parts, gate, tls, self.traces) if serves_api else None
         self.metrics_app = MetricsApp(
             self.metrics,
             settings,
@@ -201,12 +220,18 @@ class Node:
             new_id=new_id,
             nodes=self.heartbeat.nodes,
             wake_others=self.hints.events_written,
+            traces=self.traces,
         )
 
     def _make_lanes(self, new_id: Callable[[], str], outbox: Outbox | None) -> Lanes:
         settings = self.settings
         transactor = Transactor(
-            DefinitionCache(), self.polls, new_id, audit_enabled=settings.audit_log_enabled, outbox=outbox
+            DefinitionCache(),
+            self.polls,
+            new_id,
+            audit_enabled=settings.audit_log_enabled,
+            outbox=outbox,
+            traces=self.traces,
         )
         # One connection is kept free for polls and reads, and one is for large commands.
         connections = settings.db_max_conns - 2
@@ -309,6 +334,8 @@ class Node:
         await self.access.begin()
         if self.tls is not None:
             self.tls.begin()
+        if self.traces:
+            self.traces.start()
         await self.database.open()
         self.telemetry.database_opened(self.database.server)
         await self._check_rights()
@@ -386,6 +413,8 @@ class Node:
         await closing.step("wake-ups", self.wake_ups.stop())
         await closing.step("heartbeat", self.heartbeat.leave())
         await closing.step("metrics", self.metrics_app.drain(min(1.0, closing.left_s / 4)))
+        if self.traces:
+            await closing.step("traces", self.traces.stop(min(2.0, closing.left_s / 3)))
         await self.database.close(closing.left_s)
 
     async def _stop_sweeps(self) -> None:
@@ -407,6 +436,8 @@ class Node:
     def _batch_committed(self, batch: Batch, elapsed_s: float) -> None:
         self.hints.batch_committed(batch)
         self.telemetry.batch_committed(batch, elapsed_s)
+        if self.traces:
+            self.traces.batch_committed(batch, elapsed_s)
 
     def _leases_reclaimed(self, count: int, job_types: Iterable[str]) -> None:
         self.telemetry.leases_reclaimed(count)

@@ -1,8 +1,8 @@
 """What a caller wants changed. A lane takes many of these at once; each gets its own answer.
 
 `traceparent` is the caller's header: a batch serves many calls, and each log line belongs to one of them (contract
-1.3). `caller` is None while authentication is off. `sent_bytes` is the size of what the caller sent: variables, or a
-text.
+1.3). `trace` is what the work of the call carries on (`trace_context.py`). `caller` is None while authentication is
+off. `sent_bytes` is the size of what the caller sent: variables, or a text.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class StartInstance:
     traceparent: str | None = None
     sent_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class CompleteJob:
     traceparent: str | None = None
     sent_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class FailJob:
     retryable: bool
     traceparent: str | None = None
     caller: Principal | None = None
+    trace: str | None = None
 
     @property
     def sent_bytes(self) -> int:
@@ -59,6 +62,7 @@ class ExhaustJob:
     sent_bytes: ClassVar[int] = 0
     job_id: str
     reason: str
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,7 @@ class CompleteUserTask:
     traceparent: str | None = None
     sent_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +85,7 @@ class SignalWait:
     traceparent: str | None = None
     sent_bytes: int = 0
     caller: Principal | None = None
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class FireTimer:
     execution_id: str
     target_step_id: str
     interrupting: bool
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +106,7 @@ class CancelInstance:
     reason: str
     traceparent: str | None = None
     caller: Principal | None = None
+    trace: str | None = None
 
     @property
     def sent_bytes(self) -> int:

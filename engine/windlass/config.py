@@ -25,6 +25,7 @@ from windlass.memory_limit import allowed_bytes
 from windlass.redis_settings import RedisSettings, read_redis, warn_of_unused
 from windlass.secret_values import read_dsn, read_schema
 from windlass.tls_settings import TlsSettings, read_tls
+from windlass.trace_settings import TraceSettings, read_traces
 from windlass.unknown_variables import unknown
 from windlass.variable import Reader, Variable, as_text, declare
 
@@ -350,6 +351,7 @@ class Settings:
     )
 
     access: AccessSettings = dataclasses.field(default_factory=AccessSettings)
+    traces: TraceSettings = dataclasses.field(default_factory=TraceSettings)
 
     tls: TlsSettings = dataclasses.field(default_factory=TlsSettings)
 
@@ -381,6 +383,7 @@ _NESTED: Mapping[str, type] = {
     "access": AccessSettings,
     "jwt": JwtSettings,
     "tls": TlsSettings,
+    "traces": TraceSettings,
 }
 
 
@@ -421,6 +424,8 @@ def settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH) -> Se
             values["access"] = read_access(reader)
         elif field.name == "tls":
             values["tls"] = read_tls(reader)
+        elif field.name == "traces":
+            values["traces"] = read_traces(reader, env)
         elif field.name == "redis":
             values["redis"] = read_redis(reader) if values["wake_bus"] == "redis" else None
     consistency.judge(reader, values)

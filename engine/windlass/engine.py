@@ -31,6 +31,7 @@ from windlass.store.workers import Workers
 from windlass.sweep.nodes import NodeHeartbeat
 from windlass.telemetry.log import TRACEPARENT
 from windlass.telemetry.node import NodeTelemetry
+from windlass.trace_context import TRACE, JobTraces
 
 READINESS_KEPT_S = 0.5
 """Probes at the same moment share one check of the database."""
@@ -73,7 +74,9 @@ class Engine:
         role: str,
         is_draining: Callable[[], bool],
         outbox_mode: BrokerMode | None = None,
+        traces: JobTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._settings = settings
         self._database = database
         self._lanes = lanes
@@ -158,6 +161,7 @@ class Engine:
                 TRACEPARENT.get(),
                 _size(variables),
                 PRINCIPAL.get(),
+                TRACE.get(),
             )
         )
 
@@ -211,7 +215,7 @@ class Engine:
 
     async def cancel_instance(self, instance_id: str, *, reason: str) -> wire.InstanceView:
         return await self._changed(
-            commands.CancelInstance(instance_id, reason, TRACEPARENT.get(), PRINCIPAL.get())
+            commands.CancelInstance(instance_id, reason, TRACEPARENT.get(), PRINCIPAL.get(), TRACE.get())
         )
 
     # -- jobs
@@ -241,7 +245,7 @@ class Engine:
         )
         if not jobs:
             self._telemetry.poll_was_empty()
-        return jobs
+        return jobs if self._traces is None else self._traces.handed_out(jobs)
 
     def give_back(self, leases: Sequence[tuple[str, str]]) -> None:
         self._polls.give_back(leases)
@@ -258,6 +262,7 @@ class Engine:
                 TRACEPARENT.get(),
                 _size(variables),
                 PRINCIPAL.get(),
+                TRACE.get(),
             )
         )
 
@@ -266,7 +271,14 @@ class Engine:
     ) -> None:
         await self._lanes.execute(
             commands.FailJob(
-                job_id, worker_id, lease_token, error_message, retryable, TRACEPARENT.get(), PRINCIPAL.get()
+                job_id,
+                worker_id,
+                lease_token,
+                error_message,
+                retryable,
+                TRACEPARENT.get(),
+                PRINCIPAL.get(),
+                TRACE.get(),
             )
         )
 
@@ -282,6 +294,7 @@ class Engine:
                 TRACEPARENT.get(),
                 _size(variables),
                 PRINCIPAL.get(),
+                TRACE.get(),
             )
         )
 
@@ -294,6 +307,7 @@ class Engine:
                 TRACEPARENT.get(),
                 _size(variables),
                 PRINCIPAL.get(),
+                TRACE.get(),
             )
         )
 

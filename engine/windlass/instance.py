@@ -59,6 +59,8 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     open: dict[str, OpenStep] = {}
     """By step execution id, oldest first."""
     activations: dict[str, Activation] = {}
+    trace: str | None = None
+    """Of the start call, as `trace_context.py` writes it; jobs are handed out in it."""
 
 
 _progress_decoder = msgspec.json.Decoder(Progress)

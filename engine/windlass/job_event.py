@@ -32,6 +32,10 @@ class OutboxRow(NamedTuple):
     payload: bytes
     is_due: bool
     """False: the job is done, or a poller holds it."""
+    trace: str | None = None
+    """What the worker carries on (`trace_context.py`)."""
+    is_first: bool | None = None
+    """Whether the job has not been handed out before; looked for only if there is a trace."""
 
     @property
     def line(self) -> Line:

@@ -13,7 +13,7 @@ from windlass.config import Settings
 from windlass.dispatch import watch
 from windlass.dispatch.broker import Broker, Refusal, Scope
 from windlass.dispatch.leader import Leadership
-from windlass.dispatch.relay import Hooks, Relay, Settled
+from windlass.dispatch.relay import Hooks, PublishTraces, Relay, Settled
 from windlass.dispatch.watch import DestinationWatch
 from windlass.errors import BootRefused, EngineError, Unavailable
 from windlass.job_event import OutboxRow
@@ -53,6 +53,7 @@ class OutboxMode:
         new_id: Callable[[], str],
         nodes: Callable[[], Awaitable[Sequence[NodeRecord]]],
         wake_others: Callable[[], None],
+        traces: PublishTraces | None = None,
     ) -> None:
         self._settings = settings
         self._broker = broker
@@ -82,6 +83,7 @@ class OutboxMode:
             batch_size=broker.batch_size,
             redelivery_s=settings.redelivery_s,
             audit_enabled=settings.audit_log_enabled,
+            traces=traces,
         )
         self._was_away = False
 

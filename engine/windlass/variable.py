@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from windlass import secret_files
 
-Kind = Literal["string", "integer", "seconds", "days", "boolean"]
+Kind = Literal["string", "integer", "seconds", "days", "ratio", "boolean"]
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
@@ -227,7 +227,8 @@ class Reader:
         else:
             number = _real(found)
             if number is None:
-                self.problem(variable, f"must be a number of {variable.kind}, got {_shown(found)}", remedy)
+                of = "" if variable.kind == "ratio" else f" of {variable.kind}"
+                self.problem(variable, f"must be a number{of}, got {_shown(found)}", remedy)
                 return variable.default
         if variable.minimum is not None and number < variable.minimum:
             self.problem(variable, f"must be >= {as_text(variable.minimum)}, got {_shown(found)}", remedy)

@@ -121,8 +121,10 @@ class HistoryPage(msgspec.Struct, frozen=True):
     next_page_token: str | None = None
 
 
-class JobView(msgspec.Struct, frozen=True, rename="camel"):
-    """A polled job. `lease_token` is an addition of Windlass: optional for clients, new for each lease."""
+class JobView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """A polled job. `lease_token` is an addition of Windlass: optional for clients, new for each lease. So are
+    `traceparent` and `tracestate`, which are there if the job belongs to a trace: a worker hands them on.
+    """
 
     id: str
     instance_id: str
@@ -137,6 +139,8 @@ class JobView(msgspec.Struct, frozen=True, rename="camel"):
     variables: RawJson
     created_at: str
     lease_token: str
+    traceparent: str | None = None
+    tracestate: str | None = None
 
 
 class WorkerRegistration(msgspec.Struct, frozen=True):

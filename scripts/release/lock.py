@@ -88,7 +88,10 @@ def parts() -> dict[Path, str]:
         return "\n".join(block for name in sorted(needed(roots)) for block in locked[name]) + "\n"
 
     return {
-        ROOT / "engine" / "requirements.lock": part(engine["project"]["dependencies"]),
+        ROOT / "engine" / "requirements.lock": part(
+            # Also what is off until a variable asks for it: an image cannot be added to.
+            [*engine["project"]["dependencies"], *engine["project"]["optional-dependencies"]["otel"]]
+        ),
         ROOT / "engine" / "build.lock": part(
             {*engine["build-system"]["requires"], *client["build-system"]["requires"]}
         ),

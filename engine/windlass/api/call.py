@@ -84,6 +84,7 @@ class Request:
         "principal",
         "query",
         "route",
+        "span",
         "started_ns",
     )
 
@@ -115,6 +116,8 @@ class Request:
         self.started_ns = 0
         #: the handler's own: which route it found
         self.route: Any = None
+        #: with tracing on, the caller's trace and that of the call's own span
+        self.span: tuple[str | None, str] | None = None
         #: set by the handler of a call that waits and can be answered before its time
         self.early: EarlyEnd | None = None
 

@@ -329,10 +329,14 @@ class Connection(asyncio.Protocol):
             if response is not None:
                 self._finish(request, response)
                 continue
-            if request.principal is None and b"traceparent" not in request.headers:
+            if (
+                request.principal is None
+                and self._server.traces is None
+                and b"traceparent" not in request.headers
+            ):
                 self._serve(request)
             else:
-                in_its_context(request, self._serve)
+                in_its_context(request, self._serve, self._server.traces)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 

@@ -34,6 +34,7 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import TRACEPARENT, Log, stack_of
 from windlass.telemetry.metrics import Metrics
 from windlass.tls.watch import CertificateWatch
+from windlass.trace_context import TRACE, CallTraces, Span, exemplar_of, trace_of
 
 #: Time for streams that never end by themselves (health watchers, reflection) during a shutdown.
 LAST_MOMENT_S = 1.0
@@ -45,6 +46,7 @@ DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.25, 0.25
 #: within the longest time of a call; what is cut would be a lost answer, so there is a little more.
 AGE_GRACE_S = 5.0
 _TRACEPARENT_CHARS_MAX = 256
+_TRACE_KEYS = frozenset({"traceparent", "tracestate"})
 COPIES = 10
 VALUE_BYTES = 200
 """Of one value: the library's object, ours, and the place in its array."""
@@ -69,9 +71,11 @@ class GrpcApp:
         memory: Budget,
         gate: Gate | None = None,
         tls: CertificateWatch | None = None,
+        traces: CallTraces | None = None,
     ) -> None:
         self._gate = gate
         self._tls = tls
+        self._traces = traces
         self._engine = engine
         self._settings = settings
         self._metrics = metrics
@@ -188,17 +192,19 @@ class GrpcApp:
         self._idle.clear()
         status, text, answer = "CANCELLED", "the caller cancelled the call", b""
         trailer: _Trailer = ()
+        span: Span | None = None
         room = MessageRoom(self._rooms)
         peer, early = context.peer(), EarlyEnd() if rpc.waits else None
         self._streams.enter(peer, early)
         ending = None if early is None else _end_in_time(context, early)
         try:
-            for key, value in context.invocation_metadata() or ():
-                if key == "traceparent":
-                    # The call is a task of its own: this context and all its lines carry the header.
-                    TRACEPARENT.set(str(value)[:_TRACEPARENT_CHARS_MAX])
+            trace = _trace_of_caller(context)
             if self._gate is not None:
                 ask_for_grpc(self._gate, rpc.call, context)
+            if self._traces is not None:
+                parent, trace = trace, self._traces.below(trace)
+                span = parent, trace
+            TRACE.set(trace)
             if rpc.is_shed:
                 # Before the message is read, and when it is known how large it is.
                 self._engine.admit(0)
@@ -226,7 +232,8 @@ class GrpcApp:
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
-            self._observe(rpc, status, text, time.perf_counter_ns() - started_ns, is_told=bool(trailer))
+            duration_ns = time.perf_counter_ns() - started_ns
+            self._observe(rpc, status, text, duration_ns, span, is_told=bool(trailer))
         return status, text, trailer, answer
 
     async def _answer(self, rpc: Rpc, data: bytes, early: EarlyEnd | None) -> bytes:
@@ -288,12 +295,18 @@ class GrpcApp:
             )
         return faults.grpc_answer(error)
 
-    def _observe(self, rpc: Rpc, status: str, text: str, duration_ns: int, *, is_told: bool) -> None:
+    def _observe(
+        self, rpc: Rpc, status: str, text: str, duration_ns: int, span: Span | None, *, is_told: bool
+    ) -> None:
         """`is_told`: the engine tells of this call, together with others."""
         observer = rpc.observers.get(status)
         if observer is None:
             observer = rpc.observers[status] = self._metrics.grpc_duration(rpc.method, status).observe
-        observer(duration_ns / 1e9)
+        exemplar = None
+        if span is not None and self._traces is not None and not rpc.quiet:
+            self._traces.grpc_call(*span, rpc.method, status, duration_ns)
+            exemplar = exemplar_of(span[1])
+        observer(duration_ns / 1e9, exemplar)
         if is_told or (rpc.quiet and status in {"OK", "CANCELLED"}):
             return
         if status == "OK":
@@ -321,6 +334,16 @@ def _age(settings: Settings) -> Iterator[tuple[str, int]]:
         grace_s = settings.request_timeout_s + AGE_GRACE_S
         yield "grpc.max_connection_age_ms", round(settings.grpc_connection_age_s * 1000)
         yield "grpc.max_connection_age_grace_ms", round(grace_s * 1000)
+
+
+def _trace_of_caller(context: Any) -> str | None:
+    """The call is a task of its own: this context and all its lines carry the header."""
+    headers = {key: str(value) for key, value in context.invocation_metadata() or () if key in _TRACE_KEYS}
+    traceparent = headers.get("traceparent", "")[:_TRACEPARENT_CHARS_MAX]
+    if not traceparent:
+        return None
+    TRACEPARENT.set(traceparent)
+    return trace_of(traceparent, headers.get("tracestate"))
 
 
 def _weight_of(message: bytes) -> int:

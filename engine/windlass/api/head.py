@@ -8,6 +8,7 @@ from collections.abc import Callable
 from windlass.api.call import Request, Response
 from windlass.auth.principal import PRINCIPAL
 from windlass.telemetry.log import TRACEPARENT
+from windlass.trace_context import TRACE, CallTraces, trace_of
 
 HeadGate = Callable[[Request], Response | None]
 """Sets the principal and the route of a call without body; an answer refuses it."""
@@ -17,6 +18,8 @@ LINE_BYTES = len(b": \r\n")
 
 _TRACEPARENT_CHARS_MAX = 256
 _SHOWN_BYTES_MAX = 40
+_TRACED = b"/v1/"
+"""Calls of the API have a span each; probes have none."""
 
 
 class Head:
@@ -45,11 +48,23 @@ def flaw_of(head: Head, version: str) -> tuple[int, str] | None:
     return None
 
 
-def in_its_context(request: Request, serve: Callable[[Request], None]) -> None:
-    """Call `serve` so that the task which it makes, and all its lines, carry the caller's header and name."""
+def in_its_context(
+    request: Request, serve: Callable[[Request], None], traces: CallTraces | None = None
+) -> None:
+    """Call `serve` so that the task which it makes, and all its lines, carry the caller's header and name, and its
+    trace.
+    """
     traceparent = request.headers.get(b"traceparent")
     context = contextvars.copy_context()
+    trace = None
     if traceparent is not None:
-        context.run(TRACEPARENT.set, traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1"))
+        text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
+        context.run(TRACEPARENT.set, text)
+        trace = trace_of(text, request.headers.get(b"tracestate", b"").decode("latin-1"))
+    if traces is not None and request.path.startswith(_TRACED):
+        parent, trace = trace, traces.below(trace)
+        request.span = parent, trace
+    if trace is not None:
+        context.run(TRACE.set, trace)
     context.run(PRINCIPAL.set, request.principal)
     context.run(serve, request)

@@ -23,6 +23,7 @@ from windlass.memory import Budget, Use
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.tls.watch import CertificateWatch
+from windlass.trace_context import CallTraces
 
 #: Idle connections of a server that shuts down stay open this long, so that their next call is still answered, with
 #: `Connection: close`, instead of meeting a closed socket.
@@ -52,9 +53,11 @@ class HttpServer:
         headers_for: Callable[[Request], bytes] | None = None,
         gate: HeadGate | None = None,
         tls: CertificateWatch | None = None,
+        traces: CallTraces | None = None,
     ) -> None:
         self.handler = handler
         self.gate = gate
+        self.traces = traces
         self.limits = limits
         self.memory = memory
         #: those idle for longest come first: `now_s` is too coarse to order connections by it

@@ -1,4 +1,6 @@
-"""The metrics port: Prometheus text on `/metrics` and `/` (contract 8.1), a queue's length on `/metrics/{jobType}`."""
+"""The metrics port: Prometheus text, or OpenMetrics for whoever accepts it, on `/metrics` and `/` (contract 8.1), a
+queue's length on `/metrics/{jobType}`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from windlass.config import Settings
 from windlass.errors import BadRequest, EngineError
 from windlass.memory import LIMIT_BYTES_MIN, Budget
 from windlass.telemetry.log import Log
-from windlass.telemetry.metrics import CONTENT_TYPE, Metrics
+from windlass.telemetry.metrics import CONTENT_TYPE, OPEN_METRICS, OPEN_METRICS_CONTENT_TYPE, Metrics
 from windlass.tls.watch import CertificateWatch
 
 _BODY_BYTES_MAX = 64 * 1024
@@ -72,6 +74,8 @@ class MetricsApp:
             return Response(405, headers=b"Allow: GET, HEAD\r\n")
         if queue:
             return self._queue(queue)
+        if OPEN_METRICS.encode() in request.headers.get(b"accept", b""):
+            return Response(200, self._metrics.open_metrics(), OPEN_METRICS_CONTENT_TYPE.encode())
         return Response(200, self._metrics.exposition(), CONTENT_TYPE.encode())
 
     def weigh(self, request: Request) -> int:  # noqa: ARG002 - a body means nothing here

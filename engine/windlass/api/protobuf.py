@@ -245,6 +245,9 @@ def write_job(message: pb.Job, view: wire.JobView) -> None:
     message.lease_token = view.lease_token
     message.locked_at.FromJsonString(view.locked_at)
     message.lock_expires_at.FromJsonString(view.lock_expires_at)
+    if view.traceparent is not None:
+        message.traceparent = view.traceparent
+        message.tracestate = view.tracestate or ""
     fill(message.variables, view.variables)
 
 

@@ -24,6 +24,7 @@ from windlass.api.openapi.document import document
 from windlass.api.payload import variables_of
 from windlass.api.query import paging_of, query_of
 from windlass.api.router import Outcome, Route, Router
+from windlass.api.spans import span_of
 from windlass.auth.gate import Gate
 from windlass.config import Settings
 from windlass.early_end import EarlyEnd
@@ -42,6 +43,7 @@ from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log, stack_of
 from windlass.telemetry.metrics import Metrics
 from windlass.tls.watch import CertificateWatch
+from windlass.trace_context import CallTraces
 
 PREFLIGHT = Response(
     200,
@@ -75,6 +77,7 @@ class RestApp:
         serves_api: bool = True,
         gate: Gate | None = None,
         tls: CertificateWatch | None = None,
+        traces: CallTraces | None = None,
     ) -> None:
         self._engine = engine
         self._settings = settings
@@ -107,6 +110,7 @@ class RestApp:
             headers_for=cors.headers_for(settings),
             gate=rest_gate(gate, self._router) if gate else None,
             tls=tls,
+            traces=traces,
         )
         self._serves_api = serves_api
         self._add_routes()
@@ -221,7 +225,7 @@ class RestApp:
         if observer is None:
             observer = self._metrics.http_observer(request.method, route.pattern, status)
             route.observers[request.method, status] = observer
-        observer(duration_ns / 1e9)
+        observer(duration_ns / 1e9, span_of(request, route, status, duration_ns, self._server.traces))
         if route.quiet and (status < 400 or status == STATUS_GONE):
             return
         if status == faults.SHED[0]:

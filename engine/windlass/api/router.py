@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from windlass.api.call import TEXT, Request, Response
 from windlass.auth import calls
 from windlass.errors import BadRequest
+from windlass.telemetry.metrics import Observer
 
 Outcome = Response | Coroutine[Any, Any, Response]
 Endpoint = Callable[[Request, list[str]], Outcome]
@@ -41,7 +42,7 @@ class Route:
         self.waits = waits
         self.is_shed = is_shed
         #: (method, status) -> the function that observes its durations
-        self.observers: dict[tuple[str, int], Callable[[float], None]] = {}
+        self.observers: dict[tuple[str, int], Observer] = {}
 
 
 class _Node:

@@ -17,6 +17,7 @@ from windlass.errors import BadRequest, Conflict, NotFound, PollDisabled, TooLar
 from windlass.page_token import token_after
 from windlass.telemetry.events import Event
 from windlass.telemetry.log import Log
+from windlass.telemetry.metrics import Observer
 
 SERVICE = "workflow.v1.WorkflowEngine"
 _FIELD_BYTES_MAX = 6
@@ -60,7 +61,7 @@ class Rpc:
         self.is_shed = is_shed
         self.untaken = untaken
         #: status name -> the function that observes its durations
-        self.observers: dict[str, Callable[[float], None]] = {}
+        self.observers: dict[str, Observer] = {}
 
 
 class Rpcs:

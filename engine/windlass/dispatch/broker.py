@@ -22,6 +22,8 @@ class Message(NamedTuple):
     dedup_id: str
     epoch: int
     """The epoch of the leader that publishes it."""
+    trace: str | None = None
+    """Handed on with it, as the broker's clients expect it (`trace_context.py`)."""
 
 
 class Scope(Enum):
@@ -57,6 +59,11 @@ class Broker(Protocol):
     @property
     def batch_size(self) -> int:
         """How many messages one batch of the relay holds at most."""
+        ...
+
+    @property
+    def system(self) -> str:
+        """Its name in OpenTelemetry's conventions, `messaging.system`."""
         ...
 
     def destination(self, job_type: str) -> str:

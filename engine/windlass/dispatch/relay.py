@@ -20,6 +20,7 @@ from windlass.dispatch.broker import Broker, Message, Refusal, Scope
 from windlass.dispatch.plan import plan
 from windlass.job_event import Line, OutboxRow
 from windlass.store.outbox import Outbox
+from windlass.trace_context import FIRST, attempt
 
 IDLE_S = 0.25
 """Pause after the outbox was found empty, unless a hint ends it (contract 6.3)."""
@@ -38,6 +39,14 @@ class Lead(Protocol):
     @property
     def epoch(self) -> int: ...
     def leads(self) -> bool: ...
+
+
+class PublishTraces(Protocol):
+    """What the relay asks of tracing."""
+
+    def published(self, row: OutboxRow, message: Message, broker: Broker, began_ns: int) -> None:
+        """The broker has it. `began_ns` is of the wall clock."""
+        ...
 
 
 class HeldRow(NamedTuple):
@@ -87,7 +96,9 @@ class Relay:
         batch_size: int,
         redelivery_s: float,
         audit_enabled: bool,
+        traces: PublishTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._outbox = outbox
         self._broker = broker
         self._lead = lead
@@ -211,14 +222,18 @@ class Relay:
             going = [r for r in wave if r.line not in failed_lines and r.job_type not in failed_job_types]
             if not going or self._stopping or not self._lead.leads() or self._lead.epoch != epoch:
                 break
-            outcomes = await self._broker.publish([_message(row, epoch) for row in going])
+            began_ns = time.time_ns()
+            messages = [_message(row, epoch, is_traced=self._traces is not None) for row in going]
+            outcomes = await self._broker.publish(messages)
             if self._lead.epoch != epoch:
                 # Deposed meanwhile: what was recalled says nothing about the broker.
                 break
             got_through = None in outcomes
-            for row, refusal in zip(going, outcomes, strict=True):
+            for row, message, refusal in zip(going, messages, outcomes, strict=True):
                 if refusal is None:
                     acknowledged.append(row)
+                    if self._traces is not None and row.trace is not None:
+                        self._traces.published(row, message, self._broker, began_ns)
                     continue
                 failed_lines.add(row.line)
                 self._hooks.refused(row, refusal)
@@ -293,5 +308,8 @@ class Relay:
             self._hooks.state()
 
 
-def _message(row: OutboxRow, epoch: int) -> Message:
-    return Message(row.job_type, row.instance_id, row.payload, row.id, epoch)
+def _message(row: OutboxRow, epoch: int, *, is_traced: bool) -> Message:
+    trace = row.trace
+    if is_traced and trace is not None:
+        trace = attempt(trace, row.job_id, FIRST if row.is_first else row.id)
+    return Message(row.job_type, row.instance_id, row.payload, row.id, epoch, trace)

@@ -36,6 +36,7 @@ from windlass.store.batch import (
     Answer,
     Batch,
     Bounds,
+    CommandSpan,
     PutAside,
     find_instance,
     find_job,
@@ -53,6 +54,7 @@ from windlass.store.queries import sql
 from windlass.store.reservation import LeaseReservation, LeaseReservations
 from windlass.store.rows import NewJob, WriteSet
 from windlass.store.scope import require_scope
+from windlass.trace_context import BatchTraces, parent_and_state, trace_id_of
 from windlass.wire import InstanceView, JobView, RawJson, answer_bytes, format_time
 
 CHAINED_STARTS_MAX = 25
@@ -79,7 +81,9 @@ class Transactor:
         *,
         audit_enabled: bool,
         outbox: Outbox | None = None,
+        traces: BatchTraces | None = None,
     ) -> None:
+        self._traces = traces
         self._definitions = definitions
         self._reservations = reservations
         self._new_id = new_id
@@ -217,11 +221,15 @@ class Transactor:
             wanted = f" version {command.version}" if command.version else ""
             raise NotFound(f"definition {command.definition_id}{wanted} not found; upload it first")
         instance_id = self._new_id()
-        decision = advance.start(definition, instance_id, command.variables, command.business_key, around)
+        trace, span = self._traced(command, instance_id, None)
+        decision = advance.start(
+            definition, instance_id, command.variables, command.business_key, around, trace
+        )
         batch.take_on(decision)
+        batch.spans += span
         batch.instances[instance_id] = decision.instance
         batch.writes.add_new(decision.instance)
-        batch.chains += batch.writes.add(decision.effects)
+        batch.chains += batch.writes.add(decision.effects, trace=trace)
         return instance_id
 
     def _complete_job(self, command: CompleteJob, batch: Batch, around: advance.Surroundings) -> None:
@@ -243,7 +251,7 @@ class Transactor:
                 decision = advance.complete_job(
                     definition, instance, job.execution_id, command.worker_id, command.variables, around
                 )
-                self._keep(batch, instance, decision, job)
+                self._keep(command, batch, instance, decision, job)
 
     def _fail_job(self, command: FailJob | ExhaustJob, batch: Batch, around: advance.Surroundings) -> None:
         job = find_job(command.job_id, batch)
@@ -272,7 +280,7 @@ class Transactor:
             retryable=retryable,
             around=around,
         )
-        self._keep(batch, instance, decision, job)
+        self._keep(command, batch, instance, decision, job)
 
     def _complete_user_task(
         self, command: CompleteUserTask, batch: Batch, around: advance.Surroundings
@@ -282,13 +290,13 @@ class Transactor:
         decision = advance.complete_user_task(
             definition, instance, execution_id, command.worker_id, command.variables, around
         )
-        self._keep(batch, instance, decision)
+        self._keep(command, batch, instance, decision)
 
     def _signal_wait(self, command: SignalWait, batch: Batch, around: advance.Surroundings) -> None:
         instance, definition = find_instance(command.instance_id, batch)
         execution_id = parked_at(instance, definition, command.step_id, StepType.WAIT, Conflict)
         decision = advance.signal_wait(definition, instance, execution_id, command.variables, around)
-        self._keep(batch, instance, decision)
+        self._keep(command, batch, instance, decision)
 
     def _fire_timer(self, command: FireTimer, batch: Batch, around: advance.Surroundings) -> None:
         instance, definition = find_instance(command.instance_id, batch)
@@ -301,23 +309,42 @@ class Transactor:
             interrupting=command.interrupting,
             around=around,
         )
-        self._keep(batch, instance, decision)
+        self._keep(command, batch, instance, decision)
 
     def _cancel(self, command: CancelInstance, batch: Batch, around: advance.Surroundings) -> str:
         instance, definition = find_instance(command.instance_id, batch)
         refuse_final(instance)
-        self._keep(batch, instance, advance.cancel(definition, instance, command.reason, around))
+        self._keep(command, batch, instance, advance.cancel(definition, instance, command.reason, around))
         return instance.id
 
+    def _traced(
+        self, command: Command, instance_id: str, known: str | None
+    ) -> tuple[str | None, Sequence[CommandSpan]]:
+        """What new jobs of this command carry on, and the span to record. `known`: the trace of the instance."""
+        call = command.trace
+        if self._traces is None:
+            return known or (call if isinstance(command, StartInstance) else None), ()
+        is_same = known is None or call is None or trace_id_of(known) == trace_id_of(call)
+        parent = (call or known) if is_same else known
+        own = self._traces.below(parent)
+        return own, (CommandSpan(command, instance_id, parent, own, None if is_same else call),)
+
     def _keep(
-        self, batch: Batch, before: Instance, decision: advance.Decision, job: JobRow | None = None
+        self,
+        command: Command,
+        batch: Batch,
+        before: Instance,
+        decision: advance.Decision,
+        job: JobRow | None = None,
     ) -> None:
         """The next command of this batch sees what this one decided."""
         batch.take_on(decision)
+        trace, span = self._traced(command, before.id, before.progress.trace)
+        batch.spans += span
         batch.instances[before.id] = decision.instance
         batch.writes.add_changed(before, decision.instance)
         batch.chains += batch.writes.add(
-            decision.effects, job.id if job else None, job.lease_token if job else None
+            decision.effects, job.id if job else None, job.lease_token if job else None, trace
         )
         for effect in decision.effects:
             if isinstance(effect, JobClosed) and effect.job_id in batch.jobs:
@@ -348,15 +375,17 @@ class Transactor:
                 continue
             started += 1
             instance_id = self._new_id()
-            decision = advance.start(definition, instance_id, dict(chain.variables), None, around)
+            trace = batch.instances[chain.parent_instance_id].progress.trace
+            decision = advance.start(definition, instance_id, dict(chain.variables), None, around, trace)
             batch.instances[instance_id] = decision.instance
             batch.writes.add_new(decision.instance)
-            batch.chains += batch.writes.add(decision.effects)
+            batch.chains += batch.writes.add(decision.effects, trace=trace)
 
     def _lease_at_insert(self, batch: Batch) -> None:
         for job in batch.writes.new_jobs.values():
             if job.status is JobStatus.UNLOCKED:
-                held = self._reservations.reserve(job.created.job_type, answer_bytes(job.created.payload))
+                size_bytes = answer_bytes(job.created.payload) + len(job.trace or "")
+                held = self._reservations.reserve(job.created.job_type, size_bytes)
                 if held is not None:
                     job.status, job.worker_id, job.lease_s = JobStatus.LOCKED, held.worker_id, held.lease_s
                     batch.reservations.append((held, job))
@@ -401,6 +430,7 @@ class Transactor:
     def _job_view(self, reservation: LeaseReservation, job: NewJob, batch: Batch) -> JobView:
         created = job.created
         at = format_time(batch.now)
+        traceparent, tracestate = parent_and_state(job.trace)
         return JobView(
             id=created.job_id,
             instance_id=created.instance_id,
@@ -415,6 +445,8 @@ class Transactor:
             variables=RawJson(created.payload),
             created_at=at,
             lease_token="1",  # noqa: S106  the first acquisition of this job
+            traceparent=traceparent,
+            tracestate=tracestate,
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from windlass.advance import Decision
 from windlass.commands import Command, FailJob, StartInstance
@@ -58,6 +59,17 @@ class PutAside(Exception):
 Answer = InstanceView | None | EngineError | PutAside
 
 
+class CommandSpan(NamedTuple):
+    """What one command did in a batch, in the trace of its instance."""
+
+    command: Command
+    instance_id: str
+    parent: str | None
+    own: str
+    linked: str | None
+    """The call or the sweep that it came from, if that is in another trace."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Filled by `apply.Transactor.run`."""
@@ -93,6 +105,8 @@ class Batch:
     """Variables of the command that is being decided."""
     put_aside: int = 0
     """How many commands were."""
+    spans: list[CommandSpan] = field(default_factory=list)
+    """With tracing on, those to record once it is committed."""
 
     def take_on(self, decision: Decision) -> None:
         """Counts the work of a decision, before it is kept. Raises PutAside for more than one command may have."""

@@ -11,6 +11,7 @@ from windlass.store.database import Database
 from windlass.store.driver import Row
 from windlass.store.outbox import Outbox
 from windlass.store.queries import sql
+from windlass.trace_context import parent_and_state
 from windlass.wire import JobView, RawJson, format_time
 
 
@@ -124,6 +125,7 @@ def _lapsed(rows: Sequence[Row]) -> LapsedLeases:
 
 def _claimed(row: Row) -> ClaimedJob:
     created_at, locked_at = row["created_at"], row["locked_at"]
+    traceparent, tracestate = parent_and_state(row["trace_context"])
     view = JobView(
         id=row["id"],
         instance_id=row["instance_id"],
@@ -138,5 +140,7 @@ def _claimed(row: Row) -> ClaimedJob:
         variables=RawJson(row["payload"].encode()),
         created_at=format_time(created_at),
         lease_token=str(row["lease_token"]),
+        traceparent=traceparent,
+        tracestate=tracestate,
     )
     return ClaimedJob(row["slot"], max(0.0, (locked_at - created_at).total_seconds()), view)

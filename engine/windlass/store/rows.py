@@ -48,6 +48,8 @@ class NewJob:
     worker_id: str | None = None
     lease_s: float | None = None
     """Set when the job is written already leased to a waiting poll."""
+    trace: str | None = None
+    """What whoever gets it carries on."""
 
 
 @dataclass(slots=True)
@@ -102,10 +104,14 @@ class WriteSet:
             self.ended[after.status] += 1
 
     def add(
-        self, effects: Sequence[Effect], held_job_id: str | None = None, lease_token: int | None = None
+        self,
+        effects: Sequence[Effect],
+        held_job_id: str | None = None,
+        lease_token: int | None = None,
+        trace: str | None = None,
     ) -> list[ChainRequested]:
         """Folds effects in; `lease_token` guards the write of the held job, not those of jobs that an END or a
-        failure closes beside it. Returns the chains to start.
+        failure closes beside it. New jobs carry on `trace`. Returns the chains to start.
         """
         chains = []
         for effect in effects:
@@ -116,7 +122,7 @@ class WriteSet:
                 case StepClosed():
                     self._close_step(effect)
                 case JobCreated():
-                    self.new_jobs[effect.job_id] = NewJob(effect)
+                    self.new_jobs[effect.job_id] = NewJob(effect, trace=trace)
                 case JobClosed():
                     if effect.job_id in self.new_jobs:
                         self.new_jobs[effect.job_id].status = effect.status
@@ -175,7 +181,7 @@ class WriteSet:
         )
 
     def main_arguments(self) -> list[str]:
-        """The 46 arrays of `apply_rows`, in its order."""
+        """The 47 arrays of `apply_rows`, in its order."""
         closed = self.closed_jobs.values()
         return [
             *_new_instance_columns(list(self.new_instances.values())),
@@ -191,6 +197,7 @@ class WriteSet:
             json_array([r.kind for r in self.audit]),
             json_array([r.instance_id for r in self.audit]),
             json_array([_encoder.encode(r.detail).decode() for r in self.audit]),
+            text_array([j.trace for j in self.new_jobs.values()]),
         ]
 
     def rare_arguments(self) -> list[str]:

@@ -177,6 +177,7 @@ OWN: Mapping[int, Shape] = {
         }
     ),
     9: Shape(columns={"windlass_worker": _columns("principal text")}),
+    10: Shape(columns={"job": _columns("trace_context text")}),
 }
 
 FORMER = {10: OWN[1], 11: OWN[2], 12: OWN[3]}

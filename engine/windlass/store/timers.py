@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from windlass.commands import FireTimer
 from windlass.store.database import Database
 from windlass.store.queries import sql
+from windlass.trace_context import TRACE
 
 
 class Timers:
@@ -25,6 +26,7 @@ class Timers:
                 row["step_execution_id"],
                 row["target_step_id"],
                 row["interrupting"],
+                TRACE.get(),
             )
             for row in await self._database.fetch(sql("timer_due"), rows_max)
         ]

@@ -6,6 +6,9 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
+Body = Callable[[], Awaitable[int | None]]
+"""Returns how much it has found to do, if it knows."""
+
 
 class Sweep:
     """Runs `body` every `interval_s`, first after one interval; a failure is reported and does not end the loop."""
@@ -14,7 +17,7 @@ class Sweep:
         self,
         name: str,
         interval_s: float,
-        body: Callable[[], Awaitable[None]],
+        body: Body,
         failed: Callable[[str, Exception], None],
     ) -> None:
         self.name = name
@@ -22,6 +25,10 @@ class Sweep:
         self._body = body
         self._failed = failed
         self._task: asyncio.Task[None] | None = None
+
+    def wrap(self, around: Callable[[str, Body], Body]) -> None:
+        """Runs `around(name, body)` from now on; before `start`."""
+        self._body = around(self.name, self._body)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name=f"sweep-{self.name}")

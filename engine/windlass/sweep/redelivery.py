@@ -18,8 +18,10 @@ class RedeliverySweep:
         self._outbox = outbox
         self._redelivered = redelivered
 
-    async def sweep(self) -> None:
-        """Repeats until none is due. The new event has a new dedup id, since workers drop repeated ones."""
+    async def sweep(self) -> int:
+        """Repeats until none is due, and returns how many were. The new event has a new dedup id, since workers drop
+        repeated ones.
+        """
         count = 0
         while True:
             looked_at, written = await self._outbox.redeliver(POSTPONE_S)
@@ -28,3 +30,4 @@ class RedeliverySweep:
                 break
         if count:
             self._redelivered(count)
+        return count

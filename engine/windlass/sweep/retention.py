@@ -153,7 +153,8 @@ class RetentionSweep:
         self._audit_interval_s = min(AUDIT_INTERVAL_S_MAX, older_than_s)
         self._audit_at_s = float("-inf")
 
-    async def sweep(self) -> None:
+    async def sweep(self) -> int:
+        """Returns how many rows it has removed."""
         now_s = time.monotonic()
         audit = now_s - self._audit_at_s >= self._audit_interval_s
         try:
@@ -166,3 +167,4 @@ class RetentionSweep:
         if audit:
             self._audit_at_s = now_s
         self._oldest(done.oldest_s)
+        return sum(done.rows.values())

@@ -29,10 +29,13 @@ class TimerSweep:
         self._fired = fired
         self._failed = failed
 
-    async def sweep(self) -> None:
+    async def sweep(self) -> int:
+        """Returns how many were due."""
+        count = 0
         while True:
             timers = await self._timers.due(BATCH_ROWS_MAX)
             outcomes = await asyncio.gather(*map(self._execute, timers), return_exceptions=True)
+            count += len(timers)
             failures = 0
             for timer, outcome in zip(timers, outcomes, strict=True):
                 if isinstance(outcome, BaseException):
@@ -41,4 +44,4 @@ class TimerSweep:
                 else:
                     self._fired(timer)
             if len(timers) < BATCH_ROWS_MAX or failures:
-                return
+                return count

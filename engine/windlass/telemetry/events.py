@@ -45,6 +45,9 @@ class Event:
     GRPC_CUT: Final = "grpc: calls outlived the grace and were cut"  # calls
     GRPC_JOB_UNREADABLE: Final = "grpc: job withheld, no protobuf client can read its variables"  # job_id
 
+    COLLECTOR_LOST: Final = "traces: the collector takes no spans, they are dropped and counted"  # err
+    COLLECTOR_BACK: Final = "traces: the collector takes spans again"
+
     CALLS_SHED: Final = "calls: refused, too much waits before them"  # wait_s, repeated
 
     # Work: tx_type, duration (ns), err; instance_id, definition_id, definition_version, step_id, step_type,

@@ -15,12 +15,15 @@ from prometheus_client import (
     disable_created_metrics,
     generate_latest,
 )
+from prometheus_client.openmetrics import exposition as openmetrics
 
 from windlass.auth.gate import Refusal
 from windlass.memory import Use
 from windlass.tls.watch import HandshakeFault
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPEN_METRICS = "application/openmetrics-text"
+OPEN_METRICS_CONTENT_TYPE = f"{OPEN_METRICS}; version=1.0.0; charset=utf-8"
 
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _PICKUP_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -29,10 +32,17 @@ _BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 OUTCOMES = ("completed", "failed", "cancelled")
 ANSWERS = ("poll", "list", "history")
 APIS = ("rest", "grpc")
+SPANS_DROPPED = ("queue", "collector")
 WAKE_BUSES = ("postgres", "redis", "none")
 
 
 Child_co = TypeVar("Child_co", covariant=True)
+
+
+class Observer(Protocol):
+    """Takes seconds, and the labels of an exemplar."""
+
+    def __call__(self, amount: float, exemplar: dict[str, str] | None = None) -> None: ...
 
 
 class Counts(Protocol):
@@ -40,7 +50,7 @@ class Counts(Protocol):
 
 
 class Observes(Protocol):
-    def observe(self, amount: float) -> None: ...
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None: ...
 
 
 class Shows(Protocol):
@@ -60,7 +70,7 @@ class _Absent:
     def inc(self, amount: float = 1) -> None:
         """Count nothing."""
 
-    def observe(self, amount: float) -> None:
+    def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Observe nothing."""
 
     def set(self, value: float) -> None:
@@ -218,6 +228,19 @@ class Metrics:
             "How long a small call that comes now would wait for its batch to begin",
         )
         self._doors()
+        #: reason: queue, collector
+        self.spans_dropped: Children[Counts] = Children(
+            self._counter(
+                "windlass_trace_spans_dropped_total",
+                "Spans that the collector never got: the queue was full, or it took none for too long",
+                "reason",
+            ).labels
+        )
+        for reason in SPANS_DROPPED:
+            self.spans_dropped(reason)
+        self.spans_exported: Counts = self._counter(
+            "windlass_trace_spans_exported_total", "Spans that the collector has taken"
+        )
         self.log_lines_dropped: Counts = self._counter(
             "windlass_log_dropped_lines_total", "Log lines dropped because nobody read standard output"
         )
@@ -342,13 +365,18 @@ class Metrics:
             "windlass_connections_refused_total", "REST connections refused because all were busy"
         )
 
-    def http_observer(self, method: str, path: str, status: int) -> Callable[[float], None]:
+    def http_observer(self, method: str, path: str, status: int) -> Observer:
         """Return the one function that observes calls of this kind, seconds each; worth keeping."""
         return self.http_duration(method, path, str(status)).observe
 
     def exposition(self) -> bytes:
-        """Return all series in Prometheus text format."""
+        """Return all series in Prometheus text format, which knows no exemplars."""
         return generate_latest(self.registry)
+
+    def open_metrics(self) -> bytes:
+        """Return all series in the OpenMetrics text format, with exemplars."""
+        text: bytes = openmetrics.generate_latest(self.registry)  # type: ignore[no-untyped-call]
+        return text
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, registry=self.registry)

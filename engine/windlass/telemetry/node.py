@@ -33,6 +33,7 @@ from windlass.telemetry.log import Log, error_text
 from windlass.telemetry.metrics import WAKE_BUSES, Metrics
 from windlass.telemetry.repeats import Repeats
 from windlass.tls.watch import HandshakeFault
+from windlass.trace_context import exemplar_of
 from windlass.wire import InstanceView, JobView, format_time
 
 #: `tx_type` of a transaction, by the command that it carries out (contract 8.1).
@@ -74,9 +75,10 @@ class NodeTelemetry:
         if elapsed_s:
             self._metrics.db_lock_wait_duration("job.poll_skip_locked").observe(elapsed_s)
         for job, age_s in zip(jobs, ages_s, strict=True):
-            self._metrics.job_pickup_latency.observe(age_s)
+            exemplar = exemplar_of(job.traceparent)
+            self._metrics.job_pickup_latency.observe(age_s, exemplar)
             if job.lease_token == FIRST_LEASE_TOKEN:
-                self._metrics.job_poll_latency.observe(age_s)
+                self._metrics.job_poll_latency.observe(age_s, exemplar)
 
     def answer_was_cut(self, answer: str) -> None:
         """`answer`: one of `metrics.ANSWERS`."""
@@ -142,10 +144,11 @@ class NodeTelemetry:
     def batch_committed(self, batch: Batch, elapsed_s: float) -> None:
         metrics, writes = self._metrics, batch.writes
         metrics.lane_batch_size.observe(batch.carried_out)
-        for tx_type in {_tx_type(command) for command in batch.commands}:
-            metrics.db_transaction_duration(tx_type).observe(elapsed_s)
+        exemplar = next(filter(None, (exemplar_of(span.own) for span in batch.spans)), None)
+        for tx in {tx_type(command) for command in batch.commands}:
+            metrics.db_transaction_duration(tx).observe(elapsed_s, exemplar)
             if self._log.enabled("debug"):
-                self._log.debug(Event.ENGINE_TX, tx_type=tx_type, duration=int(elapsed_s * 1e9))
+                self._log.debug(Event.ENGINE_TX, tx_type=tx, duration=int(elapsed_s * 1e9))
         if batch.lock_wait_s is not None:
             metrics.db_lock_wait_duration("instance.for_update").observe(batch.lock_wait_s)
         if writes.new_instances:
@@ -194,6 +197,21 @@ class NodeTelemetry:
         if repeated is not None:
             more = {"repeated": repeated} if repeated else {}
             self._log.warning(Event.CALLS_SHED, wait_s=round(wait_s, 1), **more)
+
+    # -- traces; the first two are called by the thread that exports
+
+    def spans_exported(self, count: int) -> None:
+        self._metrics.spans_exported.inc(count)
+
+    def spans_dropped(self, reason: str, count: int) -> None:
+        """`reason`: one of `metrics.SPANS_DROPPED`."""
+        self._metrics.spans_dropped(reason).inc(count)
+
+    def collector_lost(self, cause: str) -> None:
+        self._log.warning(Event.COLLECTOR_LOST, err=cause)
+
+    def collector_back(self) -> None:
+        self._log.info(Event.COLLECTOR_BACK)
 
     # -- memory
 
@@ -309,7 +327,7 @@ class NodeTelemetry:
             self._log.info(Event.WAKE_RESTORED)
 
 
-def _tx_type(command: Command) -> str:
+def tx_type(command: Command) -> str:
     if isinstance(command, FireTimer):
         return "instance.interrupt_boundary" if command.interrupting else "instance.dispatch_boundary"
     return _TX_TYPES[type(command).__name__]

@@ -25,6 +25,10 @@ class MemoryBroker:
         self.said: list[str] = []
         self.probed = 0
 
+    @property
+    def system(self) -> str:
+        return "memory"
+
     def destination(self, job_type: str) -> str:
         return f"queue/{job_type}"
 

@@ -194,9 +194,11 @@ async def test_a_guarded_write_that_misses_rolls_the_batch_back(
     monkeypatch.setattr(apply, "judge_completion", lambda *_: Lease.HELD)
     original = apply.Transactor._keep
 
-    def with_a_wrong_token(self: Any, batch: Any, before: Any, decision: Any, row: Any = None) -> None:
+    def with_a_wrong_token(
+        self: Any, command: Any, batch: Any, before: Any, decision: Any, row: Any = None
+    ) -> None:
         row.lease_token = 99
-        original(self, batch, before, decision, row)
+        original(self, command, batch, before, decision, row)
 
     monkeypatch.setattr(apply.Transactor, "_keep", with_a_wrong_token)
     with pytest.raises(EngineError, match="guarded write"):

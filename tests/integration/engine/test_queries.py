@@ -138,7 +138,7 @@ BY_ID = [
     (
         "apply_rows",
         arguments_of(
-            46,
+            47,
             {10: "'{i-1}'", 11: "'{ACTIVE}'", 12: "'{\"{}\"}'", 15: "'{\"{}\"}'", 25: "'{s-1}'"}
             | {26: "'{COMPLETED}'", 39: "'{job-1,job-2}'", 40: "'{COMPLETED,COMPLETED}'"},
         ),

@@ -101,13 +101,14 @@ def test_every_variable_is_declared_once_and_described() -> None:
         "redis",
         "access",
         "tls",
+        "traces",
         "metrics_connections_max",
         "secret_files",
         "unknown_variables",
         "warnings",
     }
     for variable in variables():
-        if not variable.name.startswith(("WE_", "DB_")):
+        if not variable.name.startswith(("WE_", "DB_", "OTEL_")):
             assert variable.name.startswith("WINDLASS_")
 
 
@@ -189,7 +190,7 @@ def test_one_bad_value_is_one_line_with_variable_value_and_remedy(name: str, val
 
 def test_every_number_s_limits_hold() -> None:
     for variable in variables():
-        if variable.kind not in {"integer", "seconds", "days"}:
+        if variable.kind not in {"integer", "seconds", "days", "ratio"}:
             continue
         env = SASL if "KAFKA" in variable.name or "OUTBOX" in variable.name else DSN
         for limit, sign in ((variable.minimum, -1), (variable.maximum, 1)):

@@ -298,6 +298,8 @@ BOTH = {
     "windlass_memory_drawn_bytes": "gauge",
     "windlass_memory_refused_total": "counter",
     "windlass_answers_cut_total": "counter",
+    "windlass_trace_spans_dropped_total": "counter",
+    "windlass_trace_spans_exported_total": "counter",
     "windlass_auth_refused_total": "counter",
     "windlass_auth_tokens_unusable_total": "counter",
     "windlass_auth_keys_unusable_total": "counter",

@@ -25,7 +25,8 @@ in plain text, a wrong method 405 with an empty body and an Allow header. Every 
 is answered 200 on any path; who may read answers from a web page is a setting, by default any origin where there is no
 authentication.
 
-A W3C `traceparent` header is copied to the log lines of its call. There is no authentication unless the node has a
+A W3C `traceparent` header is copied to the log lines of its call; that of a start, with its `tracestate`, is handed
+on with the instance's jobs. There is no authentication unless the node has a
 tokens file; without one, do not expose the port."""
 
 TAGS: Mapping[str, str] = {

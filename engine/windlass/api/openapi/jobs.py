@@ -133,11 +133,17 @@ def _poll(settings: Settings) -> Schema:
     )
 
 
+_JOB_ALWAYS = (
+    "id", "instanceId", "stepId", "stepExecutionId", "jobType", "status", "workerId", "lockedAt", "lockExpiresAt",
+    "retriesRemaining", "variables", "createdAt", "leaseToken",
+)  # fmt: skip
+
 _SCHEMAS: Mapping[str, Schema] = {
     "Jobs": whole(
         {"jobs": {"type": "array", "items": ref("Job"), "description": "Each with a lease of its own."}}
     ),
-    "Job": whole(
+    "Job": record(
+        _JOB_ALWAYS,
         {
             "id": ulid("A ULID; complete or fail it under this id."),
             "instanceId": ulid("The instance of the job."),
@@ -157,7 +163,11 @@ _SCHEMAS: Mapping[str, Schema] = {
                 "New for each lease. If it is sent back, an answer under an older lease changes nothing.",
                 examples=["1"],
             ),
-        }
+            "traceparent": word(
+                "If the job belongs to a trace: W3C trace context, to be sent back as a header of complete or fail."
+            ),
+            "tracestate": word("The same, if there is one."),
+        },
     ),
     "CompleteJob": record(
         (),

@@ -18,6 +18,7 @@ from windlass.dispatch.kafka.topics import topic_of
 from windlass.job_event import JobEvent
 from windlass.kafka_settings import KafkaSettings
 from windlass.telemetry.log import Log
+from windlass.trace_context import parent_and_state
 
 
 class KafkaBroker:
@@ -32,6 +33,10 @@ class KafkaBroker:
     @property
     def batch_size(self) -> int:
         return self._settings.outbox_batch_size
+
+    @property
+    def system(self) -> str:
+        return "kafka"
 
     def destination(self, job_type: str) -> str:
         return topic_of(job_type)
@@ -77,10 +82,13 @@ class KafkaBroker:
 
 
 def _record(message: Message) -> Record:
-    """Key and headers are those of contract 6.2."""
-    headers = (
+    """Key and headers are those of contract 6.2, and those of W3C trace context."""
+    headers = [
         ("content-type", event.CONTENT_TYPE),
         ("dedup-id", message.dedup_id.encode()),
         ("leader-epoch", str(message.epoch).encode()),
-    )
-    return Record(topic_of(message.job_type), message.ordering_key.encode(), message.body, headers)
+    ]
+    for name, value in zip(("traceparent", "tracestate"), parent_and_state(message.trace), strict=True):
+        if value is not None:
+            headers.append((name, value.encode()))
+    return Record(topic_of(message.job_type), message.ordering_key.encode(), message.body, tuple(headers))

@@ -40,18 +40,20 @@ WITH t AS MATERIALIZED (
     RETURNING 1
 ), new_job AS (
     INSERT INTO job (id, instance_id, step_execution_id, step_id, job_type, status, retries_remaining, payload,
-                     created_at, worker_id, locked_at, lock_expires_at, lease_token, answer_bytes)
+                     created_at, worker_id, locked_at, lock_expires_at, lease_token, answer_bytes, trace_context)
     SELECT u.id, u.instance_id, u.execution_id, u.step_id, u.job_type, u.status, u.retries, p.payload, t.now,
            u.worker_id, CASE WHEN u.status = 'LOCKED' THEN t.now END,
            t.now + u.lease_s * interval '1 second', CASE WHEN u.status = 'LOCKED' THEN 1 END,
            -- Its text, nine bytes for each value in it (a number of one digit takes three there and eleven over gRPC),
            -- and the fields around it.
-           1000 + octet_length(u.step_id) + octet_length(u.job_type) + octet_length(p.written)
+           1000 + octet_length(u.step_id) + octet_length(u.job_type) + coalesce(octet_length(u.trace), 0)
+           + octet_length(p.written)
            + 9::bigint * (octet_length(p.written)
-                          - octet_length(replace(replace(replace(p.written, ',', ''), '[', ''), '{', '')))
+                          - octet_length(replace(replace(replace(p.written, ',', ''), '[', ''), '{', ''))),
+           u.trace
     FROM t, unnest($29::text::text[], $30::text::text[], $31::text::text[], $32::text::text[], $33::text::text[], $34::text::text[], $35::text::integer[],
-                   $36::text::text[], $37::text::text[], $38::text::float8[])
-         AS u (id, instance_id, execution_id, step_id, job_type, status, retries, payload_text, worker_id, lease_s)
+                   $36::text::text[], $37::text::text[], $38::text::float8[], $47::text::text[])
+         AS u (id, instance_id, execution_id, step_id, job_type, status, retries, payload_text, worker_id, lease_s, trace)
     -- Parsed and written once.
     CROSS JOIN LATERAL (
         SELECT j.payload, j.payload::text AS written FROM (SELECT u.payload_text::jsonb AS payload OFFSET 0) AS j OFFSET 0

@@ -38,7 +38,7 @@ FROM found AS c, t
 WHERE j.id = c.id AND j.status = c.status AND (c.place = 1 OR c.upto <= $5::bigint)
 RETURNING c.slot, c.jobs AS found, j.id, j.instance_id, j.step_id, j.step_execution_id, j.job_type,
           j.worker_id, j.locked_at, j.lock_expires_at, j.retries_remaining, j.payload::text AS payload,
-          j.created_at, j.lease_token;
+          j.created_at, j.lease_token, j.trace_context;
 
 -- name: job_passed_over
 -- One of the waiting jobs that are too large for some polls ($2), asked for when those polls have found no other.

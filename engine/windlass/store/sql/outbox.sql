@@ -41,7 +41,11 @@ WITH RECURSIVE topic (job_type) AS (
     ORDER BY h.position
     LIMIT $1
 )
-SELECT o.id, o.job_id, o.instance_id, o.job_type, o.payload, j.status = 'UNLOCKED' AS is_due
+SELECT o.id, o.job_id, o.instance_id, o.job_type, o.payload, j.status = 'UNLOCKED' AS is_due, j.trace_context,
+       CASE WHEN j.trace_context IS NOT NULL THEN
+           j.requeued_at IS NULL AND j.lease_token IS NULL
+           AND NOT EXISTS (SELECT FROM windlass_job_dispatch AS d WHERE d.job_id = j.id)
+       END AS is_first
 FROM head
 JOIN dispatch_outbox AS o ON o.id = head.id
 JOIN job AS j ON j.id = o.job_id
