@@ -47,6 +47,14 @@ class Limits:
     pipeline_max: int = 16
 
     @property
+    def head_too_large(self) -> tuple[int, str]:
+        return 431, f"the request's head is larger than {self.head_bytes_max} bytes"
+
+    @property
+    def body_too_large(self) -> tuple[int, str]:
+        return 413, f"the request body is larger than {self.body_bytes_max} bytes"
+
+    @property
     def connections_kept_max(self) -> int:
         """Connections that may stay for as long as their callers like."""
         return self.connections_max - self.connections_max // self.spare_part
@@ -83,6 +91,7 @@ class Request:
         "peer",
         "principal",
         "query",
+        "refusal",
         "route",
         "span",
         "started_ns",
@@ -118,6 +127,8 @@ class Request:
         self.route: Any = None
         #: with tracing on, the caller's trace and that of the call's own span
         self.span: tuple[str | None, str] | None = None
+        #: its answer, when it is not served
+        self.refusal: Response | None = None
         #: set by the handler of a call that waits and can be answered before its time
         self.early: EarlyEnd | None = None
 

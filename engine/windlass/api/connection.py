@@ -12,11 +12,11 @@ import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response, origin_form
 from windlass.api.caller import address_of, certificate_of, has_gone
-from windlass.api.head import LINE_BYTES, Head, HeadGate, flaw_of, in_its_context
+from windlass.api.head import HeadGate, flaw_of, in_its_context
+from windlass.api.message import LINE_BYTES, Message
 from windlass.api.room import NO_ROOM, TOO_SLOW, BodyRoom
 from windlass.api.router import Outcome
 from windlass.api.upgrade import without_upgrade
-from windlass.auth.principal import Principal
 from windlass.memory import SMALL_BYTES
 
 if TYPE_CHECKING:
@@ -39,15 +39,11 @@ class Connection(asyncio.Protocol):
         self.is_spare = False
         self.is_refused = self.was_used = False
 
-        self._head = Head()
-        self._chunks: list[bytes] = []
-        self._body_bytes = 0
+        self._message = Message()
         self.room = BodyRoom(server.memory, server.limits, self._room_found)
-        self._expects = False
-        self._principal: Principal | None = None
-        self._chunk_bytes = 0
-        self._head_bytes = 0
-        self._in_head = self._made_progress = False
+        #: of what the parser has got last
+        self._fed_bytes = 0
+        self._made_progress = False
         #: loop time at which the message being read began; 0 = none
         self._message_since_s = 0.0
         self._is_first = True
@@ -56,14 +52,13 @@ class Connection(asyncio.Protocol):
         #: ... and it was a refusal, so that the caller may still be sending
         self._refused = False
 
-        #: calls read but not yet served; refused ones together with their answer
-        self._waiting: deque[tuple[Request, Response | None]] = deque()
+        #: calls read but not yet served, and refused ones
+        self._waiting: deque[Request] = deque()
         self._current: Request | None = None
         self._current_since_s = 0.0
         self._task: asyncio.Task[None] | None = None
 
-        self._read_paused = False
-        self._write_paused = False
+        self._read_paused = self._write_paused = False
         #: loop time since which the caller has not read our bytes, or our close; 0 = it has
         self._stuck_since_s = 0.0
         #: the last answer, while a part of it may be unsent
@@ -83,8 +78,8 @@ class Connection(asyncio.Protocol):
         if self._write_paused and self._unsent is not None:
             self._unsent.drop()
         self._deaf = True
-        self._drop_waiting()
-        self._chunks = []
+        self.room.release_all(self._waiting)
+        self._message.chunks = []
         self.room.drop()
         self._server.forget(self)
         if self._current is not None:
@@ -102,7 +97,7 @@ class Connection(asyncio.Protocol):
 
     def _feed(self, data: bytes) -> bytes | None:
         """Parse it; returns what has to be parsed instead of the rest when a call offered an upgrade."""
-        self._chunk_bytes = len(data)
+        self._fed_bytes = len(data)
         self._made_progress = False
         try:
             self._parser.feed_data(data)
@@ -113,12 +108,12 @@ class Connection(asyncio.Protocol):
             raise
         except httptools.HttpParserError as error:
             self._refuse(400, f"malformed HTTP request: {error}")
-        if self._in_head and not self._deaf:
-            self._head_bytes += self._chunk_bytes
-            if self._head_bytes > self._limits.head_bytes_max:
-                self._refuse_head()
+        if self._message.is_in_head and not self._deaf:
+            self._message.fed_bytes += self._fed_bytes
+            if self._message.fed_bytes > self._limits.head_bytes_max:
+                self._refuse(*self._limits.head_too_large)
         elif not self._made_progress:
-            self._count_lines(self._chunk_bytes)
+            self._count_lines(self._fed_bytes)
         return None
 
     def pause_writing(self) -> None:
@@ -135,54 +130,55 @@ class Connection(asyncio.Protocol):
     # httptools' side
 
     def on_message_begin(self) -> None:
-        self._head = Head()
-        self._chunks, self._body_bytes = [], 0
         # Of a read that calls before it are in, nobody knows how much is its own; its lines are counted at its end.
-        self._head_bytes = -self._chunk_bytes if self._made_progress else 0
-        self._in_head = self._made_progress = True
+        self._message = Message(fed_bytes=-self._fed_bytes if self._made_progress else 0, is_in_head=True)
+        self._made_progress = True
         self._message_since_s = self._server.now_s
 
     def on_url(self, url: bytes) -> None:
-        self._head.url += url
+        self._message.url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:
-            head, name = self._head, name.lower()
-            head.hosts += name == b"host"
-            head.headers.setdefault(name, value)
-            head.line_bytes += len(name) + len(value) + LINE_BYTES
+        message = self._message
+        if message.is_in_head:
+            name = name.lower()
+            message.hosts += name == b"host"
+            message.headers.setdefault(name, value)
+            message.line_bytes += len(name) + len(value) + LINE_BYTES
         else:
             # A trailer: it is ignored, so that no header can be added in this way.
             self._made_progress = True
             self._count_lines(len(name) + len(value) + LINE_BYTES)
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
-        self._made_progress = True
+        message, self._made_progress = self._message, True
+        message.is_in_head = False
         if self._deaf:
             return
-        headers = self._head.headers
-        if len(self._head.url) + self._head.line_bytes > self._limits.head_bytes_max:
-            self._refuse_head()
+        headers = message.headers
+        if len(message.url) + message.line_bytes > self._limits.head_bytes_max:
+            self._refuse(*self._limits.head_too_large)
             return
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.body_bytes_max:
-            self._refuse_body()
+            self._refuse(*self._limits.body_too_large)
             return
         version = self._parser.get_http_version()
-        flaw = flaw_of(self._head, version)
+        flaw = flaw_of(message, version)
         if flaw is not None:
             self._refuse(*flaw)
             return
-        if not self._head.url.startswith(b"/"):
-            self._head.url = origin_form(self._head.url)
+        if not message.url.startswith(b"/"):
+            message.url = origin_form(message.url)
         if self._server.gate is not None and not self._is_admitted(self._server.gate):
             return
         # Behind other calls, 100 Continue would arrive before their answers; the caller then sends without it. A caller
         # of HTTP/1.0 does not know it.
         first = self._current is None and not self._waiting
-        self._expects = first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
-        if (length is None or self._draw(int(length))) and self._expects:
+        message.expects = (
+            first and version != "1.0" and headers.get(b"expect", b"").lower() == b"100-continue"
+        )
+        if (length is None or self._draw(int(length))) and message.expects:
             self._continue()
 
     def _is_admitted(self, gate: HeadGate) -> bool:
@@ -190,15 +186,15 @@ class Connection(asyncio.Protocol):
         request = self._request(self._method())
         request.certificate = certificate_of(self._transport)
         refusal = gate(request)
-        self._principal = request.principal
+        self._message.principal = request.principal
         if refusal is not None:
             self._decline(request, refusal)
         return refusal is None
 
     def _continue(self) -> None:
-        if self._expects and self._transport is not None:
+        if self._message.expects and self._transport is not None:
             self._transport.write(_CONTINUE)
-        self._expects = False
+        self._message.expects = False
 
     def on_chunk_header(self) -> None:
         self._made_progress = True
@@ -207,14 +203,15 @@ class Connection(asyncio.Protocol):
         self._made_progress = True
         if self._deaf:
             return
-        self._body_bytes += len(chunk)
-        if self._body_bytes > self._limits.body_bytes_max:
-            self._refuse_body()
+        message = self._message
+        message.body_bytes += len(chunk)
+        if message.body_bytes > self._limits.body_bytes_max:
+            self._refuse(*self._limits.body_too_large)
             return
-        self._chunks.append(chunk)
-        if self._body_bytes > self.room.drawn_bytes and not self.room.waits:
+        message.chunks.append(chunk)
+        if message.body_bytes > self.room.drawn_bytes and not self.room.waits:
             # Its size was not told: room for twice of what has come, so that it is not asked for often.
-            wanted = min(max(2 * self._body_bytes, SMALL_BYTES), self._limits.body_bytes_max)
+            wanted = min(max(2 * message.body_bytes, SMALL_BYTES), self._limits.body_bytes_max)
             self._draw(wanted - self.room.drawn_bytes)
 
     def on_message_complete(self) -> None:
@@ -222,33 +219,32 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         keep_alive = self._parser.should_keep_alive() and not self.is_spare
-        head, chunks = self._head, self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        method = str(self._parser.get_method(), "ascii")
-        request = Request(method, head.url, head.headers, body, self._peer, keep_alive=keep_alive)
-        self._chunks = []
-        request.principal = self._principal
+        message, method = self._message, self._method()
+        body = message.chunks[0] if len(message.chunks) == 1 else b"".join(message.chunks)
+        request = Request(method, message.url, message.headers, body, self._peer, keep_alive=keep_alive)
+        message.chunks = []
+        request.principal = message.principal
         self.room.hand_over(request)
         self._message_since_s = 0.0
         self._is_first = False
         self._deaf = not keep_alive
-        self._waiting.append((request, None))
+        self._waiting.append(request)
 
     def _method(self) -> str:
         return str(self._parser.get_method(), "ascii")
 
     def _request(self, method: str) -> Request:
-        return Request(method, self._head.url, self._head.headers, peer=self._peer)
+        return Request(method, self._message.url, self._message.headers, peer=self._peer)
 
     def _without_upgrade(self, rest: bytes) -> bytes | None:
         """The call as plain HTTP/1.1, to be parsed again: the parser stopped before its body. None: it is refused."""
-        request, _ = self._waiting.pop()
+        request = self._waiting.pop()
         self._deaf = False
         if request.method == "CONNECT":
             self._refuse(400, "this is not a proxy: CONNECT is not supported")
             return None
         self._parser = httptools.HttpRequestParser(self)
-        return without_upgrade(request, self._head.url) + rest
+        return without_upgrade(request, self._message.url) + rest
 
     def _draw(self, count: int) -> bool:
         """True: there is room now. Otherwise nothing more is read until there is, or the call is refused."""
@@ -270,29 +266,18 @@ class Connection(asyncio.Protocol):
         self._steer_reading()
         self._pump()
 
-    def _drop_waiting(self) -> None:
-        for request, _ in self._waiting:
-            self.room.release(request)
-        self._waiting.clear()
-
     def is_slow(self, now_s: float) -> bool:
         """It holds room for a body that arrives too slowly to be waited for."""
         reading_s = now_s - self._message_since_s if self._message_since_s else 0.0
-        return self.room.is_slow(self._body_bytes, reading_s) and not self._deaf
+        return self.room.is_slow(self._message.body_bytes, reading_s) and not self._deaf
 
     def give_way(self) -> None:
         self.refuse_now(408, TOO_SLOW)
 
     def _count_lines(self, count: int) -> None:
-        self._head.line_bytes += count
-        if self._message_since_s and self._head.line_bytes > self._limits.head_bytes_max:
-            self._refuse_head()
-
-    def _refuse_head(self) -> None:
-        self._refuse(431, f"the request's head is larger than {self._limits.head_bytes_max} bytes")
-
-    def _refuse_body(self) -> None:
-        self._refuse(413, f"the request body is larger than {self._limits.body_bytes_max} bytes")
+        self._message.line_bytes += count
+        if self._message_since_s and self._message.line_bytes > self._limits.head_bytes_max:
+            self._refuse(*self._limits.head_too_large)
 
     def refuse_now(self, status: int, reason: str) -> None:
         self._refuse(status, reason)
@@ -302,7 +287,7 @@ class Connection(asyncio.Protocol):
         if self._deaf:
             return
         method = self._method()
-        if not self._head.url and not (self._is_first and method == "HEAD"):
+        if not self._message.url and not (self._is_first and method == "HEAD"):
             # The parser did not reach the target, and may still have the method of the previous call.
             method = ""
         self._decline(self._request(method), self._server.handler.refuse(status, reason))
@@ -311,23 +296,24 @@ class Connection(asyncio.Protocol):
         """Queue a last answer behind the others; whatever else arrives is discarded."""
         self._deaf = self._refused = True
         self._message_since_s = 0.0
-        self._chunks = []
+        self._message.chunks = []
         self.room.drop()
-        self._waiting.append((request, response))
+        request.refusal = response
+        self._waiting.append(request)
 
     # serving
 
     def _pump(self) -> None:
         """Serve the waiting calls in order, as far as possible without waiting."""
         while self._waiting and self._current is None and not self._write_paused and not self._ending:
-            if self._waiting[0][0] is self.room.asked_for:
+            if self._waiting[0] is self.room.asked_for:
                 break
-            request, response = self._waiting.popleft()
+            request = self._waiting.popleft()
             self._current = request
             self._current_since_s = self._server.now_s
             request.started_ns = time.perf_counter_ns()
-            if response is not None:
-                self._finish(request, response)
+            if request.refusal is not None:
+                self._finish(request, request.refusal)
                 continue
             if (
                 request.principal is None
@@ -394,12 +380,8 @@ class Connection(asyncio.Protocol):
         if self._message_since_s:
             # The next call's time to arrive does not count while it could not be read.
             self._message_since_s = self._server.now_s
-        transport = self._transport
-        if (
-            transport is None
-            or transport.is_closing()
-            or (response.untaken is not None and has_gone(transport))
-        ):
+        transport, untaken = self._transport, response.untaken
+        if transport is None or transport.is_closing() or (untaken is not None and has_gone(transport)):
             response.drop()
             self.room.sent()
             self._note(request, Response(STATUS_GONE))
@@ -421,7 +403,7 @@ class Connection(asyncio.Protocol):
     def _end(self) -> None:
         """Close when the answer is sent; wait for a caller that is still sending, or it would not see the answer."""
         self._ending = self._deaf = True
-        self._drop_waiting()
+        self.room.release_all(self._waiting)
         self.room.drop()
         self._stuck_since_s = self._server.now_s
         if self._transport is None:
@@ -506,8 +488,7 @@ class Connection(asyncio.Protocol):
             self._refuse(503, NO_ROOM)
         else:
             self.room.release(request)
-            refusal = self._server.handler.refuse(503, NO_ROOM)
-            self._waiting = deque((it, refusal if it is request else given) for it, given in self._waiting)
+            request.refusal = self._server.handler.refuse(503, NO_ROOM)
         self._steer_reading()
         self._pump()
 

@@ -6,6 +6,7 @@ import contextvars
 from collections.abc import Callable
 
 from windlass.api.call import Request, Response
+from windlass.api.message import Message
 from windlass.auth.principal import PRINCIPAL
 from windlass.telemetry.log import TRACEPARENT
 from windlass.trace_context import TRACE, CallTraces, trace_of
@@ -13,35 +14,18 @@ from windlass.trace_context import TRACE, CallTraces, trace_of
 HeadGate = Callable[[Request], Response | None]
 """Sets the principal and the route of a call without body; an answer refuses it."""
 
-LINE_BYTES = len(b": \r\n")
-"""What a header line holds besides name and value."""
-
 _TRACEPARENT_CHARS_MAX = 256
 _SHOWN_BYTES_MAX = 40
 _TRACED = b"/v1/"
 """Calls of the API have a span each; probes have none."""
 
 
-class Head:
-    """A call's target and headers as they arrive. Names are lower case; of a repeated one the first value counts."""
-
-    __slots__ = ("headers", "hosts", "line_bytes", "url")
-
-    def __init__(self) -> None:
-        self.url = b""
-        self.headers: dict[bytes, bytes] = {}
-        #: header lines that name the host
-        self.hosts = 0
-        #: of header and trailer lines, and of bytes behind the head that the parser has not used yet
-        self.line_bytes = 0
-
-
-def flaw_of(head: Head, version: str) -> tuple[int, str] | None:
-    """Status and reason for a head that cannot be served."""
-    if head.hosts != 1 and (head.hosts or version != "1.0"):
-        found = f"{head.hosts} Host headers" if head.hosts else "no Host header"
+def flaw_of(message: Message, version: str) -> tuple[int, str] | None:
+    """Status and reason for a message whose head cannot be served."""
+    if message.hosts != 1 and (message.hosts or version != "1.0"):
+        found = f"{message.hosts} Host headers" if message.hosts else "no Host header"
         return 400, f"malformed HTTP request: {found}; send one"
-    coding = head.headers.get(b"content-encoding", b"identity").strip().lower()
+    coding = message.headers.get(b"content-encoding", b"identity").strip().lower()
     if coding != b"identity":
         shown = coding[:_SHOWN_BYTES_MAX].decode("ascii", "backslashreplace")
         return 415, f"the body has the Content-Encoding {shown!r}; send it as it is, without one"

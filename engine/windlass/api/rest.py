@@ -9,10 +9,8 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-import msgspec
-
 from windlass import wire
-from windlass.api import bodies, bounds, cors, faults, history
+from windlass.api import answers, bodies, bounds, cors, faults
 from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.call import STATUS_GONE, Limits, MadeRoom, Request, Response
 from windlass.api.caller import client_address
@@ -45,19 +43,9 @@ from windlass.telemetry.metrics import Metrics
 from windlass.tls.watch import CertificateWatch
 from windlass.trace_context import CallTraces
 
-PREFLIGHT = Response(
-    200,
-    headers=b"Access-Control-Allow-Methods: GET, POST, OPTIONS\r\n"
-    b"Access-Control-Allow-Headers: Accept, Authorization, Content-Type\r\n"
-    b"Access-Control-Max-Age: 300\r\n",
-)
-NO_CONTENT = Response(204)
-NO_JOBS = Response(200, b'{"jobs":[]}\n')
-
 #: Calls whose bodies are made into objects; of the others the large part stays text.
 _PARSED_WHOLE = (b"/v1/definitions", b"/v1/jobs/poll", b"/v1/workers")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_encode = msgspec.json.Encoder().encode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,7 +137,7 @@ class RestApp:
         add("GET", "/api/ready", health.ready_word)
         add("GET", "/api/cluster/info", self._cluster_info)
         if self._serves_api:
-            openapi = _ok(document(self._settings, self._server.limits))
+            openapi = answers.ok(document(self._settings, self._server.limits))
             add("GET", "/openapi.json", lambda _request, _ids: openapi)
         add("POST", "/v1/definitions", self._upload)
         add("GET", "/v1/definitions", self._definitions)
@@ -180,7 +168,7 @@ class RestApp:
     def handle(self, request: Request) -> Outcome:
         try:
             if request.method == "OPTIONS" and is_preflight(request):
-                return PREFLIGHT
+                return answers.PREFLIGHT
             route, ids = self._router.find(request)
             request.route = route
             if route.waits:
@@ -217,7 +205,7 @@ class RestApp:
 
     def observe(self, request: Request, response: Response, duration_ns: int) -> None:
         """Feeds the metrics and writes the access line: all calls but preflights and polls below 400."""
-        if response is PREFLIGHT:
+        if response is answers.PREFLIGHT:
             return
         status = response.status
         route: Route = request.route or self._router.unmatched
@@ -278,14 +266,14 @@ class RestApp:
     # -- definitions
 
     def _upload(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002 - a route's signature
-        return self._ask(request, _created, self._engine.upload_definition, request.body)
+        return self._ask(request, answers.created, self._engine.upload_definition, request.body)
 
     def _definitions(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         query = query_of(request)
         page, page_size = paging_of(query)
         return self._ask(
             request,
-            _ok,
+            answers.ok,
             self._engine.list_definitions,
             keyword=query.get("keyword", ""),
             page=page,
@@ -301,7 +289,7 @@ class RestApp:
             version = int(ids[1])
             if version < 1:
                 raise NotFound(f"definition {ids[0]} has no version {version}; versions count from 1")
-        return self._ask(request, _document, self._engine.get_definition, ids[0], version)
+        return self._ask(request, answers.text_as_it_is, self._engine.get_definition, ids[0], version)
 
     # -- instances
 
@@ -313,7 +301,7 @@ class RestApp:
         version = body.definition_version
         return self._ask(
             request,
-            _created,
+            answers.created,
             self._engine.start_instance,
             definition_id=definition_id,
             version=version if version is not None and version > 0 else None,
@@ -322,14 +310,14 @@ class RestApp:
         )
 
     def _instance(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _ok, self._engine.get_instance, ids[0])
+        return self._ask(request, answers.ok, self._engine.get_instance, ids[0])
 
     def _instances(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         query = query_of(request)
         page, page_size = paging_of(query)
         return self._ask(
             request,
-            _ok,
+            answers.ok,
             self._engine.list_instances,
             definition_id=query.get("definitionId") or None,
             status=query.get("status") or None,
@@ -341,11 +329,13 @@ class RestApp:
 
     def _history(self, request: Request, ids: list[str]) -> Outcome:
         token = query_of(request).get("pageToken") or None
-        return self._ask(request, _history_page, self._engine.instance_history, ids[0], page_token=token)
+        return self._ask(
+            request, answers.history_page, self._engine.instance_history, ids[0], page_token=token
+        )
 
     def _cancel(self, request: Request, ids: list[str]) -> Outcome:
         reason = bodies.note(_read_cancel(request.body).reason) if request.body.strip() else ""
-        return self._ask(request, _ok, self._engine.cancel_instance, ids[0], reason=reason)
+        return self._ask(request, answers.ok, self._engine.cancel_instance, ids[0], reason=reason)
 
     # -- jobs
 
@@ -373,17 +363,15 @@ class RestApp:
 
     def _jobs(self, jobs: Sequence[wire.JobView]) -> Response:
         if not jobs:
-            return NO_JOBS
+            return answers.NO_JOBS
         leases = [(job.id, job.lease_token) for job in jobs]
-        return Response(
-            200, b'{"jobs":%b}\n' % _encode(jobs), untaken=functools.partial(self._engine.give_back, leases)
-        )
+        return answers.jobs(jobs, untaken=functools.partial(self._engine.give_back, leases))
 
     def _complete(self, request: Request, ids: list[str]) -> Outcome:
         body = _read_complete(request.body)
         return self._ask(
             request,
-            _no_content,
+            answers.no_content,
             self._engine.complete_job,
             ids[0],
             worker_id=bodies.text(body.worker_id, "workerId"),
@@ -395,7 +383,7 @@ class RestApp:
         body = _read_fail(request.body)
         return self._ask(
             request,
-            _no_content,
+            answers.no_content,
             self._engine.fail_job,
             ids[0],
             worker_id=bodies.text(body.worker_id, "workerId"),
@@ -420,21 +408,21 @@ class RestApp:
             capacity=bounds.worker_capacity(body.capacity),
             heartbeat_s=bounds.worker_heartbeat_s(body.heartbeat_seconds),
         )
-        return self._ask(request, _registered, self._engine.register_worker, worker)
+        return self._ask(request, answers.registered, self._engine.register_worker, worker)
 
     def _workers(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
         query = query_of(request)
         page, page_size = paging_of(query)
         token = query.get("pageToken") or None
         return self._ask(
-            request, _ok, self._engine.list_workers, page=page, page_size=page_size, page_token=token
+            request, answers.ok, self._engine.list_workers, page=page, page_size=page_size, page_token=token
         )
 
     def _worker_beat(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _no_content, self._engine.worker_is_alive, ids[0])
+        return self._ask(request, answers.no_content, self._engine.worker_is_alive, ids[0])
 
     def _unregister(self, request: Request, ids: list[str]) -> Outcome:
-        return self._ask(request, _no_content, self._engine.unregister_worker, ids[0])
+        return self._ask(request, answers.no_content, self._engine.unregister_worker, ids[0])
 
     # -- parked steps
 
@@ -445,7 +433,7 @@ class RestApp:
         result, variables = variables_of(body.result, name="result"), variables_of(body.variables)
         return self._ask(
             request,
-            _no_content,
+            answers.no_content,
             self._engine.complete_user_task,
             ids[0],
             ids[1],
@@ -455,10 +443,12 @@ class RestApp:
 
     def _signal(self, request: Request, ids: list[str]) -> Outcome:
         variables = variables_of(request.body, name="signal") if request.body.strip() else wire.EMPTY_OBJECT
-        return self._ask(request, _no_content, self._engine.signal_wait, ids[0], ids[1], variables=variables)
+        return self._ask(
+            request, answers.no_content, self._engine.signal_wait, ids[0], ids[1], variables=variables
+        )
 
     def _cluster_info(self, request: Request, ids: list[str]) -> Outcome:  # noqa: ARG002
-        return self._ask(request, _ok, self._engine.cluster_info)
+        return self._ask(request, answers.ok, self._engine.cluster_info)
 
 
 _read_start = bodies.reader(bodies.StartBody)
@@ -476,29 +466,3 @@ def _refuse_xml(request: Request) -> None:
         raise UnsupportedFormat(
             f"definitions are JSON, got Content-Type {content_type.decode('latin-1')!r}; send application/json"
         )
-
-
-def _ok(value: object) -> Response:
-    return Response(200, _encode(value) + b"\n")
-
-
-def _created(value: object) -> Response:
-    return Response(201, _encode(value) + b"\n")
-
-
-def _registered(answer: tuple[wire.WorkerView, bool]) -> Response:
-    worker, is_new = answer
-    return _created(worker) if is_new else _ok(worker)
-
-
-def _no_content(_: None) -> Response:
-    return NO_CONTENT
-
-
-def _document(text: bytes) -> Response:
-    return Response(200, text if text.endswith(b"\n") else text + b"\n")
-
-
-def _history_page(page: wire.HistoryPage) -> Response:
-    items = {"items": [history.item(row) for row in page.items]}
-    return _ok(items if page.next_page_token is None else {**items, "nextPageToken": page.next_page_token})

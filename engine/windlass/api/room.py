@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from windlass.api.call import Limits, Request, Response
@@ -139,6 +140,12 @@ class BodyRoom:
         if request is self.asked_for:
             self.asked_for = None
             self._leave()
+
+    def release_all(self, requests: deque[Request]) -> None:
+        """They will not be served."""
+        for request in requests:
+            self.release(request)
+        requests.clear()
 
     def drop(self) -> None:
         """What is held for the body being read."""
