@@ -461,7 +461,8 @@ def kafka_settings_from_env(env: Mapping[str, str], yaml_path: Path = YAML_PATH)
 
 def resolved(settings: Settings) -> Iterator[tuple[Variable, str]]:
     """Yield each variable that applies with its effective value, passwords masked."""
-    nested = settings.kafka, settings.redis, settings.access, settings.access.jwt, settings.tls
+    access = settings.access
+    nested = settings.kafka, settings.redis, access, access.jwt, settings.tls, settings.traces
     for field, variable in _declared(Settings):
         holder = next((each for each in (settings, *nested) if hasattr(each, field)), None)
         if holder is None:
