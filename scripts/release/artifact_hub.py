@@ -5,7 +5,10 @@ Sources: Helm's page on Chart.yaml, Artifact Hub's page on the annotations of He
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import urljoin
 
 import yaml
 
@@ -46,6 +49,12 @@ def described(chart: Described, *, registry: str, source_url: str = "") -> Descr
             [{"title": title, "url": f"{raw}/{path}"} for title, path in SCREENSHOTS.items()]
         )
     return told | {"annotations": annotations}
+
+
+def readable(page: str, *, path: str, source_url: str, version: str) -> str:
+    """A Markdown page that lies at `path` in the repository, with links that lead there from anywhere."""
+    base = f"{source_url.rstrip('/')}/blob/v{version}/{PurePosixPath(path).parent}/"
+    return re.sub(r"\]\((?!https?:|#)([^)\s]+)\)", lambda found: f"]({urljoin(base, found[1])})", page)
 
 
 def _list_of(entries: list[dict[str, str]]) -> str:

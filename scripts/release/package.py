@@ -18,7 +18,7 @@ from pathlib import Path
 
 import helm_python
 import yaml
-from artifact_hub import Described
+from artifact_hub import Described, readable
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "windlass"
@@ -42,13 +42,21 @@ def commit_time_s() -> int:
 def package(
     destination: Path, *, chart: Path = CHART, at_s: int | None = None, described: Described | None = None
 ) -> Path:
-    """`described` takes the place of Chart.yaml. Raises helm_python.HelmError for a chart that is none."""
+    """`described` takes the place of Chart.yaml, and its home is where the README's links then lead.
+
+    Raises helm_python.HelmError for a chart that is none.
+    """
     made_at_s = commit_time_s() if at_s is None else at_s
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "chart" / chart.name
         shutil.copytree(chart, copy)
         if described is not None:
             (copy / "Chart.yaml").write_text(yaml.safe_dump(described, sort_keys=False))
+            if home := described.get("home"):
+                page = copy / "README.md"
+                readme = f"{chart.relative_to(ROOT).as_posix()}/{page.name}"
+                told = readable(page.read_text(), path=readme, source_url=home, version=described["version"])
+                page.write_text(told)
         written = Path(helm_python.package(copy, destination=folder))
         content = _rewritten(written, made_at_s)
         path = destination / written.name

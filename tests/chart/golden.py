@@ -167,7 +167,8 @@ CASES: Mapping[str, Values] = {
         OWNED,
         POOLED,
         {
-            "postgresql": {"schema": "orders"},
+            "postgresql": {"schema": "orders", "port": 6432},
+            "networkPolicy": {"enabled": True},
             "migrations": {"appRole": "orders_app"},
             "engine": {"db": {"maxConns": 8}, "retentionDays": 90},
         },

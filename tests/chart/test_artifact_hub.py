@@ -13,7 +13,7 @@ from typing import Any
 import helm_python
 import pytest
 import yaml
-from artifact_hub import Described, described
+from artifact_hub import Described, described, readable
 from package import CHART, ROOT, package
 from rendering import DATABASE
 
@@ -144,6 +144,20 @@ def test_a_rule_that_is_broken_is_told(path: str, value: Any, fault: str) -> Non
     assert list(faults(chart)) == [fault]
 
 
+@pytest.mark.parametrize(
+    ("link", "leads_to"),
+    [
+        ("../../docs/a.md#b", f"{SOURCE}/blob/v1.0.0/docs/a.md#b"),
+        ("UPGRADING.md", f"{SOURCE}/blob/v1.0.0/charts/windlass/UPGRADING.md"),
+        ("#here", "#here"),
+        ("https://elsewhere.example/", "https://elsewhere.example/"),
+    ],
+)
+def test_a_link_of_the_readme_leads_to_the_repository(link: str, leads_to: str) -> None:
+    page = readable(f"[a]({link})", path="charts/windlass/README.md", source_url=SOURCE, version="1.0.0")
+    assert page == f"[a]({leads_to})"
+
+
 def test_the_archive_of_a_release_tells_it(tmp_path: Path) -> None:
     archive = package(tmp_path, at_s=1_700_000_000, described=RELEASED)
     with tarfile.open(archive) as packed:
@@ -151,6 +165,13 @@ def test_the_archive_of_a_release_tells_it(tmp_path: Path) -> None:
         assert member is not None
         assert yaml.safe_load(member.read()) == RELEASED
         names = packed.getnames()
+        page = packed.extractfile("windlass/README.md")
+        assert page is not None
+        links = re.findall(r"\]\(([^)\s]+)\)", page.read().decode())
+    assert not [link for link in links if not link.startswith(("https://", "#"))]
+    here = [link.removeprefix(f"{SOURCE}/blob/v0.1.0/") for link in links if link.startswith(SOURCE)]
+    assert len(here) >= 5
+    assert [link for link in here if not (ROOT / link.partition("#")[0]).exists()] == []
     assert {"windlass/README.md", "windlass/LICENSE", "windlass/values.schema.json"} <= set(names)
     assert not [name for name in names if re.search(r"test_|/ci/|golden", name)]
     report = helm_python.lint(archive, DATABASE, strict=True)
