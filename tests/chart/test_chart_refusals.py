@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 from overlay import BAD, OVERLAYS, command_of, read, values_of_overlay
+from own_variables import OWN_VARIABLES
 from rendering import CHART, DATABASE, REPOSITORY, Values, merged, refusal_of, rendered
-from value_cases import OWN_VARIABLES
 
 CANARY = "canary-3f9a1c"
 

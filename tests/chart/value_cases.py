@@ -29,7 +29,7 @@ from effects import (
     context_of,
     nested,
 )
-from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged, rendered
+from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged
 
 from seatrial.render import Rendered
 
@@ -498,56 +498,3 @@ def values_of(case: Case) -> Values:
     if "[]" not in case.key and (case.context is not DATABASE or context_of(case.key) is DATABASE):
         return merged(case.context, nested(case.key, case.value))
     return changed(case.key, case.value)
-
-
-OWN_VARIABLES = [
-    variable["name"]
-    for variable in engine(
-        rendered(
-            merged(
-                PARTS,
-                KAFKA,
-                {
-                    "kafka": {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}},
-                    "engine": {
-                        "db": {"maxConns": 8, "minConns": 1},
-                        "retentionDays": 90,
-                        "strictSettings": True,
-                        "wakeBus": "redis",
-                    },
-                    "redis": {
-                        "existingSecret": "windlass-redis",
-                        "secretKeys": {"url": "url", "password": "password"},
-                        "tls": {"existingSecret": "redis-ca"},
-                    },
-                    "postgresql": {
-                        "sslmode": "verify-full",
-                        "tls": {"existingSecret": "ca"},
-                        "database": "orders",
-                        "session": {"host": "db-direct"},
-                        "pooler": "transaction",
-                        "schema": "orders",
-                    },
-                    "migrations": {"onStartup": False},
-                    "tests": {"existingSecret": "test"},
-                    "auth": {
-                        "existingSecret": "tokens",
-                        "metricsTokens": {"enabled": True},
-                        "jwt": {
-                            "issuer": "https://id",
-                            "audience": "a",
-                            "jwksUrl": "https://id/keys",
-                            "tls": {"existingSecret": "ca"},
-                            "roles": [{"value": "a", "role": "admin"}],
-                            "jobTypesClaim": "j",
-                            "definitionsClaim": "d",
-                        },
-                    },
-                    "cors": {"origins": ["https://a"]},
-                },
-            )
-        )
-    )["env"]
-] + ["WINDLASS_SERVER_ID", "WINDLASS_JWT_JWKS_FILE"]
-"""Every variable that the chart ever sets on an engine, and the other name of the one for the pod's name; and the file that is set in
-place of an URL."""
