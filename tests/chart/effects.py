@@ -59,6 +59,28 @@ OWN_ACCOUNTS: Values = merged(JOBS, {"jobs": {"serviceAccount": {"create": True}
 ASKED: Values = merged(
     DATABASE, {"auth": {"existingSecret": "windlass-tokens"}, "tests": {"existingSecret": "windlass-admin"}}
 )
+ISSUED: Values = merged(
+    DATABASE,
+    {
+        "auth": {
+            "jwt": {
+                "issuer": "https://id",
+                "audience": "engines",
+                "jwksUrl": "https://id/keys",
+                "roles": [{"value": "w", "role": "worker"}],
+            }
+        },
+        "tests": {"existingSecret": "windlass-admin"},
+    },
+)
+KEPT_KEYS: Values = merged(ISSUED, {"auth": {"jwt": {"jwksUrl": "", "jwks": {"existingSecret": "keys"}}}})
+SCRAPED: Values = merged(
+    ASKED,
+    {
+        "auth": {"metricsTokens": {"enabled": True, "existingSecret": "scrape"}},
+        "serviceMonitor": {"enabled": True},
+    },
+)
 SCALED: Values = merged(DATABASE, {"autoscaling": {"enabled": True}})
 KEDA: Values = merged(
     DATABASE, {"keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]}}
@@ -88,6 +110,15 @@ CONTEXTS: Mapping[str, Values] = {
     "engine.dispatchMode": merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}}),
     "auth": ASKED,
     "auth.existingSecret": merged(DATABASE, {"tests": {"enabled": False}}),
+    "auth.metricsTokens": SCRAPED,
+    "auth.metricsTokens.enabled": ASKED,
+    "auth.jwt": ISSUED,
+    "auth.jwt.jwks": KEPT_KEYS,
+    "auth.jwt.jwks.existingConfigMap": merged(
+        KEPT_KEYS, {"auth": {"jwt": {"jwks": {"existingSecret": "", "existingConfigMap": "keys"}}}}
+    ),
+    "auth.jwt.tls.caKey": merged(ISSUED, {"auth": {"jwt": {"tls": {"existingSecret": "ca"}}}}),
+    "networkPolicy.issuerTo": merged(ISSUED, {"networkPolicy": {"enabled": True}}),
     "tests.existingSecret": ASKED,
     "tests.existingSecretKey": ASKED,
     "postgresql.dsn": TRIAL,

@@ -187,7 +187,19 @@ CASES: Mapping[str, Values] = {
         WOKEN,
         {
             "redis": {"secretKeys": {"password": "pw"}, "tls": {"existingConfigMap": "company-ca"}},
-            "auth": {"existingSecret": "windlass-tokens"},
+            "auth": {
+                "existingSecret": "windlass-tokens",
+                "metricsTokens": {"enabled": True, "existingSecret": "windlass-scrape"},
+                "jwt": {
+                    "issuer": "https://login.example.com",
+                    "audience": "windlass",
+                    "jwksUrl": "https://login.example.com:8443/keys",
+                    "tls": {"existingConfigMap": "company-ca"},
+                    "roles": [{"value": "ops", "role": "operator"}, {"value": "shop", "role": "client"}],
+                },
+            },
+            "cors": {"origins": ["https://console.example.com"]},
+            "podMonitor": {"enabled": True},
             "tests": {"existingSecret": "windlass-test"},
             "networkPolicy": {"enabled": True},
             "migrations": {"enabled": True},

@@ -22,9 +22,10 @@ import helm_python
 from golden import CASES as GOLDEN
 from golden import path_of, text_of
 from overlay import BAD, read
+from own_variables import OWN_VARIABLES
 from place_cases import PLACES
 from rendering import CHART, DATABASE, Values, merged, refusal_of, rendered
-from value_cases import CASES, OWN_VARIABLES, Case, values_of
+from value_cases import CASES, Case, values_of
 
 TEMPLATES = CHART / "templates"
 COMMENT = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)

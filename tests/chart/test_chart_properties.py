@@ -220,10 +220,37 @@ def _kafka(values: Values) -> None:
 
 def _auth(values: Values) -> None:
     auth, tests = values.setdefault("auth", {}), values.setdefault("tests", {})
-    if not auth.get("existingSecret"):
+    jwt = auth.setdefault("jwt", {})
+    _jwt(jwt)
+    is_on = auth.get("existingSecret") or jwt.get("issuer")
+    if not is_on:
         tests["existingSecret"] = ""
-    elif not tests.get("existingSecret"):
-        tests["enabled"] = False
+    elif tests.get("enabled", True):
+        tests["existingSecret"] = tests.get("existingSecret") or "admin"
+    metrics = auth.setdefault("metricsTokens", {})
+    if not is_on:
+        metrics["enabled"] = False
+    metrics["existingSecret"] = metrics.get("existingSecret") or "scrape" if metrics.get("enabled") else ""
+    cors = values.setdefault("cors", {})
+    if is_on:
+        cors["origins"] = [origin for origin in cors.get("origins", []) if origin != "*"]
+
+
+def _jwt(jwt: Values) -> None:
+    keys, tls = jwt.setdefault("jwks", {}), jwt.setdefault("tls", {})
+    if not jwt.get("issuer"):
+        jwt["audience"] = jwt["jwksUrl"] = ""
+        jwt["roles"] = []
+        return
+    jwt["audience"] = jwt.get("audience") or "given"
+    jwt["roles"] = jwt.get("roles") or [{"value": "given", "role": "client"}]
+    for source in (keys, tls):
+        if source.get("existingSecret"):
+            source["existingConfigMap"] = ""
+    if keys.get("existingSecret") or keys.get("existingConfigMap"):
+        jwt["jwksUrl"] = tls["existingSecret"] = tls["existingConfigMap"] = ""
+    else:
+        jwt["jwksUrl"] = jwt.get("jwksUrl") or "https://given"
 
 
 def _redis(values: Values) -> None:

@@ -23,6 +23,8 @@ from compose_files import (
 )
 from rendering import CHART, REPOSITORY
 
+from windlass.config import variables
+
 ALL = pytest.mark.parametrize("name", FILES)
 #: what a name of an image may not end with: a build that may be another one tomorrow
 FLOATING = ("latest", "edge", "nightly")
@@ -44,6 +46,22 @@ def test_the_specification_refuses_what_it_does_not_know() -> None:
     odd["services"]["redis"]["health_check"] = {}
     with pytest.raises(jsonschema.ValidationError, match="health_check"):
         jsonschema.Draft202012Validator(specification()).validate(odd)
+
+
+def test_the_page_s_file_of_tokens_adds_to_every_server_and_to_nothing_else() -> None:
+    page = (REPOSITORY / "docs" / "small-cluster.md").read_text()
+    (written,) = re.findall(r"```yaml\n(x-asks: .*?)```", page, re.DOTALL)
+    more = yaml.safe_load(written)
+    jsonschema.Draft202012Validator(specification()).validate(more)
+    servers = {name for name in services(SMALL_CLUSTER) if name.startswith("server-")}
+    assert set(more["services"]) == servers
+    assert set(more["secrets"]).isdisjoint(filled(SMALL_CLUSTER, {})["secrets"])
+    known = {variable.name for variable in variables()}
+    for service in more["services"].values():
+        assert set(service["environment"]) <= known
+        assert [f"/run/secrets/{name}" for name in service["secrets"]] == [*service["environment"].values()]
+    # Probes of the file and of the balancer need no token.
+    assert "/ready" in str(services(SMALL_CLUSTER)["server-a"]["healthcheck"])
 
 
 @ALL

@@ -8,16 +8,20 @@ from typing import Any
 
 from effects import (
     ALERTED,
+    ASKED,
     CLOSED,
     GUARDED,
     INLINE,
+    ISSUED,
     KEDA,
+    KEPT_KEYS,
     OWNED,
     OWNED_PARTS,
     PARTS,
     POOLED,
     POOLED_PARTS,
     SCALED,
+    SCRAPED,
     TOPICS,
     TRIAL,
     WOKEN,
@@ -25,7 +29,7 @@ from effects import (
     context_of,
     nested,
 )
-from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged, rendered
+from rendering import DATABASE, INSTANCE, KAFKA, Values, deployment, engine, merged
 
 from seatrial.render import Rendered
 
@@ -218,6 +222,41 @@ CASES = [
     Case("auth.existingSecret", "own", volume("tokens"), {"secret": {"secretName": "own", "items": [{"key": "tokens.toml", "path": "tokens.toml"}]}}),
     Case("auth.existingSecret", "own", container("volumeMounts", "1"), {"name": "tokens", "mountPath": "/etc/windlass/tokens", "readOnly": True}),
     Case("auth.existingSecretKey", "t", variable("WINDLASS_TOKENS_FILE"), "/etc/windlass/tokens/t"),
+    Case("auth.metricsTokens.enabled", True, variable("WINDLASS_METRICS_TOKENS"), "true"),
+    Case("auth.metricsTokens.existingSecret", "own", first("ServiceMonitor", "spec", "endpoints", "0", "authorization"), {"type": "Bearer", "credentials": {"name": "own", "key": "token"}}),
+    Case("auth.metricsTokens.existingSecret", "own", first("PodMonitor", "spec", "podMetricsEndpoints", "0", "authorization"), {"type": "Bearer", "credentials": {"name": "own", "key": "token"}},
+         merged(SCRAPED, {"serviceMonitor": {"enabled": False}, "podMonitor": {"enabled": True}})),
+    Case("auth.metricsTokens.existingSecret", "own", first("TriggerAuthentication", "spec", "secretTargetRef"), [{"parameter": "token", "name": "own", "key": "token"}], merged(SCRAPED, KEDA)),
+    Case("auth.metricsTokens.enabled", True, first("ScaledObject", "spec", "triggers", "0", "authenticationRef"), {"name": "rel-windlass"},
+         merged(SCRAPED, KEDA), merged(ASKED, KEDA)),
+    Case("auth.metricsTokens.enabled", True, first("ScaledObject", "spec", "triggers", "0", "metadata", "authMode"), "bearer",
+         merged(SCRAPED, KEDA), merged(ASKED, KEDA)),
+    Case("auth.metricsTokens.existingSecretKey", "k", first("ServiceMonitor", "spec", "endpoints", "0", "authorization", "credentials", "key"), "k"),
+    Case("auth.jwt.issuer", "https://other", variable("WINDLASS_JWT_ISSUER"), "https://other"),
+    Case("auth.jwt.audience", "other", variable("WINDLASS_JWT_AUDIENCE"), "other"),
+    Case("auth.jwt.jwksUrl", "https://other/keys", variable("WINDLASS_JWT_JWKS_URL"), "https://other/keys"),
+    Case("auth.jwt.jwksUrl", "https://[fd00::1]:8443/k", first("NetworkPolicy", "spec", "egress", "2", "ports"), [{"port": 8443}], merged(ISSUED, {"networkPolicy": {"enabled": True}})),
+    Case("auth.jwt.jwksUrl", "https://other/keys", first("NetworkPolicy", "spec", "egress", "2", "ports"), [{"port": 443}],
+         merged(ISSUED, {"networkPolicy": {"enabled": True}, "auth": {"jwt": {"jwksUrl": "https://other:1"}}})),
+    Case("auth.jwt.jwks.existingSecret", "own", volume("jwks"), {"secret": {"secretName": "own", "items": [{"key": "jwks.json", "path": "jwks.json"}]}}),
+    Case("auth.jwt.jwks.existingConfigMap", "own", volume("jwks"), {"configMap": {"name": "own", "items": [{"key": "jwks.json", "path": "jwks.json"}]}}),
+    Case("auth.jwt.jwks.existingSecret", "own", container("volumeMounts", "1"), {"name": "jwks", "mountPath": "/etc/windlass/jwks", "readOnly": True},
+         KEPT_KEYS, ISSUED),
+    Case("auth.jwt.jwks.key", "k.json", variable("WINDLASS_JWT_JWKS_FILE"), "/etc/windlass/jwks/k.json"),
+    Case("auth.jwt.tls.existingSecret", "ca", variable("WINDLASS_JWT_CA_PATH"), "/etc/windlass/jwt-ca/ca.crt"),
+    Case("auth.jwt.tls.existingConfigMap", "ca", volume("jwt-ca"), {"configMap": {"name": "ca", "items": [CA]}}),
+    Case("auth.jwt.tls.caKey", "ca.pem", variable("WINDLASS_JWT_CA_PATH"), "/etc/windlass/jwt-ca/ca.pem"),
+    Case("auth.jwt.roles", [{"value": "a", "role": "admin"}, {"value": "b=c", "role": "client"}], variable("WINDLASS_JWT_ROLES"), "a=admin,b=c=client"),
+    Case("auth.jwt.roles[].value", "v", variable("WINDLASS_JWT_ROLES"), "v=worker"),
+    Case("auth.jwt.roles[].role", "metrics", variable("WINDLASS_JWT_ROLES"), "w=metrics"),
+    Case("auth.jwt.rolesClaim", "realm_access.roles", variable("WINDLASS_JWT_ROLES_CLAIM"), "realm_access.roles"),
+    Case("auth.jwt.nameClaim", "email", variable("WINDLASS_JWT_NAME_CLAIM"), "email"),
+    Case("auth.jwt.jobTypesClaim", "jt", variable("WINDLASS_JWT_JOB_TYPES_CLAIM"), "jt"),
+    Case("auth.jwt.definitionsClaim", "d", variable("WINDLASS_JWT_DEFINITIONS_CLAIM"), "d"),
+    Case("auth.jwt.leewaySeconds", 5, variable("WINDLASS_JWT_LEEWAY_SECONDS"), "5"),
+    Case("auth.jwt.refreshSeconds", 60, variable("WINDLASS_JWT_REFRESH_SECONDS"), "60"),
+    Case("cors.origins", ["https://a", "https://b:1"], variable("WINDLASS_CORS_ORIGINS"), "https://a,https://b:1"),
+    Case("networkPolicy.issuerTo", [PEER], first("NetworkPolicy", "spec", "egress", "2", "to"), [PEER]),
     Case("tests.existingSecret", "own", first("Pod", "spec", "containers", "0", "env", "2"), {"name": "WINDLASS_TOKEN", "valueFrom": {"secretKeyRef": {"name": "own", "key": "token"}}}),
     Case("tests.existingSecretKey", "k", first("Pod", "spec", "containers", "0", "env", "2", "valueFrom", "secretKeyRef"), {"name": "windlass-admin", "key": "k"}),
     Case("redis.url", "redis://two", variable("WINDLASS_REDIS_URL"), {"name": "rel-windlass", "key": "redis-url"}, merged(DATABASE, {"engine": {"wakeBus": "redis"}}), DATABASE),
@@ -459,42 +498,3 @@ def values_of(case: Case) -> Values:
     if "[]" not in case.key and (case.context is not DATABASE or context_of(case.key) is DATABASE):
         return merged(case.context, nested(case.key, case.value))
     return changed(case.key, case.value)
-
-
-OWN_VARIABLES = [
-    variable["name"]
-    for variable in engine(
-        rendered(
-            merged(
-                PARTS,
-                KAFKA,
-                {
-                    "kafka": {"tlsServerName": "kafka.example", "tls": {"existingSecret": "kafka-ca"}},
-                    "engine": {
-                        "db": {"maxConns": 8, "minConns": 1},
-                        "retentionDays": 90,
-                        "strictSettings": True,
-                        "wakeBus": "redis",
-                    },
-                    "redis": {
-                        "existingSecret": "windlass-redis",
-                        "secretKeys": {"url": "url", "password": "password"},
-                        "tls": {"existingSecret": "redis-ca"},
-                    },
-                    "postgresql": {
-                        "sslmode": "verify-full",
-                        "tls": {"existingSecret": "ca"},
-                        "database": "orders",
-                        "session": {"host": "db-direct"},
-                        "pooler": "transaction",
-                        "schema": "orders",
-                    },
-                    "migrations": {"onStartup": False},
-                    "tests": {"existingSecret": "test"},
-                    "auth": {"existingSecret": "tokens"},
-                },
-            )
-        )
-    )["env"]
-] + ["WINDLASS_SERVER_ID"]
-"""Every variable that the chart ever sets on an engine, and the other name of the one for the pod's name."""

@@ -32,16 +32,6 @@ engine.db.minConns {{ $min }} is above engine.db.maxConns {{ $max }}: lower the 
 {{- end }}
 {{- end -}}
 
-{{- define "windlass.check.auth" -}}
-{{- $auth := .Values.auth -}}
-{{- $tests := .Values.tests -}}
-{{- if and $auth.existingSecret $tests.enabled (not $tests.existingSecret) }}
-auth.existingSecret asks every caller for a token, helm test too: set tests.existingSecret to a Secret with one of the role admin, or tests.enabled to false
-{{- else if and $tests.existingSecret (not $auth.existingSecret) }}
-tests.existingSecret is set but not used, since auth.existingSecret asks for no token: set it too, or remove tests.existingSecret
-{{- end }}
-{{- end -}}
-
 {{- define "windlass.check.kafka" -}}
 {{- $kafka := .Values.kafka -}}
 {{- $topics := .Values.topics -}}

@@ -42,7 +42,7 @@ the name {{ .name }} of an extra container is already used: choose another
 {{- end -}}
 
 {{- define "windlass.check.volumes" -}}
-{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "definitions" -}}
+{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "jwks" "jwt-ca" "definitions" -}}
 {{- $volumes := dict -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $own }}
@@ -52,7 +52,7 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- end }}
 {{- $_ := set $volumes .name true -}}
 {{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/definitions" true -}}
+{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/jwks" true "/etc/windlass/jwt-ca" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
 extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
@@ -100,6 +100,20 @@ WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_STRICT_SETTINGS: engine.strictSettings
 WINDLASS_TOKENS_FILE: auth.existingSecret
+WINDLASS_METRICS_TOKENS: auth.metricsTokens.enabled
+WINDLASS_CORS_ORIGINS: cors.origins
+WINDLASS_JWT_ISSUER: auth.jwt.issuer
+WINDLASS_JWT_AUDIENCE: auth.jwt.audience
+WINDLASS_JWT_JWKS_URL: auth.jwt.jwksUrl
+WINDLASS_JWT_JWKS_FILE: auth.jwt.jwks.existingConfigMap
+WINDLASS_JWT_CA_PATH: auth.jwt.tls.existingSecret
+WINDLASS_JWT_ROLES: auth.jwt.roles
+WINDLASS_JWT_ROLES_CLAIM: auth.jwt.rolesClaim
+WINDLASS_JWT_NAME_CLAIM: auth.jwt.nameClaim
+WINDLASS_JWT_JOB_TYPES_CLAIM: auth.jwt.jobTypesClaim
+WINDLASS_JWT_DEFINITIONS_CLAIM: auth.jwt.definitionsClaim
+WINDLASS_JWT_LEEWAY_SECONDS: auth.jwt.leewaySeconds
+WINDLASS_JWT_REFRESH_SECONDS: auth.jwt.refreshSeconds
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
 WINDLASS_SERVER_ID: nothing (it is the pod's name)

@@ -28,10 +28,7 @@
   value: {{ int64 .root.Values.kafka.outboxBatchSize | quote }}
 {{- end }}
 {{- include "windlass.env.wakeBus" .root }}
-{{- if .root.Values.auth.existingSecret }}
-- name: WINDLASS_TOKENS_FILE
-  value: {{ printf "/etc/windlass/tokens/%s" .root.Values.auth.existingSecretKey | quote }}
-{{- end }}
+{{- include "windlass.env.auth" .root }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}

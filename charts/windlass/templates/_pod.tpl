@@ -110,7 +110,7 @@ volumeMounts:
 {{- if or .existingSecret .existingConfigMap -}}true{{- end -}}
 {{- end -}}
 
-{{/* The CAs to mount, by the volume's name. */}}
+{{/* The CAs to mount, and the issuer's keys, by the volume's name. */}}
 {{- define "windlass.ca.mounts" -}}
 {{- $mounts := dict -}}
 {{- if and .postgresql (include "windlass.ca.isMounted" .root.Values.postgresql.tls) -}}
@@ -121,6 +121,13 @@ volumeMounts:
 {{- end -}}
 {{- if and .redis (include "windlass.usesRedis" .root) (include "windlass.ca.isMounted" .root.Values.redis.tls) -}}
 {{- $_ := set $mounts "redis-ca" .root.Values.redis.tls -}}
+{{- end -}}
+{{- $jwt := .root.Values.auth.jwt -}}
+{{- if and .tokens $jwt.issuer (include "windlass.ca.isMounted" $jwt.tls) -}}
+{{- $_ := set $mounts "jwt-ca" $jwt.tls -}}
+{{- end -}}
+{{- if and .tokens $jwt.issuer (include "windlass.ca.isMounted" $jwt.jwks) -}}
+{{- $_ := set $mounts "jwks" (set (omit $jwt.jwks "key") "caKey" $jwt.jwks.key) -}}
 {{- end -}}
 {{- toJson $mounts -}}
 {{- end -}}

@@ -102,7 +102,8 @@ class NodeTelemetry:
 
     def authentication_off(self) -> None:
         self._log.warning(
-            Event.AUTHENTICATION_OFF, hint="set WINDLASS_TOKENS_FILE, see windlass token new --help"
+            Event.AUTHENTICATION_OFF,
+            hint="set WINDLASS_TOKENS_FILE, see windlass token new --help, or WINDLASS_JWT_ISSUER",
         )
 
     def call_refused(self, reason: Refusal) -> None:

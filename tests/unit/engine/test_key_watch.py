@@ -199,15 +199,30 @@ async def test_an_issuer_that_is_slow_gone_or_not_trusted_is_given_up(
     await fetch(server.url, server.ca_path)
 
 
-async def test_a_proxy_does_not_get_what_is_on_this_machine(
+async def test_a_proxy_is_asked_unless_the_host_is_here_or_excepted(
     server: KeyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as proxy:
-        port = proxy.getsockname()[1]
-    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{port}")
-    assert await fetch(server.url, server.ca_path) == key_set(OLD)
-    with pytest.raises(Unreadable, match="no connection"):
-        await fetch("https://login.invalid/keys", server.ca_path)
+    asked: list[bytes] = []
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readline())
+        writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    proxy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}")
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        assert await fetch(server.url, server.ca_path) == key_set(OLD)
+        with pytest.raises(Unreadable, match="the fetch failed"):
+            await fetch("https://login.invalid/keys", server.ca_path)
+        assert asked == [b"CONNECT login.invalid:443 HTTP/1.1\r\n"]
+        monkeypatch.setenv("NO_PROXY", "login.invalid")
+        with pytest.raises(Unreadable, match="no connection"):
+            await fetch("https://login.invalid/keys", server.ca_path)
+        assert len(asked) == 1
 
 
 # -- a file
