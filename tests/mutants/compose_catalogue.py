@@ -51,4 +51,22 @@ COMPOSE_MUTANTS: tuple[ComposeMutant, ...] = (
         ("RT", "AV"),
         "servers get calls whether they are ready or not",
     ),
+    ComposeMutant(
+        "serves_late",
+        "balancer/follow.sh",
+        'mkdir -p "$answers"\n',
+        'mkdir -p "$answers"\nsleep 5\n',
+        "C3",
+        ("RT",),
+        "a balancer that was started waits before it serves",
+    ),
+    ComposeMutant(
+        "reload_cuts_calls",
+        "balancer/nginx.conf",
+        "worker_shutdown_timeout 40s;\n",
+        "worker_shutdown_timeout 1ms;\n",
+        "C4",
+        ("AV",),
+        "when servers come or go, the calls in the balancer are cut",
+    ),
 )
