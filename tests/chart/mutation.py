@@ -24,6 +24,7 @@ from golden import path_of, text_of
 from overlay import BAD, read
 from rendering import CHART, DATABASE, Values, merged, refusal_of, rendered
 from value_cases import CASES, OWN_VARIABLES, Case, values_of
+from way_cases import WAY_CASES
 
 TEMPLATES = CHART / "templates"
 COMMENT = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)
@@ -182,7 +183,7 @@ def all_judges() -> Sequence[Judge]:
     kept = [Judge(f"golden {name}", values, _golden(name, values)) for name, values in GOLDEN.items()]
     keys = [
         Judge(f"key {case.key}={case.value}"[:60], values_of(case), functools.partial(_key, case))
-        for case in CASES
+        for case in (*CASES, *WAY_CASES)
     ]
     refusals = [
         Judge(f"refusal {path.stem}", read(path), functools.partial(_refused, path))

@@ -32,6 +32,14 @@
 - name: WINDLASS_TOKENS_FILE
   value: {{ printf "/etc/windlass/tokens/%s" .root.Values.auth.existingSecretKey | quote }}
 {{- end }}
+{{- with include "windlass.scalar" $engine.grpc.connectionAgeSeconds }}
+- name: WINDLASS_GRPC_CONNECTION_AGE_SECONDS
+  value: {{ . | quote }}
+{{- end }}
+{{- with include "windlass.scalar" $engine.idleTimeoutSeconds }}
+- name: WINDLASS_IDLE_TIMEOUT_SECONDS
+  value: {{ . | quote }}
+{{- end }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}
