@@ -86,6 +86,31 @@ KEDA: Values = merged(
     DATABASE, {"keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]}}
 )
 GUARDED: Values = merged(DATABASE, {"replicaCount": 4, "podDisruptionBudget": {"enabled": True}})
+ENTERED: Values = merged(
+    DATABASE,
+    {
+        "ingress": {
+            "enabled": True,
+            "hosts": [{"host": "jobs.example"}],
+            "grpc": {"enabled": True, "hosts": ["grpc.example"]},
+        }
+    },
+)
+ROUTED: Values = merged(
+    DATABASE,
+    {
+        "httpRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "public"}],
+            "hostnames": ["jobs.example", "more.example"],
+        },
+        "grpcRoute": {
+            "enabled": True,
+            "parentRefs": [{"name": "public"}],
+            "hostnames": ["grpc.example", "grpcs.example"],
+        },
+    },
+)
 CLOSED: Values = merged(SECURED, {"networkPolicy": {"enabled": True}})
 POOL: Values = merged(SECURED, {"pools": [{"name": "pool", "replicas": 1}]})
 ALERTED: Values = merged(SECURED, POOL, {"pools": [{"name": "pool", "replicas": 1, "dispatchMode": "polling"}]},
@@ -161,6 +186,13 @@ CONTEXTS: Mapping[str, Values] = {
     "networkPolicy.enabled": DATABASE,
     "networkPolicy.redisTo": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "networkPolicy.redisPorts": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
+    "ingress": ENTERED,
+    "ingress.enabled": merged(ENTERED, {"ingress": {"enabled": False}}),
+    "ingress.grpc.enabled": merged(ENTERED, {"ingress": {"grpc": {"enabled": False}}}),
+    "httpRoute": ROUTED,
+    "httpRoute.enabled": merged(ROUTED, {"httpRoute": {"enabled": False}}),
+    "grpcRoute": ROUTED,
+    "grpcRoute.enabled": merged(ROUTED, {"grpcRoute": {"enabled": False}}),
     "serviceMonitor": _enabled("serviceMonitor"),
     "serviceMonitor.enabled": DATABASE,
     "podMonitor": _enabled("podMonitor"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from effects import OWNED, OWNED_PARTS, PARTS, POOLED, TOPICS, TRIAL, WOKEN
+from effects import ENTERED, OWNED, OWNED_PARTS, PARTS, POOLED, ROUTED, TOPICS, TRIAL, WOKEN
 from overlay import OVERLAYS, values_of_overlay
 from rendering import CHART, DATABASE, EVERYTHING, KAFKA, Values, merged, rendered
 
@@ -159,6 +159,41 @@ POOLS: Values = {
     "service": {"type": "NodePort"},
     "tests": {"enabled": False},
 }
+WAYS_IN: Values = {
+    "engine": {"idleTimeoutSeconds": 620, "grpc": {"connectionAgeSeconds": 60}},
+    "service": {"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"], "grpcAppProtocol": ""},
+    "ingress": {
+        "className": "nginx",
+        "annotations": {"cert-manager.io/cluster-issuer": "public"},
+        "hosts": [
+            {
+                "host": "jobs.example",
+                "paths": [
+                    {"path": "/v1", "pathType": "Prefix"},
+                    {"path": "/ready", "pathType": "Exact"},
+                ],
+            },
+            {"host": "*.jobs.example"},
+        ],
+        "tls": [{"secretName": "jobs-tls", "hosts": ["jobs.example", "*.jobs.example"]}],
+        "grpc": {
+            "annotations": {"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"},
+            "tls": [{"secretName": "grpc-tls"}],
+        },
+    },
+    "httpRoute": {
+        "labels": {"gateway": "public"},
+        "annotations": {"example.com/owner": "orders"},
+        "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+        "matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}],
+        "filters": [{"type": "RequestHeaderModifier", "requestHeaderModifier": {"remove": ["x-debug"]}}],
+        "timeouts": {"backendRequest": "33s"},
+    },
+    "grpcRoute": {
+        "matches": [{"method": {"service": "workflow.v1.WorkflowEngine"}}],
+        "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["server"]}}],
+    },
+}
 
 CASES: Mapping[str, Values] = {
     "default": DATABASE,
@@ -213,6 +248,7 @@ CASES: Mapping[str, Values] = {
     "meshed-plain": merged(
         TOPICS, MESHED, {"migrations": {"useHelmHooks": False}, "topics": {"useHelmHooks": False}}
     ),
+    "ways-in": merged(ENTERED, ROUTED, WAYS_IN),
     **{path.stem: values_of_overlay(path) for path in OVERLAYS},
 }
 LONG_CHARACTERS = 1000

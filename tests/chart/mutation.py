@@ -26,6 +26,7 @@ from own_variables import OWN_VARIABLES
 from place_cases import PLACES
 from rendering import CHART, DATABASE, Values, merged, refusal_of, rendered
 from value_cases import CASES, Case, values_of
+from way_cases import WAY_CASES
 
 TEMPLATES = CHART / "templates"
 COMMENT = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)
@@ -184,7 +185,7 @@ def all_judges() -> Sequence[Judge]:
     kept = [Judge(f"golden {name}", values, _golden(name, values)) for name, values in GOLDEN.items()]
     keys = [
         Judge(f"key {case.key}={case.value}"[:60], values_of(case), functools.partial(_key, case))
-        for case in (*CASES, *PLACES)
+        for case in (*CASES, *PLACES, *WAY_CASES)
     ]
     refusals = [
         Judge(f"refusal {path.stem}", read(path), functools.partial(_refused, path))

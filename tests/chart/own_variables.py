@@ -15,6 +15,8 @@ OWN_VARIABLES = [
                     "engine": {
                         "db": {"maxConns": 8, "minConns": 1},
                         "retentionDays": 90,
+                        "idleTimeoutSeconds": 620,
+                        "grpc": {"connectionAgeSeconds": 60},
                         "strictSettings": True,
                         "wakeBus": "redis",
                     },

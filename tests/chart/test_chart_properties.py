@@ -18,7 +18,12 @@ MORE = {
     "kind": "ConfigMap",
     "metadata": {"name": "more", "namespace": "{{ .Values.namespaceOverride | default .Release.Namespace }}"},
 }
+HEADERS = {"type": "RequestHeaderModifier", "requestHeaderModifier": {"set": [{"name": "x", "value": "1"}]}}
 SPECIAL = {
+    "httpRoute.matches": st.sampled_from([[], [{"path": {"type": "Exact", "value": "/ready"}}]]),
+    "grpcRoute.matches": st.sampled_from([[], [{"method": {"service": "workflow.v1.WorkflowEngine"}}]]),
+    "httpRoute.filters": st.sampled_from([[], [HEADERS]]),
+    "grpcRoute.filters": st.sampled_from([[], [HEADERS]]),
     "postgresql.dsn": st.sampled_from(
         ["", "postgres://u:p@db:5432/one?sslmode=require", "host=db dbname=one"]
     ),
@@ -107,6 +112,7 @@ def consistent(values: Values) -> Values:
     _kafka(values)
     _redis(values)
     _auth(values)
+    _ways(values)
     _replicas(values)
     _rollout(values)
     _pod(values)
@@ -284,6 +290,25 @@ def _replicas(values: Values) -> None:
             values.get("replicaCount", 1),
         )
         budget["minAvailable"] = max(0, fewest - 1)
+
+
+def _ways(values: Values) -> None:
+    service = values.get("service", {})
+    if len(service.get("ipFamilies", ())) > 1:
+        service["ipFamilyPolicy"] = "PreferDualStack"
+    ingress = values.setdefault("ingress", {})
+    grpc = ingress.setdefault("grpc", {})
+    grpc["hosts"] = [f"grpc-{host}" for host in grpc.get("hosts", ()) if host[0] != "*"] or ["grpc.example"]
+    ingress["hosts"] = [each for each in ingress.get("hosts", ()) if each["host"] not in grpc["hosts"]]
+    ingress["hosts"] = ingress["hosts"] or [{"host": "jobs.example"}]
+    for section in (ingress, grpc):
+        section["tls"] = [{"secretName": each.get("secretName", "tls")} for each in section.get("tls", ())]
+    route = values.setdefault("httpRoute", {})
+    route["parentRefs"] = [{"name": "public"}]
+    route["timeouts"] = {"request": "60s"}
+    route = values.setdefault("grpcRoute", {})
+    # Of another Gateway, since both may be for every hostname.
+    route["parentRefs"] = [{"name": "inner", "sectionName": "grpc"}]
 
 
 def _rollout(values: Values) -> None:

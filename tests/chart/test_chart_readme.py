@@ -4,7 +4,7 @@ import re
 
 import helm_python
 import pytest
-from effects import OWNED, TOPICS
+from effects import ENTERED, OWNED, ROUTED, TOPICS
 from rendering import CHART, DATABASE, KAFKA, Values, merged, refusal_of, rendered
 from values_table import values_yaml, written
 
@@ -52,6 +52,14 @@ def test_every_set_in_the_text_is_a_key() -> None:
         ({"engine": {"rest": {"port": 8181}}}, "kubectl port-forward service/rel-windlass 8181:8181 -n ns"),
         (KAFKA, "Topics workflow.jobs.<jobType> must exist"),
         (POOL, "dispatching by kafka_outbox and polling."),
+        (ENTERED, "REST from outside: http://jobs.example\n"),
+        (ENTERED, "gRPC from outside: grpc.example\n"),
+        (
+            merged(ENTERED, {"ingress": {"tls": [{"secretName": "jobs-tls"}]}}),
+            "REST from outside: https://jobs.example\n",
+        ),
+        (ROUTED, "kubectl get httproute rel-windlass -n ns"),
+        (ROUTED, "kubectl get grpcroute rel-windlass -n ns"),
         ({}, "helm test rel -n ns"),
         ({"namespaceOverride": "other"}, "kubectl rollout status deployment/rel-windlass -n other"),
         (
@@ -120,7 +128,7 @@ def test_the_notes_tell_nothing_that_is_not_on() -> None:
             merged(DATABASE, {"postgresql": {"pooler": "transaction", "session": {"existingSecretKey": "s"}}})
         ).notes
     )
-    for word in ("polling only", "Only the Job", "are removed"):
+    for word in ("polling only", "Only the Job", "are removed", "from outside", "Gateway"):
         assert word not in told
 
 

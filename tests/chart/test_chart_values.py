@@ -6,11 +6,13 @@ from place_cases import PLACES
 from rendering import DATABASE, EVERYTHING, KAFKA, deployment, merged, rendered
 from value_cases import CASES, Case, kafka, values_of, variable
 from values_schema import leaves, schema
+from way_cases import WAY_CASES
 
+ALL_CASES = [*CASES, *PLACES, *WAY_CASES]
 NODES = {".".join(path): node for path, node in leaves(schema()) if path != ("enabled",)}
 
 
-@pytest.mark.parametrize("case", [*CASES, *PLACES], ids=lambda case: f"{case.key}={case.value}"[:60])
+@pytest.mark.parametrize("case", ALL_CASES, ids=lambda case: f"{case.key}={case.value}"[:60])
 def test_a_key_acts_where_it_belongs_and_only_when_set(case: Case) -> None:
     context = case.before or (case.context if case.context is not DATABASE else context_of(case.key))
     assert case.get(rendered(values_of(case))) == case.expected
@@ -18,7 +20,7 @@ def test_a_key_acts_where_it_belongs_and_only_when_set(case: Case) -> None:
 
 
 def test_every_key_of_the_schema_is_in_the_table() -> None:
-    assert {case.key for case in (*CASES, *PLACES)} == set(NODES)
+    assert {case.key for case in ALL_CASES} == set(NODES)
 
 
 @pytest.mark.parametrize("key", NODES)
@@ -81,7 +83,8 @@ def test_pool_bounds_are_one_whether_string_or_number() -> None:
 def test_everything_on_renders_every_kind() -> None:
     result = rendered(merged({"postgresql": {"dsn": "postgres://a:b@db/one"}}, KAFKA, EVERYTHING))
     assert sorted(found["kind"] for found in result.objects) == [
-        "ConfigMap", "Deployment", "Deployment", "Deployment", "HorizontalPodAutoscaler", "Job", "Job", "NetworkPolicy",
+        "ConfigMap", "Deployment", "Deployment", "Deployment", "GRPCRoute", "HTTPRoute", "HorizontalPodAutoscaler",
+        "Ingress", "Ingress", "Job", "Job", "NetworkPolicy",
         "Pod", "PodDisruptionBudget", "PodDisruptionBudget", "PrometheusRule", "Secret", "Secret", "Secret", "Service",
         "Service", "Service", "ServiceAccount", "ServiceMonitor",
     ]  # fmt: skip

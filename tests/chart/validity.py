@@ -27,8 +27,9 @@ def _validator(kind: str, api_version: str, minor: str) -> jsonschema_rs.Draft20
     For kinds that Kubernetes does not bring, the schema in crd/.
     """
     group, _, version = api_version.rpartition("/")
-    if "." in group and not group.endswith(".k8s.io"):
-        return jsonschema_rs.Draft202012Validator(json.loads((CUSTOM / f"{kind.lower()}.json").read_text()))
+    custom = CUSTOM / f"{kind.lower()}.json"
+    if custom.exists():
+        return jsonschema_rs.Draft202012Validator(json.loads(custom.read_text()))
     suffix = "-".join(part for part in (group.split(".")[0], version) if part)
     folder = f"kubernetes-json-schema/v{minor}.0-local-strict"
     definitions = utils.schema_contents(f"{folder}/_definitions.json", minor)

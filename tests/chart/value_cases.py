@@ -65,20 +65,20 @@ def _variable(container: Mapping[str, Any], name: str) -> Any:
 
 
 def pod(*path: str) -> Getter:
-    return lambda result: _walk(deployment(result)["spec"]["template"], path)
+    return lambda result: walk(deployment(result)["spec"]["template"], path)
 
 
 def container(*path: str) -> Getter:
-    return lambda result: _walk(engine(result), path)
+    return lambda result: walk(engine(result), path)
 
 
 def first(kind: str, *path: str) -> Getter:
-    return lambda result: _walk(next(iter(result.of_kind(kind)), None), path)
+    return lambda result: walk(next(iter(result.of_kind(kind)), None), path)
 
 
 def second(*path: str) -> Getter:
     """In the Deployment of the first pool."""
-    return lambda result: _walk(result.of_kind("Deployment")[1], path)
+    return lambda result: walk(result.of_kind("Deployment")[1], path)
 
 
 def threshold(name: str) -> Getter:
@@ -118,7 +118,7 @@ def volume(name: str) -> Getter:
 def alert(name: str, *path: str) -> Getter:
     def get(result: Rendered) -> Any:
         (rule,) = result.of_kind("PrometheusRule")
-        return _walk({each["alert"]: each for each in rule["spec"]["groups"][0]["rules"]}, (name, *path))
+        return walk({each["alert"]: each for each in rule["spec"]["groups"][0]["rules"]}, (name, *path))
 
     return get
 
@@ -131,7 +131,7 @@ def service_port(name: str) -> Getter:
     }[name]
 
 
-def _walk(node: Any, path: tuple[str, ...]) -> Any:
+def walk(node: Any, path: tuple[str, ...]) -> Any:
     for key in path:
         if node is None:
             return None
@@ -176,8 +176,7 @@ CASES = [
     Case("image.digest", DIGEST, container("image"), f"windlass@{DIGEST}"),
     Case("image.pullPolicy", "Always", container("imagePullPolicy"), "Always"),
     Case("imagePullSecrets", [{"name": "reg"}], pod("spec", "imagePullSecrets"), [{"name": "reg"}]),
-    Case("engine.dispatchMode", "kafka_outbox", variable("WE_DISPATCH_MODE"), "kafka_outbox",
-         merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}})),
+    Case("engine.dispatchMode", "kafka_outbox", variable("WE_DISPATCH_MODE"), "kafka_outbox", merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}})),
     Case("engine.dispatchMode", "polling", first("Secret"), None, INLINE),
     Case("engine.logLevel", "debug", variable("WE_LOG_LEVEL"), "debug"),
     Case("engine.auditLogEnabled", "false", variable("WE_AUDIT_LOG_ENABLED"), "false"),
@@ -214,8 +213,7 @@ CASES = [
     Case("kafka.tls.existingConfigMap", "ca", volume("kafka-ca"), {"configMap": {"name": "ca", "items": [CA]}}, kafka()),
     Case("kafka.tls.existingConfigMap", "ca", variable("WE_KAFKA_TLS_CA_PATH"), "/etc/windlass/kafka-ca/ca.crt", kafka()),
     Case("kafka.tls.existingSecret", "kafka-ca", variable("WE_KAFKA_TLS_CA_PATH"), "/etc/windlass/kafka-ca/ca.crt", kafka()),
-    Case("kafka.tls.caKey", "ca.pem", variable("WE_KAFKA_TLS_CA_PATH"), "/etc/windlass/kafka-ca/ca.pem",
-         kafka(tls={"existingSecret": "kafka-ca"})),
+    Case("kafka.tls.caKey", "ca.pem", variable("WE_KAFKA_TLS_CA_PATH"), "/etc/windlass/kafka-ca/ca.pem", kafka(tls={"existingSecret": "kafka-ca"})),
     Case("engine.wakeBus", "none", variable("WINDLASS_WAKE_BUS"), "none"),
     Case("engine.wakeBus", "postgres", variable("WINDLASS_WAKE_BUS"), None, merged(DATABASE, {"engine": {"wakeBus": "none"}})),
     Case("engine.wakeBus", "redis", variable("WINDLASS_WAKE_BUS"), "redis", merged(DATABASE, {"redis": {"url": "redis://one"}}), DATABASE),

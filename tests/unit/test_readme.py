@@ -39,6 +39,7 @@ PAGES = (
     "docs/glossary.md",
     "docs/track-record.md",
     "docs/size-and-care.md",
+    "docs/ways-in.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"

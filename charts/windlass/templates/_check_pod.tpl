@@ -2,7 +2,7 @@
 {{- define "windlass.check.labels" -}}
 {{- $own := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart" "windlass/serves" -}}
 {{- $values := .Values -}}
-{{- $maps := dict "commonLabels" $values.commonLabels "podLabels" $values.podLabels "jobs.podLabels" $values.jobs.podLabels "serviceMonitor.labels" $values.serviceMonitor.labels "podMonitor.labels" $values.podMonitor.labels "prometheusRule.labels" $values.prometheusRule.labels "dashboards.labels" $values.dashboards.labels -}}
+{{- $maps := dict "commonLabels" $values.commonLabels "podLabels" $values.podLabels "jobs.podLabels" $values.jobs.podLabels "serviceMonitor.labels" $values.serviceMonitor.labels "podMonitor.labels" $values.podMonitor.labels "prometheusRule.labels" $values.prometheusRule.labels "httpRoute.labels" $values.httpRoute.labels "grpcRoute.labels" $values.grpcRoute.labels "dashboards.labels" $values.dashboards.labels -}}
 {{- range $name, $labels := $maps -}}
 {{- range $key, $_ := $labels -}}
 {{- if has $key $own }}
@@ -82,6 +82,8 @@ WE_AUDIT_LOG_ENABLED: engine.auditLogEnabled
 WE_REST_PORT: engine.rest.port
 WE_GRPC_PORT: engine.grpc.port
 WE_METRICS_PORT: engine.metrics.port
+WINDLASS_GRPC_CONNECTION_AGE_SECONDS: engine.grpc.connectionAgeSeconds
+WINDLASS_IDLE_TIMEOUT_SECONDS: engine.idleTimeoutSeconds
 DB_MAX_CONNS: engine.db.maxConns
 DB_MIN_CONNS: engine.db.minConns
 WE_KAFKA_SEED_BROKERS: kafka.seedBrokers

@@ -29,6 +29,14 @@
 {{- end }}
 {{- include "windlass.env.wakeBus" .root }}
 {{- include "windlass.env.auth" .root }}
+{{- with include "windlass.scalar" $engine.grpc.connectionAgeSeconds }}
+- name: WINDLASS_GRPC_CONNECTION_AGE_SECONDS
+  value: {{ . | quote }}
+{{- end }}
+{{- with include "windlass.scalar" $engine.idleTimeoutSeconds }}
+- name: WINDLASS_IDLE_TIMEOUT_SECONDS
+  value: {{ . | quote }}
+{{- end }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}
