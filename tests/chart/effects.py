@@ -43,6 +43,7 @@ WOKEN: Values = merged(
         "redis": {"existingSecret": "windlass-redis", "secretKeys": {"url": "u"}},
     },
 )
+TRACED: Values = merged(DATABASE, {"tracing": {"endpoint": "https://collector:4318"}})
 INLINE: Values = merged(SECURED, {"kafka": {"existingSecret": "", "saslUsername": "u", "saslPassword": "p"}})
 TOPICS: Values = merged(
     SECURED,
@@ -107,6 +108,10 @@ CONTEXTS: Mapping[str, Values] = {
         WOKEN, {"redis": {"url": "rediss://one", "existingSecret": "", "secretKeys": {"url": ""}}}
     ),
     "redis.tls.caKey": merged(WOKEN, {"redis": {"tls": {"existingSecret": "ca"}}}),
+    "tracing": TRACED,
+    "tracing.endpoint": DATABASE,
+    "tracing.existingSecretKey": merged(TRACED, {"tracing": {"existingSecret": "headers"}}),
+    "tracing.tls.caKey": merged(TRACED, {"tracing": {"tls": {"existingSecret": "ca"}}}),
     "migrations": _enabled("migrations"),
     "migrations.enabled": DATABASE,
     "migrations.existingSecretKey": OWNED,
@@ -123,6 +128,7 @@ CONTEXTS: Mapping[str, Values] = {
     "podDisruptionBudget.enabled": merged(GUARDED, {"podDisruptionBudget": {"enabled": False}}),
     "networkPolicy": CLOSED,
     "networkPolicy.enabled": DATABASE,
+    "networkPolicy.collectorTo": merged(TRACED, {"networkPolicy": {"enabled": True}}),
     "networkPolicy.redisTo": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "networkPolicy.redisPorts": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "serviceMonitor": _enabled("serviceMonitor"),

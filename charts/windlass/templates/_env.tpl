@@ -28,6 +28,7 @@
   value: {{ int64 .root.Values.kafka.outboxBatchSize | quote }}
 {{- end }}
 {{- include "windlass.env.wakeBus" .root }}
+{{- include "windlass.env.tracing" .root }}
 {{- if .root.Values.auth.existingSecret }}
 - name: WINDLASS_TOKENS_FILE
   value: {{ printf "/etc/windlass/tokens/%s" .root.Values.auth.existingSecretKey | quote }}
