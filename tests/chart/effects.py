@@ -43,6 +43,7 @@ WOKEN: Values = merged(
         "redis": {"existingSecret": "windlass-redis", "secretKeys": {"url": "u"}},
     },
 )
+TRACED: Values = merged(DATABASE, {"tracing": {"endpoint": "https://collector:4318"}})
 INLINE: Values = merged(SECURED, {"kafka": {"existingSecret": "", "saslUsername": "u", "saslPassword": "p"}})
 TOPICS: Values = merged(
     SECURED,
@@ -168,6 +169,10 @@ CONTEXTS: Mapping[str, Values] = {
     "redis.tls.caKey": merged(WOKEN, {"redis": {"tls": {"existingSecret": "ca"}}}),
     "jobs": JOBS,
     "jobs.serviceAccount.annotations": OWN_ACCOUNTS,
+    "tracing": TRACED,
+    "tracing.endpoint": DATABASE,
+    "tracing.existingSecretKey": merged(TRACED, {"tracing": {"existingSecret": "headers"}}),
+    "tracing.tls.caKey": merged(TRACED, {"tracing": {"tls": {"existingSecret": "ca"}}}),
     "migrations": _enabled("migrations"),
     "migrations.enabled": DATABASE,
     "migrations.existingSecretKey": OWNED,
@@ -184,6 +189,7 @@ CONTEXTS: Mapping[str, Values] = {
     "podDisruptionBudget.enabled": merged(GUARDED, {"podDisruptionBudget": {"enabled": False}}),
     "networkPolicy": CLOSED,
     "networkPolicy.enabled": DATABASE,
+    "networkPolicy.collectorTo": merged(TRACED, {"networkPolicy": {"enabled": True}}),
     "networkPolicy.redisTo": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "networkPolicy.redisPorts": merged(WOKEN, {"networkPolicy": {"enabled": True}}),
     "ingress": ENTERED,

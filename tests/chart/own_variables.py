@@ -48,6 +48,11 @@ OWN_VARIABLES = [
                             "definitionsClaim": "d",
                         },
                     },
+                    "tracing": {
+                        "endpoint": "https://collector",
+                        "existingSecret": "headers",
+                        "tls": {"existingSecret": "collector-ca"},
+                    },
                     "cors": {"origins": ["https://a"]},
                 },
             )

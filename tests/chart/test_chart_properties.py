@@ -111,6 +111,7 @@ def consistent(values: Values) -> Values:
     _engine(values.setdefault("engine", {}))
     _kafka(values)
     _redis(values)
+    _tracing(values)
     _auth(values)
     _ways(values)
     _replicas(values)
@@ -222,6 +223,20 @@ def _kafka(values: Values) -> None:
         kafka["tlsCaPath"] = ""
     if tls.get("existingSecret"):
         tls["existingConfigMap"] = ""
+
+
+def _tracing(values: Values) -> None:
+    tracing = values.setdefault("tracing", {})
+    tls = tracing.setdefault("tls", {})
+    if not tracing.get("endpoint"):
+        tracing.pop("sampleRatio", None)
+        tracing["existingSecret"] = tls["existingSecret"] = tls["existingConfigMap"] = ""
+        return
+    tracing["endpoint"] = tracing["endpoint"].removesuffix("/").removesuffix("/v1/traces")
+    if tls.get("existingSecret") or not tracing["endpoint"].startswith("https:"):
+        tls["existingConfigMap"] = ""
+    if not tracing["endpoint"].startswith("https:"):
+        tls["existingSecret"] = ""
 
 
 def _auth(values: Values) -> None:

@@ -42,7 +42,7 @@ the name {{ .name }} of an extra container is already used: choose another
 {{- end -}}
 
 {{- define "windlass.check.volumes" -}}
-{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "jwks" "jwt-ca" "definitions" -}}
+{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "otlp-ca" "tokens" "jwks" "jwt-ca" "definitions" -}}
 {{- $volumes := dict -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $own }}
@@ -52,7 +52,7 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- end }}
 {{- $_ := set $volumes .name true -}}
 {{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/jwks" true "/etc/windlass/jwt-ca" true "/etc/windlass/definitions" true -}}
+{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/otlp-ca" true "/etc/windlass/tokens" true "/etc/windlass/jwks" true "/etc/windlass/jwt-ca" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
 extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
@@ -98,6 +98,10 @@ WINDLASS_WAKE_BUS: engine.wakeBus
 WINDLASS_REDIS_URL: redis.existingSecret
 WINDLASS_REDIS_PASSWORD: redis.secretKeys.password
 WINDLASS_REDIS_TLS_CA_PATH: redis.tls.existingSecret
+WINDLASS_OTLP_ENDPOINT: tracing.endpoint
+WINDLASS_TRACE_RATIO: tracing.sampleRatio
+WINDLASS_OTLP_HEADERS: tracing.existingSecret
+WINDLASS_OTLP_TLS_CA_PATH: tracing.tls.existingSecret
 WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_STRICT_SETTINGS: engine.strictSettings

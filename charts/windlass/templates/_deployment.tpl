@@ -6,7 +6,7 @@
 {{- $name := ternary (include "windlass.nameWith" (dict "root" $root "suffix" $pool.name)) (include "windlass.fullname" $root) (ne $pool.name "") -}}
 {{- $component := include "windlass.component" $pool -}}
 {{- $servesApi := ne $pool.role "scheduler" -}}
-{{- $mounted := dict "root" $root "image" $pool.image "postgresql" true "kafka" (eq $pool.dispatchMode "kafka_outbox") "redis" true "tokens" true -}}
+{{- $mounted := dict "root" $root "image" $pool.image "postgresql" true "kafka" (eq $pool.dispatchMode "kafka_outbox") "redis" true "otlp" true "tokens" true -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata: {{- include "windlass.metadata" (dict "root" $root "name" $name "component" $component) | nindent 2 }}

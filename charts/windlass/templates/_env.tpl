@@ -28,6 +28,7 @@
   value: {{ int64 .root.Values.kafka.outboxBatchSize | quote }}
 {{- end }}
 {{- include "windlass.env.wakeBus" .root }}
+{{- include "windlass.env.tracing" .root }}
 {{- include "windlass.env.auth" .root }}
 {{- with include "windlass.scalar" $engine.grpc.connectionAgeSeconds }}
 - name: WINDLASS_GRPC_CONNECTION_AGE_SECONDS

@@ -1,4 +1,4 @@
-{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis,
+{{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis, otlp,
      tokens. */}}
 {{- define "windlass.pod" -}}
 {{- $values := .root.Values -}}
@@ -121,6 +121,9 @@ volumeMounts:
 {{- end -}}
 {{- if and .redis (include "windlass.usesRedis" .root) (include "windlass.ca.isMounted" .root.Values.redis.tls) -}}
 {{- $_ := set $mounts "redis-ca" .root.Values.redis.tls -}}
+{{- end -}}
+{{- if and .otlp .root.Values.tracing.endpoint (include "windlass.ca.isMounted" .root.Values.tracing.tls) -}}
+{{- $_ := set $mounts "otlp-ca" .root.Values.tracing.tls -}}
 {{- end -}}
 {{- $jwt := .root.Values.auth.jwt -}}
 {{- if and .tokens $jwt.issuer (include "windlass.ca.isMounted" $jwt.tls) -}}

@@ -20,6 +20,8 @@ from collector import Collector, Span
 from patience import eventually
 from windlass.telemetry.events import Event
 from windlass.telemetry.metrics import CONTENT_TYPE
+from windlass.telemetry.tracing.spans import Traces
+from windlass.trace_settings import TraceSettings
 from windlass_client import Client, Job
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -296,7 +298,7 @@ async def test_samples_of_latency_name_the_spans_that_they_were_taken_in(
             plain = await answer.text()
             assert "trace_id" not in plain
     by_family: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(text):
+    for family in text_string_to_metric_families(text):  # type: ignore[no-untyped-call]
         for each in family.samples:
             if each.exemplar is not None:
                 assert each.exemplar.labels["trace_id"] == TRACE_ID
@@ -447,3 +449,10 @@ async def test_what_waits_is_sent_before_the_end(boot: Boot, collector: Collecto
         await client.start("d", trace=TRACE)
     await node.node._shut_down()
     assert len(collector.spans(TRACE_ID)) == 2
+
+
+async def test_an_end_before_the_boot_was_done_waits_for_nothing(boot: Boot, collector: Collector) -> None:
+    running = await boot()
+    settings = TraceSettings(otlp_endpoint=collector.url)
+    traces = Traces(settings, running.node.telemetry, node="n", version="1")
+    await asyncio.wait_for(traces.stop(30), 1)

@@ -121,6 +121,9 @@ class SpanQueue(SpanProcessor):
 
     async def stop(self, within_s: float) -> None:
         """Sends what waits; what is not taken by then is dropped."""
+        if self._loop is None:
+            # The boot did not come so far.
+            return
         self._stopping.set()
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
