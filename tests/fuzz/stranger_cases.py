@@ -41,7 +41,8 @@ def with_head(case: Case, line: bytes) -> Case:
 
 
 def _by(surface: Surface, case: Case, shown: Credentials, *, is_whole: bool) -> Case:
-    is_open = _OPEN.match(case.sent) is not None or b"Access-Control-Request-Method" in case.sent
+    is_preflight = case.sent.startswith(b"OPTIONS ") and b"Access-Control-Request-Method" in case.sent
+    is_open = is_preflight or _OPEN.match(case.sent) is not None
     return replace(
         case,
         surface=surface,
