@@ -79,24 +79,17 @@ def key_set(*signers: Signer) -> bytes:
 
 
 class _Server(http.server.ThreadingHTTPServer):
-    site: KeyServer
-
-    def shutdown_request(self, request: Any) -> None:
-        super().shutdown_request(request)
-        self.site.ended += 1
-
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Callers that do not trust it, or go away, are what tests are about."""
 
 
 class KeyServer:
-    """At https://localhost. What it answers may be changed while it runs; `asked` counts calls,
-    `ended` connections."""
+    """At https://localhost. What it answers may be changed while it runs; `asked` counts."""
 
     def __init__(self, folder: Path, body: bytes) -> None:
         self.status, self.body = 200, body
         self.headers: dict[str, str] = {}
-        self.asked = self.ended = 0
+        self.asked = 0
         #: cleared, it lets callers wait
         self.answers = threading.Event()
         self.answers.set()
@@ -105,7 +98,6 @@ class KeyServer:
         self._context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self._context.load_cert_chain(authority.write_server(folder / "issuer.pem", ["localhost"], []))
         self._server = _Server(("127.0.0.1", 0), self._handler())
-        self._server.site = self
         self._server.socket = self._context.wrap_socket(
             self._server.socket, server_side=True, do_handshake_on_connect=False
         )

@@ -40,10 +40,12 @@ def with_head(case: Case, line: bytes) -> Case:
     return replace(case, sent=case.sent.replace(_HOST, _HOST + line + b"\r\n"))
 
 
-def _by(case: Case, shown: Credentials, *, is_whole: bool) -> Case:
-    is_open = _OPEN.match(case.sent) is not None or b"Access-Control-Request-Method" in case.sent
+def _by(surface: Surface, case: Case, shown: Credentials, *, is_whole: bool) -> Case:
+    is_preflight = case.sent.startswith(b"OPTIONS ") and b"Access-Control-Request-Method" in case.sent
+    is_open = is_preflight or _OPEN.match(case.sent) is not None
     return replace(
         case,
+        surface=surface,
         kind=f"{shown.kind}: {case.kind}",
         must_refuse=not is_open,
         by="" if is_open else "powerless" if shown.is_known else "stranger",
@@ -63,7 +65,7 @@ def _rest(draw: st.DrawFn, cases: st.SearchStrategy[Case], *, is_whole: bool) ->
             case = case if b"Authorization" not in case.sent else _second(case)
     elif draw(st.booleans()):
         case = with_head(case, draw(st.sampled_from(_ELSEWHERE)))
-    return _by(case, shown, is_whole=is_whole)
+    return _by("strangers-rest", case, shown, is_whole=is_whole)
 
 
 def _second(case: Case) -> Case:
@@ -97,13 +99,15 @@ rest: st.SearchStrategy[Case] = weighted({_rest(_WHOLE, is_whole=True): 2, _rest
 def _grpc(draw: st.DrawFn) -> Case:
     case, shown = draw(grpc_cases.cases), draw(credentials.bad)
     if not case.method:
-        return replace(case, by="stranger", must_refuse=True)
+        return replace(case, surface="strangers-grpc", by="stranger", must_refuse=True)
     own = () if shown.authorization is None else (("authorization", shown.authorization),)
     others = tuple(pair for pair in case.metadata if pair[0] != "authorization")
     is_served = case.method.rpartition("/")[2] in grpc_cases.CALLS and case.method.startswith(
         f"/{grpc_cases.SERVICE}/"
     )
-    return replace(_by(case, shown, is_whole=is_served and not others), metadata=(*own, *others))
+    return replace(
+        _by("strangers-grpc", case, shown, is_whole=is_served and not others), metadata=(*own, *others)
+    )
 
 
 STRATEGIES: Mapping[Surface, st.SearchStrategy[Case]] = {"strangers-rest": rest, "strangers-grpc": _grpc()}
