@@ -82,6 +82,9 @@ SCRAPED: Values = merged(
         "serviceMonitor": {"enabled": True},
     },
 )
+SERVED: Values = merged(DATABASE, {"tls": {"existingSecret": "windlass-tls"}})
+SERVED_TO: Values = merged(SERVED, {"tls": {"clientCASecret": "windlass-callers"}})
+SERVED_SCRAPED: Values = merged(SERVED, {"serviceMonitor": {"enabled": True}})
 SCALED: Values = merged(DATABASE, {"autoscaling": {"enabled": True}})
 KEDA: Values = merged(
     DATABASE, {"keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]}}
@@ -145,6 +148,10 @@ CONTEXTS: Mapping[str, Values] = {
     ),
     "auth.jwt.tls.caKey": merged(ISSUED, {"auth": {"jwt": {"tls": {"existingSecret": "ca"}}}}),
     "networkPolicy.issuerTo": merged(ISSUED, {"networkPolicy": {"enabled": True}}),
+    "tls": SERVED,
+    "tls.existingSecret": DATABASE,
+    "tls.serverName": SERVED_SCRAPED,
+    "tls.clientCAKey": SERVED_TO,
     "tests.existingSecret": ASKED,
     "tests.existingSecretKey": ASKED,
     "postgresql.dsn": TRIAL,

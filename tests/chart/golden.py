@@ -235,6 +235,7 @@ CASES: Mapping[str, Values] = {
             },
             "cors": {"origins": ["https://console.example.com"]},
             "podMonitor": {"enabled": True},
+            "tls": {"existingSecret": "windlass-tls", "clientCASecret": "windlass-callers"},
             "tests": {"existingSecret": "windlass-test"},
             "networkPolicy": {"enabled": True},
             "migrations": {"enabled": True},

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import helm_python
+from fields import Case
 from golden import CASES as GOLDEN
 from golden import path_of, text_of
 from overlay import BAD, read
 from own_variables import OWN_VARIABLES
 from place_cases import PLACES
 from rendering import CHART, DATABASE, Values, merged, refusal_of, rendered
-from value_cases import CASES, Case, values_of
+from value_cases import CASES, values_of
 from way_cases import WAY_CASES
 
 TEMPLATES = CHART / "templates"

@@ -53,6 +53,7 @@ OWN_VARIABLES = [
                         "existingSecret": "headers",
                         "tls": {"existingSecret": "collector-ca"},
                     },
+                    "tls": {"existingSecret": "tls", "clientCASecret": "callers", "metrics": False},
                     "cors": {"origins": ["https://a"]},
                 },
             )

@@ -2,8 +2,9 @@
 """As value_cases.py, for the keys about where the chart is put: identities, meshes, OpenShift, what a Secret holds."""
 
 from effects import CLOSED, INLINE, JOBS, OWN_ACCOUNTS, PARTS, SECURED, TOPICS, TRIAL, USER_NAMED
+from fields import Case, Getter, first, pod, variable
 from rendering import Values, merged
-from value_cases import Case, Getter, first, kafka, pod, variable
+from value_cases import kafka
 
 JOB_POD = ("Job", "spec", "template", "spec")
 JOB_LABELS = ("Job", "spec", "template", "metadata", "labels")

@@ -114,6 +114,7 @@ def consistent(values: Values) -> Values:
     _tracing(values)
     _auth(values)
     _ways(values)
+    _tls(values)
     _replicas(values)
     _rollout(values)
     _pod(values)
@@ -272,6 +273,14 @@ def _jwt(jwt: Values) -> None:
         jwt["jwksUrl"] = tls["existingSecret"] = tls["existingConfigMap"] = ""
     else:
         jwt["jwksUrl"] = jwt.get("jwksUrl") or "https://given"
+
+
+def _tls(values: Values) -> None:
+    tls = values.setdefault("tls", {})
+    if not tls.get("existingSecret"):
+        tls["clientCASecret"] = tls["serverName"] = ""
+    else:
+        values.setdefault("probes", {}).setdefault("liveness", {})["protocol"] = "http"
 
 
 def _redis(values: Values) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 from effects import context_of, effects, examples_of
+from fields import Case, variable
 from place_cases import PLACES
 from rendering import DATABASE, EVERYTHING, KAFKA, deployment, merged, rendered
-from value_cases import CASES, Case, kafka, values_of, variable
+from value_cases import CASES, kafka, values_of
 from values_schema import leaves, schema
 from way_cases import WAY_CASES
 

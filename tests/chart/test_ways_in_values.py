@@ -4,8 +4,8 @@ import re
 from typing import Any
 
 import yaml
+from fields import variable
 from rendering import DATABASE, REPOSITORY, Values, deployment, engine, merged, refusal_of, rendered
-from value_cases import variable
 
 PAGE = (REPOSITORY / "docs" / "ways-in.md").read_text()
 BLOCKS: list[Values] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]

@@ -4,8 +4,8 @@
 from typing import Any
 
 from effects import ENTERED, ROUTED
+from fields import Case, Getter, first, variable, walk
 from rendering import merged
-from value_cases import Case, Getter, first, variable, walk
 
 
 def grpc_ingress(*path: str) -> Getter:

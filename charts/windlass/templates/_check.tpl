@@ -2,7 +2,7 @@
      no message contains the value of a credential. */}}
 {{- define "windlass.check" -}}
 {{- $problems := list -}}
-{{- range list "names" "postgresql" "session" "migrations" "ports" "ways" "kafka" "redis" "tracing" "auth" "replicas" "budget" "rollout" "pools" "jobs" "jobPods" "platform" "image" "monitors" "labels" "variables" "containers" "volumes" -}}
+{{- range list "names" "postgresql" "session" "migrations" "ports" "ways" "kafka" "redis" "tracing" "auth" "tls" "replicas" "budget" "rollout" "pools" "jobs" "jobPods" "platform" "image" "monitors" "labels" "variables" "containers" "volumes" -}}
 {{- range include (printf "windlass.check.%s" .) $ | splitList "\n" -}}
 {{- with trim . -}}{{- $problems = append $problems . -}}{{- end -}}
 {{- end -}}

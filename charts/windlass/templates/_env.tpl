@@ -38,6 +38,7 @@
 - name: WINDLASS_IDLE_TIMEOUT_SECONDS
   value: {{ . | quote }}
 {{- end }}
+{{- include "windlass.env.tls" .root }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}

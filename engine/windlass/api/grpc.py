@@ -40,7 +40,7 @@ from windlass.trace_context import TRACE, CallTraces, Span, exemplar_of, trace_o
 LAST_MOMENT_S = 1.0
 #: A vanished caller is noticed this soon, and its waiting poll gives back what it was about to get.
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
-DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.25, 0.25
+DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.5, 0.25
 """How long before the caller's deadline a poll is answered: the answer's way to him, at most this part of the time."""
 #: A connection that is as old as it may be takes no new calls. Those in progress, long polls too, end by themselves
 #: within the longest time of a call; what is cut would be a lost answer, so there is a little more.
