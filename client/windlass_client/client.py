@@ -12,6 +12,7 @@ from windlass_client.backoff import Backoff
 from windlass_client.errors import Overloaded, Unanswered, WindlassError
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
 from windlass_client.rest import RestTransport
+from windlass_client.tls import File, Tls
 from windlass_client.token import Token
 from windlass_client.transport import Transport, Variables
 
@@ -31,7 +32,10 @@ class Client:
     `address`: http:// or https:// for REST, grpc:// or grpcs:// with host:port for gRPC. `timeout_s`: for one answer,
     a poll's waiting not counted. `retry_for_s`: how long a call that can be repeated without harm is repeated while it
     ends in `Unanswered`; 0 = each is sent once. `token`: for an engine that asks for one; a callable is asked before
-    each call, so that a token which is renewed in a file needs no restart, and it must not block.
+    each call, so that a token which is renewed in a file needs no restart, and it must not block. For https:// and
+    grpcs://, `ca_file`: PEM file of the CAs that the engine's certificate is verified by, instead of the system's;
+    `cert_file`, `key_file`: the client's own certificate and its key, for an engine that knows callers by them. They
+    are read again when they change. ValueError names what does not fit.
 
     Repeated are `upload`, `get`, `history`, `wait_for_end`, `register_worker`, and `complete` and `fail`, which carry
     the lease: the engine answers their repeats and does nothing twice. The others are sent once, except that `start`,
@@ -44,10 +48,13 @@ class Client:
         address: str,
         *,
         token: Token = None,
+        ca_file: File | None = None,
+        cert_file: File | None = None,
+        key_file: File | None = None,
         timeout_s: float = TIMEOUT_S,
         retry_for_s: float = RETRY_FOR_S,
     ) -> None:
-        self._transport = _transport(address, timeout_s, token)
+        self._transport = _transport(address, timeout_s, token, Tls(ca_file, cert_file, key_file))
         self._retry_for_s = retry_for_s
 
     async def __aenter__(self) -> Self:
@@ -186,15 +193,20 @@ class Client:
                 await asyncio.sleep(pause_s)
 
 
-def _transport(address: str, timeout_s: float, token: Token) -> Transport:
+def _transport(address: str, timeout_s: float, token: Token, tls: Tls) -> Transport:
     """Raises ValueError for an address that is none."""
     url = urlsplit(address)
     if not url.hostname or url.query or url.fragment:
         raise ValueError(
             f"{address!r} is not the address of an engine; write http://host:8080 or grpc://host:9090"
         )
+    if tls.is_given and url.scheme in {"http", "grpc"}:
+        raise ValueError(
+            f"{address!r} is without TLS, so ca_file and cert_file do not serve; write {url.scheme}s://, or leave "
+            "them out"
+        )
     if url.scheme in {"http", "https"}:
-        return RestTransport(address, timeout_s, token)
+        return RestTransport(address, timeout_s, token, tls if url.scheme == "https" else None)
     if url.scheme in {"grpc", "grpcs"}:
         if not url.port or url.path.strip("/"):
             raise ValueError(f"{address!r} is not host and port; write {url.scheme}://host:9090")
@@ -204,5 +216,5 @@ def _transport(address: str, timeout_s: float, token: Token) -> Transport:
             raise ImportError(
                 f"gRPC needs grpcio and protobuf ({error}): pip install 'windlass-client[grpc]'"
             ) from error
-        return GrpcTransport(url.netloc, timeout_s, tls=url.scheme == "grpcs", token=token)
+        return GrpcTransport(url.netloc, timeout_s, token, tls if url.scheme == "grpcs" else None)
     raise ValueError(f"{address!r}: {url.scheme or 'no scheme'} is unknown; use http, https, grpc or grpcs")

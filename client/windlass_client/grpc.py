@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import ipaddress
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,6 +29,7 @@ from windlass_client.message import (
     uploaded_of,
 )
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.tls import Tls, system_authorities
 from windlass_client.token import Token, authorization_of
 from windlass_client.transport import Variables
 
@@ -45,23 +48,58 @@ _REST_ONLY = "gRPC has no registration of workers; use an http:// address"
 
 
 class GrpcTransport:
-    """`target` is host:port; with `tls` the server is known by the system's CAs."""
+    """`target` is host:port."""
 
-    def __init__(self, target: str, timeout_s: float, *, tls: bool, token: Token = None) -> None:
+    def __init__(self, target: str, timeout_s: float, token: Token = None, tls: Tls | None = None) -> None:
         self._token = token
         self._target = target
         self._timeout_s = timeout_s
         self._tls = tls
         self._channel: grpc.aio.Channel
+        #: by channel, the calls under way; those that are not the current one have another certificate
+        self._calls: dict[grpc.aio.Channel, int] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
-        if self._tls:
-            self._channel = grpc.aio.secure_channel(self._target, grpc.ssl_channel_credentials(), OPTIONS)
-        else:
-            self._channel = grpc.aio.insecure_channel(self._target, OPTIONS)
+        if self._tls is not None:
+            self._tls.begin()
+        self._channel = self._new_channel()
+
+    def _new_channel(self) -> grpc.aio.Channel:
+        options = (*OPTIONS, *_without_proxy(self._target))
+        if self._tls is None:
+            return grpc.aio.insecure_channel(self._target, options)
+        texts = self._tls.texts
+        authorities = system_authorities() if texts.authorities is None else texts.authorities
+        credentials = grpc.ssl_channel_credentials(
+            authorities.encode(),
+            None if texts.key is None else texts.key.encode(),
+            None if texts.certificate is None else texts.certificate.encode(),
+        )
+        return grpc.aio.secure_channel(self._target, credentials, options)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await asyncio.gather(*(channel.close() for channel in {self._channel, *self._calls}), *self._closing)
+
+    def _current(self) -> grpc.aio.Channel:
+        if self._tls is not None and self._tls.is_renewed():
+            old, self._channel = self._channel, self._new_channel()
+            if old not in self._calls:
+                self._retire(old)
+        return self._channel
+
+    def _ended(self, channel: grpc.aio.Channel) -> None:
+        """A call is over; a channel with another certificate than now is closed after its last one."""
+        self._calls[channel] -= 1
+        if not self._calls[channel]:
+            del self._calls[channel]
+            if channel is not self._channel:
+                self._retire(channel)
+
+    def _retire(self, channel: grpc.aio.Channel) -> None:
+        task = asyncio.create_task(channel.close(), name="close")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
 
     async def upload(self, definition: Mapping[str, Any]) -> Uploaded:
         answer = await self._call("UploadDefinition", definition=definition_message(definition))
@@ -171,9 +209,11 @@ class GrpcTransport:
             raise BadRequest(f"{rpc}: the request does not fit its message: {error}") from error
         authorization = authorization_of(self._token)
         metadata = None if authorization is None else (("authorization", authorization),)
-        call: Any = self._channel.unary_unary(
+        channel = self._current()
+        call: Any = channel.unary_unary(
             f"/{SERVICE}/{rpc}", response_deserializer=getattr(pb, f"{rpc}Response").FromString
         )
+        self._calls[channel] = self._calls.get(channel, 0) + 1
         try:
             return await call(serialised, timeout=self._timeout_s + extra_s, metadata=metadata)
         except grpc.aio.AioRpcError as error:
@@ -183,3 +223,15 @@ class GrpcTransport:
             if pushback_ms is not None:
                 raise Overloaded(reason, int(pushback_ms) / 1000) from error
             raise BY_GRPC_STATUS.get(status, EngineFault)(reason) from error
+        finally:
+            self._ended(channel)
+
+
+def _without_proxy(target: str) -> tuple[tuple[str, int], ...]:
+    """For this machine itself: the library sends every call through HTTP_PROXY unless NO_PROXY names its host."""
+    host = target.rpartition("@")[2].rpartition(":")[0].strip("[]")
+    try:
+        is_here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = host.lower() == "localhost"
+    return (("grpc.enable_http_proxy", 0),) if is_here else ()

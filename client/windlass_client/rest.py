@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -21,6 +22,7 @@ from windlass_client.errors import (
     WindlassError,
 )
 from windlass_client.model import Instance, Job, StepExecution, Uploaded
+from windlass_client.tls import Tls
 from windlass_client.token import Token, authorization_of
 from windlass_client.transport import Variables
 
@@ -40,13 +42,21 @@ class _History(msgspec.Struct, rename="camel"):
 
 
 class RestTransport:
-    def __init__(self, base_url: str, timeout_s: float, token: Token = None) -> None:
+    """With `tls`, which an https:// address needs."""
+
+    def __init__(self, base_url: str, timeout_s: float, token: Token = None, tls: Tls | None = None) -> None:
         self._token = token
+        self._tls = tls
+        #: True: plaintext
+        self._context: ssl.SSLContext | bool = True
         self._base_url = base_url.rstrip("/")
         self._timeout_s = timeout_s
         self._session: aiohttp.ClientSession
 
     async def open(self) -> None:
+        if self._tls is not None:
+            self._tls.begin()
+            self._context = self._tls.context()
         # The caller bounds how much it does at once.
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
 
@@ -159,9 +169,18 @@ class RestTransport:
         authorization = authorization_of(self._token)
         if authorization is not None:
             headers["Authorization"] = authorization
+        if self._tls is not None and self._tls.is_renewed():
+            # Connections made with the other one go on, and are used no more.
+            self._context = self._tls.context()
         try:
             async with self._session.request(
-                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+                method,
+                url,
+                data=data,
+                headers=headers,
+                timeout=timeout,
+                allow_redirects=False,
+                ssl=self._context,
             ) as answer:
                 text = await answer.read()
                 if answer.status < 300:

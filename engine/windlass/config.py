@@ -318,7 +318,8 @@ class Settings:
     )
     read_timeout_s: float = declare(
         "WINDLASS_READ_TIMEOUT_SECONDS",
-        "longest time for a REST call to arrive before it is answered 408, and for a gRPC connection to be set up",
+        "longest time for a REST call to arrive before it is answered 408, and for a gRPC or TLS connection to be set "
+        "up",
         default=30.0,
         **_TIME,
     )

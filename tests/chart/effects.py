@@ -56,6 +56,9 @@ TOPICS: Values = merged(
 ASKED: Values = merged(
     DATABASE, {"auth": {"existingSecret": "windlass-tokens"}, "tests": {"existingSecret": "windlass-admin"}}
 )
+SERVED: Values = merged(DATABASE, {"tls": {"existingSecret": "windlass-tls"}})
+SERVED_TO: Values = merged(SERVED, {"tls": {"clientCASecret": "windlass-callers"}})
+SCRAPED: Values = merged(SERVED, {"serviceMonitor": {"enabled": True}})
 SCALED: Values = merged(DATABASE, {"autoscaling": {"enabled": True}})
 KEDA: Values = merged(
     DATABASE, {"keda": {"enabled": True, "queues": [{"jobType": "pay", "targetLength": 20}]}}
@@ -85,6 +88,10 @@ CONTEXTS: Mapping[str, Values] = {
     "engine.dispatchMode": merged(DATABASE, {"kafka": {"seedBrokers": "kafka:9092"}}),
     "auth": ASKED,
     "auth.existingSecret": merged(DATABASE, {"tests": {"enabled": False}}),
+    "tls": SERVED,
+    "tls.existingSecret": DATABASE,
+    "tls.serverName": SCRAPED,
+    "tls.clientCAKey": SERVED_TO,
     "tests.existingSecret": ASKED,
     "tests.existingSecretKey": ASKED,
     "postgresql.dsn": TRIAL,

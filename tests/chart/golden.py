@@ -172,6 +172,7 @@ CASES: Mapping[str, Values] = {
         {
             "redis": {"secretKeys": {"password": "pw"}, "tls": {"existingConfigMap": "company-ca"}},
             "auth": {"existingSecret": "windlass-tokens"},
+            "tls": {"existingSecret": "windlass-tls", "clientCASecret": "windlass-callers"},
             "tests": {"existingSecret": "windlass-test"},
             "networkPolicy": {"enabled": True},
             "migrations": {"enabled": True},

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import helm_python
+from fields import Case
 from golden import CASES as GOLDEN
 from golden import path_of, text_of
 from overlay import BAD, read
 from rendering import CHART, DATABASE, Values, merged, refusal_of, rendered
-from value_cases import CASES, OWN_VARIABLES, Case, values_of
+from value_cases import CASES, OWN_VARIABLES, values_of
 
 TEMPLATES = CHART / "templates"
 COMMENT = re.compile(r"\{\{-?\s*/\*.*?\*/\s*-?\}\}", re.DOTALL)

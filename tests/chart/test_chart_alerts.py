@@ -92,6 +92,16 @@ TRIALS = {
         one("process_resident_memory_bytes", "490x5 100x60", 'pod="a"')
         | one("windlass_memory_limit_bytes", "512x60", 'pod="a"'),
     ),
+    # promtool's clock begins with 1970
+    "WindlassCertificateExpires": Trial(
+        one("windlass_tls_certificate_expiry_timestamp_seconds", f"{6 * DAY_S}x60", 'pod="a"'),
+        one("windlass_tls_certificate_expiry_timestamp_seconds", f"{8 * DAY_S}x60", 'pod="a"')
+        | one("windlass_tls_certificate_expiry_timestamp_seconds", "0x60", 'pod="b"'),
+    ),
+    "WindlassCertificateUnusable": Trial(
+        one("windlass_tls_certificate_unusable", "0x5 1x60", 'pod="a"'),
+        one("windlass_tls_certificate_unusable", "0x23 1x2 0x60", 'pod="a"'),
+    ),
     "WindlassJobsTooLarge": Trial(
         one("windlass_jobs_passed_over_total", "0+1x60", 'pod="a"'),
         one("windlass_jobs_passed_over_total", "0 1x60", 'pod="a"'),

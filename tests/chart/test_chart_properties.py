@@ -107,6 +107,7 @@ def consistent(values: Values) -> Values:
     _kafka(values)
     _redis(values)
     _auth(values)
+    _tls(values)
     _replicas(values)
     _rollout(values)
     _pod(values)
@@ -221,6 +222,14 @@ def _auth(values: Values) -> None:
         tests["existingSecret"] = ""
     elif not tests.get("existingSecret"):
         tests["enabled"] = False
+
+
+def _tls(values: Values) -> None:
+    tls = values.setdefault("tls", {})
+    if not tls.get("existingSecret"):
+        tls["clientCASecret"] = tls["serverName"] = ""
+    else:
+        values.setdefault("probes", {}).setdefault("liveness", {})["protocol"] = "http"
 
 
 def _redis(values: Values) -> None:

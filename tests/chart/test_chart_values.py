@@ -2,8 +2,9 @@
 
 import pytest
 from effects import context_of, effects, examples_of
+from fields import Case, variable
 from rendering import DATABASE, EVERYTHING, KAFKA, deployment, merged, rendered
-from value_cases import CASES, Case, kafka, values_of, variable
+from value_cases import CASES, kafka, values_of
 from values_schema import leaves, schema
 
 NODES = {".".join(path): node for path, node in leaves(schema()) if path != ("enabled",)}

@@ -42,7 +42,7 @@ the name {{ .name }} of an extra container is already used: choose another
 {{- end -}}
 
 {{- define "windlass.check.volumes" -}}
-{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "definitions" -}}
+{{- $own := list "tmp" "postgresql-ca" "kafka-ca" "redis-ca" "tokens" "tls" "tls-client-ca" "tls-ca" "definitions" -}}
 {{- $volumes := dict -}}
 {{- range .Values.extraVolumes -}}
 {{- if has .name $own }}
@@ -52,7 +52,7 @@ extraVolumes sets {{ .name }} twice: keep one
 {{- end }}
 {{- $_ := set $volumes .name true -}}
 {{- end }}
-{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/definitions" true -}}
+{{- $paths := dict "/tmp" true "/etc/windlass/postgresql-ca" true "/etc/windlass/kafka-ca" true "/etc/windlass/redis-ca" true "/etc/windlass/tokens" true "/etc/windlass/tls" true "/etc/windlass/tls-client-ca" true "/etc/windlass/tls-ca" true "/etc/windlass/definitions" true -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- if not (hasKey $volumes .name) }}
 extraVolumeMounts mounts {{ .name }}, which is not a volume: add it to extraVolumes
@@ -100,6 +100,10 @@ WINDLASS_SHUTDOWN_GRACE_SECONDS: engine.shutdownGraceSeconds
 WINDLASS_RETENTION_DAYS: engine.retentionDays
 WINDLASS_STRICT_SETTINGS: engine.strictSettings
 WINDLASS_TOKENS_FILE: auth.existingSecret
+WINDLASS_TLS_CERT_FILE: tls.existingSecret
+WINDLASS_TLS_KEY_FILE: tls.existingSecret
+WINDLASS_TLS_CLIENT_CA_FILE: tls.clientCASecret
+WINDLASS_TLS_METRICS: tls.metrics
 WINDLASS_MIGRATE_ON_START: migrations.onStartup
 WINDLASS_NODE_NAME: nothing (it is the pod's name)
 WINDLASS_SERVER_ID: nothing (it is the pod's name)

@@ -6,7 +6,7 @@
 {{- $name := ternary (include "windlass.nameWith" (dict "root" $root "suffix" $pool.name)) (include "windlass.fullname" $root) (ne $pool.name "") -}}
 {{- $component := include "windlass.component" $pool -}}
 {{- $servesApi := ne $pool.role "scheduler" -}}
-{{- $mounted := dict "root" $root "image" $pool.image "postgresql" true "kafka" (eq $pool.dispatchMode "kafka_outbox") "redis" true "tokens" true -}}
+{{- $mounted := dict "root" $root "image" $pool.image "postgresql" true "kafka" (eq $pool.dispatchMode "kafka_outbox") "redis" true "tokens" true "tls" true -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata: {{- include "windlass.metadata" (dict "root" $root "name" $name "component" $component) | nindent 2 }}
@@ -107,6 +107,9 @@ readinessProbe:
   httpGet:
     path: /ready
     port: rest
+    {{- if include "windlass.tls.isOn" .root }}
+    scheme: HTTPS
+    {{- end }}
   {{- include "windlass.probe.timing" $probes.readiness | nindent 2 }}
 {{- end -}}
 
@@ -118,6 +121,9 @@ grpc:
 httpGet:
   path: /healthz
   port: rest
+  {{- if include "windlass.tls.isOn" .root }}
+  scheme: HTTPS
+  {{- end }}
 {{- end -}}
 {{- end -}}
 

@@ -32,6 +32,7 @@
 - name: WINDLASS_TOKENS_FILE
   value: {{ printf "/etc/windlass/tokens/%s" .root.Values.auth.existingSecretKey | quote }}
 {{- end }}
+{{- include "windlass.env.tls" .root }}
 - name: WINDLASS_SHUTDOWN_GRACE_SECONDS
   value: {{ int64 $engine.shutdownGraceSeconds | quote }}
 {{- include "windlass.env.retention" .root }}

@@ -1,5 +1,5 @@
 {{/* What the engine's pods and those of the Jobs have in common. Takes root, and what is mounted: postgresql, kafka, redis,
-     tokens. */}}
+     tokens, and tls; tlsCa: the CA alone. */}}
 {{- define "windlass.pod" -}}
 {{- $values := .root.Values -}}
 automountServiceAccountToken: false
@@ -59,6 +59,11 @@ volumes:
       secretName: {{ $values.auth.existingSecret | quote }}
       items: [{ key: {{ $values.auth.existingSecretKey | quote }}, path: {{ $values.auth.existingSecretKey | quote }} }]
   {{- end }}
+  {{- if .tls }}
+  {{- include "windlass.tls.volumes" .root | nindent 2 }}
+  {{- else if .tlsCa }}
+  {{- include "windlass.tls.caVolume" .root | nindent 2 }}
+  {{- end }}
   {{- range $values.extraVolumes }}
   - {{ toJson . }}
   {{- end }}
@@ -89,6 +94,11 @@ volumeMounts:
   - name: tokens
     mountPath: /etc/windlass/tokens
     readOnly: true
+  {{- end }}
+  {{- if .tls }}
+  {{- include "windlass.tls.mounts" .root | nindent 2 }}
+  {{- else if .tlsCa }}
+  {{- include "windlass.tls.caMount" .root | nindent 2 }}
   {{- end }}
   {{- range $values.extraVolumeMounts }}
   - {{ toJson . }}

@@ -39,6 +39,8 @@ from windlass.tls.watch import CertificateWatch
 LAST_MOMENT_S = 1.0
 #: A vanished caller is noticed this soon, and its waiting poll gives back what it was about to get.
 KEEPALIVE_S, KEEPALIVE_ANSWER_S, PING_INTERVAL_S_MIN = 60, 20, 10
+DEADLINE_WAY_S_MAX, DEADLINE_WAY_PART = 0.25, 0.25
+"""How long before the caller's deadline a poll is answered: the answer's way to him, at most this part of the time."""
 _TRACEPARENT_CHARS_MAX = 256
 COPIES = 10
 VALUE_BYTES = 200
@@ -183,6 +185,7 @@ class GrpcApp:
         room = MessageRoom(self._rooms)
         peer, early = context.peer(), EarlyEnd() if rpc.waits else None
         self._streams.enter(peer, early)
+        ending = None if early is None else _end_in_time(context, early)
         try:
             for key, value in context.invocation_metadata() or ():
                 if key == "traceparent":
@@ -211,6 +214,8 @@ class GrpcApp:
                 trailer = ((faults.PUSHBACK, str(1000 * retry_after_s)),)
         finally:
             room.close()
+            if ending is not None:
+                ending.cancel()
             self._streams.leave(peer, early)
             self._under_way -= 1
             if not self._under_way:
@@ -289,6 +294,17 @@ class GrpcApp:
             self._log.warning(
                 Event.GRPC_REQUEST, method=rpc.method, code=status, duration=duration_ns, err=text
             )
+
+
+def _end_in_time(context: Any, early: EarlyEnd) -> asyncio.TimerHandle | None:
+    """A poll whose caller gives up sooner than it would end is answered before that: with the jobs that it has got,
+    which nobody would take otherwise, or none.
+    """
+    remaining_s = context.time_remaining()
+    if remaining_s is None:
+        return None
+    way_s = min(DEADLINE_WAY_S_MAX, remaining_s * DEADLINE_WAY_PART)
+    return asyncio.get_running_loop().call_later(max(0.0, remaining_s - way_s), early)
 
 
 def _weight_of(message: bytes) -> int:

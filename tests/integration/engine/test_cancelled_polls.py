@@ -16,6 +16,7 @@ from nodes import END, Boot, Running, service
 
 from patience import eventually
 from windlass.api.gen import workflow_pb2 as pb
+from windlass_client import Client, WindlassError
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -114,3 +115,65 @@ async def test_over_rest(boot: Boot) -> None:
 
 def post(path: str, body: bytes) -> bytes:
     return f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+WAIT_S, DEADLINE_S = 20.0, 0.6
+"""What a poll asks for, and after what its caller gives up."""
+
+
+async def test_a_deadline_over_grpc_that_is_shorter_than_the_poll_loses_no_lease(boot: Boot) -> None:
+    """The engine knows it and answers before, so that what it has leased by then arrives."""
+    one = await boot()
+    assert one.node.grpc is not None
+    await one.define(service("a", "end"), END)
+    async with Client(
+        f"grpc://127.0.0.1:{one.node.grpc.port}", timeout_s=DEADLINE_S - WAIT_S, retry_for_s=0
+    ) as client:
+        held, refusals = await _polls_with_a_deadline(one, client)
+    rows = await one.rows("SELECT id FROM job WHERE status = 'LOCKED'")
+    assert {row["id"] for row in rows} == held
+    assert held
+    assert refusals == []
+
+
+async def test_a_timeout_over_rest_that_is_shorter_than_the_poll_gives_its_lease_back(boot: Boot) -> None:
+    """The engine cannot know it, and sees the connection end."""
+    one = await boot()
+    await one.define(service("a", "end"), END)
+    async with Client(
+        f"http://127.0.0.1:{one.node.rest.port}", timeout_s=DEADLINE_S - WAIT_S, retry_for_s=0
+    ) as client:
+        held, refusals = await _polls_with_a_deadline(one, client)
+    await eventually(lambda: one.node.polls.parked == 0)
+    await one.node.polls.drain()
+    rows = await one.rows("SELECT id FROM job WHERE status = 'LOCKED'")
+    lost = {row["id"] for row in rows} - held
+    # What was written before the connection ended may be on its way: it is told from the others by nobody.
+    assert len(lost) <= len(refusals) // 10
+    assert held
+    assert refusals
+
+
+async def _polls_with_a_deadline(one: Running, client: Client) -> tuple[set[str], list[WindlassError]]:
+    """Jobs in hand, and the errors that polls ended in. A client adds a poll's wait to its time-out, which is below
+    zero here.
+    """
+    held: set[str] = set()
+    refusals: list[WindlassError] = []
+    over = asyncio.Event()
+
+    async def ask(worker: str) -> None:
+        while not over.is_set():
+            try:
+                held.update(job.id for job in await client.poll(worker, ["do-a"], wait_s=WAIT_S))
+            except WindlassError as error:
+                refusals.append(error)
+
+    workers = [asyncio.create_task(ask(f"w-{number}")) for number in range(8)]
+    chance = random.Random(6)
+    for _ in range(150):
+        await one.start()
+        await asyncio.sleep(chance.uniform(0, 0.04))
+    over.set()
+    await asyncio.gather(*workers)
+    return held, refusals
