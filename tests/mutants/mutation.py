@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from types import ModuleType
 from typing import Any, NoReturn
 
 from windlass import __main__ as command
@@ -21,8 +22,8 @@ def replace_sql(name: str, old: str, new: str) -> None:
     queries.load = lambda: known
 
 
-def replace(owner: type, name: str, by: object) -> Any:
-    """Gives the class another attribute, and returns what it had; dies when it has none of that name."""
+def replace(owner: type | ModuleType, name: str, by: object) -> Any:
+    """Gives a class or a module another attribute, and returns what it had; dies when it has none of that name."""
     if not hasattr(owner, name):
         sys.exit(f"mutant: {owner.__name__} has no {name}; mend the mutant")
     genuine = getattr(owner, name)
