@@ -53,6 +53,20 @@ def run_drill(
     )  # fmt: skip
 
 
+def test_engines_ask_for_the_token_of_the_run_and_nothing_shows_it(tmp_path: Path) -> None:
+    built()
+    token, file, folder = "wdl_" + secrets.token_hex(20), tmp_path / "admin.token", tmp_path / "report"
+    file.write_text(f"{token}\n")
+    done = run_drill(folder, "smoke", "--transport", "both", "--token-file", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for server in ("server-a", "server-b", "server-c"):
+        assert '"principal":"seatrial"' in (folder / f"smoke/logs/{server}.log").read_text()
+    shown = [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert shown == []
+    assert token not in done.stdout + done.stderr
+    assert left_over(done.stdout + done.stderr) == []
+
+
 @pytest.mark.parametrize("during", ["start", "load"])
 def test_ctrl_c_leaves_nothing(during: str, tmp_path: Path) -> None:
     """While the project starts, and in the middle of the drill."""

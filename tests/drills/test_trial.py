@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,8 @@ pytestmark = pytest.mark.slow
 
 SEATRIAL = shutil.which("seatrial", path=str(Path(sys.executable).parent))
 DRILLS = ("M4", "L4")
+ROOT = Path(__file__).parents[2]
+BOUND_S = 240
 
 
 def seatrial(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -98,6 +101,39 @@ def test_a_drill_passes_on_engines_that_ask_every_caller_for_a_token(tmp_path: P
     shown = [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
     assert shown == []
     assert token not in done.stdout + done.stderr
+
+
+def test_the_pages_drills_pass_with_tokens_tls_and_both_transports(tmp_path: Path) -> None:
+    """As the README types them: the token's line, and one command. The last line is for a cluster of the reader's."""
+    section = (
+        (ROOT / "README.md").read_text().partition("\n## With tokens and TLS\n")[2].partition("\n## ")[0]
+    )
+    token_line, drill_line, attach_line = section.partition("```sh\n")[2].partition("\n```")[0].splitlines()
+    assert drill_line.split()[:3] == ["scripts/drill", "smoke", "L5"]
+    folder = tmp_path / "report"
+    programs = Path(sys.executable).parent
+    script = f"{token_line}\n{ROOT}/{drill_line} --seed 7 --report {folder}"
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=BOUND_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {each["drill"]: each["outcome"] for each in results(folder)} == {"smoke": "pass", "L5": "pass"}
+    token = (tmp_path / "admin.token").read_text().strip()
+    shown = [path for path in folder.rglob("*") if path.is_file() and token.encode() in path.read_bytes()]
+    assert shown == []
+    for drill in ("smoke", "L5"):
+        history = History.load(folder / drill)
+        assert (history.header.tls, history.header.principal) == (True, "seatrial")
+        assert '"msg":"tls: certificate read"' in (folder / drill / "logs/replica-0.log").read_text()
+    options = re.findall(r"--[a-z-]+", attach_line)
+    asked = seatrial("run", "--help").stdout
+    assert all(option in asked for option in options), options
 
 
 @pytest.mark.parametrize("transport", ["grpc", "both"])

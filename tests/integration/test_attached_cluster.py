@@ -9,8 +9,13 @@ from seatrial.cluster import ClusterError, ClusterSpec, MissingAbility
 from seatrial.cluster.ability import Kill
 from seatrial.cluster.attach.cluster import AttachedCluster
 from seatrial.cluster.backends import BACKENDS
+from seatrial.cluster.local.cluster import LocalCluster
 from seatrial.cluster.options import Options
+from seatrial.drill import run
+from seatrial.drills import CATALOGUE
 from seatrial.environment import Environment
+from seatrial.history import History
+from seatrial.verdict import Outcome
 
 
 @pytest.fixture
@@ -77,6 +82,32 @@ async def test_a_grpc_address_where_nobody_listens_is_named(
         match=r"nobody listens at 127.0.0.1:1 after 1 s: .*; start the engine or correct --attach-grpc",
     ):
         await attached.up()
+
+
+@pytest.mark.slow
+async def test_engines_that_speak_tls_are_verified_by_their_authority(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over both transports, and with a token."""
+    spec = ClusterSpec(1, folder=tmp_path / "engines", tls=True, token="wdl_" + "4f" * 20)
+    running = LocalCluster(spec)
+    try:
+        await running.up()
+        (replica,) = running.replicas()
+        options = Options(
+            7, tmp_path / "report", backend="attach", attach=(replica.rest_url,), transport="both",
+            attach_grpc=(str(replica.grpc_address),), token=spec.token, ca_file=Path(str(replica.ca_file)),
+        )  # fmt: skip
+        async with Environment(options) as environment:
+            result = await run(CATALOGUE["smoke"], environment)
+        assert result.outcome is Outcome.PASS, (result.notes, result.verdicts)
+        header = History.load(tmp_path / "report/smoke").header
+        assert (header.tls, header.principal) == (True, "")
+        monkeypatch.setattr("seatrial.cluster.attach.cluster.ALIVE_WITHIN_S", 1.0)
+        with pytest.raises(ClusterError, match="certificate verify failed"):
+            await AttachedCluster([replica.rest_url]).up()
+    finally:
+        await running.down()
 
 
 async def test_a_run_asks_the_endpoints_before_its_first_drill(

@@ -23,7 +23,7 @@ def replace_sql(name: str, old: str, new: str) -> None:
 
 
 def replace(owner: type | ModuleType, name: str, by: object) -> Any:
-    """Gives the class another attribute, and returns what it had; dies when it has none of that name."""
+    """Gives a class or a module another attribute, and returns what it had; dies when it has none of that name."""
     if not hasattr(owner, name):
         sys.exit(f"mutant: {owner.__name__} has no {name}; mend the mutant")
     genuine = getattr(owner, name)

@@ -61,6 +61,9 @@ async def _failure(
             return f"GET {path} answered {response.status}: {said}"
     except TimeoutError:
         return f"GET {path} did not answer in {within_s:g} s"
+    except aiohttp.ClientSSLError as err:
+        # Its number is of another kind than the system's.
+        return f"GET {path} failed: {err}"
     except aiohttp.ClientConnectorError as err:
         return f"GET {path} failed: {os.strerror(err.errno) if err.errno else err}"
     except aiohttp.ClientError as err:

@@ -12,11 +12,13 @@ from typing import Any
 from seatrial.cluster import ClusterError, ClusterSpec, Replica
 from seatrial.cluster.ability import Build
 from seatrial.cluster.broker import BrokerInCluster
+from seatrial.cluster.certificate import new_authority
 from seatrial.cluster.kind.kube import remove_pods
 from seatrial.cluster.kind.reachability import told_by_pods
 from seatrial.cluster.kind.release import RELEASE, Release, engine_image
 from seatrial.cluster.kind.replica_slots import SERVICE, Pod, ReplicaSlots, place_services
 from seatrial.cluster.kind.shared import SharedServices
+from seatrial.cluster.mounted_certificate import AUTHORITY, CERTIFICATE, KEY
 from seatrial.cluster.tokens import TOKENS_FILE, tokens_file
 from seatrial.cluster.values import merge
 from seatrial.render import default_chart
@@ -24,6 +26,7 @@ from seatrial.render import default_chart
 READY_WITHIN_S = 60.0
 SECRET, SECRET_KEY = "database", "dsn"
 TOKENS, TOKEN, TOKEN_KEY = "tokens", "token", "token"
+TLS = "certificate"
 SERVICE_LABELS = f"app.kubernetes.io/instance={RELEASE},app.kubernetes.io/component=engine"
 _WITH_TOKEN: Mapping[str, Any] = {
     "auth": {"existingSecret": TOKENS, "existingSecretKey": TOKENS_FILE},
@@ -75,6 +78,7 @@ class Installation:
             _namespace(self.namespace),
             self.secret(shared.server.engine_dsn(self.database)),
             *self._tokens_secrets(),
+            *self._certificate_secrets(),
         )
         places = [] if self.by_service else [f"replica-{number}" for number in range(self.spec.replicas)]
         await shared.kube.apply(*place_services(self.namespace, places, _PORTS))
@@ -123,6 +127,22 @@ class Installation:
             self._secret(TOKEN, {TOKEN_KEY: token}),
         ]
 
+    def _certificate_secrets(self) -> list[dict[str, Any]]:
+        """As cert-manager makes one, for the nodes' address and for the release's names in the cluster."""
+        if not self.spec.tls:
+            return []
+        authority, service = new_authority("Seatrial"), f"{RELEASE}.{self.namespace}.svc"
+        self.spec.folder.mkdir(parents=True, exist_ok=True)
+        authority.write(self._ca_file)
+        issued = authority.issue([service, f"{service}.cluster.local"], [self.shared.address])
+        contents = {CERTIFICATE: issued.certificate, KEY: issued.key, AUTHORITY: authority.pem()}
+        secret = self._secret(TLS, {name: content.decode() for name, content in contents.items()})
+        return [secret | {"type": "kubernetes.io/tls"}]
+
+    @property
+    def _ca_file(self) -> Path:
+        return self.spec.folder.resolve() / AUTHORITY
+
     def add_values(self, values: dict[str, Any]) -> None:
         """For this and all later upgrades."""
         self._added_values = merge(self._added_values, values)
@@ -134,6 +154,7 @@ class Installation:
             {
                 "replicaCount": self.spec.replicas,
                 "postgresql": {"dsn": "", "existingSecret": SECRET, "existingSecretKey": SECRET_KEY},
+                **({"tls": {"existingSecret": TLS}} if self.spec.tls else {}),
                 **(_WITH_TOKEN if self.spec.token is not None else {}),
                 **({"service": {"type": "NodePort"}} if self.by_service else {}),
                 **(self.broker.engine_values(secured=False) if self.broker is not None else {}),
@@ -205,7 +226,7 @@ class Installation:
     async def _replica(self, name: str, service: str) -> Replica:
         found = await self.shared.kube.get("Service", service, self.namespace)
         ports = {port["name"]: port["nodePort"] for port in found["spec"]["ports"]}
-        base = f"http://{self.shared.address}"
+        base = f"{'https' if self.spec.tls else 'http'}://{self.shared.address}"
         metrics = f"{base}:{ports['metrics']}" if "metrics" in ports else None
         return Replica(
             name,
@@ -213,6 +234,7 @@ class Installation:
             metrics,
             f"{self.shared.address}:{ports['grpc']}",
             self.spec.token,
+            str(self._ca_file) if self.spec.tls else None,
         )
 
     async def _remove_namespace(self) -> None:

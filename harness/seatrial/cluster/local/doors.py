@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from seatrial.cluster import ClusterError, ClusterSpec
 from seatrial.cluster.local.foundation import Foundation
@@ -49,13 +50,14 @@ class Doors:
         if made is not None:
             made.remove()
 
+    def values(self) -> Mapping[str, Any]:
+        """With which the chart mounts a certificate, names its files and lets probes speak TLS."""
+        return {"tls": {"existingSecret": "certificate"}} if self._spec.tls else {}
+
     def applied(self, container: ContainerSpec) -> ContainerSpec:
-        """The container with the files' variables; its probes speak what its doors do."""
-        probes = container.probes
-        if self._spec.tls:
-            probes = {kind: dataclasses.replace(probe, scheme="HTTPS") for kind, probe in probes.items()}
+        """The container with the files of this machine in place of those that a kubelet would mount."""
         env = {**container.env, **self._token_env(), **self._tls_env()}
-        return dataclasses.replace(container, env=env, probes=probes)
+        return dataclasses.replace(container, env=env)
 
     def _token_env(self) -> Mapping[str, str]:
         """Names the file with the one token that calls are made with, if they are made with any."""

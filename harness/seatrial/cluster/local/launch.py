@@ -133,6 +133,7 @@ class Launcher:
         values = merge(
             self._with_wake_bus(self._with_broker(values)),
             {
+                **self.doors.values(),
                 "replicaCount": self._spec.replicas,
                 "engine": {part: {"port": ports[part]} for part in _PORTS},
                 "postgresql": {
