@@ -178,6 +178,7 @@ WAYS_IN: Values = {
         "tls": [{"secretName": "jobs-tls", "hosts": ["jobs.example", "*.jobs.example"]}],
         "grpc": {
             "annotations": {"nginx.ingress.kubernetes.io/backend-protocol": "GRPC"},
+            "hosts": ["grpc.example", "jobs.example"],
             "tls": [{"secretName": "grpc-tls"}],
         },
     },
@@ -190,9 +191,21 @@ WAYS_IN: Values = {
         "timeouts": {"backendRequest": "33s"},
     },
     "grpcRoute": {
+        "parentRefs": [{"name": "inner"}],
+        "hostnames": ["jobs.example"],
         "matches": [{"method": {"service": "workflow.v1.WorkflowEngine"}}],
         "filters": [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["server"]}}],
     },
+}
+#: what is on one host or Gateway with REST and is still told apart
+GRPC_IN: Values = {
+    "ingress": {
+        "hosts": [{"host": "grpc.example"}],
+        "tls": [{"secretName": "any", "hosts": ["*.example"]}],
+        "grpc": {"enabled": True, "hosts": ["grpc.example"]},
+    },
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": []},
+    "grpcRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["grpc.example"]},
 }
 
 CASES: Mapping[str, Values] = {
@@ -250,6 +263,7 @@ CASES: Mapping[str, Values] = {
         TOPICS, MESHED, {"migrations": {"useHelmHooks": False}, "topics": {"useHelmHooks": False}}
     ),
     "ways-in": merged(ENTERED, ROUTED, WAYS_IN),
+    "grpc-in": merged(DATABASE, GRPC_IN),
     **{path.stem: values_of_overlay(path) for path in OVERLAYS},
 }
 LONG_CHARACTERS = 1000

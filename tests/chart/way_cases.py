@@ -56,6 +56,8 @@ WAY_CASES = [
           ("filters", [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x"]}}], ("spec", "rules", "0", "filters"),
            [{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"remove": ["x"]}}]),
       )),
+    Case("httpRoute.hostnames", ["*.other.example"], first("HTTPRoute", "spec", "hostnames"), ["*.other.example"],
+         merged(ROUTED, {"grpcRoute": {"enabled": False, "hostnames": ["*.other.example"]}})),
     Case("httpRoute.timeouts.request", "60s", first("HTTPRoute", "spec", "rules", "0", "timeouts"), {"request": "60s"}, ROUTED),
     Case("httpRoute.timeouts.request", "", first("HTTPRoute", "spec", "rules", "0", "timeouts"), None, ROUTED),
     Case("httpRoute.timeouts.backendRequest", "33s", first("HTTPRoute", "spec", "rules", "0", "timeouts"), {"request": "35s", "backendRequest": "33s"}, ROUTED),

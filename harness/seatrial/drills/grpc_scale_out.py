@@ -14,7 +14,7 @@ from typing import Any
 from seatrial.client import RecordingClient
 from seatrial.cluster import Replica
 from seatrial.cluster.ability import Database, Kill, Service
-from seatrial.cluster.values import engine_variables
+from seatrial.cluster.values import engine_variables, merge
 from seatrial.drill import Drill
 from seatrial.fault.scale import JoinService
 from seatrial.scenario.context import ScenarioContext
@@ -25,11 +25,13 @@ from seatrial.workload.worker import Worker
 OFTEN = linear(1, name="often", handler=Handler(think_max_s=0.05))
 #: its polls wait longer than a connection may be old
 SELDOM = linear(1, name="seldom")
-AGE_S = 4.0
+AGE_S = 4
 #: a tenth more, which the library adds by chance, and time to connect on a busy machine
 SPREAD_WITHIN_S = 1.1 * AGE_S + 2.0
 BEFORE_S = 6.0
-LOAD_S = BEFORE_S + SPREAD_WITHIN_S + 14.0
+AFTER_S = SPREAD_WITHIN_S + 14.0
+#: longer than replicas take to start; the load ends with it
+LOAD_S = 90.0
 CALLERS = 12
 STARTS_PER_S = 20
 SELDOM_EVERY_S = 7.0
@@ -58,21 +60,26 @@ async def scenario(context: ScenarioContext) -> None:
     context.watch_calls()
     async with _workers(context, service):
         context.phase("load")
-        callers = [context.spawn(_call(context, service, number)) for number in range(CALLERS)]
+        done = asyncio.Event()
+        callers = [context.spawn(_call(context, service, number, done)) for number in range(CALLERS)]
         await context.at(BEFORE_S)
         await context.fault(JoinService((first,), tuple(new)))
+        await asyncio.sleep(AFTER_S)
+        done.set()
         await asyncio.gather(*callers)
         context.phase("drain")
         await context.drain(DRAIN_S)
 
 
-async def _call(context: ScenarioContext, service: Replica, number: int) -> None:
+async def _call(context: ScenarioContext, service: Replica, number: int, done: asyncio.Event) -> None:
     """One client with one connection, which makes its part of the starts."""
     often, seldom = context.schedule["often"], context.schedule["seldom"]
     mine: Sequence[Start] = [*often[number::CALLERS], *seldom[number::CALLERS]]
     async with _client(context, service, f"client-grpc-{number}") as client:
         for start in sorted(mine, key=lambda each: each.at_s):
             await context.at(start.at_s)
+            if done.is_set():
+                return
             key = f"{context.run_key}/{start.key}"
             await client.start(start.definition_id, {**start.variables, "key": key}, business_key=key)
 
@@ -120,10 +127,9 @@ DRILL = Drill(
         "ops_min": CALLS_MIN,
     },
     needs=(Service, Kill, Database),
-    values=engine_variables(
-        WINDLASS_GRPC_CONNECTION_AGE_SECONDS=AGE_S,
-        WINDLASS_LEASE_SWEEP_SECONDS=1,
-        WINDLASS_TIMER_SWEEP_SECONDS=1,
+    values=merge(
+        {"engine": {"grpc": {"connectionAgeSeconds": AGE_S}}},
+        engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1, WINDLASS_TIMER_SWEEP_SECONDS=1),
     ),
     replicas=4,
     bound_s=150.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
@@ -57,8 +58,7 @@ class JoinService(Bare):
         return {"there": self.there, "new": self.new}
 
     async def inject(self, cluster: Cluster) -> None:
-        for name in self.new:
-            await cluster.ability(Kill).start(name)
+        await asyncio.gather(*(cluster.ability(Kill).start(name) for name in self.new))
         cluster.ability(Service).lead_to(*self.there, *self.new)
 
     async def wait_until_effective(self, cluster: Cluster) -> Evidence:  # noqa: ARG002  every fault is asked so

@@ -26,10 +26,20 @@ import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from road import Road
 
+from windlass_client import Client
+
 WINDLASS = Path(sys.executable).with_name("windlass")
 IPV4, IPV6 = "127.0.0.1", "::1"
 LISTENING = {"engine: metrics listening", "engine: gRPC listening", "engine: REST listening"}
 WITHIN_S = 30.0
+ONE_STEP: Mapping[str, Any] = {
+    "id": "one",
+    "name": "One step",
+    "steps": [
+        {"id": "wait", "name": "Wait", "type": "SERVICE_TASK", "jobType": "wait", "nextStep": "end"},
+        {"id": "end", "name": "End", "type": "END"},
+    ],
+}
 #: of x86-64 and arm64, by the machine's name (audit.h, and the table of system calls of each)
 SOCKET_CALL = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
@@ -129,6 +139,11 @@ async def served(host: str, ports: Mapping[str, int]) -> None:
         stub: Any = health_pb2_grpc.HealthStub(channel)
         found = await stub.Check(health_pb2.HealthCheckRequest(), timeout=WITHIN_S)
         assert found.status == health_pb2.HealthCheckResponse.SERVING
+    for address in (f"http://{at}:{ports['REST']}", f"grpc://{at}:{ports['gRPC']}"):
+        async with Client(address) as client:
+            await client.upload(ONE_STEP)
+            started = await client.start(ONE_STEP["id"])
+            assert (await client.get(started.id)).id == started.id
 
 
 async def run(name: str, socket_path: str, database: str) -> None:
