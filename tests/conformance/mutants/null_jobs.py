@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import mutation
 
-from windlass.api import rest
+from windlass.api import answers
 from windlass.api.call import Response
 
-rest.NO_JOBS = Response(200, b'{"jobs":null}\n')
+answers.NO_JOBS = Response(200, b'{"jobs":null}\n')
 
 if __name__ == "__main__":
     mutation.serve()
