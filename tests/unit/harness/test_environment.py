@@ -13,6 +13,8 @@ from seatrial.drills import CATALOGUE, select
 from seatrial.trial import new_options
 
 OVERLAYS = Path(__file__).parents[3] / "values"
+BESIDE = {"rochallor.yaml": "image: {repository: windlass}\npostgresql: {existingSecret: ''}\n"}
+"""What an overlay has to have set beside it, as its first lines say; the Secret's DSN is the run's own."""
 
 
 def test_drills_are_chosen_by_id_whatever_the_case_and_each_once() -> None:
@@ -110,9 +112,13 @@ def test_a_story_told_in_kafka_mode_is_judged_by_its_dispatches() -> None:
 
 
 @pytest.mark.parametrize("file", sorted(OVERLAYS.glob("*.yaml")), ids=lambda file: file.name)
-def test_every_overlay_can_go_on_trial(file: Path) -> None:
+def test_every_overlay_can_go_on_trial(file: Path, tmp_path: Path) -> None:
     """Credentials and addresses that an operator adds are the run's to bring."""
-    assert new_options(values=[file]).values == (file,)
+    files = [file]
+    if file.name in BESIDE:
+        files.append(tmp_path / "beside.yaml")
+        files[-1].write_text(BESIDE[file.name])
+    assert new_options(values=files).values == tuple(files)
 
 
 def test_what_is_missing_beside_them_is_still_told(tmp_path: Path) -> None:
