@@ -37,7 +37,9 @@ def identities_of(certificate: bytes) -> frozenset[str]:
             pass
         else:
             found += [f"{DNS}{name}" for name in names.get_values_for_type(x509.DNSName)]
-            found += names.get_values_for_type(x509.UniformResourceIdentifier)
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+            # A URI may have any scheme, dns: too (RFC 4501), and must not pass for a name of another kind.
+            found += [uri for uri in uris if "://" in uri and not uri.startswith((COMMON_NAME, DNS))]
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return frozenset()
     return frozenset(found) if len(found) <= IDENTITIES_MAX else frozenset()

@@ -160,6 +160,8 @@ def test_what_a_certificate_names_its_caller_as() -> None:
     assert of(CALLERS["by-uri"]) == {"CN=any", "spiffe://example.com/shop"}
     # A name inside a name is another name.
     assert of(AUTHORITY.issue("dns:a", dns=("CN=b",))) == {"CN=dns:a", "dns:CN=b"}
+    uris = "dns:mailer.example.com", "CN=mailer", "CN=a://b", "dns://mailer.example.com"
+    assert of(AUTHORITY.issue("a", dns=(), uris=uris)) == {"CN=a"}
     assert (
         of(AUTHORITY.issue("many", dns=[f"h{n}.example.com" for n in range(IDENTITIES_MAX)])) == frozenset()
     )
