@@ -7,16 +7,17 @@ import contextlib
 import socket
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-from caller import Caller
+from caller import Caller, get
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tls_door import AUTHORITY, CALLERS, FIRST, LINES, SECOND, STRANGER, get_instance, secure
 
 from certificates import Issued
-from windlass.auth import tokens
+from windlass.auth import certificate, tokens
 from windlass.auth.certificate import IDENTITIES_MAX, identities_of
 from windlass.auth.gate import Refusal
 
@@ -114,6 +115,25 @@ async def test_a_certificate_that_fits_no_line_or_two_is_nobody_s(tmp_path: Path
             assert (code, told in text) == ("UNAUTHENTICATED", True)
         assert door.refused == [Refusal.CERTIFICATE] * 4
         assert door.service.asked == []
+
+
+async def test_a_certificate_that_has_ended_is_nobody_s_on_a_connection_made_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on one that takes up its TLS session, in whose handshake no certificate is looked at."""
+    async with secure(tmp_path, LINES, asks=True) as door, door.channel(CALLERS["by-name"]) as channel:
+        caller = await Caller.connect(
+            door.rest.port, AUTHORITY.trusting(CALLERS["by-name"], tmp_path / "own")
+        )
+        assert (await caller.call(get("/v1/instances/i")))[0] == 200
+        await get_instance(channel)
+        ended_at_s = CALLERS["by-name"].certificate.not_valid_after_utc.timestamp()
+        monkeypatch.setattr(certificate, "time", SimpleNamespace(time=lambda: ended_at_s))
+        assert (await caller.call(get("/v1/instances/i")))[0] == 401
+        await caller.close()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await get_instance(channel)
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_token_counts_before_the_certificate_also_when_it_is_wrong(tmp_path: Path) -> None:
