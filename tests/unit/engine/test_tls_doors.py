@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 import pytest
-from caller import Caller, get
+from caller import Caller, get, post
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tls_door import AUTHORITY, CALLERS, FIRST, LINES, SECOND, STRANGER, get_instance, secure
 
@@ -134,6 +134,25 @@ async def test_a_certificate_that_has_ended_is_nobody_s_on_a_connection_made_bef
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await get_instance(channel)
         assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_browser_s_certificate_does_not_serve_whatever_page_calls(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES, asks=True, cors_origins="https://console.example") as door:
+        caller = await Caller.connect(
+            door.rest.port, AUTHORITY.trusting(CALLERS["by-name"], tmp_path / "own")
+        )
+        # As a page can have it sent, without a preflight.
+        cancel = "/v1/instances/i/cancel"
+        assert (await caller.call(post(cancel, b"", "Origin: https://console.example")))[0] == 200
+        assert len(door.service.asked) == 1
+        assert (await caller.call(post(cancel, b"", "Origin: https://evil.example")))[0] == 401
+        await caller.close()
+        for origin in ("null", "https://console.example.evil.example"):
+            own = tmp_path / "own"
+            assert (await door.over_rest(CALLERS["by-name"], own, f"Origin: {origin}"))[0] == 401
+        headers = "Origin: https://evil.example", "Authorization: Bearer right"
+        assert (await door.over_rest(CALLERS["by-name"], own, *headers))[0] == 200
+        assert len(door.service.asked) == 2
 
 
 async def test_a_token_counts_before_the_certificate_also_when_it_is_wrong(tmp_path: Path) -> None:
