@@ -12,7 +12,7 @@ import httptools
 
 from windlass.api.call import STATUS_GONE, Request, Response, origin_form
 from windlass.api.caller import address_of, certificate_of, has_gone
-from windlass.api.head import HeadGate, flaw_of, in_its_context
+from windlass.api.head import HeadGate, carries_nothing, flaw_of, in_its_context
 from windlass.api.message import LINE_BYTES, Message
 from windlass.api.room import NO_ROOM, TOO_SLOW, BodyRoom
 from windlass.api.router import Outcome
@@ -312,21 +312,18 @@ class Connection(asyncio.Protocol):
             self._current = request
             self._current_since_s = self._server.now_s
             request.started_ns = time.perf_counter_ns()
-            if request.refusal is not None:
-                self._finish(request, request.refusal)
-                continue
-            if (
-                request.principal is None
-                and self._server.traces is None
-                and b"traceparent" not in request.headers
-            ):
+            traces = self._server.traces if request.refusal is None else None
+            if carries_nothing(request, traces):
                 self._serve(request)
             else:
-                in_its_context(request, self._serve, self._server.traces)
+                in_its_context(request, self._serve, traces)
         if self._read_paused or len(self._waiting) >= self._limits.pipeline_max:
             self._steer_reading()
 
     def _serve(self, request: Request) -> None:
+        if request.refusal is not None:
+            self._finish(request, request.refusal)
+            return
         weight = self._server.handler.weigh(request) if request.body else 0
         is_drawn = self.room.draw_to_serve(request, weight)
         outcome = self._handled(request) if is_drawn else self._when_there_is_room(request, weight)

@@ -26,11 +26,14 @@ def headers_for(settings: Settings) -> Callable[[Request], bytes] | None:
     if settings.access.cors_origins is None or settings.access.cors_origins == ANY:
         return None
     allowed = {
-        origin: b"Access-Control-Allow-Origin: %b\r\n" % origin + _VARIES
-        for origin in _origins_of(settings.access.cors_origins)
+        origin: b"Access-Control-Allow-Origin: %b\r\n" % origin + _VARIES for origin in origins_of(settings)
     }
     return lambda request: allowed.get(request.headers.get(b"origin", b""), _VARIES)
 
 
-def _origins_of(written: str) -> list[bytes]:
-    return [origin.encode() for origin in (each.strip() for each in written.split(",")) if origin]
+def origins_of(settings: Settings) -> frozenset[bytes]:
+    """Those that are named, as the header Origin has them."""
+    written = settings.access.cors_origins
+    if written is None or written == ANY:
+        return frozenset()
+    return frozenset(origin.encode() for origin in (each.strip() for each in written.split(",")) if origin)

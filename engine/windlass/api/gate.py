@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 from urllib.parse import unquote
 
@@ -21,16 +22,18 @@ def is_preflight(request: Request) -> bool:
     return request.method == "OPTIONS" and b"access-control-request-method" in request.headers
 
 
-def rest_gate(gate: Gate, router: Router) -> HeadGate:
+def rest_gate(gate: Gate, router: Router, origins: Collection[bytes]) -> HeadGate:
+    """`origins`: of the web pages whose calls may be known by the certificate of the browser."""
+
     def admit(head: Request) -> Response | None:
-        if is_preflight(head):
+        if is_preflight(head) and not _has_body(head):
             return None
         try:
             head.route, _ = router.find(head)
         except BadRequest:
             # Its caller is told so by the route, once it is known.
             head.route = router.unmatched
-        return _asked(gate, head, head.route.call)
+        return _asked(gate, head, head.route.call, origins)
 
     return admit
 
@@ -39,13 +42,23 @@ def metrics_gate(gate: Gate) -> HeadGate:
     return lambda head: _asked(gate, head, calls.METRICS)
 
 
-def _asked(gate: Gate, head: Request, call: calls.Call) -> Response | None:
-    if call.roles is None:
+def _has_body(head: Request) -> bool:
+    """Whoever makes the node read one needs a token, also where what is asked for is open."""
+    return (
+        b"transfer-encoding" in head.headers or head.headers.get(b"content-length", b"0").strip(b"0") != b""
+    )
+
+
+def _asked(gate: Gate, head: Request, call: calls.Call, origins: Collection[bytes] = ()) -> Response | None:
+    if call.roles is None and not _has_body(head):
         return None
     authorization = head.headers.get(b"authorization")
     text = None if authorization is None else authorization.decode("latin-1")
+    # A browser shows its user's certificate for whatever page calls, without asking that user or us.
+    origin = head.headers.get(b"origin")
+    certificate = head.certificate if origin is None or origin in origins else frozenset[str]()
     try:
-        head.principal = gate.principal_of(text, head.peer.rpartition(":")[0].strip("[]"), head.certificate)
+        head.principal = gate.principal_of(text, head.peer.rpartition(":")[0].strip("[]"), certificate)
         gate.require_role(head.principal, call)
     except EngineError as error:
         return faults.answer(error)

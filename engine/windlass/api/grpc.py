@@ -12,7 +12,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection
 
 from windlass.api import faults
@@ -21,6 +21,7 @@ from windlass.api.aside import IN_LOOP_BYTES_MAX, Aside
 from windlass.api.engine_port import EnginePort
 from windlass.api.gate import ask_for_grpc
 from windlass.api.gen import workflow_pb2  # noqa: F401 - reflection tells clients of what is loaded
+from windlass.api.grpc_health import HealthCalls
 from windlass.api.grpc_tls import credentials
 from windlass.api.message_room import MessageRoom, MessageRooms
 from windlass.api.rpcs import SERVICE, Message, Rpc, Rpcs
@@ -84,7 +85,7 @@ class GrpcApp:
         self._rpcs = Rpcs(engine, settings, log, self._aside, draining=lambda: self.draining)
         self._server: Any = None
         self._rooms = MessageRooms(memory, settings.body_bytes_max)
-        self._health = health.aio.HealthServicer()
+        self._health = HealthCalls(self._rooms)
         self._streams = Streams(settings.grpc_streams_max, metrics.polls_ended_early("grpc").inc)
         self._under_way = 0
         self._idle = asyncio.Event()
@@ -129,8 +130,8 @@ class GrpcApp:
             rpc.method.rpartition("/")[2]: grpc.stream_unary_rpc_method_handler(self._handler(rpc))
             for rpc in self._rpcs.all()
         }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        own = grpc.method_handlers_generic_handler(SERVICE, handlers)
+        server.add_generic_rpc_handlers((own, self._health.handler()))
         if self._gate is None:
             # It has no gate of its own, and clients have the .proto file.
             services = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -145,7 +146,7 @@ class GrpcApp:
         except RuntimeError as error:
             raise cannot_listen("gRPC", "WE_GRPC_PORT", host, port, OSError(str(error))) from error
         for name in ("", SERVICE):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            await self._health.service.set(name, health_pb2.HealthCheckResponse.SERVING)
         await server.start()
         self._server = server
 
@@ -154,7 +155,7 @@ class GrpcApp:
         if self._server is None:
             return
         self.draining = True
-        await self._health.enter_graceful_shutdown()
+        await self._health.service.enter_graceful_shutdown()
         # From now on connections are told to go elsewhere and new calls are refused. The second stop comes first: when
         # both graces end together the library dereferences what the other has freed.
         until_s = time.monotonic() + grace_s

@@ -32,6 +32,17 @@ def flaw_of(message: Message, version: str) -> tuple[int, str] | None:
     return None
 
 
+def carries_nothing(request: Request, traces: CallTraces | None) -> bool:
+    """A copy of the context can be saved. What leads here may be the end of another call, in that one's context."""
+    return (
+        request.principal is None
+        and traces is None
+        and b"traceparent" not in request.headers
+        and PRINCIPAL.get() is None
+        and TRACEPARENT.get() is None
+    )
+
+
 def in_its_context(
     request: Request, serve: Callable[[Request], None], traces: CallTraces | None = None
 ) -> None:
@@ -40,15 +51,15 @@ def in_its_context(
     """
     traceparent = request.headers.get(b"traceparent")
     context = contextvars.copy_context()
-    trace = None
+    text = trace = None
     if traceparent is not None:
         text = traceparent[:_TRACEPARENT_CHARS_MAX].decode("latin-1")
-        context.run(TRACEPARENT.set, text)
         trace = trace_of(text, request.headers.get(b"tracestate", b"").decode("latin-1"))
     if traces is not None and request.path.startswith(_TRACED):
         parent, trace = trace, traces.below(trace)
         request.span = parent, trace
-    if trace is not None:
-        context.run(TRACE.set, trace)
+    # All of them: the context copied may be that of the call before on the connection.
+    context.run(TRACEPARENT.set, text)
+    context.run(TRACE.set, trace)
     context.run(PRINCIPAL.set, request.principal)
     context.run(serve, request)

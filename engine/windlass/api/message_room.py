@@ -40,10 +40,11 @@ class MessageRooms:
 
 
 class MessageRoom:
-    """Of one call."""
+    """Of one call. `first_bytes` are drawn at once, before anything is known of the message."""
 
-    def __init__(self, rooms: MessageRooms) -> None:
+    def __init__(self, rooms: MessageRooms, *, first_bytes: int = SMALL_BYTES) -> None:
         self._rooms = rooms
+        self._first_bytes = first_bytes
         self._memory = rooms.memory
         self._held_bytes = self._drawn_bytes = 0
         self._reading: asyncio.Task[Any] | None = None
@@ -56,7 +57,7 @@ class MessageRoom:
         others, TooLarge when there never is.
         """
         memory, loop = self._memory, asyncio.get_running_loop()
-        first = min(SMALL_BYTES, self._rooms.most_bytes)
+        first = min(self._first_bytes, self._rooms.most_bytes)
         if not memory.draw(Use.BODY, first):
             memory.refused(Use.BODY)
             raise Unavailable(NO_ROOM)

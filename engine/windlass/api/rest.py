@@ -96,7 +96,7 @@ class RestApp:
             variable="WE_REST_PORT",
             headers=cors.headers_of(settings),
             headers_for=cors.headers_for(settings),
-            gate=rest_gate(gate, self._router) if gate else None,
+            gate=rest_gate(gate, self._router, cors.origins_of(settings)) if gate else None,
             tls=tls,
             traces=traces,
         )

@@ -61,7 +61,8 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         #: arrived while reading was paused
         self._unread = b""
         self._paused = self._ended = self._closing = False
-        self._identities: frozenset[str] | None = None
+        #: the caller's certificate, empty if it has sent none; None: not asked for yet
+        self._given: bytes | None = None
 
     # the socket's side
 
@@ -177,14 +178,14 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         return self._certificate() if name == "certificate" else self._raw.get_extra_info(name, default)
 
     def _certificate(self) -> frozenset[str]:
-        if self._identities is None:
-            given = self._tls.getpeercert(binary_form=True) if self._state is _State.OPEN else None
-            if given is None:
-                return frozenset()
-            from windlass.auth.certificate import identities_of
+        if self._given is None:
+            # Asked for at a call, so that the handshake is over.
+            self._given = self._tls.getpeercert(binary_form=True) or b""
+        if not self._given:
+            return frozenset()
+        from windlass.auth.certificate import identities_of
 
-            self._identities = identities_of(given)
-        return self._identities
+        return identities_of(self._given)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         if self._closing:

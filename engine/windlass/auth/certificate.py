@@ -6,10 +6,10 @@ Whether the certificate may be believed is the doors' business: they verify it b
 from __future__ import annotations
 
 import re
+import time
 from functools import lru_cache
 
 COMMON_NAME, DNS = "CN=", "dns:"
-URI = re.compile(r"[a-z][a-z0-9+.-]*://")
 WRITTEN = re.compile(r"CN=[^\x00-\x1f\x7f]{1,64}|dns:[!-~]{1,253}|[a-z][a-z0-9+.-]*://[!-~]{1,2048}")
 """As a line of the tokens file may have it: the subject's common name, or one of the alternative names, a DNS name or a
 URI (RFC 5280, 4.1.2.6 and 4.2.1.6)."""
@@ -18,9 +18,17 @@ IDENTITIES_MAX = 100
 _CACHED = 1024
 
 
-@lru_cache(_CACHED)
 def identities_of(certificate: bytes) -> frozenset[str]:
-    """`certificate`: DER, or PEM as the library of gRPC has it. One that cannot be read names nobody."""
+    """`certificate`: DER, or PEM as the library of gRPC has it. One that cannot be read, or has ended, names nobody: a
+    TLS session is taken up again, for hours, without a look at its certificate's end.
+    """
+    names, ends_at_s = _read(certificate)
+    return names if time.time() < ends_at_s else frozenset()
+
+
+@lru_cache(_CACHED)
+def _read(certificate: bytes) -> tuple[frozenset[str], float]:
+    """Its names, and its end as Unix time."""
     # Imported here: it is needed only where certificates are asked for.
     from cryptography import x509
     from cryptography.x509.oid import NameOID
@@ -38,8 +46,10 @@ def identities_of(certificate: bytes) -> frozenset[str]:
             pass
         else:
             found += [f"{DNS}{name}" for name in names.get_values_for_type(x509.DNSName)]
-            # A URI may be written as anything, also as one of the other names.
-            found += filter(URI.match, names.get_values_for_type(x509.UniformResourceIdentifier))
+            uris = names.get_values_for_type(x509.UniformResourceIdentifier)
+            # A URI may have any scheme, dns: too (RFC 4501), and must not pass for a name of another kind.
+            found += [uri for uri in uris if "://" in uri and not uri.startswith((COMMON_NAME, DNS))]
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
-        return frozenset()
-    return frozenset(found) if len(found) <= IDENTITIES_MAX else frozenset()
+        return frozenset(), 0.0
+    identities = frozenset(found) if len(found) <= IDENTITIES_MAX else frozenset[str]()
+    return identities, read.not_valid_after_utc.timestamp()

@@ -90,7 +90,8 @@ def _texts(claims: Mapping[str, Any], path: str) -> list[str] | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return value.split()
+        # By this one character: who may choose a name with another kind of space in it gets no second name by it.
+        return [each for each in value.split(" ") if each]
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return value
     raise _invalid(f"its claim {path} is neither a list of texts nor a text")

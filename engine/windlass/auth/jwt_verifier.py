@@ -113,7 +113,7 @@ def _key_and_algorithm(header: Mapping[str, Any]) -> tuple[str | None, str]:
 
 def _claims(payload: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(payload, object_pairs_hook=_each_once)
+        found = json.loads(payload.decode(), object_pairs_hook=_each_once)
     except _Repeated:
         raise _invalid("one of its claims is there twice") from None
     except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from dial import Dial
 from door import Door
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from windlass import wire
 from windlass.access_settings import AccessSettings
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
@@ -23,6 +25,8 @@ from windlass.auth.gate import Gate, Refusal
 from windlass.auth.principal import Principal, Role
 from windlass.auth.tokens import digest_of
 from windlass.errors import TooManyAttempts, Unauthenticated
+from windlass.memory import Use
+from windlass.trace_context import TRACE
 from windlass_client import Client, Forbidden
 from windlass_client import Unauthenticated as ClientUnauthenticated
 
@@ -175,6 +179,33 @@ async def test_each_call_of_a_connection_is_judged_by_itself() -> None:
         await caller.close()
 
 
+async def test_a_call_sent_ahead_carries_nothing_of_the_one_before() -> None:
+    """The second is served where the first has ended: in the context of that one's task."""
+    traceparent = f"traceparent: 00-{'a' * 32}-{'b' * 16}-01"
+    async with guarded() as (door, _):
+        traces: list[str | None] = []
+        get_instance = door.service.get_instance
+
+        async def slow(instance_id: str) -> wire.InstanceView:
+            traces.append(TRACE.get())
+            await asyncio.sleep(0.02)
+            return await get_instance(instance_id)
+
+        door.service.get_instance = slow  # type: ignore[method-assign]
+        caller = await Caller.connect(door.rest.port)
+        await caller.send(
+            get("/v1/instances/a", bearer("client"), traceparent)
+            + get("/v1/instances/b", bearer("admin"))
+            + get("/health")
+            + get("/v1/instances/c")
+        )
+        assert [(await caller.answer())[0] for _ in range(4)] == [200, 200, 200, 401]
+        await caller.close()
+        assert [trace is not None for trace in traces] == [True, False]
+        said = [(line.get("principal"), "traceparent" in line) for line in door.lines()]
+        assert said == [("the-client", True), ("the-admin", False), (None, False), (None, False)]
+
+
 async def test_an_offered_upgrade_does_not_lead_around_the_gate() -> None:
     async with guarded() as (door, _):
         upgrade = "Connection: Upgrade", "Upgrade: h2c"
@@ -203,6 +234,41 @@ async def test_health_is_open_and_reflection_is_not_there() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await asked.read()
         assert error.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        ("GET /healthz", "Content-Length: 1000000"),
+        ("HEAD /ready", "Transfer-Encoding: chunked"),
+        ("OPTIONS /v1/instances", "Access-Control-Request-Method: POST\r\nContent-Length: 1000000"),
+        ("GET /healthz", "Expect: 100-continue\r\nContent-Length: 1000000"),
+    ],
+)
+async def test_what_is_open_has_no_body_either(head: str, body: str) -> None:
+    """Strangers would fill the room for bodies with calls that need no token."""
+    async with guarded() as (door, _):
+        caller = await Caller.connect(door.rest.port)
+        await caller.send(f"{head} HTTP/1.1\r\nHost: x\r\n{body}\r\n\r\n".encode())
+        assert (await caller.answer(head_only=head.startswith("HEAD")))[0] == 401
+        await caller.close()
+        assert door.memory.used(Use.BODY) == 0
+
+
+async def test_probes_may_say_that_they_have_no_body() -> None:
+    async with guarded() as (door, _):
+        assert (await door.once(get("/healthz", "Content-Length: 0")))[0] == 200
+        assert (await door.once(get("/healthz", "Content-Length: 2", bearer("client")) + b"{}"))[0] == 200
+
+
+@pytest.mark.parametrize("rpc", ["Check", "Watch"])
+async def test_strangers_keep_no_memory_by_asking_for_health(rpc: str) -> None:
+    async with guarded() as (_, dial):
+        ask = dial.channel.unary_stream(f"/grpc.health.v1.Health/{rpc}")
+        name = health_pb2.HealthCheckRequest(service="x" * 1_000_000).SerializeToString()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await ask(name, timeout=10).read()
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_the_metrics_port_asks_too() -> None:

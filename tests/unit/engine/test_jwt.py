@@ -185,6 +185,7 @@ FORGED = [
     (f"A.{BODY}.{SIGNATURE}", "header is not JSON"),
     (f"{HEAD}.{'A' * JWT_CHARS_MAX}.{SIGNATURE}", "more than 16384 characters"),
     (ES.signed('{"iss": ' + "[" * 4000), "claims are not JSON"),
+    (ES.signed("\ufeff" + json.dumps(claims())), "claims are not JSON"),
     (ES.signed("[]"), "claims are no object"),
     (ES.signed('"ada"'), "claims are no object"),
     (ES.signed(json.dumps(claims())[:-1] + ', "sub": "eve"}'), "there twice"),
@@ -268,6 +269,7 @@ def test_one_that_was_taken_ends_when_it_expires() -> None:
     [
         ({"roles": ["worker", "no-such"]}, {}, {Role.WORKER}),
         ({"roles": "openid worker client"}, {}, {Role.WORKER, Role.CLIENT}),
+        ({"roles": "openid\u00a0worker openid\u2003client openid\x1fadmin"}, {}, set()),
         ({"roles": ["both"]}, {}, {Role.WORKER, Role.CLIENT}),
         ({"roles": None}, {}, set()),
         ({"roles": []}, {}, set()),

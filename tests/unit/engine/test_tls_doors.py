@@ -7,16 +7,17 @@ import contextlib
 import socket
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
 import pytest
-from caller import Caller
+from caller import Caller, get, post
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tls_door import AUTHORITY, CALLERS, FIRST, LINES, SECOND, STRANGER, get_instance, secure
 
 from certificates import Issued
-from windlass.auth import tokens
+from windlass.auth import certificate, tokens
 from windlass.auth.certificate import IDENTITIES_MAX, identities_of
 from windlass.auth.gate import Refusal
 
@@ -116,6 +117,44 @@ async def test_a_certificate_that_fits_no_line_or_two_is_nobody_s(tmp_path: Path
         assert door.service.asked == []
 
 
+async def test_a_certificate_that_has_ended_is_nobody_s_on_a_connection_made_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor on one that takes up its TLS session, in whose handshake no certificate is looked at."""
+    async with secure(tmp_path, LINES, asks=True) as door, door.channel(CALLERS["by-name"]) as channel:
+        caller = await Caller.connect(
+            door.rest.port, AUTHORITY.trusting(CALLERS["by-name"], tmp_path / "own")
+        )
+        assert (await caller.call(get("/v1/instances/i")))[0] == 200
+        await get_instance(channel)
+        ended_at_s = CALLERS["by-name"].certificate.not_valid_after_utc.timestamp()
+        monkeypatch.setattr(certificate, "time", SimpleNamespace(time=lambda: ended_at_s))
+        assert (await caller.call(get("/v1/instances/i")))[0] == 401
+        await caller.close()
+        with pytest.raises(grpc.aio.AioRpcError) as error:
+            await get_instance(channel)
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_browser_s_certificate_does_not_serve_whatever_page_calls(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES, asks=True, cors_origins="https://console.example") as door:
+        caller = await Caller.connect(
+            door.rest.port, AUTHORITY.trusting(CALLERS["by-name"], tmp_path / "own")
+        )
+        # As a page can have it sent, without a preflight.
+        cancel = "/v1/instances/i/cancel"
+        assert (await caller.call(post(cancel, b"", "Origin: https://console.example")))[0] == 200
+        assert len(door.service.asked) == 1
+        assert (await caller.call(post(cancel, b"", "Origin: https://evil.example")))[0] == 401
+        await caller.close()
+        for origin in ("null", "https://console.example.evil.example"):
+            own = tmp_path / "own"
+            assert (await door.over_rest(CALLERS["by-name"], own, f"Origin: {origin}"))[0] == 401
+        headers = "Origin: https://evil.example", "Authorization: Bearer right"
+        assert (await door.over_rest(CALLERS["by-name"], own, *headers))[0] == 200
+        assert len(door.service.asked) == 2
+
+
 async def test_a_token_counts_before_the_certificate_also_when_it_is_wrong(tmp_path: Path) -> None:
     async with secure(tmp_path, LINES, asks=True) as door:
         own = tmp_path / "own"
@@ -160,10 +199,8 @@ def test_what_a_certificate_names_its_caller_as() -> None:
     assert of(CALLERS["by-uri"]) == {"CN=any", "spiffe://example.com/shop"}
     # A name inside a name is another name.
     assert of(AUTHORITY.issue("dns:a", dns=("CN=b",))) == {"CN=dns:a", "dns:CN=b"}
-    assert of(AUTHORITY.issue("a", dns=(), uris=("dns:mailer.example.com", "CN=ops", "a://b"))) == {
-        "CN=a",
-        "a://b",
-    }
+    uris = "dns:mailer.example.com", "CN=mailer", "CN=a://b", "dns://mailer.example.com"
+    assert of(AUTHORITY.issue("a", dns=(), uris=uris)) == {"CN=a"}
     assert (
         of(AUTHORITY.issue("many", dns=[f"h{n}.example.com" for n in range(IDENTITIES_MAX)])) == frozenset()
     )

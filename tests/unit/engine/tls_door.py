@@ -45,8 +45,17 @@ LINES = "\n".join(
 class Secure(Door):
     """All doors behind TLS, and behind a gate if there are lines of a tokens file."""
 
-    def __init__(self, folder: Path, lines: str = "", *, asks: bool = False, **settings: Any) -> None:
-        super().__init__(access=AccessSettings(tokens_file="/nowhere" if lines else None), **settings)
+    def __init__(
+        self,
+        folder: Path,
+        lines: str = "",
+        *,
+        asks: bool = False,
+        cors_origins: str | None = None,
+        **settings: Any,
+    ) -> None:
+        access = AccessSettings(tokens_file="/nowhere" if lines else None, cors_origins=cors_origins)
+        super().__init__(access=access, **settings)
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         cert, key = FIRST.write(folder)
