@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from mutation import serve
 
 from windlass.app import Node
-from windlass.sweep.loop import Sweep
+from windlass.sweep.loop import Body, Sweep
 
 ELDEST = """SELECT id FROM windlass_node
 WHERE role = 'scheduler' AND last_seen_at > clock_timestamp() - interval '15 s'
@@ -17,11 +15,12 @@ genuine = Node._repairers
 
 
 def repairers(self: Node) -> list[Sweep]:
-    def led(body: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
-        async def only_as_eldest() -> None:
+    def led(body: Body) -> Body:
+        async def only_as_eldest() -> int:
             rows = await self.database.fetch(ELDEST)
             if rows and rows[0]["id"] == self.node:
-                await body()
+                return await body() or 0
+            return 0
 
         return only_as_eldest
 

@@ -13,10 +13,10 @@ genuine = TimerSweep.sweep
 to_drop = [DROP]
 
 
-async def sweep(self: TimerSweep) -> None:
+async def sweep(self: TimerSweep) -> int:
     while to_drop:
         await self._timers._database.fetch(to_drop.pop())
-    await genuine(self)
+    return await genuine(self)
 
 
 TimerSweep.sweep = sweep  # type: ignore[method-assign]

@@ -12,11 +12,13 @@ WHERE id IN (SELECT id FROM boundary_event_schedule WHERE NOT fired AND fire_at 
 RETURNING id, instance_id, step_execution_id, target_step_id, interrupting"""
 
 
-async def mark_then_dispatch(self: TimerSweep) -> None:
-    for row in await self._timers._database.fetch(DUE_AND_MARKED, BATCH_ROWS_MAX):
+async def mark_then_dispatch(self: TimerSweep) -> int:
+    rows = await self._timers._database.fetch(DUE_AND_MARKED, BATCH_ROWS_MAX)
+    for row in rows:
         timer = FireTimer(*row.values())
         await self._execute(timer)
         self._fired(timer)
+    return len(rows)
 
 
 TimerSweep.sweep = mark_then_dispatch  # type: ignore[method-assign]

@@ -9,6 +9,7 @@ import re
 from functools import lru_cache
 
 COMMON_NAME, DNS = "CN=", "dns:"
+URI = re.compile(r"[a-z][a-z0-9+.-]*://")
 WRITTEN = re.compile(r"CN=[^\x00-\x1f\x7f]{1,64}|dns:[!-~]{1,253}|[a-z][a-z0-9+.-]*://[!-~]{1,2048}")
 """As a line of the tokens file may have it: the subject's common name, or one of the alternative names, a DNS name or a
 URI (RFC 5280, 4.1.2.6 and 4.2.1.6)."""
@@ -37,7 +38,8 @@ def identities_of(certificate: bytes) -> frozenset[str]:
             pass
         else:
             found += [f"{DNS}{name}" for name in names.get_values_for_type(x509.DNSName)]
-            found += names.get_values_for_type(x509.UniformResourceIdentifier)
+            # A URI may be written as anything, also as one of the other names.
+            found += filter(URI.match, names.get_values_for_type(x509.UniformResourceIdentifier))
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return frozenset()
     return frozenset(found) if len(found) <= IDENTITIES_MAX else frozenset()

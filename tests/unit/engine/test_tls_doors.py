@@ -160,6 +160,10 @@ def test_what_a_certificate_names_its_caller_as() -> None:
     assert of(CALLERS["by-uri"]) == {"CN=any", "spiffe://example.com/shop"}
     # A name inside a name is another name.
     assert of(AUTHORITY.issue("dns:a", dns=("CN=b",))) == {"CN=dns:a", "dns:CN=b"}
+    assert of(AUTHORITY.issue("a", dns=(), uris=("dns:mailer.example.com", "CN=ops", "a://b"))) == {
+        "CN=a",
+        "a://b",
+    }
     assert (
         of(AUTHORITY.issue("many", dns=[f"h{n}.example.com" for n in range(IDENTITIES_MAX)])) == frozenset()
     )
