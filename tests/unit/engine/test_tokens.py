@@ -167,8 +167,17 @@ def test_the_command_makes_no_token_that_the_file_could_not_have(capsys: pytest.
     assert "job_types, which limits the roles worker" in told.err
     with pytest.raises(SystemExit, match="2"):
         main(["token", "new", "--role", "root"])
+
+
+@pytest.mark.parametrize("days", ["0", "36501", "soon", "1.5", ""])
+def test_a_term_that_is_none_is_named_with_what_it_may_be(
+    days: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["token", "new", "--role", "admin", "--expires-days", "0"])
+        main(["token", "new", "--role", "admin", "--expires-days", days])
+    told = capsys.readouterr()
+    assert not told.out
+    assert f"must be a whole number from 1 to 36500, got {days!r}" in told.err
 
 
 # -- settings
