@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from windlass.jwt_settings import JwtSettings, read_jwt
-from windlass.variable import Reader, declare
+from windlass.secret_values import judge_path
+from windlass.variable import Reader, Variable, declare, declared_by
 
 #: As browsers write it: lower case, no path, no user (https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin).
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
@@ -40,25 +41,17 @@ class AccessSettings:
 
 def read_access(reader: Reader) -> AccessSettings:
     """What does not fit together is recorded as a problem."""
-    access = AccessSettings(
-        **{
-            field.name: reader.read(field.metadata["variable"])
-            for field in dataclasses.fields(AccessSettings)
-            if "variable" in field.metadata
-        },
-        jwt=read_jwt(reader),
-    )
-    _judge(reader, access)
+    declared = declared_by(AccessSettings)
+    values = {name: reader.read(variable) for name, variable in declared.items()}
+    access = AccessSettings(**values, jwt=read_jwt(reader))
+    _judge(reader, declared, access)
     return access
 
 
-def _judge(reader: Reader, access: AccessSettings) -> None:
+def _judge(reader: Reader, declared: Mapping[str, Variable], access: AccessSettings) -> None:
     path, origins = access.tokens_file, access.cors_origins
-    if path is not None and not path.startswith("/"):
-        # Not shown: some put the token itself here.
-        reader.problems.append(
-            "config: WINDLASS_TOKENS_FILE must be the absolute path of a file; for example /run/secrets/tokens.toml"
-        )
+    if path is not None:
+        judge_path(reader, declared["tokens_file"], path, "tokens.toml")
     if access.metrics_tokens and not access.is_on:
         reader.problems.append(
             "config: WINDLASS_METRICS_TOKENS asks for tokens, but neither WINDLASS_TOKENS_FILE nor WINDLASS_JWT_* is "

@@ -17,7 +17,7 @@ from windlass.api.address import any_address, written
 from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
-from windlass.auth.access import LOOK_INTERVAL_S, Access
+from windlass.auth.access import Access
 from windlass.config import Settings
 from windlass.descriptors import raise_limit, shared_out
 from windlass.dispatch.buses import bus_of
@@ -28,6 +28,7 @@ from windlass.engine import Engine
 from windlass.errors import BootRefused, EngineError
 from windlass.ids import UlidSource
 from windlass.memory import Budget
+from windlass.secret_files import LOOK_INTERVAL_S
 from windlass.shutdown import FORCED_AFTER_S, Closing, end_by_force
 from windlass.store import migrate as schema
 from windlass.store.apply import Transactor
@@ -58,7 +59,6 @@ from windlass.telemetry.log import Log, bridge_stdlib, fatal
 from windlass.telemetry.metrics import Metrics
 from windlass.telemetry.node import NodeTelemetry
 from windlass.telemetry.output import standard_output
-from windlass.tls.watch import LOOK_INTERVAL_S as TLS_INTERVAL_S
 from windlass.tls.watch import CertificateWatch
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Node:
         failed = self.telemetry.sweep_failed
         memory = MemoryWatch(self.memory, self.telemetry.memory_drawn)
         access = [Sweep(name, LOOK_INTERVAL_S, look, failed) for name, look in self.access.looks]
-        tls = [Sweep("tls", TLS_INTERVAL_S, self.tls.look, failed)] if self.tls is not None else []
+        tls = [Sweep("tls", LOOK_INTERVAL_S, self.tls.look, failed)] if self.tls is not None else []
         return [
             Sweep("nodes", self.settings.node_heartbeat_interval_s, self.heartbeat.beat, failed),
             Sweep("memory", MEMORY_INTERVAL_S, memory.look, failed),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from windlass.auth.principal import Role
-from windlass.secret_values import judge_authorities
-from windlass.variable import Reader, Variable, declare
+from windlass.secret_values import judge_authorities, judge_path
+from windlass.variable import Reader, Variable, declare, declared_by
 
 _WITH_OTHERS = "another WINDLASS_JWT_* is set"
 _TEXT_CHARS_MAX = 1024
@@ -89,9 +88,7 @@ class JwtSettings:
 
 def read_jwt(reader: Reader) -> JwtSettings | None:
     """None when no variable is set; what is wrong is recorded as a problem."""
-    declared: dict[str, Variable] = {
-        field.name: field.metadata["variable"] for field in dataclasses.fields(JwtSettings)
-    }
+    declared = declared_by(JwtSettings)
     if all(reader.find(variable) is None for variable in declared.values()):
         return None
     values: dict[str, Any] = {name: reader.read(variable) for name, variable in declared.items()}
@@ -126,12 +123,8 @@ def _judge_source(reader: Reader, declared: Mapping[str, Variable], values: Mapp
         reader.problems.append(
             f"config: {declared['jwt_keys_url'].name} and {declared['jwt_keys_file'].name} {how}; set one of the two"
         )
-    if path is not None and not path.startswith("/"):
-        reader.problem(
-            declared["jwt_keys_file"],
-            "must be the absolute path of a file",
-            "write for example /run/secrets/jwks.json",
-        )
+    if path is not None:
+        judge_path(reader, declared["jwt_keys_file"], path, "jwks.json")
     if url is not None:
         fault, remedy = url_fault(url)
         if fault:

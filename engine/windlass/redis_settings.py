@@ -9,7 +9,7 @@ from typing import Any
 
 from windlass.redis_address import MalformedRedisUrl, RedisAddress, redis_address
 from windlass.secret_values import judge_authorities, judge_secret
-from windlass.variable import Reader, Variable, declare
+from windlass.variable import Reader, Variable, declare, declared_by
 
 REDIS_BUS = "WINDLASS_WAKE_BUS=redis"
 
@@ -39,7 +39,7 @@ class RedisSettings:
 
 def read_redis(reader: Reader) -> RedisSettings:
     """What is wrong is recorded as a problem."""
-    declared = _declared()
+    declared = declared_by(RedisSettings)
     values: dict[str, Any] = {field: reader.read(variable) for field, variable in declared.items()}
     password = values["redis_password"]
     judge_secret(reader, declared["redis_password"], password or "")
@@ -51,7 +51,7 @@ def read_redis(reader: Reader) -> RedisSettings:
 
 
 def warn_of_unused(reader: Reader, bus: str) -> None:
-    for variable in _declared().values():
+    for variable in declared_by(RedisSettings).values():
         if reader.find(variable) is not None:
             reader.warnings.append(
                 f"{variable.name} is set, but WINDLASS_WAKE_BUS is {bus}, so it is not used"
@@ -83,11 +83,3 @@ def _judge_url(reader: Reader, declared: Mapping[str, Variable], values: Mapping
             f"is set, but {url.name} does not ask for TLS",
             "begin it with rediss in place of redis, or unset this",
         )
-
-
-def _declared() -> Mapping[str, Variable]:
-    return {
-        field.name: field.metadata["variable"]
-        for field in dataclasses.fields(RedisSettings)
-        if "variable" in field.metadata
-    }

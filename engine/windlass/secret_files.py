@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 CONTENT_BYTES_MAX = 64 * 1024
+LOOK_INTERVAL_S = 2.0
+"""Pause between two looks at a file that may change while the process runs."""
 
 
 class Unusable(Exception):

@@ -78,6 +78,15 @@ def judge_secret(reader: Reader, variable: Variable, text: str) -> None:
         reader.problem(variable, encoding_fault(text), "write it in UTF-8")
 
 
+def judge_path(reader: Reader, variable: Variable, path: str, name: str) -> None:
+    """`name`: what such a file may be called."""
+    if not path.startswith("/"):
+        # Not shown: some put the secret itself here.
+        reader.problem(
+            variable, "must be the absolute path of a file", f"write for example /run/secrets/{name}"
+        )
+
+
 def read_brokers(reader: Reader, variable: Variable, text: str) -> tuple[str, ...]:
     brokers = tuple(part.strip() for part in text.split(",") if part.strip())
     for number, broker in enumerate(brokers or (text,), 1):

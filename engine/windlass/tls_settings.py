@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 
-from windlass.variable import Reader, Variable, declare
+from windlass.secret_values import judge_path
+from windlass.variable import Reader, declare, declared_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +36,7 @@ class TlsSettings:
 
 def read_tls(reader: Reader) -> TlsSettings:
     """What does not fit together is recorded as a problem. The files are read by `tls.files`, when a node boots."""
-    declared: dict[str, Variable] = {
-        field.name: field.metadata["variable"] for field in dataclasses.fields(TlsSettings)
-    }
+    declared = declared_by(TlsSettings)
     settings = TlsSettings(**{name: reader.read(variable) for name, variable in declared.items()})
     cert, key, authorities = settings.tls_cert_file, settings.tls_key_file, settings.tls_client_ca_file
     for variable, path, other in (
@@ -48,11 +46,7 @@ def read_tls(reader: Reader) -> TlsSettings:
     ):
         if path is None:
             continue
-        if not path.startswith("/"):
-            # Not shown: some put the key itself here.
-            reader.problem(
-                variable, "must be the absolute path of a file", "write for example /run/secrets/tls.crt"
-            )
+        judge_path(reader, variable, path, "tls.crt")
         if other is not None:
             reader.problem(variable, f"is set, but {other.name} is not", "set both, or none for no TLS")
     return settings

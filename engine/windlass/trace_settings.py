@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from windlass.secret_values import judge_authorities, judge_secret
-from windlass.variable import Reader, Variable, declare
+from windlass.variable import Reader, Variable, declare, declared_by
 
 PREFIX = "OTEL_"
 _PATH = "/v1/traces"
@@ -86,7 +84,7 @@ class TraceSettings:
 
 def read_traces(reader: Reader, env: Mapping[str, str]) -> TraceSettings:
     """What is wrong is recorded as a problem."""
-    declared = _declared()
+    declared = declared_by(TraceSettings)
     traces = TraceSettings(**{field: reader.read(variable) for field, variable in declared.items()})
     _judge(reader, declared, traces)
     ignored = sorted(
@@ -168,10 +166,3 @@ def _pairs(
             # Not shown: it may be a secret.
             raise Malformed(f"has a pair, number {number}, that is not name=value")
         yield name, value
-
-
-def _declared() -> Mapping[str, Variable]:
-    found: dict[str, Any] = {
-        field.name: field.metadata["variable"] for field in dataclasses.fields(TraceSettings)
-    }
-    return found

@@ -86,6 +86,15 @@ def declare(
     return dataclasses.field(default=value, metadata=metadata, repr=not variable.secret)
 
 
+def declared_by(settings: type[Any]) -> dict[str, Variable]:
+    """By field, the variables of a dataclass of settings."""
+    return {
+        field.name: field.metadata["variable"]
+        for field in dataclasses.fields(settings)
+        if "variable" in field.metadata
+    }
+
+
 class Reader:
     """Reads and checks variables, and collects what is wrong instead of stopping."""
 

@@ -46,7 +46,7 @@ def test_every_set_in_the_text_is_a_key() -> None:
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ({}, "Inside the cluster: http://rel-windlass.ns:8080"),
+        ({}, "Inside the cluster: http://rel-windlass.ns.svc:8080"),
         ({"service": {"type": "LoadBalancer"}}, "{.status.loadBalancer.ingress[0]}"),
         ({"service": {"type": "NodePort"}}, ".nodePort}"),
         ({"engine": {"rest": {"port": 8181}}}, "kubectl port-forward service/rel-windlass 8181:8181 -n ns"),
@@ -115,6 +115,38 @@ def test_the_notes_name_services_that_are_there() -> None:
     named = set(re.findall(r"port-forward service/(\S+) \d+:(\d+)", result.notes))
     assert len(named) == 2
     assert named <= ports
+
+
+SECRETS: Values = {
+    "auth": {"existingSecret": "tokens", "metricsTokens": {"enabled": True}},
+    "tests": {"existingSecret": "token"},
+}
+BEARER = ' -H "Authorization: Bearer $TOKEN"'
+
+
+@pytest.mark.parametrize(
+    ("values", "api", "bearer", "metrics", "metrics_bearer"),
+    [
+        ({}, "http", "", "http", ""),
+        ({"tls": {"existingSecret": "tls"}}, "https", "", "https", ""),
+        ({"tls": {"existingSecret": "tls", "metrics": False}}, "https", "", "http", ""),
+        (SECRETS, "http", BEARER, "http", BEARER),
+        (merged(SECRETS, {"auth": {"metricsTokens": {"enabled": False}}}), "http", BEARER, "http", ""),
+    ],
+    ids=["plain", "TLS", "TLS but for metrics", "tokens", "tokens but for metrics"],
+)
+def test_the_notes_call_the_ports_as_they_are(
+    values: Values, api: str, bearer: str, metrics: str, metrics_bearer: str
+) -> None:
+    notes = rendered(merged(DATABASE, values)).notes
+    curl = {"http": "curl http", "https": "curl --insecure https"}
+    assert f"Inside the cluster: {api}://rel-windlass.ns.svc:8080\n" in notes
+    assert ("does not name localhost" in notes) == (api == "https")
+    assert re.findall(r"^  (curl .*)$", notes, re.MULTILINE) == [
+        f"{curl[api]}://localhost:8080/ready",
+        f"{curl[api]}://localhost:8080/v1/definitions{bearer}",
+        f"{curl[metrics]}://localhost:9091/metrics{metrics_bearer}",
+    ]
 
 
 def test_the_notes_name_no_test_that_is_not_there() -> None:

@@ -20,6 +20,7 @@ from compose_files import (
     services,
     specification,
     variables_of,
+    written,
 )
 from rendering import CHART, REPOSITORY
 
@@ -94,6 +95,15 @@ def test_no_variable_has_two_defaults(name: str) -> None:
 def test_the_example_of_settings_has_every_variable_with_its_default() -> None:
     defaults = {variable: found.copy().pop() for variable, found in variables_of(SMALL_CLUSTER).items()}
     assert read_env(REPOSITORY / "compose" / "example.env") == defaults
+
+
+@ALL
+def test_where_ports_are_published_is_said_by_no_variable_of_the_engine(name: str) -> None:
+    """In one .env the two could not be told apart: where compose publishes, and where a server listens."""
+    ports = [str(port) for service in written(name)["services"].values() for port in service.get("ports", [])]
+    said_by = {variable for port in ports for variable in re.findall(r"\$\{(\w+)", port)}
+    assert said_by
+    assert said_by.isdisjoint(variable.name for variable in variables())
 
 
 @ALL

@@ -16,7 +16,7 @@ from seatrial.deadline import until_blocking
 
 pytestmark = pytest.mark.slow
 
-SIZE_MAX_MB = 260
+SIZE_MAX_MB = 280
 READY_WITHIN_S = 60.0
 UNKNOWN_USER = "1000660000:0"
 """As OpenShift starts a container: an id of the namespace's own, in group 0."""

@@ -39,12 +39,19 @@ PAGES = (
     "docs/glossary.md",
     "docs/track-record.md",
     "docs/size-and-care.md",
+    "docs/secrets.md",
+    "docs/tls.md",
+    "docs/tokens.md",
+    "docs/tracing.md",
     "docs/ways-in.md",
 )
 WORKFLOWS = (".github/workflows/check.yml", ".github/workflows/drill.yml")
 PICTURE = ".github/drill-report.png"
 PICTURE_BYTES_MAX = 400_000
-SHELL_WORDS = frozenset({"read", "source", "curl", "echo", "git", "python", "pytest", "cat", "uv", "sudo"})
+SHELL_WORDS = frozenset(
+    {"cat", "curl", "echo", "export", "git", "head", "openssl", "pip", "pytest", "python"}
+    | {"read", "rm", "source", "sudo", "tail", "umask", "uv"}
+)
 #: which source names the options of a script that is no `seatrial`
 OPTIONS_IN = {
     "scripts/test": "scripts/test",

@@ -13,8 +13,6 @@ from windlass.jwt_settings import JwtSettings
 if TYPE_CHECKING:
     from windlass.auth.key_watch import KeyFileWatch, KeyUrlWatch
 
-LOOK_INTERVAL_S = 2.0
-
 
 class Reports(Protocol):
     """What `telemetry.node.NodeTelemetry` is told."""
@@ -43,7 +41,7 @@ class Access:
 
     @property
     def looks(self) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
-        """By name, what is to be called every LOOK_INTERVAL_S."""
+        """By name, what is to be called every `secret_files.LOOK_INTERVAL_S`."""
         watches = ("tokens", self._tokens), ("keys", self._keys)
         return [(name, watch.look) for name, watch in watches if watch is not None]
 

@@ -51,7 +51,7 @@ class Attempts:
 
 
 @lru_cache(4096)
-def address_of(host: str) -> str:
+def counted_address(host: str) -> str:
     """What counts as one address: an IPv4 address, or the network of 64 bits that one IPv6 subscriber has."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])

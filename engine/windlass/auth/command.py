@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from windlass.auth.principal import Role
 from windlass.auth.tokens import Unreadable, line_of, make_token
+from windlass.variable import integer_of
 
 EXIT_FAILED = 1
 DAYS_MAX = 36_500
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _days(text: str) -> int:
-    days = int(text)
-    if not 1 <= days <= DAYS_MAX:
-        raise argparse.ArgumentTypeError(f"must be 1 to {DAYS_MAX}, got {text}")
+    days = integer_of(text)
+    if days is None or not 1 <= days <= DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {DAYS_MAX}, got {text!r}")
     return days

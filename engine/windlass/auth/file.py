@@ -44,7 +44,7 @@ class Reports(Protocol):
 
 class TokensWatch:
     """Gives the gate the tokens of the file; when that has changed and cannot be used, it tells once and changes
-    nothing.
+    nothing, and tells again when it can be used.
     """
 
     def __init__(self, path: str, gate: Gate, reports: Reports) -> None:
@@ -68,7 +68,8 @@ class TokensWatch:
                 self._trouble = error.reason
                 self._reports.tokens_unusable(error.reason)
             return
-        self._trouble = ""
         if tokens is not None:
             self._text, self._gate.tokens = text, tokens
-            self._reports.tokens_read(len(tokens))
+        if tokens is not None or self._trouble:
+            self._trouble = ""
+            self._reports.tokens_read(len(self._gate.tokens))

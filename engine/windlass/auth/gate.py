@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Protocol
 
-from windlass.auth.attempts import Attempts, address_of
+from windlass.auth.attempts import Attempts, counted_address
 from windlass.auth.calls import Call
 from windlass.auth.principal import Principal
 from windlass.auth.tokens import TOKEN_CHARS_MAX, digest_of
@@ -96,7 +96,7 @@ class Gate:
             raise Unauthenticated("this engine needs a token; send it as Authorization: Bearer TOKEN")
         is_jwt = self.jwt is not None and token.count(".") == _DOTS_OF_A_JWT
         digest = digest_of(token if is_jwt else token[:TOKEN_CHARS_MAX])
-        address = address_of(host)
+        address = counted_address(host)
         wait_s = self._attempts.holds_up(address, digest)
         if wait_s:
             self._refused(Refusal.TOO_MANY)

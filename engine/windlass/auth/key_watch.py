@@ -20,11 +20,20 @@ VARIABLE = "WINDLASS_JWT_JWKS_FILE"
 
 def read(path: str) -> tuple[bytes, KeySet]:
     """The file's content and its keys. BootRefused names what is wrong."""
+    data = _content(path)
+    return data, _parsed(path, data)
+
+
+def _content(path: str) -> bytes:
     try:
-        data = secret_files.content(path, BYTES_MAX).encode()
-        return data, parse(data)
+        return secret_files.content(path, BYTES_MAX).encode()
     except secret_files.Unusable as error:
         raise BootRefused(f"{VARIABLE} {error}") from None
+
+
+def _parsed(path: str, data: bytes) -> KeySet:
+    try:
+        return parse(data)
     except Unreadable as error:
         raise BootRefused(
             f"{VARIABLE} names {path!r}, which cannot be used: {error}; mount the issuer's keys"
@@ -52,10 +61,13 @@ class _Watch:
         return False
 
     def _took(self, data: bytes, keys: KeySet) -> None:
-        self._trouble = ""
         if data != self._data:
+            # Otherwise the signatures that are remembered stay good.
             self._data, self.verifier.keys = data, keys
-            self._reports.keys_read(len(keys))
+        elif not self._trouble:
+            return
+        self._trouble = ""
+        self._reports.keys_read(len(keys))
 
     def _failed(self, cause: str) -> None:
         is_new, self._trouble = cause != self._trouble, cause
@@ -73,12 +85,15 @@ class KeyFileWatch(_Watch):
 
     async def look(self) -> None:
         try:
-            found = await asyncio.to_thread(read, self._path)
+            data = await asyncio.to_thread(_content, self._path)
+            if data == self._data and not self._trouble:
+                return
+            keys = await asyncio.to_thread(_parsed, self._path, data)
         except BootRefused as error:
             if error.reason != self._trouble:
                 self._failed(error.reason)
             return
-        self._took(*found)
+        self._took(data, keys)
 
     async def stop(self) -> None:
         pass

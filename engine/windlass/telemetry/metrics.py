@@ -332,7 +332,7 @@ class Metrics:
         )
         self.tls_expiry: Shows = self._gauge(
             "windlass_tls_certificate_expiry_timestamp_seconds",
-            "When the certificate that the doors show ends, as Unix time; 0 without TLS",
+            "When the certificate that the ports show ends, as Unix time; 0 without TLS",
         )
         self.tls_unusable: Shows = self._gauge(
             "windlass_tls_certificate_unusable",

@@ -1,6 +1,6 @@
-"""The files of TLS at the doors, read and tried before a door uses them: a library's errors are not a user's words.
+"""The files of TLS, read and tried before a port uses them: a library's errors are not a user's words.
 
-Only here and in `auth.certificate` is `cryptography` used, and it is imported when TLS is on.
+Imported when TLS is on: `cryptography` is large.
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ from windlass.tls_settings import TlsSettings
 if TYPE_CHECKING:
     from windlass.tls.files import ServerCertificate
 
-LOOK_INTERVAL_S = 2.0
-
 
 class HandshakeFault(StrEnum):
     """Why a connection to REST or metrics got no TLS, as the metric's label says it."""

@@ -20,7 +20,7 @@ from windlass.api.grpc import GrpcApp
 from windlass.api.metrics import MetricsApp
 from windlass.api.rest import RestApp
 from windlass.auth import attempts, calls
-from windlass.auth.attempts import Attempts, address_of
+from windlass.auth.attempts import Attempts, counted_address
 from windlass.auth.gate import Gate, Refusal
 from windlass.auth.principal import Principal, Role
 from windlass.auth.tokens import digest_of
@@ -369,7 +369,7 @@ def test_guesses_per_second_from_one_address_do_not_pass_the_bound() -> None:
     ],
 )
 def test_what_counts_as_one_address(host: str, address: str) -> None:
-    assert address_of(host) == address
+    assert counted_address(host) == address
 
 
 # -- web pages

@@ -178,15 +178,20 @@ async def test_without_a_certificate_rest_asks_for_a_token_and_probes_come_in(tm
             assert (await health.Check(health_pb2.HealthCheckRequest(), timeout=10)).status == 1
 
 
-async def test_another_authority_s_certificate_ends_the_handshake(tmp_path: Path) -> None:
-    forged = STRANGER.issue("mailer", dns=())
+@pytest.mark.parametrize(
+    "given",
+    [STRANGER.issue("mailer", dns=()), AUTHORITY.issue("mailer", dns=(), days=-0.5)],
+    ids=["of another authority", "past its end"],
+)
+async def test_a_certificate_that_is_no_good_ends_the_handshake(tmp_path: Path, given: Issued) -> None:
     async with secure(tmp_path, LINES, asks=True) as door:
         with pytest.raises((ssl.SSLError, ConnectionError, asyncio.IncompleteReadError)):
-            await door.over_rest(forged, tmp_path / "own")
-        assert (await door.over_grpc(forged))[0] == "UNAVAILABLE"
-        # Where no certificates are asked for, none is looked at.
-    (tmp_path / "more").mkdir()
-    async with secure(tmp_path / "more", LINES) as door:
+            await door.over_rest(given, tmp_path / "own")
+        assert (await door.over_grpc(given))[0] == "UNAVAILABLE"
+
+
+async def test_where_no_certificates_are_asked_for_none_is_looked_at(tmp_path: Path) -> None:
+    async with secure(tmp_path, LINES) as door:
         assert (await door.over_rest(CALLERS["by-name"], tmp_path / "own"))[0] == 401
         assert (await door.over_grpc(CALLERS["by-name"]))[0] == "UNAUTHENTICATED"
 

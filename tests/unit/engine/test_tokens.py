@@ -167,8 +167,17 @@ def test_the_command_makes_no_token_that_the_file_could_not_have(capsys: pytest.
     assert "job_types, which limits the roles worker" in told.err
     with pytest.raises(SystemExit, match="2"):
         main(["token", "new", "--role", "root"])
+
+
+@pytest.mark.parametrize("days", ["0", "36501", "soon", "1.5", ""])
+def test_a_term_that_is_none_is_named_with_what_it_may_be(
+    days: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["token", "new", "--role", "admin", "--expires-days", "0"])
+        main(["token", "new", "--role", "admin", "--expires-days", days])
+    told = capsys.readouterr()
+    assert not told.out
+    assert f"must be a whole number from 1 to 36500, got {days!r}" in told.err
 
 
 # -- settings
@@ -260,11 +269,14 @@ async def test_a_swap_of_links_is_seen_and_a_broken_file_changes_nothing(mounted
     assert known(gate) == {"a", "b"}
     (mounted / "..data").symlink_to("..2")
     await watch.look()
+    await watch.look()
+    assert known(gate) == {"a", "b"}
     swap(mounted, 4, line("b"))
     await watch.look()
     assert known(gate) == {"b"}
     told = [text.partition(":")[0] for text in reports.told]
-    assert told == ["read 1", "read 2", "unusable", "unusable", "read 1"]
+    # The second "read 2": the file is as it was before it could not be used.
+    assert told == ["read 1", "read 2", "unusable", "unusable", "read 2", "read 1"]
     assert "not TOML" in reports.told[2]
     assert "cannot be read" in reports.told[3]
 

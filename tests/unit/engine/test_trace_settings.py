@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from seatrial.cluster.certificate import new_authority
 from windlass.config import ConfigError, resolved, settings_from_env
 from windlass.telemetry.metrics import Metrics
 from windlass.trace_settings import TraceSettings
+from windlass.variable import declared_by
 
 PAGE = Path(__file__).parents[3] / "docs/tracing.md"
 NO_FILE = Path("/nonexistent/engine.yaml")
@@ -168,10 +168,7 @@ def test_the_page_has_the_variables_with_their_defaults() -> None:
     table = dict(
         re.findall(r"^\| `([A-Z_]+)`[^|]*\| ([^|]+) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     )
-    declared = {
-        field.metadata["variable"].name: field.metadata["variable"]
-        for field in dataclasses.fields(TraceSettings)
-    }
+    declared = {variable.name: variable for variable in declared_by(TraceSettings).values()}
     assert set(table) == set(declared)
     for name, variable in declared.items():
         assert table[name] == (variable.default_text or table[name]), name

@@ -90,7 +90,7 @@ class Project:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._folder.chmod(0o700)
         await self._make_secrets()
-        self._variables["WINDLASS_BIND"] = await _bind_address(self.docker)
+        self._variables["WINDLASS_PUBLISH_ADDRESS"] = await _bind_address(self.docker)
         text = self.file.read_text(encoding="utf-8")
         for name in dict.fromkeys(_PORT_VARIABLE.findall(text)):
             self._variables[name] = str(self._ports.take())
@@ -174,7 +174,7 @@ class Project:
 
     @property
     def bind_address(self) -> str:
-        return self._variables["WINDLASS_BIND"]
+        return self._variables["WINDLASS_PUBLISH_ADDRESS"]
 
     async def remove(self) -> None:
         """Containers, networks and volumes; safe to call twice. The folder keeps its files, but not the secrets."""
