@@ -264,7 +264,7 @@ async def test_probes_may_say_that_they_have_no_body() -> None:
 @pytest.mark.parametrize("rpc", ["Check", "Watch"])
 async def test_strangers_keep_no_memory_by_asking_for_health(rpc: str) -> None:
     async with guarded() as (_, dial):
-        ask = dial.channel.unary_stream(f"/grpc.health.v1.Health/{rpc}")
+        ask: Any = dial.channel.unary_stream(f"/grpc.health.v1.Health/{rpc}")
         name = health_pb2.HealthCheckRequest(service="x" * 1_000_000).SerializeToString()
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await ask(name, timeout=10).read()
