@@ -184,7 +184,7 @@ class Engine:
         if caller is not None and caller.definitions is not None:
             if definition_id is None:
                 raise Forbidden(
-                    f"the token {caller.name!r} may read instances of some definitions only; say which in definitionId"
+                    f"the caller {caller.name!r} may read instances of some definitions only; say which in definitionId"
                 )
             caller.require_definition(definition_id, "read instances")
         found = await self._views.instances(

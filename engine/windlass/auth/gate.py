@@ -77,8 +77,8 @@ class Gate:
         self._refused(Refusal.ROLE)
         has = f"the role {', '.join(sorted(principal.roles))}" if principal.roles else "no role here"
         raise Forbidden(
-            f"the token {principal.name!r} has {has}, which may not {call.action}; use a token with one of the roles "
-            f"{', '.join(sorted(call.roles))}"
+            f"the caller {principal.name!r} has {has}, which may not {call.action}; use credentials with one of the "
+            f"roles {', '.join(sorted(call.roles))}"
         )
 
     def principal_of(
@@ -142,4 +142,6 @@ class Gate:
     def _require_valid(self, principal: Principal) -> None:
         if principal.expires_at_s is not None and self._wall_s() >= principal.expires_at_s:
             self._refused(Refusal.EXPIRED)
-            raise Unauthenticated(f"the token {principal.name!r} has expired; get a new one", is_invalid=True)
+            raise Unauthenticated(
+                f"the credentials of {principal.name!r} have expired; get new ones", is_invalid=True
+            )

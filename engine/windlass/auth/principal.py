@@ -34,23 +34,23 @@ class Principal:
     expires_at_s: float | None = None
 
     def require_job_types(self, job_types: Iterable[str], what: str) -> None:
-        """OutOfScope names the first type that the token is not for; `what` is the action, as `poll jobs`."""
+        """OutOfScope names the first type that the caller is not for; `what` is the action, as `poll jobs`."""
         if self.job_types is None:
             return
         for job_type in job_types:
             if job_type not in self.job_types:
                 raise OutOfScope(
-                    f"the token {self.name!r} may not {what} of type {job_type!r}; its job types are "
-                    f"{_listed(self.job_types)}: use another token, or add the type to its line or claim",
+                    f"the caller {self.name!r} may not {what} of type {job_type!r}; its job types are "
+                    f"{_listed(self.job_types)}: use other credentials, or add the type to its line or claim",
                     limit="job_type",
                 )
 
     def require_definition(self, definition_id: str, what: str) -> None:
-        """OutOfScope names the definition that the token is not for; `what` is the action, as `start instances`."""
+        """OutOfScope names the definition that the caller is not for; `what` is the action, as `start instances`."""
         if self.definitions is not None and definition_id not in self.definitions:
             raise OutOfScope(
-                f"the token {self.name!r} may not {what} of definition {definition_id!r}; its definitions are "
-                f"{_listed(self.definitions)}: use another token, or add the definition to its line or claim",
+                f"the caller {self.name!r} may not {what} of definition {definition_id!r}; its definitions are "
+                f"{_listed(self.definitions)}: use other credentials, or add the definition to its line or claim",
                 limit="definition",
             )
 

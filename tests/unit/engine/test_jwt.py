@@ -245,11 +245,11 @@ def test_clocks_may_differ_by_the_leeway() -> None:
     moved: Sequence[dict[str, Any]] = ({"exp": now_s - 20}, {"nbf": now_s + 20}, {"iat": now_s + 20})
     for changed in moved:
         assert judge.principal(ES.token(**changed)).name == "jwt:ada"
-    assert "has expired" in judge.refusal(ES.token(exp=now_s - 40))
+    assert "have expired" in judge.refusal(ES.token(exp=now_s - 40))
     assert judge.refused == [Refusal.EXPIRED]
     assert "nbf is in the future" in judge.refusal(ES.token(nbf=now_s + 40))
     strict = Judge(ES, jwt_leeway_s=0.0)
-    assert "has expired" in strict.refusal(ES.token(exp=now_s - 2))
+    assert "have expired" in strict.refusal(ES.token(exp=now_s - 2))
 
 
 def test_one_that_was_taken_ends_when_it_expires() -> None:
@@ -258,7 +258,7 @@ def test_one_that_was_taken_ends_when_it_expires() -> None:
     judge.ahead_s = 129.0
     judge.principal(token)
     judge.ahead_s = 131.0
-    assert "'jwt:ada' has expired" in judge.refusal(token)
+    assert "of 'jwt:ada' have expired" in judge.refusal(token)
 
 
 # -- whom it stands for
