@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from jwt.utils import base64url_decode, base64url_encode
@@ -31,19 +31,21 @@ def role_not_asked_over_grpc(gate: Gate, call: Any, context: Any) -> None:
         PRINCIPAL.set(gate.principal_of(text, "127.0.0.1"))
 
 
-def other_headers_count(gate: Gate, head: Any, call: Any) -> Any:
+def other_headers_count(gate: Gate, head: Any, call: Any, origins: Collection[bytes] = ()) -> Any:
     """A header that only looks like the right one is taken for it."""
     other = head.headers.get(b"x-authorization") or head.headers.get(b"proxy-authorization")
     if other:
         head.headers[b"authorization"] = other
-    return genuine_asked(gate, head, call)
+    return genuine_asked(gate, head, call, origins)
 
 
-def expired_is_good(self: Gate, authorization: str | None, host: str) -> Any:
+def expired_is_good(
+    self: Gate, authorization: str | None, host: str, certificate: frozenset[str] = frozenset()
+) -> Any:
     """The end of a token is not looked at."""
     wall_s, self._wall_s = self._wall_s, lambda: 0.0
     try:
-        return genuine_principal_of(self, authorization, host)
+        return genuine_principal_of(self, authorization, host, certificate)
     finally:
         self._wall_s = wall_s
 
