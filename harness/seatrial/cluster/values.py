@@ -25,9 +25,25 @@ def merge(lower: Mapping[str, Any], upper: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+#: variables that the chart sets by keys of its own, which it refuses beside them
+_KEYS: Mapping[str, Sequence[str]] = {
+    "WINDLASS_IDLE_TIMEOUT_SECONDS": ("engine", "idleTimeoutSeconds"),
+    "WINDLASS_GRPC_CONNECTION_AGE_SECONDS": ("engine", "grpc", "connectionAgeSeconds"),
+}
+
+
 def engine_variables(**variables: float | str) -> dict[str, Any]:
     """Chart values that set engine variables: `engine_variables(WINDLASS_LEASE_SWEEP_SECONDS=1)`."""
-    return {"extraEnv": [{"name": name, "value": str(value)} for name, value in variables.items()]}
+    extra = {name: value for name, value in variables.items() if name not in _KEYS}
+    values: dict[str, Any] = {
+        "extraEnv": [{"name": name, "value": str(value)} for name, value in extra.items()]
+    }
+    for name in variables.keys() - extra.keys():
+        found: Any = float(variables[name])
+        for key in reversed(_KEYS[name]):
+            found = {key: found}
+        values = merge(values, found)
+    return values
 
 
 def schedulers_of(values: Mapping[str, Any]) -> int:
