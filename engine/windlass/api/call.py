@@ -39,6 +39,8 @@ class Limits:
     connections_max: int = 2000
     #: of them, the last one in so many is for one call each
     spare_part: int = 20
+    #: TLS handshakes under way; more wait
+    handshakes_max: int = 256
     #: an idle connection that was used since then has a request on its way, perhaps: it is not closed for another one
     quiet_s: float = 1.0
     #: one unused for so long is closed before a poll is ended; clients' pools have let go of theirs by then, mostly

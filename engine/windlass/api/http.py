@@ -16,6 +16,7 @@ from http import HTTPStatus
 from windlass.api.address import cannot_listen
 from windlass.api.call import Handler, Limits, MadeRoom, Request, Response
 from windlass.api.connection import Connection
+from windlass.api.handshakes import Handshakes
 from windlass.api.head import HeadGate
 from windlass.api.listener import Listener
 from windlass.api.tls_transport import BUFFER_BYTES, TlsTransport
@@ -81,6 +82,7 @@ class HttpServer:
         self._heads: dict[tuple[int, bytes, bytes], bytes] = {}
         self._date_line = b""
         self._drain_since_s = 0.0
+        self.handshakes = Handshakes(limits.handshakes_max)
         self._listener = Listener(self._may_accept, self._accepted)
         self._listens = False
         #: connections accepted and not yet known to the loop
@@ -213,7 +215,9 @@ class HttpServer:
     async def _connect(self, connection: Connection, sock: socket.socket) -> None:
         protocol: asyncio.BaseProtocol = connection
         if self._tls is not None:
-            protocol = TlsTransport(connection, self._tls, self._tls_buffer, self.limits.read_s)
+            protocol = TlsTransport(
+                connection, self._tls, self._tls_buffer, self.limits.read_s, self.handshakes
+            )
         try:
             await self.loop.connect_accepted_socket(lambda: protocol, sock)
         except OSError:
@@ -289,6 +293,7 @@ class HttpServer:
         """Enforce the deadlines of all connections, and schedule the next check."""
         self.now_s = self.loop.time()
         self._date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+        self.handshakes.look(self.now_s)
         for connection in tuple(self.connections):
             connection.meet_deadlines(self.now_s)
         if self.is_full:

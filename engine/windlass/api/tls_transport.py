@@ -13,6 +13,7 @@ import ssl
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
+from windlass.api.handshakes import Handshakes
 from windlass.tls.watch import CertificateWatch, HandshakeFault
 
 if TYPE_CHECKING:
@@ -44,9 +45,15 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     """
 
     def __init__(
-        self, connection: Connection, watch: CertificateWatch, buffer: memoryview, handshake_s: float
+        self,
+        connection: Connection,
+        watch: CertificateWatch,
+        buffer: memoryview,
+        handshake_s: float,
+        handshakes: Handshakes,
     ) -> None:
         super().__init__()
+        self._handshakes = handshakes
         self._connection = connection
         self._watch = watch
         self._buffer = buffer
@@ -58,7 +65,9 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         self._tls: ssl.SSLObject
         #: written before the handshake was over
         self._unsent: list[bytes] = []
-        #: arrived while reading was paused
+        #: for room to begin the handshake
+        self._waits = False
+        #: arrived while reading was paused, or there was no room
         self._unread = b""
         self._paused = self._ended = self._closing = False
         #: the caller's certificate, empty if it has sent none; None: not asked for yet
@@ -77,6 +86,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
         if self._state is _State.HANDSHAKE and not self._closing:
             self._watch.handshake_failed(HandshakeFault.REFUSED)
         self._closing = True
+        self._handshakes.end(self, self._loop.time())
         self._connection.connection_lost(exc)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
@@ -92,7 +102,19 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
                 return
             self._state = _State.HANDSHAKE
             self._tls = self._watch.current.context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+            if not self._handshakes.begin(self, self._loop.time()):
+                self._waits, self._unread = True, bytes(data)
+                self._raw.pause_reading()
+                return
         self._take(data)
+
+    def go_on(self) -> None:
+        self._waits = False
+        self._loop.call_soon(self._catch_up)
+
+    def cut(self) -> None:
+        self._watch.handshake_failed(HandshakeFault.TIMEOUT)
+        self.abort()
 
     def pause_writing(self) -> None:
         self._connection.pause_writing()
@@ -151,6 +173,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
     def _open(self) -> None:
         self._late.cancel()
         self._state = _State.OPEN
+        self._handshakes.end(self, self._loop.time())
         self._flush()
         unsent, self._unsent = self._unsent, []
         for data in unsent:
@@ -258,7 +281,7 @@ class TlsTransport(asyncio.Transport, asyncio.BufferedProtocol):
             self._loop.call_soon(self._catch_up)
 
     def _catch_up(self) -> None:
-        if self._paused or self.is_closing():
+        if self._paused or self._waits or self.is_closing():
             return
         if self._state is not _State.SILENT and not self._is_deaf:
             self._advance()

@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import tempfile
+import time
 import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -293,3 +294,38 @@ async def test_broken_records_end_the_connection() -> None:
         fd = caller.writer.get_extra_info("socket").fileno()
         os.write(fd, b"\x17\x03\x03\x00\x20" + b"\x00" * 32)
         await eventually(lambda: not it.server.connections)
+
+
+#: a record of the first bytes of a ClientHello that would be 131,000 bytes long (RFC 8446, 4)
+HALF_HELLO = b"\x16\x03\x01\x01\xfe" + b"\x01" + (131_000).to_bytes(3, "big") + b"\x03\x03" + b"a" * 504
+
+
+@on_both_loops
+async def test_slow_handshakes_give_way_and_quick_ones_wait_for_room() -> None:
+    async with secure(handshakes_max=2, read_s=20.0) as it:
+        slow = [await it.raw() for _ in range(3)]
+        for caller in slow:
+            await caller.send(HALF_HELLO)
+        began_s = time.monotonic()
+        async with asyncio.timeout(10):
+            callers = await asyncio.gather(*(it.caller() for _ in range(5)))
+            for caller in callers:
+                assert (await caller.call(get("/a")))[0] == 200
+        assert time.monotonic() - began_s < 5, "long before the slow ones' time is over"
+        # The third slow one came in when the first had gone, and has its second.
+        assert it.told.faults == [HandshakeFault.TIMEOUT] * 2
+        assert await slow[0].reader.read() == b""
+
+
+@on_both_loops
+async def test_a_caller_that_leaves_while_it_waits_for_room_is_forgotten() -> None:
+    async with secure(handshakes_max=1, read_s=20.0) as it:
+        slow, left = await it.raw(), await it.raw()
+        await slow.send(HALF_HELLO)
+        await eventually(lambda: len(it.server.handshakes) == 1)
+        await left.send(HALF_HELLO)
+        await eventually(lambda: len(it.server.handshakes) == 2)
+        await left.close()
+        await slow.close()
+        await eventually(lambda: not len(it.server.handshakes))
+        assert (await (await it.caller()).call(get("/a")))[0] == 200
