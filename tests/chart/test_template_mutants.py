@@ -7,7 +7,7 @@ import pytest
 from mutate import RECORD, SCORE_MIN
 from mutation import TEMPLATES, Mutant, killer, mutants, sampled
 
-SAMPLE = 20
+SAMPLE = 10
 PAGE = RECORD.read_text()
 SURVIVORS = set(re.findall(r"^survived: (.*)$", PAGE, re.MULTILINE))
 

@@ -6,6 +6,7 @@ Run it to write both; test_chart_readme.py compares.
 import json
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 
 from effects import acts_on
 from values_schema import CHART, Schema, is_section, leaves, schema, settings
@@ -41,6 +42,7 @@ def _written(default: object) -> str:
     return text.strip('"') if is_word and default not in {"true", "false", "null"} else text
 
 
+@cache
 def table() -> str:
     rows = ["| key | default | | acts on |", "| --- | --- | --- | --- |"]
     for path, node in leaves(schema()):
