@@ -19,6 +19,10 @@ from seatrial.cluster.kind.shared import SharedServices
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="session")]
 
 NO_PROMETHEUS = "for Prometheus, which the cluster has not; tests/acceptance holds its metrics to an engine's"
+NO_TLS = (
+    "for a release with TLS, a certificate of cert-manager's and a pair that is broken for minutes; "
+    "tests/unit/engine/test_tls_files.py holds the line that it looks for to the engine's"
+)
 #: passage -> why it is not typed
 UNTYPED: Mapping[str, str] = {
     'sum by (status, path) (rate(http_requests_duration_seconds_count{status=~"5.."}[5m]))': NO_PROMETHEUS,
@@ -26,6 +30,9 @@ UNTYPED: Mapping[str, str] = {
     "sum by (pod) (windlass_memory_drawn_bytes)\nmax by (pod) (process_resident_memory_bytes)": NO_PROMETHEUS,
     "sum by (pod, use) (rate(windlass_memory_refused_total[5m]))\n"
     "max by (pod, use) (windlass_memory_drawn_bytes)": NO_PROMETHEUS,
+    "kubectl get secret windlass-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | openssl x509 -noout -subject -enddate\n"
+    "kubectl describe certificate windlass": NO_TLS,
+    'kubectl logs -l windlass/serves=api --tail=-1 | grep "tls: the certificate files cannot be used"': NO_TLS,
 }
 
 

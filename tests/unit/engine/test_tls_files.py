@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from certificates import Authority, Issued, certificate_pem, key_pem
 from windlass.__main__ import main
 from windlass.config import ConfigError, Settings, settings_from_env
 from windlass.errors import BootRefused
+from windlass.telemetry.events import Event
 from windlass.tls.files import read
 from windlass.tls_settings import TlsSettings
 
@@ -178,3 +180,9 @@ def test_what_reads_certificates_is_imported_only_with_tls() -> None:
     """It is large, and most engines are behind something that ends TLS."""
     script = "import sys, windlass.app; sys.exit('cryptography' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False, timeout=60).returncode == 0
+
+
+def test_the_runbook_looks_for_the_line_that_the_engine_writes() -> None:
+    page = Path(__file__).parents[3] / "docs" / "runbooks" / "WindlassCertificateUnusable.md"
+    (wanted,) = re.findall(r'grep "(.*)"', page.read_text())
+    assert Event.TLS_KEPT.startswith(wanted)
