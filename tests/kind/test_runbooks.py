@@ -30,7 +30,8 @@ UNTYPED: Mapping[str, str] = {
     "sum by (pod) (windlass_memory_drawn_bytes)\nmax by (pod) (process_resident_memory_bytes)": NO_PROMETHEUS,
     "sum by (pod, use) (rate(windlass_memory_refused_total[5m]))\n"
     "max by (pod, use) (windlass_memory_drawn_bytes)": NO_PROMETHEUS,
-    "kubectl get secret windlass-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | openssl x509 -noout -subject -enddate\n"
+    "kubectl get secret windlass-tls -o jsonpath='{.data.tls\\.crt}' | base64 -d | "
+    "openssl x509 -noout -subject -enddate\n"
     "kubectl describe certificate windlass": NO_TLS,
     'kubectl logs -l windlass/serves=api --tail=-1 | grep "tls: the certificate files cannot be used"': NO_TLS,
 }
