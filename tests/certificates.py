@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -81,6 +82,18 @@ class Authority:
         others += [x509.UniformResourceIdentifier(each) for each in uris]
         others += [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         return Issued(self._sign(name, key, others, days=days), key)
+
+    def serial_at(self, port: int) -> str:
+        """Of the certificate that a new connection is shown, whatever is spoken above."""
+        context = self.trusting()
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as tls,
+        ):
+            found = tls.getpeercert()
+        assert found is not None
+        return str(found["serialNumber"]).lstrip("0")
 
     def trusting(self, caller: Issued | None = None, folder: Path | None = None) -> ssl.SSLContext:
         """A caller's TLS that trusts this authority; with a certificate of its own if one is given."""

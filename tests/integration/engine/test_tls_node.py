@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 
 import aiohttp
@@ -55,18 +54,6 @@ def ports_of(running: Running) -> tuple[int, int, int]:
     return node.rest.port, node.grpc.port, node.metrics_app.port
 
 
-def serial_at(port: int) -> str:
-    context = AUTHORITY.trusting()
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with (
-        socket.create_connection(("127.0.0.1", port), 10) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as tls,
-    ):
-        found = tls.getpeercert()
-    assert found is not None
-    return str(found["serialNumber"]).lstrip("0")
-
-
 async def test_a_node_serves_over_tls_and_takes_the_renewed_certificate_by_itself(
     boot: Boot, tmp_path: Path
 ) -> None:
@@ -101,7 +88,7 @@ async def test_a_node_serves_over_tls_and_takes_the_renewed_certificate_by_itsel
         mounted.put(SECOND)
 
         async def is_renewed() -> bool:
-            shown = [await asyncio.to_thread(serial_at, port) for port in ports_of(running)]
+            shown = [await asyncio.to_thread(AUTHORITY.serial_at, port) for port in ports_of(running)]
             assert set(shown) <= {FIRST.serial, SECOND.serial}
             return set(shown) == {SECOND.serial}
 

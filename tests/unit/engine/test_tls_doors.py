@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,32 +21,19 @@ from windlass.auth.certificate import IDENTITIES_MAX, identities_of
 from windlass.auth.gate import Refusal
 
 
-def serial_at(port: int) -> str:
-    """Of the certificate that a new connection is shown, whatever is spoken above."""
-    context = AUTHORITY.trusting()
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    with (
-        socket.create_connection(("127.0.0.1", port), 10) as plain,
-        context.wrap_socket(plain, server_hostname="localhost") as tls,
-    ):
-        found = tls.getpeercert()
-    assert found is not None
-    return str(found["serialNumber"]).lstrip("0")
-
-
 async def test_every_door_shows_the_new_certificate_and_calls_go_on(tmp_path: Path) -> None:
     async with secure(tmp_path) as door, door.channel() as old:
         ports = door.rest.port, door.grpc.port, door.metrics_app.port
         await get_instance(old)
         for issued in (FIRST, SECOND, FIRST):
             await door.renew(issued)
-            shown = [await asyncio.to_thread(serial_at, port) for port in ports]
+            shown = [await asyncio.to_thread(AUTHORITY.serial_at, port) for port in ports]
             assert shown == [issued.serial] * 3
             await get_instance(old)
         # A pair that does not fit is no reason to show nothing.
         (door.folder / "tls.key").write_text(SECOND.key_text)
         await door.tls.look()
-        assert [await asyncio.to_thread(serial_at, port) for port in ports] == [FIRST.serial] * 3
+        assert [await asyncio.to_thread(AUTHORITY.serial_at, port) for port in ports] == [FIRST.serial] * 3
         exposed = door.metrics.exposition().decode()
         assert "\nwindlass_tls_certificate_unusable 1.0\n" in exposed
         expiry_s = FIRST.certificate.not_valid_after_utc.timestamp()
